@@ -1,0 +1,1 @@
+"""Corpora: reading, storing, masking, generating and batching them."""

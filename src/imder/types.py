@@ -1,0 +1,162 @@
+"""The two things every model takes and gives, and what describes them.
+
+Shape conventions, used everywhere:
+
+* ``B`` samples, ``K`` modalities, ``T_k`` frames and ``D_k`` features of modality k, ``C`` classes;
+* raw features are ``(B, T_k, D_k)``, time before features, as in the field's files;
+* encodings are ``(B, width, length)``, channels before time, as convolutions want them;
+* masks over modalities are bool ``(B, K)``, in the order of ``Spec.names``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Task = Literal["regression", "classification"]
+
+
+class ImderError(ValueError):
+    """A mistake in what was asked or given: one line saying what, where and what to do.
+
+    The command line prints the message and ends with exit code 2.
+    """
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One modality of a corpus: its name, features per frame and longest sequence."""
+
+    name: str
+    dim: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model must know of a corpus: its modalities, task and class names.
+
+    >>> spec = Spec((Modality("language", 768, 50), Modality("audio", 5, 50)))
+    >>> spec.names, spec.outputs
+    (('language', 'audio'), 1)
+    >>> Spec.from_dict(spec.to_dict()) == spec
+    True
+    """
+
+    modalities: tuple[Modality, ...]
+    task: Task = "regression"
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.modalities) < 2:
+            raise ImderError(f"a corpus needs at least two modalities, got {list(self.names)}")
+        if len(set(self.names)) != len(self.names):
+            raise ImderError(f"modality names repeat: {list(self.names)}")
+        if self.task not in ("regression", "classification"):
+            raise ImderError(f"unknown task {self.task!r}; use 'regression' or 'classification'")
+        if self.task == "classification" and len(self.classes) < 2:
+            raise ImderError(f"classification needs at least two classes, got {list(self.classes)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Modality names, in the order of every ``(B, K)`` mask."""
+        return tuple(m.name for m in self.modalities)
+
+    @property
+    def outputs(self) -> int:
+        """Width of a model's output: 1 for regression, the number of classes otherwise."""
+        return len(self.classes) if self.task == "classification" else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers, for JSON."""
+        return {
+            "modalities": [{"name": m.name, "dim": m.dim, "length": m.length} for m in self.modalities],
+            "task": self.task,
+            "classes": list(self.classes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Spec:
+        """The inverse of `to_dict`."""
+        return cls(
+            tuple(Modality(str(m["name"]), int(m["dim"]), int(m["length"])) for m in data["modalities"]),
+            data["task"],
+            tuple(str(c) for c in data["classes"]),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples, padded. Frames at or beyond ``lengths`` and features of unavailable modalities carry nothing.
+
+    Attributes:
+        features: for each modality ``(B, T_k, D_k)`` float; T_k is the longest of this batch (at least 1).
+        lengths: for each modality ``(B,)`` int64, the valid frames; 0 where the modality is absent.
+        present: ``(B, K)`` bool, what the corpus truly holds.
+        available: ``(B, K)`` bool, what a method may look at; a subset of ``present``.
+        keys: ``(B,)`` int64, a hash of each sample's id: noise belongs to (seed, key), never to a position.
+        labels: ``(B,)`` float (regression; NaN where unlabelled) or int64 (classification; -1 where unlabelled).
+    """
+
+    features: dict[str, Tensor]
+    lengths: dict[str, Tensor]
+    present: Tensor
+    available: Tensor
+    keys: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.keys.shape[0])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            {k: v.to(device, non_blocking=True) for k, v in self.features.items()},
+            {k: v.to(device, non_blocking=True) for k, v in self.lengths.items()},
+            self.present.to(device, non_blocking=True),
+            self.available.to(device, non_blocking=True),
+            self.keys.to(device, non_blocking=True),
+            None if self.labels is None else self.labels.to(device, non_blocking=True),
+        )
+
+    def with_available(self, available: Tensor) -> Batch:
+        """The same samples seen through another mask ``(B, K)``, cut down to what is present."""
+        return replace(self, available=available & self.present)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Recovered encodings of one modality.
+
+    Attributes:
+        rows: ``(R,)`` int64, the rows of the batch that lacked the modality.
+        sampled: ``(S, R, width, length)``, drawn by the diffusion model: S draws from the conditional distribution.
+        refined: ``(S, R, width, length)``, what the refinement network makes of each draw: closer on average, narrower.
+        lengths: ``(R,)`` int64, the valid steps; beyond them both are zero.
+    """
+
+    rows: Tensor
+    sampled: Tensor
+    refined: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model gives for a batch.
+
+    Attributes:
+        prediction: ``(B,)`` for regression, ``(B, C)`` class probabilities (summing to 1) for classification.
+        spread: ``(S, B)`` or ``(S, B, C)``: the prediction under each of S recoveries (S = 1 where nothing is sampled).
+        recovered: for each modality that some row lacks, its `Recovery`.
+        losses: named scalar losses (training only).
+    """
+
+    prediction: Tensor
+    spread: Tensor
+    recovered: dict[str, Recovery] = field(default_factory=dict)
+    losses: dict[str, Tensor] = field(default_factory=dict)
