@@ -1,0 +1,1 @@
+"""The systems: IMDer and what it is compared with, one contract for all (`imder.models.base`)."""

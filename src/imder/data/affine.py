@@ -1,0 +1,184 @@
+r"""Affine encoders, seen as measurements of the raw features.
+
+Stack the raw features of one modality and length as x (T D,) = b_c + B z + sigma eps. An affine encoder e = A x + a of
+rank r has a thin singular value decomposition A = U diag(s) V': to know e is to know the r numbers
+
+    m = V' x = diag(1 / s) U' (e - a) = V' b_c + V' B z + sigma eps,
+
+whose noise is again sigma^2 I because V is orthonormal; and e = a + U (s * m). So no covariance of encodings is ever
+inverted and wide encoders (A A' singular) need no special care. What of a given e lies outside the range of A is
+ignored. Directions with s <= cutoff * max s count as absent (1e-5 by default: above the rounding of a float32 A, which
+leaves directions that should be absent with about 1e-7 max s).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.data.corpus import Ragged
+from imder.types import ImderError
+
+Array = NDArray[np.float64]
+Operator = Callable[[int], tuple[NDArray[Any], NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One modality of one length, encoded: m = offsets_c + loading z + noise eps, e = shift + basis (scales * m).
+
+    ``offsets`` (C, r), ``loading`` (r, Z), ``noise`` a standard deviation, ``basis`` (F, r) with orthonormal columns or
+    None for the identity (raw features: F = r = T D), ``scales`` (r,), ``shift`` (F,).
+    """
+
+    offsets: Array
+    loading: Array
+    noise: float
+    basis: Array | None
+    scales: Array
+    shift: Array
+
+    def measure(self, encodings: Array) -> Array:
+        """(..., F) -> m (..., r)."""
+        centred = encodings - self.shift
+        return (centred if self.basis is None else centred @ self.basis) / self.scales
+
+    def encode(self, measured: Array) -> Array:
+        """Measured (..., r) -> (..., F); `measure` undoes it."""
+        return self.shift + self.linear(measured * self.scales)
+
+    def linear(self, coordinates: Array) -> Array:
+        """Coordinates on the basis (..., r) -> (..., F)."""
+        return coordinates if self.basis is None else coordinates @ self.basis.T
+
+
+class AffineEncoder:
+    """An affine encoder with what is computed once for each length.
+
+    Args:
+        operator: length T -> matrix (F, T D) and offset (F,), for features (T, D) flattened in C order. Encodings are
+            flattened step after step, ``(length, width)`` in C order (see `flatten`), F = length * width.
+        cutoff: singular values up to this share of the largest count as zero.
+    """
+
+    def __init__(self, operator: Operator, cutoff: float = 1e-5) -> None:
+        self.operator, self.cutoff = operator, cutoff
+        self._maps: dict[int, tuple[Array, Array]] = {}
+        self._parts: dict[int, tuple[Array, Array, Array, Array]] = {}
+
+    def __call__(self, length: int) -> tuple[Array, Array]:
+        """Matrix A (F, T D) and offset a (F,)."""
+        if length not in self._maps:
+            matrix, offset = (np.asarray(part, dtype=np.float64) for part in self.operator(length))
+            if matrix.ndim != 2 or offset.shape != matrix.shape[:1]:
+                raise ImderError(f"encoder at length {length}: matrix {matrix.shape} but offset {offset.shape}")
+            self._maps[length] = matrix, offset
+        return self._maps[length]
+
+    def parts(self, length: int) -> tuple[Array, Array, Array, Array]:
+        """Basis U (F, r), scales s (r,), V' (r, T D) and offset (F,) of A = U diag(s) V'."""
+        if length not in self._parts:
+            matrix, offset = self(length)
+            u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+            rank = int((s > self.cutoff * s.max(initial=0.0)).sum())
+            self._parts[length] = u[:, :rank].copy(), s[:rank], vt[:rank].copy(), offset
+        return self._parts[length]
+
+    def encode(self, features: Ragged) -> Array:
+        """Encodings (N, F) of raw features, zero beyond each sample's own F."""
+        rows = [np.zeros(0)] * len(features)
+        for i in np.flatnonzero(features.lengths):
+            matrix, offset = self(int(features.lengths[i]))
+            rows[i] = matrix @ features[int(i)].astype(np.float64).ravel() + offset
+        return pad(rows)
+
+
+@dataclass(frozen=True)
+class LinearModality:
+    """How one modality comes from component and latent.
+
+    Attributes:
+        name: of the modality.
+        lengths: shortest and longest number of frames; each is equally likely.
+        offsets: ``(C, D)``, b_kc.
+        loadings: ``(J, D, Z)``, B_kj, the amplitude of cos(pi j tau).
+        noise: sigma_k.
+    """
+
+    name: str
+    lengths: tuple[int, int]
+    offsets: Array
+    loadings: Array
+    noise: float
+
+    @property
+    def dim(self) -> int:
+        """D, features per frame."""
+        return int(self.offsets.shape[1])
+
+    def waves(self, tau: Array) -> Array:
+        """cos(pi j tau) for tau (n,): (n, J)."""
+        return np.cos(np.pi * tau[:, None] * np.arange(len(self.loadings)))
+
+    def measured(self, length: int, encoder: AffineEncoder | None = None) -> Measured:
+        """Raw features of ``length`` frames, or what ``encoder`` makes of them, as a measurement of z."""
+        waves = self.waves((np.arange(length) + 0.5) / max(length, 1))
+        loading = np.einsum("tj,jdz->tdz", waves, self.loadings).reshape(length * self.dim, -1)
+        offsets = np.tile(self.offsets, (1, length))
+        if encoder is None:
+            return Measured(offsets, loading, self.noise, None, np.ones(len(loading)), np.zeros(len(loading)))
+        basis, scales, rotation, shift = encoder.parts(length)
+        if rotation.shape[1] != len(loading):
+            raise ImderError(
+                f"{self.name}: {length} frames are {len(loading)} values, the encoder takes {rotation.shape[1]}"
+            )
+        return Measured(offsets @ rotation.T, rotation @ loading, self.noise, basis, scales, shift)
+
+    def groups(
+        self, lengths: NDArray[np.int64], wanted: NDArray[np.bool_], encoder: AffineEncoder | None
+    ) -> tuple[tuple[NDArray[np.int64], Measured], ...]:
+        """The wanted rows of each length, with what is measured of that length."""
+        present = np.unique(lengths[wanted])
+        return tuple((np.flatnonzero(wanted & (lengths == t)), self.measured(int(t), encoder)) for t in present)
+
+
+def pad(rows: list[Array]) -> Array:
+    """Vectors of several sizes as one (N, longest) array, zero beyond each."""
+    out = np.zeros((len(rows), max((len(row) for row in rows), default=0)))
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
+
+
+def flatten(encodings: NDArray[Any]) -> Array:
+    """(..., width, length), as models give them -> (..., length * width), step after step, as used here."""
+    swapped = np.swapaxes(np.asarray(encodings, dtype=np.float64), -1, -2)
+    return swapped.reshape(*swapped.shape[:-2], -1)
+
+
+def unflatten(flat: Array, width: int) -> Array:
+    """The inverse of `flatten`: (..., length * width) -> (..., width, length)."""
+    return np.swapaxes(flat.reshape(*flat.shape[:-1], -1, width), -1, -2)
+
+
+def operator_of(encode: Callable[[NDArray[np.float32]], NDArray[Any]], dim: int) -> Operator:
+    """The `Operator` of an affine ``encode``: (B, T, dim) -> (B, width, length), from what it makes of unit vectors.
+
+    Raises `ImderError` where ``encode`` isn't affine (checked on one random input, to 1e-3 of its scale).
+    """
+
+    def operator(length: int) -> tuple[Array, Array]:
+        size = length * dim
+        probe = np.random.default_rng(0).standard_normal((1, size))
+        inputs = np.concatenate([np.zeros((1, size)), np.eye(size), probe])
+        outputs = flatten(encode(inputs.reshape(-1, length, dim).astype(np.float32)))
+        offset, matrix = outputs[0], (outputs[1:-1] - outputs[0]).T
+        if abs(matrix @ probe[0] + offset - outputs[-1]).max() > 1e-3 * abs(outputs).max():
+            raise ImderError(f"the encoder isn't affine at length {length}: encoding posteriors need an affine one")
+        return matrix, offset
+
+    return operator

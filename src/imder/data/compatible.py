@@ -1,0 +1,60 @@
+"""Fitting a corpus to a trained model: the same modalities in the same order, the same classes under the same numbers.
+
+A corpus may lack modalities that the model knows: absent everywhere, they are just what the model is there for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from imder.data.corpus import Corpus, Ragged, Split, spec_of
+from imder.types import ImderError, Spec, Task
+
+
+def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
+    """The corpus as a model of ``spec`` reads it.
+
+    Its modalities are the model's, in the model's order; those that the corpus lacks have no frames. Class labels are
+    renumbered by name. Labels of another task than the model's become None.
+
+    Raises:
+        ImderError: the corpus has a modality or a class that the model doesn't know, or other dimensions.
+    """
+    splits = fit_splits(spec, corpus.splits, corpus.spec.task, corpus.spec.classes, corpus.name)
+    return Corpus(corpus.name, spec_of(splits, spec.task, spec.classes), splits)
+
+
+def fit_splits(
+    spec: Spec, splits: Mapping[str, Split], task: Task, classes: tuple[str, ...], where: str
+) -> dict[str, Split]:
+    """`check_compatible` for splits that need not make a corpus yet: they may have one modality only."""
+    return {name: _fit(spec, split, task, classes, f"{where} [{name}]") for name, split in splits.items()}
+
+
+def _fit(spec: Spec, split: Split, task: Task, classes: tuple[str, ...], where: str) -> Split:
+    for name in split.features:
+        if name not in spec.names:
+            raise ImderError(f"{where}: {name}: the model doesn't know this modality; it knows {', '.join(spec.names)}")
+    features = {}
+    for modality in spec.modalities:
+        ragged = split.features.get(modality.name)
+        if ragged is None:
+            ragged = Ragged(np.zeros((0, modality.dim), np.float32), np.zeros(len(split) + 1, np.int64))
+        elif ragged.dim != modality.dim:
+            raise ImderError(f"{where}: {modality.name}: {ragged.dim} features; the model was made for {modality.dim}")
+        features[modality.name] = ragged
+    labels = split.labels if task == spec.task else None
+    if labels is not None and spec.task == "classification" and classes != spec.classes:
+        table = np.array([spec.classes.index(c) if c in spec.classes else -1 for c in classes] + [-1], np.int64)
+        renumbered = table[labels]
+        for i in np.flatnonzero((labels >= 0) & (renumbered < 0)):
+            raise ImderError(
+                f"{where}: classification_labels: sample {split.ids[i]!r}: the model doesn't know the class "
+                f"{classes[labels[i]]!r}; it knows {', '.join(spec.classes)}"
+            )
+        labels = renumbered
+    nonfinite = {name: split.nonfinite.get(name, 0) for name in features}
+    return replace(split, features=features, labels=labels, nonfinite=nonfinite)

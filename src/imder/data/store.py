@@ -1,0 +1,247 @@
+"""The library's own store of a corpus: a folder, ragged, memory-mapped when read.
+
+::
+
+    corpus.json            {"format": "imder-corpus", "version": 1, "name", "dtype", "spec",
+                            "splits": {<split>: {"n", "dropped", "nonfinite": {<modality>: count}}}}
+    <split>.json           {"ids": [...], "texts", "dialogue", "speaker": a list of n strings, or null}
+    <split>.safetensors    values.<modality>   (frames, D) float16 or float32: all frames, without padding
+                           offsets.<modality>  (n + 1,) int64: sample i holds the frames offsets[i] to offsets[i + 1]
+                           labels              (n,) float32 (regression) or int64 (classification); may be missing
+                           position            (n,) int64; may be missing
+
+A store is written beside its place and then renamed, so it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.safetensors_file import Tensor, read_tensors, write_tensors
+from imder.types import ImderError, Spec
+
+_FORMAT = "imder-corpus"
+_VERSION = 1
+_CHUNK = 1 << 22  # values converted at a time
+_SPLIT = re.compile(r"[A-Za-z0-9_-]+")
+_LISTS = ("texts", "dialogue", "speaker")
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a path is a folder that says it is a store."""
+    return (Path(path) / "corpus.json").is_file()
+
+
+def write_store(corpus: Corpus, folder: str | Path, dtype: Literal["float16", "float32"] = "float32") -> None:
+    """Writes a corpus as a store, in place of the one that may be there. Memory stays flat: values go in chunks.
+
+    Raises:
+        ImderError: the folder holds something else than a store, or a value doesn't fit ``dtype`` (the message names
+            modality and sample); nothing is then written.
+    """
+    if dtype not in ("float16", "float32"):
+        raise ImderError(f"{folder}: unknown dtype {dtype!r}; use 'float16' or 'float32'")
+    target = Path(os.path.realpath(folder))
+    if target.exists():
+        _check_replaceable(target, folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise ImderError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    try:
+        new, old = work / "new", work / "old"
+        new.mkdir()
+        for name, split in corpus.splits.items():
+            if not _SPLIT.fullmatch(name):
+                raise ImderError(f"{folder}: a split cannot be called {name!r}")
+            _write_split(new, name, split, dtype)
+        _write_json(new / "corpus.json", _describe(corpus, dtype))
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+    except OSError as error:
+        raise ImderError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_replaceable(target: Path, folder: str | Path) -> None:
+    """Only an empty folder or a store with nothing else in it may be replaced."""
+    if not target.is_dir():
+        raise ImderError(f"{folder}: is a file; a store is a folder")
+    names = {p.name for p in target.iterdir()}
+    others = {n for n in names if n != "corpus.json" and not n.endswith((".json", ".safetensors"))}
+    if not names:
+        return
+    if others or not _says_store(target / "corpus.json"):
+        raise ImderError(f"{folder}: holds something else than a store ({min(others or names)}); it is not overwritten")
+
+
+def _says_store(file: Path) -> bool:
+    try:
+        return bool(json.loads(file.read_bytes())["format"] == _FORMAT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _describe(corpus: Corpus, dtype: str) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "name": corpus.name,
+        "dtype": dtype,
+        "spec": corpus.spec.to_dict(),
+        "splits": {
+            name: {"n": len(split), "dropped": split.dropped, "nonfinite": dict(split.nonfinite)}
+            for name, split in corpus.splits.items()
+        },
+    }
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_split(folder: Path, name: str, split: Split, dtype: str) -> None:
+    tensors: dict[str, Tensor] = {}
+    for modality, ragged in split.features.items():
+        offsets = ragged.offsets - ragged.offsets[0]
+        shape = (int(offsets[-1]), ragged.dim)
+        pieces = _pieces(f"{name}: {modality}", split, ragged, np.dtype(dtype))
+        tensors[f"values.{modality}"] = Tensor("F16" if dtype == "float16" else "F32", shape, pieces)
+        tensors[f"offsets.{modality}"] = Tensor("I64", offsets.shape, [offsets])
+    if split.labels is not None:
+        tensors["labels"] = Tensor("F32" if split.labels.dtype.kind == "f" else "I64", (len(split),), [split.labels])
+    if split.position is not None:
+        tensors["position"] = Tensor("I64", (len(split),), [split.position])
+    write_tensors(folder / f"{name}.safetensors", tensors)
+    lists = {key: getattr(split, key) for key in _LISTS}
+    _write_json(folder / f"{name}.json", {"ids": list(split.ids), **lists})
+
+
+def _pieces(where: str, split: Split, ragged: Ragged, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """All frames in chunks of the dtype to write, each value checked to be finite in it."""
+    start, stop = int(ragged.offsets[0]), int(ragged.offsets[-1])
+    step = max(1, _CHUNK // max(1, ragged.dim))
+    for begin in range(start, stop, step):
+        values = ragged.values[begin : min(begin + step, stop)]
+        with np.errstate(over="ignore"):
+            piece = values.astype(dtype)
+        finite = np.isfinite(piece)
+        if not finite.all():
+            frame, column = np.argwhere(~finite)[0]
+            sample = split.ids[int(np.searchsorted(ragged.offsets, begin + frame, side="right")) - 1]
+            value = values[frame, column]
+            advice = f"does not fit {dtype}; write the store as float32" if np.isfinite(value) else "is not finite"
+            raise ImderError(f"{where}: sample {sample!r}: the value {value:g} {advice}")
+        yield piece
+
+
+def read_store(folder: str | Path) -> Corpus:
+    """The corpus in a store. Features are views of memory maps: nothing is read until it is used.
+
+    Raises:
+        ImderError: the folder is no store, or a file is missing, truncated or contradicts the others.
+    """
+    folder = Path(folder)
+    about = _read_json(folder / "corpus.json")
+    if about.get("format") != _FORMAT:
+        raise ImderError(f"{folder / 'corpus.json'}: not the description of a store")
+    if about.get("version") != _VERSION:
+        raise ImderError(f"{folder / 'corpus.json'}: version {about.get('version')!r}; this library reads {_VERSION}")
+    try:
+        name, spec, entries = str(about["name"]), Spec.from_dict(about["spec"]), dict(about["splits"])
+        if not entries or not all(_SPLIT.fullmatch(key) for key in entries):
+            raise ValueError
+        described = {
+            key: (int(e["n"]), int(e["dropped"]), {k: int(v) for k, v in e["nonfinite"].items()})
+            for key, e in entries.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f" ({error})" if isinstance(error, ImderError) else ""
+        raise ImderError(f"{folder / 'corpus.json'}: damaged{reason}") from None
+    return Corpus(name, spec, {key: _read_split(folder, key, spec, *e) for key, e in described.items()})
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError):
+        raise ImderError(f"{path}: damaged or truncated") from None
+    if not isinstance(data, dict):
+        raise ImderError(f"{path}: damaged")
+    return data
+
+
+def _read_split(folder: Path, name: str, spec: Spec, n: int, dropped: int, nonfinite: dict[str, int]) -> Split:
+    path, beside = folder / f"{name}.safetensors", folder / f"{name}.json"
+    tensors, lists = read_tensors(path), _read_json(beside)
+    ids = _strings(beside, lists, "ids", n)
+    if ids is None or len(set(ids)) != n:
+        raise ImderError(f"{beside}: ids: {n} different ids are needed")
+    features: dict[str, Ragged] = {}
+    for modality in spec.modalities:
+        values = _tensor(path, tensors, f"values.{modality.name}", "f", (None, modality.dim))
+        offsets = _tensor(path, tensors, f"offsets.{modality.name}", "i", (n + 1,))
+        lengths = np.diff(offsets)
+        if offsets[0] != 0 or offsets[-1] != len(values) or (lengths < 0).any():
+            raise ImderError(f"{path}: offsets.{modality.name}: they don't divide the {len(values)} frames")
+        features[modality.name] = Ragged(values, offsets)
+    kind = "f" if spec.task == "regression" else "i"
+    labels = _tensor(path, tensors, "labels", kind, (n,)) if "labels" in tensors else None
+    if labels is not None and kind == "i":
+        for i in np.flatnonzero((labels < -1) | (labels >= len(spec.classes))):
+            raise ImderError(f"{path}: labels: sample {ids[i]!r}: {labels[i]} is out of range")
+    return Split(
+        ids=ids,
+        features=features,
+        labels=labels,
+        texts=_strings(beside, lists, "texts", n),
+        dialogue=_strings(beside, lists, "dialogue", n),
+        position=_tensor(path, tensors, "position", "i", (n,)) if "position" in tensors else None,
+        speaker=_strings(beside, lists, "speaker", n),
+        nonfinite=nonfinite,
+        dropped=dropped,
+    )
+
+
+def _tensor(
+    path: Path, tensors: dict[str, NDArray[Any]], name: str, kind: str, shape: tuple[int | None, ...]
+) -> NDArray[Any]:
+    """One tensor, small integers and labels read into memory; None in ``shape`` stands for any number."""
+    if name not in tensors:
+        raise ImderError(f"{path}: {name}: missing")
+    array = tensors[name]
+    fits = array.ndim == len(shape) and all(s in (None, a) for s, a in zip(shape, array.shape))
+    if array.dtype.kind != kind or not fits:
+        want = "x".join("any" if s is None else str(s) for s in shape)
+        raise ImderError(f"{path}: {name}: {array.dtype} of shape {array.shape}; needed is {kind} of {want}")
+    return array if len(shape) > 1 else np.array(array)
+
+
+def _strings(path: Path, lists: dict[str, Any], key: str, n: int) -> tuple[str, ...] | None:
+    values = lists.get(key)
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) != n or not all(isinstance(v, str) for v in values):
+        raise ImderError(f"{path}: {key}: {n} strings are needed")
+    return tuple(values)

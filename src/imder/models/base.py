@@ -1,0 +1,185 @@
+"""What every system has in common: how it is built, trained, used and saved.
+
+A system is a module made of a configuration and a `Spec`. Training it is a sequence of *phases*; in each, some of its
+parameters learn from losses that it defines. The training engine knows nothing else of it, nor does the evaluation:
+`Model.predict` is all they call.
+
+Losses come as sums and counts, so that a loss over missing rows is the same whether a batch is processed at once or
+spread over several processes: sums and counts are reduced before they are divided.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imder.types import Batch, ImderError, Output, Spec
+
+Phase = Literal["stage1", "score", "recovery", "joint"]
+"""stage1: encoders and fusion; score, recovery: stage 2 in two steps (nothing is sampled while score networks learn);
+joint: stage 2 as published."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One term of the objective: weight * (sum over rows) / (number of rows).
+
+    ``total`` is a scalar tensor, ``count`` a float or scalar tensor; a count of 0 means that no row took part.
+    """
+
+    total: Tensor
+    count: float
+    weight: float = 1.0
+
+
+class Model(nn.Module, ABC):
+    """A system that predicts from whatever modalities are available."""
+
+    system: ClassVar[str]
+    """Its name in tables, on the command line and in ``config.json``."""
+
+    def __init__(self, spec: Spec, config: Any) -> None:
+        super().__init__()
+        self.spec = spec
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """What training goes through, in order."""
+
+    @abstractmethod
+    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+        """Make ready for a phase: statistics and caches that are a function of the weights so far and of ``batches``.
+
+        ``batches`` is one pass over the training split with everything present available; it may be iterated again.
+        """
+
+    @abstractmethod
+    def learning(self, phase: Phase) -> list[nn.Module]:
+        """The parts whose parameters a phase trains; everything else stays frozen, in evaluation mode."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
+        """The terms of a phase's objective on one batch. ``seed`` decides all noise, with the samples' keys."""
+
+    @abstractmethod
+    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
+        """Predictions (no gradients, evaluation mode).
+
+        Args:
+            batch: rows with at least one available modality.
+            samples: recoveries for each prediction; None for the preset's number.
+            seed: of the noise, with the samples' keys.
+        """
+
+    def finish(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+        """After a phase, with its best weights loaded: whatever is chosen on validation batches (default: nothing)."""
+        del phase, batches, seed
+
+    # Files: huggingface_hub's conventions, safetensors only.
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``model.safetensors`` and ``config.json``; each appears under its name only when complete."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        description = {"system": self.system, "spec": self.spec.to_dict(), "model": asdict(self.config)}
+        part = folder / "config.json.part"
+        part.write_text(json.dumps(description, indent=2) + "\n")
+        os.replace(part, folder / "config.json")
+        save_weights(self.state_dict(), folder / "model.safetensors")
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to a hub repository (made if needed); returns its address."""
+        import tempfile
+
+        api = HfApi(token=token)
+        url = api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload model")
+        return str(url)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **hub: Any) -> Self:
+        """Load from a folder, or from the hub by its repository id (``hub``: revision, token, ... of the download).
+
+        Raises:
+            ImderError: files are missing or don't belong together, or hold another system.
+        """
+        from imder.models.registry import build
+
+        folder = Path(name)
+        if not folder.is_dir():
+            folder = Path(snapshot_download(str(name), allow_patterns=["config.json", "model.safetensors"], **hub))
+        try:
+            description = json.loads((folder / "config.json").read_text())
+            model = build(description["system"], description["model"], Spec.from_dict(description["spec"]))
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ImderError(f"{folder / 'config.json'}: not a model's configuration ({error})") from None
+        if not isinstance(model, cls):
+            raise ImderError(f"{folder}: holds a {model.system!r}, not a {cls.__name__}")
+        model.load_weights(folder / "model.safetensors")
+        return model.eval()
+
+    def load_weights(self, path: Path) -> None:
+        """Load a safetensors file that must fit exactly.
+
+        Raises:
+            ImderError: the file is missing, broken, or of another configuration.
+        """
+        try:
+            state = load_file(path)
+        except Exception as error:  # safetensors raises its own exception types, which it doesn't export
+            raise ImderError(f"{path}: cannot read weights ({error})") from None
+        try:
+            self.load_state_dict(state)
+        except RuntimeError as error:
+            raise ImderError(
+                f"{path}: weights of another configuration ({str(error).splitlines()[1].strip()})"
+            ) from None
+
+
+def save_weights(state: dict[str, Tensor], path: Path) -> None:
+    """Write a state dict as safetensors, atomically."""
+    part = path.with_name(path.name + ".part")
+    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part)
+    os.replace(part, path)
+
+
+def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0) -> Loss:
+    """L1 for regression, cross-entropy for classification, over labelled rows.
+
+    Args:
+        output: ``(B, 1)`` or logits ``(B, C)``.
+        labels: ``(B,)``; NaN or -1 where unlabelled.
+        spec: says which task.
+        smoothing: of the labels (classification).
+    """
+    if spec.task == "classification":
+        labelled = labels >= 0
+        rows = F.cross_entropy(output, labels.clamp(min=0), reduction="none", label_smoothing=smoothing)
+    else:
+        labelled = ~labels.isnan()
+        rows = (output.squeeze(1) - labels.nan_to_num()).abs()
+    return Loss((rows * labelled).sum(), float(labelled.sum()))
+
+
+def to_prediction(output: Tensor, spec: Spec) -> Tensor:
+    """A head's output ``(..., O)`` as a prediction: ``(...)`` values, or ``(..., C)`` probabilities."""
+    return output.softmax(-1) if spec.task == "classification" else output.squeeze(-1)

@@ -1,0 +1,50 @@
+"""From the encodings that are there to a condition, for any K and any lengths.
+
+The available encodings become tokens, side by side in time: each step of each modality is one token that carries its
+channels, which modality it is and where in it. Absent ones are masked. One learned token always stands first: attention
+is never empty, and alone it is the unconditional model's condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class TokenCondition(nn.Module):
+    """Tokens of the available encodings.
+
+    Args:
+        steps: of each modality's encoding.
+        width: channels of the encodings.
+        context: width of the tokens.
+    """
+
+    def __init__(self, steps: Mapping[str, int], width: int, context: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, context)
+        self.null = nn.Parameter(torch.randn(context))
+        self.place = nn.ParameterDict({k: nn.Parameter(torch.randn(n, context) * 0.3) for k, n in steps.items()})
+        self.norm = nn.LayerNorm(context)
+
+    def forward(self, encodings: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Lay tokens side by side.
+
+        Args:
+            encodings: for some modalities ``(R, width, steps)``.
+            available: for the same modalities ``(R,)`` bool.
+
+        Returns:
+            Tokens ``(R, N, context)`` and their mask ``(R, N)`` bool. Values of unavailable rows never reach a query.
+        """
+        rows = next(iter(available.values())).shape[0]
+        tokens = [self.null.expand(rows, 1, -1)]
+        masks = [torch.ones(rows, 1, dtype=torch.bool, device=self.null.device)]
+        for name, encoding in encodings.items():
+            there = available[name]
+            clean = torch.where(there[:, None, None], encoding, 0.0)
+            tokens.append(self.enter(clean.transpose(1, 2)) + self.place[name])
+            masks.append(there[:, None].expand(-1, encoding.shape[2]))
+        return self.norm(torch.cat(tokens, dim=1)), torch.cat(masks, dim=1)

@@ -1,0 +1,89 @@
+"""E_k: from raw features to the encoding in which diffusion works.
+
+Three ways to meet sequences of different lengths:
+
+* ``own``: each modality keeps its own number of steps, its longest length up to a cap. Standardise, convolve (zeros
+  beyond the valid frames), resample by area. Every part is affine, so the encoding is an affine function of the features, and
+  a linear-Gaussian corpus stays linear-Gaussian.
+* ``common``: as the paper needs it: valid frames are resampled to ``steps + kernel - 1``, then convolved without
+  padding; one clock for all modalities.
+* ``fixed``: as released: the first ``steps + kernel - 1`` frames, zero-padded, whatever is valid among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from imder.nn.resample import frame_mask, resample
+from imder.nn.standardize import Standardizer
+from imder.types import Modality
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Of every modality's encoder.
+
+    Attributes:
+        clock: ``own``, ``common`` or ``fixed`` (see the module).
+        width: channels of the encoding.
+        steps: the common number of steps; with ``own`` the cap.
+        kernel: of the convolution over time; odd.
+        bias: whether the convolution has one.
+        standardize: whether features are standardised with training statistics first.
+        feature_dropout: share of feature columns dropped in training, for each sample.
+    """
+
+    clock: Literal["own", "common", "fixed"] = "own"
+    width: int = 32
+    steps: int = 24
+    kernel: int = 3
+    bias: bool = True
+    standardize: bool = True
+    feature_dropout: float = 0.0
+
+
+class Encoder(nn.Module):
+    """E_k of one modality: ``(B, T, D)`` with lengths -> ``(B, width, steps)``."""
+
+    def __init__(self, modality: Modality, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.steps = min(config.steps, modality.length) if config.clock == "own" else config.steps
+        self.standardize = Standardizer(modality.dim)
+        self.conv = nn.Conv1d(modality.dim, config.width, config.kernel, bias=config.bias)
+
+    def frames(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
+        """The valid frames of each row, for the statistics."""
+        return [row[:n] for row, n in zip(features, lengths.tolist(), strict=True)]
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Encode; rows of length 0 give what padding gives, to be ignored.
+
+        Args:
+            features: ``(B, T, D)``; anything, NaN included, beyond ``lengths``.
+            lengths: ``(B,)`` valid frames.
+        """
+        config = self.config
+        valid = frame_mask(lengths, features.shape[1])[..., None]
+        x = torch.where(valid, features, 0.0)
+        if config.standardize:
+            x = self.standardize(x) * valid
+        if self.training and config.feature_dropout:
+            keep = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= config.feature_dropout
+            x = x * keep / (1 - config.feature_dropout)
+        needed = config.steps + config.kernel - 1
+        if config.clock == "common":
+            x = resample(x, lengths, needed)
+        elif config.clock == "fixed":
+            x = nn.functional.pad(x, (0, 0, 0, max(0, needed - x.shape[1])))[:, :needed]
+        if config.clock != "own":
+            return self._convolve(x, 0)
+        return resample(self._convolve(x, config.kernel // 2).transpose(1, 2), lengths, self.steps).transpose(1, 2)
+
+    def _convolve(self, x: Tensor, padding: int) -> Tensor:
+        """``(B, T, D)`` -> ``(B, width, T')``."""
+        return nn.functional.conv1d(x.transpose(1, 2), self.conv.weight, self.conv.bias, padding=padding)

@@ -1,0 +1,228 @@
+"""Recovery: score networks that learn p(encoding of k | available encodings), and the sampler that draws from it.
+
+Two kinds with one contract. `TokenRecovery` is what ``fast`` uses: clean condition as tokens, EDM preconditioning on
+standardised encodings, a deterministic solver. `imder.models.published` is the paper's.
+
+Rows that lack modality k are gathered, whatever else they lack, into one sampler call for k. Noise belongs to
+(seed, key, modality, draw).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from imder.diffusion import (
+    Denoiser,
+    KeyedNoise,
+    VESchedule,
+    dpmpp_2m,
+    edm_denoiser,
+    edm_loss,
+    euler_maruyama,
+    heun,
+    log_uniform_sigmas,
+    uniform_times,
+)
+from imder.diffusion.loss import ConditionNoise
+from imder.models.condition import TokenCondition
+from imder.nn.standardize import Standardizer
+from imder.nn.unet import UNet
+from imder.types import ImderError
+
+SMALLEST_TIME = 1e-3  # where sampling ends (released code)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Of the score networks.
+
+    Attributes:
+        widths: channels of each resolution, finest first.
+        heads: of the attention to the condition.
+        attention_layers: at each level.
+        embedding: width of the noise-level embedding.
+        context: width of the condition's tokens (``tokens`` only).
+        dropout: in the residual blocks (``tokens`` only).
+        causal: whether attention is causal (``channels`` only; the released code's).
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    heads: int = 8
+    attention_layers: int = 1
+    embedding: int = 128
+    context: int = 64
+    dropout: float = 0.0
+    causal: bool = False
+
+
+@dataclass(frozen=True)
+class RecoveryConfig:
+    """Of the diffusion model.
+
+    Attributes:
+        condition: ``tokens`` (any K, own clocks) or ``channels`` (as published; one common clock).
+        condition_noise: ``clean``, ``independent`` or ``shared`` (`imder.diffusion.loss`; ``channels`` only uses the
+            last two).
+        preconditioning: ``edm`` or ``score`` (`imder.diffusion.denoiser`).
+        sigma: of the schedule dx = sigma^t dw.
+        solver: who draws.
+        evaluations: of the score network for one recovery.
+        log_sigma_mean, log_sigma_std: the normal law of ln sigma in the EDM loss, clipped to the schedule's range.
+        network: of the score networks.
+    """
+
+    condition: Literal["tokens", "channels"] = "tokens"
+    condition_noise: ConditionNoise = "clean"
+    preconditioning: Literal["edm", "score"] = "edm"
+    sigma: float = 25.0
+    solver: Literal["dpmpp_2m", "heun", "euler_maruyama"] = "dpmpp_2m"
+    evaluations: int = 8
+    log_sigma_mean: float = -0.4
+    log_sigma_std: float = 1.2
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def __post_init__(self) -> None:
+        kind = (self.condition, self.preconditioning)
+        if kind not in (("tokens", "edm"), ("channels", "score")):
+            raise ImderError(f"recovery: condition {kind[0]!r} goes with {'edm' if kind[0] == 'tokens' else 'score'!r}")
+        if self.condition == "tokens" and self.condition_noise != "clean":
+            raise ImderError("recovery: condition 'tokens' is clean; condition_noise needs condition 'channels'")
+        if self.evaluations < 1 or (self.solver == "euler_maruyama" and self.evaluations < 2):
+            raise ImderError(f"recovery: {self.evaluations} evaluations are too few for {self.solver}")
+
+
+Encodings = Mapping[str, Tensor]
+
+
+class Recovery(nn.Module):
+    """What both kinds share: the schedule, the solver and the gathering of draws."""
+
+    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
+        super().__init__()
+        self.names = tuple(steps)
+        self.steps = dict(steps)
+        self.width = width
+        self.config = config
+        self.schedule = VESchedule(config.sigma)
+
+    def fit(self, encodings: Sequence[Encodings]) -> None:
+        """Take statistics of training encodings, if the kind needs any."""
+
+    def losses(
+        self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
+    ) -> Tensor:
+        """Denoising score matching.
+
+        Args:
+            target: the modality to learn.
+            clean: its true encodings ``(R, width, steps)``.
+            encodings: of every modality, ``(R, width, steps_k)``.
+            available: ``(R, K)`` bool, what the condition may use (``target`` itself is never used).
+            keys: ``(R,)``, for the noise.
+            seed: of the noise.
+
+        Returns:
+            ``(R,)``.
+        """
+        raise NotImplementedError
+
+    def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
+        """The denoiser for ``R * S`` rows (draws of a row side by side), in the space where diffusion works."""
+        raise NotImplementedError
+
+    def restore(self, target: str, x: Tensor) -> Tensor:
+        """From the space where diffusion works back to encodings."""
+        return x
+
+    @torch.no_grad()
+    def sample(
+        self, target: str, encodings: Encodings, available: Tensor, keys: Tensor, *, draws: int, seed: int
+    ) -> Tensor:
+        """Draw encodings of ``target`` given the available ones: ``(draws, R, width, steps)``.
+
+        Args:
+            target: the missing modality.
+            encodings: of every modality, ``(R, width, steps_k)``; anything where unavailable.
+            available: ``(R, K)`` bool.
+            keys: ``(R,)``.
+            draws: for each row.
+            seed: of the noise.
+        """
+        rows = len(keys)
+        index = self.names.index(target)
+        stream = torch.arange(draws, device=keys.device) * len(self.names) + index
+        noise = KeyedNoise((keys[:, None] + stream * 0x1F123BB5159A55E5).flatten(), seed)
+        shape = (rows * draws, self.width, self.steps[target])
+        solver, count = self.config.solver, self.config.evaluations
+        start = self.schedule.std(torch.tensor(1.0)).item()
+        end = self.schedule.std(torch.tensor(SMALLEST_TIME)).item()
+        x = noise.normal(shape) * start
+        denoise = self.denoiser(target, encodings, available, noise)
+        if solver == "euler_maruyama":
+            x = euler_maruyama(denoise, x, uniform_times(count, SMALLEST_TIME), self.schedule, noise)
+        elif solver == "heun":
+            x = heun(denoise, x, log_uniform_sigmas((count + 1) // 2, start, end))
+        else:
+            x = dpmpp_2m(denoise, x, log_uniform_sigmas(count, start, end))
+        return self.restore(target, x).unflatten(0, (rows, draws)).transpose(0, 1)
+
+
+class TokenRecovery(Recovery):
+    """Conditional EDM on standardised encodings; the condition is attended to as tokens."""
+
+    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
+        super().__init__(steps, width, config)
+        net = config.network
+        self.standardize = nn.ModuleDict({k: Standardizer(width) for k in steps})
+        self.conditions = nn.ModuleDict({k: TokenCondition(steps, width, net.context) for k in steps})
+        self.networks = nn.ModuleDict(
+            {
+                k: UNet(width, n, net.widths, net.context, net.heads, net.attention_layers, net.embedding, net.dropout)
+                for k, n in steps.items()
+            }
+        )
+
+    def fit(self, encodings: Sequence[Encodings]) -> None:
+        """Statistics of the rows given for each modality, over time too."""
+        for name in self.names:
+            self.standardize[name].fit(e[name].transpose(1, 2).flatten(0, 1) for e in encodings)  # type: ignore[operator]
+
+    def _context(self, target: str, encodings: Encodings, available: Tensor) -> tuple[Tensor, Tensor]:
+        others = [k for k in self.names if k != target]
+        scaled = {k: self._scale(k, encodings[k]) for k in others}
+        there = {k: available[:, self.names.index(k)] for k in others}
+        tokens, mask = self.conditions[target](scaled, there)
+        return tokens, mask
+
+    def _scale(self, name: str, x: Tensor) -> Tensor:
+        scaled: Tensor = self.standardize[name](x.transpose(1, 2))
+        return scaled.transpose(1, 2)
+
+    def restore(self, target: str, x: Tensor) -> Tensor:
+        """Undo the standardisation."""
+        restored: Tensor = self.standardize[target].inverse(x.transpose(1, 2))  # type: ignore[operator]
+        return restored.transpose(1, 2)
+
+    def losses(
+        self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
+    ) -> Tensor:
+        """EDM's loss, ln sigma normal (see the base class)."""
+        network = self.networks[target]
+        context = network.prepare(*self._context(target, encodings, available))  # type: ignore[operator]
+        noise = KeyedNoise(keys, seed)
+        log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((len(keys),))
+        ends = self.schedule.std(torch.tensor([SMALLEST_TIME, 1.0])).log().tolist()
+        sigma = log_sigma.clamp(*ends).exp()
+        clean = self._scale(target, clean)
+        return edm_loss(lambda x, c: network(x, c, context), clean, sigma, noise.normal(tuple(clean.shape)))
+
+    def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
+        """Keys and values of the condition are made once, here."""
+        network = self.networks[target]
+        context = network.prepare(*self._context(target, encodings, available))  # type: ignore[operator]
+        return edm_denoiser(lambda x, c: network(x, c, context))

@@ -1,0 +1,195 @@
+r"""The denoising network of ``fast``: a U-Net over time whose depth follows the sequence, attending to a condition.
+
+A sequence of L steps has log2(L) + 1 useful resolutions; the network keeps at most ``len(widths)`` of them and uses the
+*last* (widest) entries, so that one step costs one wide layer and no more. At every level a residual block (the noise
+level scales and shifts its features) is followed by cross-attention to the condition's tokens. Normalisation is over
+channels at each step: it is defined for a single step and never mixes steps.
+
+The condition is clean and does not depend on the noise level: keys and values are made once (`prepare`) and serve every
+evaluation of a solver. Several draws for one row share them, by standing side by side in the query.
+
+Everything is (B, length, channels) inside: a kernel-3 convolution is one matrix product over three shifted copies.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class TimeConv(nn.Module):
+    """Kernel-3 convolution over time, ``(B, L, C)`` -> ``(B, ceil(L / stride), O)``, zeros beyond the ends."""
+
+    def __init__(self, channels: int, out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out, 3, channels))
+        self.bias = nn.Parameter(torch.zeros(out))
+        self.stride = stride
+        nn.init.trunc_normal_(self.weight, std=1 / math.sqrt(3 * channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve over time."""
+        if x.shape[1] == 1:  # the neighbours are zeros: only the centre counts
+            return F.linear(x, self.weight[:, 1], self.bias)
+        padded = F.pad(x, (0, 0, 1, 1))
+        last = x.shape[1]
+        shifted = torch.cat([padded[:, i : i + last : self.stride] for i in range(3)], dim=-1)
+        return F.linear(shifted, self.weight.flatten(1), self.bias)
+
+
+@dataclass(frozen=True)
+class Context:
+    """A condition made ready for all evaluations: for each level keys and values ``(R, heads, N, C / heads)``.
+
+    ``mask`` (R, 1, 1, N) bool is True where a token may be attended to; every row has at least one.
+    """
+
+    keys_values: tuple[tuple[Tensor, Tensor], ...]
+    mask: Tensor
+
+
+class CrossAttention(nn.Module):
+    """Pre-normalised cross-attention with a residual; keys and values come from `project`."""
+
+    def __init__(self, width: int, context: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(context, 2 * width)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def project(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values ``(R, heads, N, C / heads)`` of tokens ``(R, N, context)``."""
+        key, value = self.key_value(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return key, value
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """``(R * S, L, C)`` attends to the tokens of its row; S draws of a row are neighbours."""
+        key, value = keys_values
+        rows = key.shape[0]
+        query = self.query(self.norm(x)).reshape(rows, -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
+        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out: Tensor = self.out(heard.transpose(1, 2).reshape(x.shape))
+        return x + out
+
+
+class Block(nn.Module):
+    """norm, scale and shift by the noise level, swish, convolution, residual."""
+
+    def __init__(self, width: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.width = width
+        self.modulate = nn.Linear(embedding, 2 * width)
+        self.first = TimeConv(width, width)
+        self.second = TimeConv(width, width)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """``(B, L, C)`` and the noise embedding ``(B or 1, embedding)``."""
+        scale, shift = self.modulate(noise)[:, None].chunk(2, dim=-1)
+        h = self.first(F.silu(F.layer_norm(x, (self.width,))))
+        h = F.silu(torch.addcmul(shift, F.layer_norm(h, (self.width,)), 1 + scale))
+        out: Tensor = self.second(self.dropout(h))
+        return x + out
+
+
+class Level(nn.Module):
+    """One resolution: a block, then attention layers."""
+
+    def __init__(self, width: int, context: int, heads: int, layers: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.block = Block(width, embedding, dropout)
+        self.attention = nn.ModuleList(CrossAttention(width, context, heads) for _ in range(layers))
+
+    def forward(self, x: Tensor, noise: Tensor, keys_values: Sequence[tuple[Tensor, Tensor]], mask: Tensor) -> Tensor:
+        """``(B, L, C)`` -> the same shape."""
+        x = self.block(x, noise)
+        for layer, kv in zip(self.attention, keys_values, strict=True):
+            x = layer(x, kv, mask)
+        return x
+
+
+class UNet(nn.Module):
+    """F(x, c_noise | condition) for sequences of ``length`` steps.
+
+    Args:
+        channels: of the sequence.
+        length: steps of the sequence.
+        widths: channels of each resolution, finest first; a short sequence uses the last ones only.
+        context: width of the condition's tokens.
+        heads, attention_layers: of the cross-attention at each level.
+        embedding: width of the noise-level embedding.
+        dropout: inside the blocks.
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        length: int,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        context: int = 64,
+        heads: int = 8,
+        attention_layers: int = 1,
+        embedding: int = 128,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = tuple(widths)[-min(len(widths), 1 + int(math.log2(length))) :]
+        self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(8.0), 16)) * 2 * math.pi)
+        self.embed = nn.Sequential(nn.Linear(32, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+
+        def level(width: int) -> Level:
+            return Level(width, context, heads, attention_layers, embedding, dropout)
+
+        self.enter = TimeConv(channels, widths[0])
+        self.position = nn.Parameter(torch.zeros(length, widths[0]))
+        self.attention_layers = attention_layers
+        self.down = nn.ModuleList(level(w) for w in widths)
+        self.shrink = nn.ModuleList(TimeConv(a, b, stride=2) for a, b in itertools.pairwise(widths))
+        self.middle = Block(widths[-1], embedding, dropout)
+        self.grow = nn.ModuleList(nn.Linear(b, a) for a, b in itertools.pairwise(widths))
+        self.join = nn.ModuleList(nn.Linear(2 * a, a) for a in widths[:-1])
+        self.up = nn.ModuleList(level(w) for w in widths[:-1])
+        self.leave = TimeConv(widths[0], channels)
+        nn.init.zeros_(self.leave.weight)
+
+    def prepare(self, tokens: Tensor, mask: Tensor) -> Context:
+        """Keys and values of tokens ``(R, N, context)``, ``mask`` (R, N) bool, for any number of evaluations."""
+        projected = tuple(layer.project(tokens) for level in (*self.down, *self.up) for layer in level.attention)
+        return Context(projected, mask[:, None, None, :])
+
+    def forward(self, x: Tensor, noise: Tensor, context: Context) -> Tensor:
+        """``(R * S, channels, length)`` and c_noise ``(R * S,)`` or ``(1,)`` -> ``(R * S, channels, length)``."""
+        angles = noise[:, None] * self.frequencies
+        embedded = self.embed(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        pairs = iter(context.keys_values)
+        h = self.enter(x.transpose(1, 2)) + self.position
+        kept = []
+        for i, level in enumerate(self.down):
+            if i:
+                h = self.shrink[i - 1](h)
+            h = level(h, embedded, [next(pairs) for _ in range(self.attention_layers)], context.mask)
+            kept.append(h)
+        h = self.middle(h, embedded)
+        pending = list(pairs)
+        layers = self.attention_layers
+        for i in reversed(range(len(self.up))):
+            skip = kept[i]
+            h = self.grow[i](h).repeat_interleave(2, dim=1)[:, : skip.shape[1]]
+            h = self.join[i](torch.cat([h, skip], dim=-1))
+            h = self.up[i](h, embedded, pending[i * layers : (i + 1) * layers], context.mask)
+        out: Tensor = self.leave(F.silu(F.layer_norm(h, (h.shape[-1],))))
+        return out.transpose(1, 2)
