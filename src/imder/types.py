@@ -56,6 +56,11 @@ class Spec:
             raise ImderError(f"a corpus needs at least two modalities, got {list(self.names)}")
         if len(set(self.names)) != len(self.names):
             raise ImderError(f"modality names repeat: {list(self.names)}")
+        for name in self.names:
+            if not name or "." in name or "+" in name or name in ("type", "train", "names"):
+                raise ImderError(
+                    f"{name!r} can't be a modality's name: choose one without '.' and '+', not a reserved word"
+                )
         if self.task not in ("regression", "classification"):
             raise ImderError(f"unknown task {self.task!r}; use 'regression' or 'classification'")
         if self.task == "classification" and len(self.classes) < 2:

@@ -79,6 +79,11 @@ class AffineEncoder:
             self._maps[length] = matrix, offset
         return self._maps[length]
 
+    @classmethod
+    def of(cls, operator: Operator) -> AffineEncoder:
+        """The operator itself where it is an `AffineEncoder` already."""
+        return operator if isinstance(operator, cls) else cls(operator)
+
     def parts(self, length: int) -> tuple[Array, Array, Array, Array]:
         """Basis U (F, r), scales s (r,), V' (r, T D) and offset (F,) of A = U diag(s) V'."""
         if length not in self._parts:
@@ -126,7 +131,7 @@ class LinearModality:
 
     def measured(self, length: int, encoder: AffineEncoder | None = None) -> Measured:
         """Raw features of ``length`` frames, or what ``encoder`` makes of them, as a measurement of z."""
-        waves = self.waves((np.arange(length) + 0.5) / max(length, 1))
+        waves = self.waves((np.arange(length) + 0.5) / length)
         loading = np.einsum("tj,jdz->tdz", waves, self.loadings).reshape(length * self.dim, -1)
         offsets = np.tile(self.offsets, (1, length))
         if encoder is None:
@@ -141,9 +146,13 @@ class LinearModality:
     def groups(
         self, lengths: NDArray[np.int64], wanted: NDArray[np.bool_], encoder: AffineEncoder | None
     ) -> tuple[tuple[NDArray[np.int64], Measured], ...]:
-        """The wanted rows of each length, with what is measured of that length."""
-        present = np.unique(lengths[wanted])
-        return tuple((np.flatnonzero(wanted & (lengths == t)), self.measured(int(t), encoder)) for t in present)
+        """The wanted rows of each length, with what is measured of that length; each must have frames."""
+        found = np.unique(lengths[wanted])
+        if (found < 1).any():
+            raise ImderError(
+                f"{self.name}: a row that is asked for has no frames; give its length, or mark it unavailable"
+            )
+        return tuple((np.flatnonzero(wanted & (lengths == t)), self.measured(int(t), encoder)) for t in found)
 
 
 def pad(rows: list[Array]) -> Array:

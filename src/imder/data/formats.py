@@ -61,7 +61,7 @@ def load_corpus(
         if spec is None and task not in (None, corpus.spec.task):
             raise ImderError(f"{path}: the store holds labels for {corpus.spec.task}, not for {task}; convert it again")
         splits: dict[str, Split] = dict(corpus.splits)
-        task, classes = corpus.spec.task, corpus.spec.classes
+        name, task, classes = corpus.name, corpus.spec.task, corpus.spec.classes
     else:
         splits, task, classes = _assemble(_read(path), task, spec)
     splits = {key: _without_empty(split, f"{path} [{key}]", drop_empty) for key, split in splits.items()}

@@ -1,7 +1,7 @@
 """From the fields of one split, as a feature file holds them, to ragged features and names.
 
-A field is one key of the file: an array or a list with one row for each sample. Fields of features are recognised by their
-shape, everything else by its name, so modalities may have any names and there may be any number of them.
+A field is one key of the file: an array or a list with one row for each sample. Fields of features are recognised by
+their shape, everything else by its name, so modalities may have any names and there may be any number of them.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def _short(x: object) -> str:
 def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
     """The modalities of a split: for each name (language, vision, audio first) its field and what is in it.
 
-    Features are floats: arrays ``(N, T, D)``, arrays ``(N, D)`` (one frame), or lists of N arrays ``(T_i, D)`` or ``(D,)``.
+    Features are floats: an array ``(N, T, D)`` or ``(N, D)`` (one frame), or a list of N arrays ``(T_i, D)`` or
+    ``(D,)``. Fields whose name contains "label" are never features.
 
     Raises:
         ImderError: there are none, two fields are one modality, or the sequences of a list don't fit together.
@@ -266,7 +267,7 @@ def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str
 
 
 def _attention(raw: Raw, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Lengths by the attention mask, row 1 of ``text_bert`` (N, 3, T); all frames where it isn't of the text's length."""
+    """Lengths by the attention mask, row 1 of ``text_bert`` (N, 3, T); all frames where T isn't that of the text."""
     value = raw.column("text_bert", len(frames))
     try:
         mask = np.asarray(value, np.float32)

@@ -1,8 +1,8 @@
 """The safetensors format, as far as a corpus needs it: written piece by piece, read through a memory map.
 
-A file is the size of its header (8 bytes, little-endian), the header (JSON: for each tensor its dtype, shape and place in
-what follows), and the raw data of all tensors. So data larger than memory passes through in chunks, and reading costs
-nothing until values are looked at.
+A file is the size of its header (8 bytes, little-endian), the header (JSON: for each tensor its dtype, shape and place
+in what follows), and the raw data of all tensors. So data larger than memory passes through in chunks, and reading
+costs nothing until values are looked at.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
+        """Size of the values in the file."""
         return math.prod(self.shape) * _DTYPES[self.dtype].itemsize
 
 
@@ -75,7 +76,11 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
             if size < 8 or length > min(size - 8, _LONGEST_HEADER):
                 raise ImderError(f"{path}: truncated: a header of {length} bytes in a file of {size}")
             header = json.loads(file.read(length))
-        places = {name: _place(path, name, entry, size - 8 - length) for name, entry in header.items()}
+        places = {
+            name: _place(path, name, entry, size - 8 - length)
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
     except OSError as error:
         raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, AttributeError, RecursionError) as error:

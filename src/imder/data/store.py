@@ -72,8 +72,8 @@ def write_store(corpus: Corpus, folder: str | Path, dtype: Literal["float16", "f
             target.rename(old)
         try:
             new.rename(target)
-        except OSError:
-            if old.exists():
+        except BaseException:
+            if old.exists() and not target.exists():
                 old.rename(target)
             raise
     except OSError as error:
@@ -86,19 +86,15 @@ def _check_replaceable(target: Path, folder: str | Path) -> None:
     """Only an empty folder or a store with nothing else in it may be replaced."""
     if not target.is_dir():
         raise ImderError(f"{folder}: is a file; a store is a folder")
-    names = {p.name for p in target.iterdir()}
-    others = {n for n in names if n != "corpus.json" and not n.endswith((".json", ".safetensors"))}
-    if not names:
-        return
-    if others or not _says_store(target / "corpus.json"):
-        raise ImderError(f"{folder}: holds something else than a store ({min(others or names)}); it is not overwritten")
-
-
-def _says_store(file: Path) -> bool:
+    others = {p.name for p in target.iterdir()}
     try:
-        return bool(json.loads(file.read_bytes())["format"] == _FORMAT)
+        about = json.loads((target / "corpus.json").read_bytes())
+        if about["format"] == _FORMAT:
+            others -= {"corpus.json", *(f"{s}{end}" for s in about["splits"] for end in (".json", ".safetensors"))}
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        pass
+    if others:
+        raise ImderError(f"{folder}: holds {min(others)!r}, which is no part of a store; it is not overwritten")
 
 
 def _describe(corpus: Corpus, dtype: str) -> dict[str, Any]:

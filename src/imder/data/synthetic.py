@@ -119,8 +119,8 @@ class KnownTruth:
             covariances=covariances,
             modalities=tuple(modalities),
             label_weights=np.array([0.22, 0.36, 0.18, 0.32, 0.65, 0.12]),
-            label_offsets=0.68 * s1 + 0.55 * s2 + 0.2 * s1 * s2,
-            label_noise=0.6,
+            label_offsets=0.68 * s1 + 0.55 * s2 + 0.1 * s1 * s2,
+            label_noise=0.65,
         )
 
     @property
@@ -159,8 +159,7 @@ class KnownTruth:
         sizes = rng.integers(4, 9, n)  # at most one dialogue for each clip
         video = np.repeat(np.arange(n), sizes)[:n]
         position = np.concatenate([np.arange(size) for size in sizes])[:n] if n else np.zeros(0)
-        turns = rng.integers(0, 2, n)
-        words = rng.choice(WORDS.split(), (n, 8))
+        turns, words = rng.choice(["A", "B"], n), rng.choice(WORDS.split(), (n, 8))
         classes = task == "classification"
         return Split(
             ids=tuple(f"{prefix}{v:04d}$_${p}" for v, p in zip(video, position, strict=True)),
@@ -169,7 +168,7 @@ class KnownTruth:
             texts=tuple(" ".join(row) for row in words),
             dialogue=tuple(f"{prefix}{v:04d}" for v in video),
             position=position.astype(np.int64),
-            speaker=tuple(f"{prefix}{v:04d}{'AB'[t]}" for v, t in zip(video, turns, strict=True)),
+            speaker=tuple(f"{prefix}{v:04d}{t}" for v, t in zip(video, turns, strict=True)),
         )
 
     def corpus(
@@ -252,7 +251,7 @@ class KnownTruth:
             available: (N, K) bool.
             missing: the modality asked for; available in no row.
         """
-        encoders = _encoders(operators)
+        encoders = {name: AffineEncoder.of(operator) for name, operator in operators.items()}
         latent = self._encoded(encoders, encodings, lengths, available)
         return self._posterior(latent, available, missing, lengths[missing], encoders[missing])
 
@@ -268,7 +267,8 @@ class KnownTruth:
         Averaged over draws of e_missing, p(c | e_missing) or p(c | e_available, e_missing) shows each component's
         share; under exact draws the second is p(c | e_available) on average.
         """
-        return self._encoded(_encoders(operators), encodings, lengths, available).weights
+        encoders = {name: AffineEncoder.of(operator) for name, operator in operators.items()}
+        return self._encoded(encoders, encodings, lengths, available).weights
 
     def __getitem__(self, name: str) -> LinearModality:
         return self.modalities[self.names.index(name)]
@@ -296,7 +296,3 @@ class KnownTruth:
         if available[:, self.names.index(missing)].any():
             raise ImderError(f"{missing} is available in some rows: what is asked for must be missing in all")
         return EncodingPosterior.of(latent, self[missing].groups(lengths, np.ones(len(lengths), dtype=bool), encoder))
-
-
-def _encoders(operators: Mapping[str, Operator]) -> dict[str, AffineEncoder]:
-    return {k: op if isinstance(op, AffineEncoder) else AffineEncoder(op) for k, op in operators.items()}

@@ -98,7 +98,7 @@ class _Array(_Inert):
     def blank(self) -> NDArray[Any]:
         """The array; one of objects is still empty (`_Settle` fills it, since it may hold further arrays)."""
         if self.dtype.hasobject:
-            return np.empty(self.shape, object, order=self.order)
+            return np.empty(self.shape, object)
         if not self.data:
             return np.zeros(self.shape, self.dtype)
         flat = np.frombuffer(self.data, self.dtype)
@@ -196,7 +196,7 @@ class _Settle:
             new = item.blank()
             self.done[id(item)] = (item, new)
             if item.dtype.hasobject:
-                flat = new.reshape(-1, order=item.order)  # a view: `blank` laid the array out in this order
+                flat = new.reshape(-1)  # numpy lists objects in C order, whatever the array's
                 for i, x in enumerate(item.data):
                     flat[i] = self(x)
         elif isinstance(item, _Inert):

@@ -1,0 +1,1 @@
+"""Evaluation: protocols, draws and seeds in; tidy rows, tables and plots out."""

@@ -1,0 +1,1 @@
+"""Weights of the released research code in our models."""

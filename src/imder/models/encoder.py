@@ -12,6 +12,7 @@ Three ways to meet sequences of different lengths:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from imder.nn.resample import frame_mask, resample
 from imder.nn.standardize import Standardizer
-from imder.types import Modality
+from imder.types import Batch, Modality
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,20 @@ class EncoderConfig:
     feature_dropout: float = 0.0
 
 
+def encoded_steps(modality: Modality, config: EncoderConfig) -> int:
+    """Steps of a modality's encoding."""
+    return min(config.steps, modality.length) if config.clock == "own" else config.steps
+
+
 class Encoder(nn.Module):
     """E_k of one modality: ``(B, T, D)`` with lengths -> ``(B, width, steps)``."""
 
     def __init__(self, modality: Modality, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.steps = min(config.steps, modality.length) if config.clock == "own" else config.steps
+        self.steps = encoded_steps(modality, config)
         self.standardize = Standardizer(modality.dim)
         self.conv = nn.Conv1d(modality.dim, config.width, config.kernel, bias=config.bias)
-
-    def frames(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
-        """The valid frames of each row, for the statistics."""
-        return [row[:n] for row, n in zip(features, lengths.tolist(), strict=True)]
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Encode; rows of length 0 give what padding gives, to be ignored.
@@ -87,3 +89,14 @@ class Encoder(nn.Module):
     def _convolve(self, x: Tensor, padding: int) -> Tensor:
         """``(B, T, D)`` -> ``(B, width, T')``."""
         return nn.functional.conv1d(x.transpose(1, 2), self.conv.weight, self.conv.bias, padding=padding)
+
+
+def fit_features(encoders: nn.ModuleDict, batches: Iterable[Batch]) -> None:
+    """Give every encoder's standardiser the statistics of the available, valid frames."""
+    for i, (name, encoder) in enumerate(encoders.items()):
+        assert isinstance(encoder, Encoder)
+        valid = (
+            (b.features[name], frame_mask(b.lengths[name] * b.available[:, i], b.features[name].shape[1]))
+            for b in batches
+        )
+        encoder.standardize.fit(features[mask] for features, mask in valid)

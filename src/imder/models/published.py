@@ -44,7 +44,7 @@ class PublishedRecovery(Recovery):
         others = available.clone()
         others[:, self.names.index(target)] = False
         groups: list[tuple[Tensor, Tensor | None]] = []
-        for pattern in others.unique(dim=0):
+        for pattern in torch.unique(others, dim=0):
             rows = (others == pattern).all(1).nonzero().squeeze(1)
             used = [k for k, there in zip(self.names, pattern.tolist(), strict=True) if there]
             groups.append((rows, self.condition({k: encodings[k][rows] for k in used}) if used else None))

@@ -169,7 +169,8 @@ class Recovery(nn.Module):
             x = heun(denoise, x, log_uniform_sigmas((count + 1) // 2, start, end))
         else:
             x = dpmpp_2m(denoise, x, log_uniform_sigmas(count, start, end))
-        return self.restore(target, x).unflatten(0, (rows, draws)).transpose(0, 1)
+        restored = self.restore(target, x)
+        return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
 
 
 class TokenRecovery(Recovery):

@@ -1,0 +1,1 @@
+"""Pure layers, tensors in, tensors out; they know nothing of emotion or diffusion."""

@@ -1,0 +1,1 @@
+"""The presets: one YAML file each, over the dataclasses that they configure."""

@@ -1,0 +1,1 @@
+"""Training: phases on Lightning, run directories."""

@@ -1,0 +1,96 @@
+"""From a split and a mask to batches.
+
+Everything random is a function of (seed, epoch): the order of the rows and the masks. So a run that is resumed at an epoch
+sees the batches that it would have seen, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from imder.data.corpus import Ragged, Split
+from imder.types import Batch
+
+
+def collate(split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_], *, strict: bool = False) -> Batch:
+    """A padded batch of the rows given.
+
+    Args:
+        split: where they come from.
+        rows: ``(B,)`` row numbers.
+        available: ``(B, K)`` bool, for these rows.
+        strict: hand over only what is available, so that nothing can use the rest.
+    """
+    present = split.present[rows]
+    available = available & present
+    seen = available if strict else present
+    features, lengths = {}, {}
+    for k, (name, ragged) in enumerate(split.features.items()):
+        features[name], lengths[name] = _pad(ragged, rows, seen[:, k])
+    return Batch(
+        features,
+        lengths,
+        torch.from_numpy(seen),
+        torch.from_numpy(available),
+        torch.from_numpy(split.keys[rows]),
+        None if split.labels is None else torch.from_numpy(split.labels[rows]),
+    )
+
+
+def _pad(ragged: Ragged, rows: NDArray[np.int64], seen: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """``(B, T, D)`` float32 with zeros as padding, and lengths ``(B,)``."""
+    lengths = ragged.lengths[rows] * seen
+    out = np.zeros((len(rows), max(1, int(lengths.max(initial=1))), ragged.dim), dtype=np.float32)
+    for i, row in enumerate(rows):
+        if lengths[i]:
+            out[i, : lengths[i]] = ragged[int(row)]
+    return torch.from_numpy(out), torch.from_numpy(lengths)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over (row, mask) pairs in batches; iterating twice gives the same batches.
+
+    Attributes:
+        split: the samples.
+        rows: ``(M,)`` row numbers, in order.
+        available: ``(M, K)`` bool, their masks.
+        batch_size: pairs in each *global* batch.
+        strict: see `collate`.
+        rank, world: this process takes every ``world``-th pair of each global batch, beginning with its ``rank``-th.
+    """
+
+    split: Split
+    rows: NDArray[np.int64]
+    available: NDArray[np.bool_]
+    batch_size: int
+    strict: bool = False
+    rank: int = 0
+    world: int = 1
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.rows), self.batch_size):
+            part = slice(start + self.rank, min(start + self.batch_size, len(self.rows)), self.world)
+            yield collate(self.split, self.rows[part], self.available[part], strict=self.strict)
+
+    def shuffled(self, seed: int, epoch: int) -> Pass:
+        """The same pairs in the order of an epoch."""
+        order = np.random.default_rng(np.random.SeedSequence((seed, epoch, 0xF1E1D))).permutation(len(self.rows))
+        return Pass(
+            self.split, self.rows[order], self.available[order], self.batch_size, self.strict, self.rank, self.world
+        )
+
+
+def served(split: Split, available: NDArray[np.bool_], batch_size: int, *, strict: bool = False) -> Pass:
+    """A pass, in file order, over the rows that have anything available under a mask ``(N, K)``."""
+    rows = np.flatnonzero((available & split.present).any(1))
+    return Pass(split, rows, available[rows], batch_size, strict)

@@ -1,0 +1,412 @@
+"""IMDer: sample every missing modality given those that are there, refine it, fuse all, predict.
+
+    e_k = E_k(x_k)                    for each available modality      (`imder.models.encoder`)
+    s_k ~ p(e_k | available e)        for each missing one             (`imder.models.recovery`)
+    r_k = D_k(s_k)                    refined                          (`imder.nn.rcab`)
+    y   = fusion(e or r of every k)                                    (`imder.models.fusion`, `imder.models.mult`)
+
+``fast`` keeps two branches. The *missing-token* branch is stage 1's fusion, trained with every pattern, and never sees a
+recovery. The *recovery* branch starts as its copy and learns, in stage 2, to use recovered encodings and to be told of them.
+The prediction averages the recovery branch over several recoveries and then mixes both; the weight of each pattern of
+availability is chosen on validation and may turn recovery off. The published presets have the one fusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from imder.models.base import Loss, Model, Phase, task_loss, to_prediction
+from imder.models.cache import RecoveryCache
+from imder.models.encoder import Encoder, EncoderConfig, encoded_steps, fit_features
+from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
+from imder.models.mult import MulTFusion
+from imder.models.published import PublishedRecovery
+from imder.models.recovery import Recovery as RecoveryModel
+from imder.models.recovery import RecoveryConfig, TokenRecovery
+from imder.nn.rcab import ResidualChannelAttention
+from imder.types import Batch, ImderError, Output, Recovery, Spec
+
+RELEASED_ORDER = ("language", "audio", "vision")
+MIX_GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    """Of D_k (supplement, table 1: 64 channels, 20 blocks)."""
+
+    channels: int = 64
+    blocks: int = 4
+    reduction: int = 16
+
+
+@dataclass(frozen=True)
+class IMDerConfig:
+    """Of the whole network.
+
+    Attributes:
+        draws: recoveries for each prediction, averaged.
+        two_branches: whether the missing-token branch exists and is averaged in.
+        auxiliary: weight of score matching and reconstruction beside the task's loss (paper: 0.1).
+        pool: recoveries of each training sample and pattern that stage 2 alternates between, drawn once each.
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    draws: int = 8
+    two_branches: bool = True
+    auxiliary: float = 0.1
+    pool: int = 2
+
+    def __post_init__(self) -> None:
+        if self.two_branches != (self.fusion.kind == "pooled"):
+            raise ImderError("two_branches needs fusion.kind 'pooled' (the multimodal transformer isn't told states)")
+        if (self.recovery.condition == "channels") != (self.encoder.clock != "own"):
+            raise ImderError(
+                "recovery.condition 'channels' needs encoder.clock 'common' or 'fixed', 'tokens' needs 'own'"
+            )
+
+
+class IMDer(Model):
+    """Incomplete Multimodality-Diffused Emotion Recognition (Wang, Li, Cui, NeurIPS 2023).
+
+    Args:
+        spec: of the corpus.
+        config: see `IMDerConfig`; `from_preset` builds it by name.
+    """
+
+    system = "imder"
+    config: IMDerConfig
+    mix: Tensor
+
+    def __init__(self, spec: Spec, config: IMDerConfig) -> None:
+        super().__init__(spec, config)
+        if config.encoder.clock != "own" and len(spec.names) > 6:
+            raise ImderError(
+                f"the published condition has a layer for each subset: K = {len(spec.names)} is too many, use fast"
+            )
+        width = config.encoder.width
+        self.encoders = nn.ModuleDict({m.name: Encoder(m, config.encoder) for m in spec.modalities})
+        steps = {m.name: encoded_steps(m, config.encoder) for m in spec.modalities}
+        kind = TokenRecovery if config.recovery.condition == "tokens" else PublishedRecovery
+        self.recovery: RecoveryModel = kind(steps, width, config.recovery)
+        refinement = config.refinement
+        self.refiners = nn.ModuleDict(
+            {
+                k: ResidualChannelAttention(width, refinement.channels, refinement.blocks, refinement.reduction)
+                for k in steps
+            }
+        )
+        self.fusion: nn.Module
+        if config.two_branches:
+            self.fusion = PooledFusion(steps, width, spec.outputs, config.fusion)
+            self.recovered_fusion = PooledFusion(steps, width, spec.outputs, config.fusion)
+        else:
+            fusion = config.fusion
+            names = RELEASED_ORDER if set(steps) == set(RELEASED_ORDER) else tuple(steps)
+            self.fusion = MulTFusion(
+                names,
+                width,
+                fusion.heads,
+                fusion.layers,
+                spec.outputs,
+                {"audio": fusion.audio_dropout} if "audio" in steps else 0.0,
+                fusion.embedding_dropout,
+                fusion.dropout,
+                fusion.causal,
+            )
+        self.register_buffer("mix", torch.full((2 ** len(steps),), 0.5 if config.two_branches else 1.0))
+        self._cache = RecoveryCache()
+
+    @classmethod
+    def from_preset(cls, name: str, spec: Spec) -> Self:
+        """A new model of a preset (``fast``, ``paper-mosi``, ...; `imder.models.registry.preset_names`)."""
+        from imder.models.registry import build, read_preset
+
+        model = build("imder", read_preset(name)["model"], spec)
+        assert isinstance(model, cls)
+        return model
+
+    # Parts.
+
+    def encode(self, batch: Batch, seen: Tensor | None = None) -> dict[str, Tensor]:
+        """Encodings ``(B, width, steps_k)`` of the available modalities, zero elsewhere.
+
+        ``seen`` (B, K) encodes others than the available ones (training only).
+        """
+        seen = batch.available if seen is None else seen
+        out = {}
+        for i, (name, encoder) in enumerate(self.encoders.items()):
+            there = seen[:, i]
+            encoding = encoder(batch.features[name], batch.lengths[name] * there)
+            out[name] = torch.where(there[:, None, None], encoding, 0.0)
+        return out
+
+    def refine(self, name: str, sampled: Tensor) -> Tensor:
+        """D_k of sampled encodings ``(..., width, steps)``."""
+        refined: Tensor = self.refiners[name](sampled.flatten(0, -3))
+        return refined.reshape(sampled.shape)
+
+    def _recover(
+        self, encodings: dict[str, Tensor], available: Tensor, keys: Tensor, draws: int, seed: int
+    ) -> dict[str, Recovery]:
+        """For each modality that some row lacks, its recovery."""
+        out = {}
+        for i, name in enumerate(self.spec.names):
+            rows = (~available[:, i]).nonzero().squeeze(1)
+            if len(rows):
+                given = {k: e[rows] for k, e in encodings.items()}
+                sampled = self.recovery.sample(name, given, available[rows], keys[rows], draws=draws, seed=seed)
+                lengths = torch.full_like(rows, sampled.shape[-1])
+                out[name] = Recovery(rows, sampled, self.refine(name, sampled), lengths)
+        return out
+
+    @torch.no_grad()
+    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, Recovery]:
+        """Recover every missing modality of every row (no gradients, evaluation mode).
+
+        Returns:
+            For each modality that some row lacks: the rows, ``sampled`` and ``refined`` (S, rows, width, steps), lengths.
+        """
+        with _evaluating(self):
+            return self._recover(self.encode(batch), batch.available, batch.keys, samples, seed)
+
+    def _fuse(self, fusion: nn.Module, encodings: dict[str, Tensor], state: Tensor) -> Tensor:
+        out = fusion(encodings, state) if self.config.two_branches else fusion(encodings)[0]
+        return out  # type: ignore[no-any-return]
+
+    def _recovered_outputs(
+        self, encodings: dict[str, Tensor], available: Tensor, recovered: dict[str, Recovery]
+    ) -> Tensor:
+        """The recovery branch's outputs ``(S, B, O)``; rows that lack nothing are computed once."""
+        draws = next(iter(recovered.values())).sampled.shape[0] if recovered else 1
+        lacking = (~available).any(1)
+        out = encodings[self.spec.names[0]].new_zeros(draws, len(available), self.spec.outputs)
+        branch = self.recovered_fusion if self.config.two_branches else self.fusion
+        whole = (~lacking).nonzero().squeeze(1)
+        if len(whole):
+            state = torch.full_like(available[whole], AVAILABLE, dtype=torch.int64)
+            out[:, whole] = self._fuse(branch, {k: e[whole] for k, e in encodings.items()}, state)
+        rows = lacking.nonzero().squeeze(1)
+        if len(rows):
+            filled = {}
+            for name, encoding in encodings.items():
+                full = encoding.expand(draws, *encoding.shape)
+                if name in recovered:
+                    full = full.index_copy(1, recovered[name].rows, recovered[name].refined)
+                filled[name] = full[:, rows].flatten(0, 1)
+            state = torch.where(available[rows], AVAILABLE, RECOVERED).repeat(draws, 1)
+            out[:, rows] = self._fuse(branch, filled, state).reshape(draws, len(rows), -1)
+        return out
+
+    def _pattern(self, available: Tensor) -> Tensor:
+        """``(B,)``: availability as bits, the index into ``mix``."""
+        return (available.long() << torch.arange(available.shape[1], device=available.device)).sum(1)
+
+    # Use.
+
+    def forward(self, batch: Batch, samples: int | None = None, seed: int = 0) -> Output:
+        """Predict; with labels, ``losses["task"]`` too. Differentiable but for the sampling."""
+        return self._predict(batch, samples or self.config.draws, seed)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
+        """Predictions without gradients (see `Model.predict`); ``spread`` is the recovery branch's."""
+        with _evaluating(self):
+            return self._predict(batch, samples or self.config.draws, seed)
+
+    def _predict(self, batch: Batch, samples: int, seed: int) -> Output:
+        if not bool(batch.available.any(1).all()):
+            raise ImderError("a sample has no available modality: nothing can be predicted for it")
+        encodings = self.encode(batch)
+        recovered = self._recover(encodings, batch.available, batch.keys, samples, seed)
+        outputs = self._recovered_outputs(encodings, batch.available, recovered)
+        spread = to_prediction(outputs, self.spec)
+        prediction = spread.mean(0)
+        losses = {}
+        if self.config.two_branches:
+            token = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
+            weight = self.mix[self._pattern(batch.available)].reshape(-1, *[1] * (prediction.ndim - 1))
+            prediction = weight * prediction + (1 - weight) * to_prediction(token, self.spec)
+        if batch.labels is not None:
+            losses["task"] = _prediction_loss(prediction, batch.labels, self.spec)
+        return Output(prediction, spread, recovered, losses)
+
+    # Training.
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Two branches learn score networks first, then use them; the published presets do both at once."""
+        return ("stage1", "score", "recovery") if self.config.two_branches else ("stage1", "joint")
+
+    def learning(self, phase: Phase) -> list[nn.Module]:
+        """Encoders learn in stage 1 only."""
+        if phase == "stage1":
+            return [self.encoders, self.fusion]
+        if phase == "score":
+            return [self.recovery]
+        if phase == "recovery":
+            return [self.refiners, self.recovered_fusion]
+        return [self.recovery, self.refiners, self.fusion]
+
+    @torch.no_grad()
+    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+        """Feature statistics before stage 1, encoding statistics before stage 2, the second branch before it learns."""
+        del seed
+        self._cache.clear()
+        if phase == "stage1" and self.config.encoder.standardize:
+            fit_features(self.encoders, batches)
+        if phase in ("score", "joint"):
+            with _evaluating(self):
+                found = [{k: e[b.available[:, i]] for i, (k, e) in enumerate(self.encode(b).items())} for b in batches]
+            self.recovery.fit(found)
+        if phase == "recovery":
+            self.recovered_fusion.load_state_dict(self.fusion.state_dict())
+
+    def losses(self, batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
+        """Paper, equation 12: task + 0.1 (score matching + reconstruction), or the part that a phase trains."""
+        assert batch.labels is not None
+        if phase == "stage1":
+            encodings = self.encode(batch)
+            output = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
+            return {"task": task_loss(output, batch.labels, self.spec)}
+        with torch.no_grad():
+            truth = self.encode(batch, batch.present)
+        if phase == "score":
+            return self._score_losses(truth, batch.present, batch, seed)
+        return self._recovery_losses(truth, batch, phase, seed)
+
+    def _score_losses(
+        self, truth: dict[str, Tensor], targets: Tensor, batch: Batch, seed: int, weight: float = 1.0
+    ) -> dict[str, Loss]:
+        """Score matching for each modality over the rows marked in ``targets`` (B, K)."""
+        losses = {}
+        for i, name in enumerate(self.spec.names):
+            rows = targets[:, i].nonzero().squeeze(1)
+            if len(rows):
+                given = {k: e[rows] for k, e in truth.items()}
+                each = self.recovery.losses(
+                    name, given[name], given, batch.available[rows], batch.keys[rows], seed * len(truth) + i
+                )
+                losses[f"score/{name}"] = Loss(each.sum(), float(len(rows)), weight)
+            else:
+                losses[f"score/{name}"] = Loss(_nothing(self.recovery), 0.0, weight)
+        return losses
+
+    def _recovery_losses(self, truth: dict[str, Tensor], batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
+        """Task and reconstruction on recoveries: from the pool, or fresh (joint)."""
+        assert batch.labels is not None
+        auxiliary = self.config.auxiliary
+        encodings = {
+            k: torch.where(batch.available[:, i, None, None], e, 0.0) for i, (k, e) in enumerate(truth.items())
+        }
+        if phase == "joint":
+            sampled = self._draw(encodings, batch.available, batch.keys, seed)
+        else:
+            slot = seed % self.config.pool
+            sampled = self._cache.get(
+                batch.keys,
+                batch.available,
+                slot,
+                lambda rows: self._draw(
+                    {k: e[rows] for k, e in encodings.items()}, batch.available[rows], batch.keys[rows], slot
+                ),
+                self.spec.names,
+            )
+        losses: dict[str, Loss] = {}
+        recovered = {}
+        for i, name in enumerate(self.spec.names):
+            known = batch.present[:, i]
+            if name not in sampled:
+                losses[f"reconstruction/{name}"] = Loss(_nothing(self.refiners[name]), 0.0, auxiliary)
+                continue
+            rows, x = sampled[name]
+            refined = self.refine(name, x)
+            recovered[name] = Recovery(rows, x[None], refined[None], rows)
+            error = (refined - truth[name][rows]).square().flatten(1).mean(1) * known[rows]
+            losses[f"reconstruction/{name}"] = Loss(error.sum(), float(known[rows].sum()), auxiliary)
+        output = self._recovered_outputs(encodings, batch.available, recovered)[0]
+        losses = {"task": task_loss(output, batch.labels, self.spec), **losses}
+        if phase == "joint":
+            losses |= self._score_losses(truth, batch.present & ~batch.available, batch, seed, auxiliary)
+        return losses
+
+    @torch.no_grad()
+    def _draw(
+        self, encodings: dict[str, Tensor], available: Tensor, keys: Tensor, seed: int
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """One draw of whatever is missing: rows ``(R,)`` and encodings ``(R, width, steps)``."""
+        out = {}
+        with _evaluating(self.recovery):
+            for i, name in enumerate(self.spec.names):
+                rows = (~available[:, i]).nonzero().squeeze(1)
+                if len(rows):
+                    given = {k: e[rows] for k, e in encodings.items()}
+                    x = self.recovery.sample(name, given, available[rows], keys[rows], draws=1, seed=seed)
+                    out[name] = (rows, x[0])
+        return out
+
+    @torch.no_grad()
+    def finish(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+        """Choose how much each pattern trusts recovery: the weight of least validation loss, the mean of ties."""
+        self._cache.clear()
+        if phase != "recovery":
+            return
+        total: dict[int, Tensor] = {}
+        with _evaluating(self):
+            for batch in batches:
+                assert batch.labels is not None
+                encodings = self.encode(batch)
+                recovered = self._recover(encodings, batch.available, batch.keys, self.config.draws, seed)
+                branch = to_prediction(self._recovered_outputs(encodings, batch.available, recovered), self.spec).mean(
+                    0
+                )
+                token = to_prediction(
+                    self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING)), self.spec
+                )
+                each = torch.stack(
+                    [_row_losses(w * branch + (1 - w) * token, batch.labels, self.spec) for w in MIX_GRID]
+                )
+                for pattern, column in zip(self._pattern(batch.available).tolist(), each.T, strict=True):
+                    total[pattern] = total.get(pattern, torch.zeros_like(column)) + column
+        for pattern, losses in total.items():
+            best = [w for w, loss in zip(MIX_GRID, losses.tolist(), strict=True) if loss <= losses.min().item()]
+            self.mix[pattern] = sum(best) / len(best)
+
+
+def _nothing(module: nn.Module) -> Tensor:
+    """A zero that depends on a module's parameters, so that every process reduces the same gradients."""
+    return sum((p.sum() * 0.0 for p in module.parameters()), torch.zeros(()))
+
+
+def _row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
+    """``(B,)`` absolute errors or negative log-likelihoods of predictions; 0 where unlabelled."""
+    if spec.task == "classification":
+        chosen = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+        return -chosen.clamp(min=1e-6).log() * (labels >= 0)
+    return (prediction - labels.nan_to_num()).abs() * ~labels.isnan()
+
+
+def _prediction_loss(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
+    labelled = (labels >= 0) if spec.task == "classification" else ~labels.isnan()
+    return _row_losses(prediction, labels, spec).sum() / labelled.sum().clamp(min=1)
+
+
+class _evaluating:
+    """Evaluation mode for a while."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def __enter__(self) -> None:
+        self._was = [m for m in self._module.modules() if m.training]
+        self._module.eval()
+
+    def __exit__(self, *exc: object) -> None:
+        for m in self._was:
+            m.training = True
