@@ -1,1 +1,66 @@
-"""imder: emotion recognition from language, vision and audio when some of them are missing."""
+"""imder: emotion recognition from language, vision and audio when some of them are missing.
+
+>>> import imder
+>>> sorted(imder.__all__)[:3]
+['Batch', 'Corpus', 'IMDer']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imder.data.corpus import Corpus, Split
+    from imder.data.formats import load_corpus
+    from imder.data.synthetic import KnownTruth
+    from imder.evaluation.grid import evaluate
+    from imder.models.base import Model
+    from imder.models.imder import IMDer
+    from imder.predict import Predictor
+    from imder.training.train import train
+    from imder.types import Batch, ImderError, Modality, Output, Recovery, Spec
+
+_HOME = {
+    "Batch": "imder.types",
+    "Corpus": "imder.data.corpus",
+    "IMDer": "imder.models.imder",
+    "ImderError": "imder.types",
+    "KnownTruth": "imder.data.synthetic",
+    "Modality": "imder.types",
+    "Model": "imder.models.base",
+    "Output": "imder.types",
+    "Predictor": "imder.predict",
+    "Recovery": "imder.types",
+    "Spec": "imder.types",
+    "Split": "imder.data.corpus",
+    "evaluate": "imder.evaluation.grid",
+    "load_corpus": "imder.data.formats",
+    "train": "imder.training.train",
+}
+
+__all__ = [
+    "Batch",
+    "Corpus",
+    "IMDer",
+    "ImderError",
+    "KnownTruth",
+    "Modality",
+    "Model",
+    "Output",
+    "Predictor",
+    "Recovery",
+    "Spec",
+    "Split",
+    "evaluate",
+    "load_corpus",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `import imder` stays quick."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'imder' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

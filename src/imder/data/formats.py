@@ -72,7 +72,10 @@ def load_corpus(
         raise ImderError(f"{path}: at least two modalities are needed, found only {', '.join(first.features)}")
     if task == "classification" and len(classes) < 2:
         raise ImderError(f"{path}: classification_labels: at least two classes are needed, found {len(classes)}")
-    return Corpus(name, spec_of(splits, task, classes), splits)
+    try:
+        return Corpus(name, spec_of(splits, task, classes), splits)
+    except ImderError as error:  # a name that no modality can have
+        raise ImderError(f"{path}: {error}") from None
 
 
 def _without_empty(split: Split, where: str, drop: bool) -> Split:
@@ -141,21 +144,19 @@ def _named(data: Mapping[Any, Any]) -> dict[str, Any]:
 def _assemble(raws: list[Raw], task: Task | None, spec: Spec | None) -> tuple[dict[str, Split], Task, tuple[str, ...]]:
     """Splits that agree on modalities and dims, the task and the class names."""
     splits: dict[str, Split] = {}
-    first: dict[str, int] = {}
+    first: dict[str, tuple[str, int]] = {}
     for raw in raws:
         found = find_sequences(raw)
-        field, sequences = next(iter(found.values()))
-        ids = read_ids(raw, len(sequences))
+        ids = read_ids(raw, len(next(iter(found.values()))[1]))
         features, nonfinite = read_features(raw, found, ids)
-        dims = {name: ragged.dim for name, ragged in features.items()}
+        dims = {name: (found[name][0], ragged.dim) for name, ragged in features.items()}
         first = first or dims
-        for name in dict.fromkeys((*first, *dims)):
-            field = found[name][0] if name in found else name
+        for name, (field, dim) in {**first, **dims}.items():
             if name not in dims or name not in first:
                 has, lacks = (raw, raws[0]) if name in dims else (raws[0], raw)
                 raise lacks.fault(field, f"no such features here, but in {has.where}")
-            if dims[name] != first[name]:
-                raise raw.fault(field, f"{dims[name]} features here, but {first[name]} in {raws[0].where}")
+            if dim != first[name][1]:
+                raise raw.fault(field, f"{dim} features here, but {first[name][1]} in {raws[0].where}")
         dialogue, position = read_dialogues(raw, ids)
         splits[raw.split] = Split(
             ids=ids,

@@ -43,10 +43,11 @@ class Raw:
         Raises:
             ImderError: there are not n rows.
         """
-        value = self.fields.get(field)
-        if value is None or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value: Any = self.fields.get(field)
+        if value is None:
             return None
-        rows = len(value) if hasattr(value, "__len__") and not isinstance(value, (str, bytes)) else -1
+        whole = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+        rows = len(value) if whole else -1
         if rows != n:
             raise self.fault(field, f"{'no' if rows < 0 else rows} rows where the features have {n}")
         return value
@@ -62,11 +63,11 @@ class Raw:
             return None
         try:
             array = np.asarray(value, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             for x, name in zip(value, ids):
                 try:
                     np.asarray(x, np.float64)
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, OverflowError):
                     raise self.fault(field, f"{_short(x)} is not a number", name) from None
             array = np.empty((0, 0))
         if array.size != len(ids):
@@ -85,11 +86,16 @@ class Raw:
         found = []
         for i, x in enumerate(value):
             if isinstance(x, (np.ndarray, list, tuple)):
-                if np.size(x) != 1:
-                    raise self.fault(field, f"row {i} holds {np.size(x)} values where one is needed")
-                x = np.asarray(x, object).reshape(-1)[0]
+                if len(held := _flat(x)) != 1:
+                    raise self.fault(field, f"row {i} holds {len(held)} values where one is needed")
+                x = held[0]
             found.append(x.decode(errors="replace") if isinstance(x, bytes) else "" if x is None else str(x))
         return tuple(found)
+
+
+def _flat(x: Any) -> list[Any]:
+    """The items in nested lists or arrays."""
+    return [y for part in x for y in _flat(part)] if isinstance(x, (list, tuple)) or np.ndim(x) else [x]
 
 
 def _short(x: object) -> str:
@@ -113,6 +119,8 @@ def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
         sequences = _sequences(raw, field, value)
         if sequences is None:
             continue
+        if len(sequences) and not sequences[0].shape[-1]:
+            raise raw.fault(field, "has no features, only frames")
         name = RENAMED.get(field, field)
         if name in found:
             raise raw.fault(field, f"is {name}, and so is the field {found[name][0]!r}")
@@ -157,7 +165,7 @@ def _part(x: Any) -> NDArray[Any] | None:
         part = np.asarray(x)
         if part.dtype == object:
             part = part.astype(np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if part.dtype.kind not in "fiu" or part.ndim not in (1, 2):
         return None
@@ -193,7 +201,7 @@ def read_dialogues(raw: Raw, ids: tuple[str, ...]) -> tuple[tuple[str, ...] | No
     dialogue = raw.strings("dialogue", len(ids))
     given = raw.numbers("position", ids)
     for value, name in zip(() if given is None else given, ids):
-        if not (np.isfinite(value) and value == int(value)):
+        if not (abs(value) < 2**53 and value == int(value)):
             raise raw.fault("position", f"{value:g} is not a whole number", name)
     position = None if given is None else given.astype(np.int64)
     clips = [_CLIP.fullmatch(name) for name in ids]
@@ -271,7 +279,7 @@ def _attention(raw: Raw, frames: NDArray[np.int64]) -> NDArray[np.int64]:
     value = raw.column("text_bert", len(frames))
     try:
         mask = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return frames
     if mask.ndim != 3 or mask.shape[1] != 3 or not ((frames == mask.shape[2]) | (frames == 0)).all():
         return frames

@@ -48,9 +48,11 @@ def _regression(raw: Raw, ids: tuple[str, ...]) -> NDArray[np.float32] | None:
     given = raw.numbers(field, ids)
     if given is None:
         return None
-    for i in np.flatnonzero(np.isinf(given)):
+    with np.errstate(over="ignore"):
+        labels = given.astype(np.float32)
+    for i in np.flatnonzero(np.isinf(labels)):
         raise raw.fault(field, f"the label {given[i]:g} is not finite", ids[i])
-    return given.astype(np.float32)
+    return labels
 
 
 def _classification(raw: Raw, ids: tuple[str, ...]) -> NDArray[np.int64] | None:

@@ -7,7 +7,7 @@ sees the batches that it would have seen, whatever the number of processes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,18 +18,20 @@ from imder.data.corpus import Ragged, Split
 from imder.types import Batch
 
 
-def collate(split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_], *, strict: bool = False) -> Batch:
+def collate(
+    split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_], seen: NDArray[np.bool_] | None = None
+) -> Batch:
     """A padded batch of the rows given.
 
     Args:
         split: where they come from.
         rows: ``(B,)`` row numbers.
         available: ``(B, K)`` bool, for these rows.
-        strict: hand over only what is available, so that nothing can use the rest.
+        seen: ``(B, K)`` bool, what is handed over as present; None for all that is. Strict training hides the rest here,
+            where nothing later can use it.
     """
-    present = split.present[rows]
-    available = available & present
-    seen = available if strict else present
+    seen = split.present[rows] if seen is None else split.present[rows] & seen
+    available = available & seen
     features, lengths = {}, {}
     for k, (name, ragged) in enumerate(split.features.items()):
         features[name], lengths[name] = _pad(ragged, rows, seen[:, k])
@@ -62,7 +64,7 @@ class Pass:
         rows: ``(M,)`` row numbers, in order.
         available: ``(M, K)`` bool, their masks.
         batch_size: pairs in each *global* batch.
-        strict: see `collate`.
+        seen: ``(N, K)`` bool over the split's rows, or None: see `collate`.
         rank, world: this process takes every ``world``-th pair of each global batch, beginning with its ``rank``-th.
     """
 
@@ -70,7 +72,7 @@ class Pass:
     rows: NDArray[np.int64]
     available: NDArray[np.bool_]
     batch_size: int
-    strict: bool = False
+    seen: NDArray[np.bool_] | None = None
     rank: int = 0
     world: int = 1
 
@@ -80,17 +82,16 @@ class Pass:
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.rows), self.batch_size):
             part = slice(start + self.rank, min(start + self.batch_size, len(self.rows)), self.world)
-            yield collate(self.split, self.rows[part], self.available[part], strict=self.strict)
+            rows = self.rows[part]
+            yield collate(self.split, rows, self.available[part], None if self.seen is None else self.seen[rows])
 
     def shuffled(self, seed: int, epoch: int) -> Pass:
         """The same pairs in the order of an epoch."""
         order = np.random.default_rng(np.random.SeedSequence((seed, epoch, 0xF1E1D))).permutation(len(self.rows))
-        return Pass(
-            self.split, self.rows[order], self.available[order], self.batch_size, self.strict, self.rank, self.world
-        )
+        return replace(self, rows=self.rows[order], available=self.available[order])
 
 
-def served(split: Split, available: NDArray[np.bool_], batch_size: int, *, strict: bool = False) -> Pass:
+def served(split: Split, available: NDArray[np.bool_], batch_size: int, seen: NDArray[np.bool_] | None = None) -> Pass:
     """A pass, in file order, over the rows that have anything available under a mask ``(N, K)``."""
     rows = np.flatnonzero((available & split.present).any(1))
-    return Pass(split, rows, available[rows], batch_size, strict)
+    return Pass(split, rows, available[rows], batch_size, seen)

@@ -98,7 +98,7 @@ class KnownTruth:
         covariances = np.tile(np.eye(6), (4, 1, 1))
         covariances[:, 0, 4] = covariances[:, 4, 0] = covariances[:, 2, 4] = covariances[:, 4, 2] = 0.4
         covariances[:, 0, 2] = covariances[:, 2, 0] = 0.2 + 0.4 * s1 * s2
-        signs = {"language": (1.5 * s1, 1.5 * s2), "vision": (1.5 * s2,), "audio": (1.5 * s1,)}
+        signs = {"language": (2.0 * s1, 2.0 * s2), "vision": (1.5 * s2,), "audio": (1.5 * s1,)}
         latents = {"language": (0, 2, 4, 5), "vision": (2, 3, 5), "audio": (0, 1, 5)}
         modalities = []
         for name, seen in latents.items():

@@ -150,7 +150,7 @@ for _core in ("numpy.core", "numpy._core"):
     _NAMES[f"{_core}.multiarray", "_reconstruct"] = _Name(_reconstruct)
     _NAMES[f"{_core}.multiarray", "scalar"] = _Name(_scalar)
     _NAMES[f"{_core}.numeric", "_frombuffer"] = _Name(_frombuffer)
-for _type in (list, dict, set, frozenset, tuple, bytearray, complex):
+for _type in (list, dict, set, frozenset, tuple, bytes, bytearray, complex):
     for _module in ("builtins", "__builtin__"):
         _NAMES[_module, _type.__name__] = _Name(_type)
 

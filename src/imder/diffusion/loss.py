@@ -69,9 +69,9 @@ def edm_loss(
         sigma_data: deviation of the data.
     """
     c_skip, c_out, c_in, c_noise = edm_coefficients(sigma, sigma_data)
+    if mask is not None:  # whatever padding holds, NaN included
+        clean, noise = torch.where(mask, clean, 0.0), torch.where(mask, noise, 0.0)
     noisy = clean + per_row(sigma, clean) * noise
-    if mask is not None:
-        noisy = noisy * mask
     target = (clean - per_row(c_skip, clean) * noisy) / per_row(c_out, clean)
     error = (network(per_row(c_in, clean) * noisy, c_noise) - target).square()
     if mask is None:

@@ -1,1 +1,5 @@
 """Weights of the released research code in our models."""
+
+from imder.interop.official_imder import load_official_imder
+
+__all__ = ["load_official_imder"]

@@ -1,18 +1,19 @@
-r"""Weights of the released IMDer code under this library's names.
+r"""Weights of the released IMDer code in our model.
 
 The networks are the same, so a weight file needs nothing but renaming. The released names (letters l, v, a: language,
 vision, audio) and ours, with M a modality:
 
-    proj_l                      encoders.M.conv                 E_k
-    cat_lv, cat_la, cat_va      condition.fuse.M+M              conditions from two modalities
-    score_l.*                   scores.M.*                      score networks
-    rec_l.*                     refiners.M.*                    D_k
-    trans_l_with_a              fusion.cross.M+M                target + source
+    proj_l                      encoders.M.conv                   E_k
+    cat_lv, cat_la, cat_va      recovery.condition.fuse.M+M       conditions from two modalities
+    score_l.*                   recovery.scores.M.*               score networks
+    rec_l.*                     refiners.M.*                      D_k
+    trans_l_with_a              fusion.cross.M+M                  target + source
     trans_l_mem                 fusion.memory.M
-    proj1, proj2, out_layer     fusion.hidden, .mixed, .out     the head
+    proj1, proj2, out_layer     fusion.hidden, .mixed, .out       the head
 
 A leading ``Model.`` is dropped; ``version`` and ``_float_tensor`` buffers carry nothing; ``text_model.*``, a fine-tuned
 language encoder, is no part of the network and is kept aside: with it, language features must come from that encoder.
+The released code doesn't standardise features and has one fusion: our buffers for these keep values that change nothing.
 """
 
 from __future__ import annotations
@@ -24,18 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from imder.models.mult import MulTFusion, SubsetCondition
-from imder.nn.rcab import ResidualChannelAttention
-from imder.nn.score import PublishedScoreNetwork
-from imder.types import ImderError
+from imder.models.imder import IMDer
+from imder.models.registry import read_preset
+from imder.types import ImderError, Modality, Spec
 
 logger = logging.getLogger(__name__)
 
+PRESETS = ("official-mosi", "official-mosei")
 LETTERS = {"l": "language", "v": "vision", "a": "audio"}
-CONDITION_ORDER = ("language", "vision", "audio")
-READOUT_ORDER = ("language", "audio", "vision")
+FRAMES = 50  # of every modality's input, fixed in the released code
 
 _Names = Iterator[tuple[str, str]]
 
@@ -100,7 +100,7 @@ def official_names(layers: int) -> dict[str, str]:
     names: dict[str, str] = {}
     for letter, name in LETTERS.items():
         names.update(_both(f"proj_{letter}", f"encoders.{name}.conv", bias=False))
-        names.update(_score_names(f"score_{letter}", f"scores.{name}"))
+        names.update(_score_names(f"score_{letter}", f"recovery.scores.{name}"))
         names.update(_refiner_names(f"rec_{letter}", f"refiners.{name}"))
         names.update(_encoder_names(f"trans_{letter}_mem", f"fusion.memory.{name}", layers))
         for other, source in LETTERS.items():
@@ -108,7 +108,8 @@ def official_names(layers: int) -> dict[str, str]:
                 theirs, ours = f"trans_{letter}_with_{other}", f"fusion.cross.{name}+{source}"
                 names.update(_encoder_names(theirs, ours, layers))
     for first, second in ("lv", "la", "va"):
-        names.update(_both(f"cat_{first}{second}", f"condition.fuse.{LETTERS[first]}+{LETTERS[second]}"))
+        ours = f"recovery.condition.fuse.{LETTERS[first]}+{LETTERS[second]}"
+        names.update(_both(f"cat_{first}{second}", ours))
     for theirs, ours in (("proj1", "hidden"), ("proj2", "mixed"), ("out_layer", "out")):
         names.update(_both(theirs, f"fusion.{ours}"))
     return names
@@ -158,19 +159,14 @@ def map_official_names(state: Mapping[str, Tensor], layers: int) -> tuple[dict[s
     return ours, aside
 
 
-def check_shapes(state: Mapping[str, Tensor], model: nn.Module) -> None:
-    """See that renamed parameters fit a model exactly: same names, same shapes (`ImderError` naming the first few)."""
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    if missing := [name for name in expected if name not in state]:
-        raise ImderError(f"the weights lack what the model has: {_listing(missing)}")
-    if unknown := [name for name in state if name not in expected]:
-        raise ImderError(f"the weights hold what the model has not: {_listing(unknown)}")
+def check_shapes(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:
+    """See that renamed parameters have the shapes of a model's (`ImderError` naming the first few that have not)."""
     if wrong := [
-        f"{name} is {tuple(state[name].shape)}, the model has {shape}"
-        for name, shape in expected.items()
-        if tuple(state[name].shape) != shape
+        f"{name} is {tuple(value.shape)}, the model has {tuple(model[name].shape)}"
+        for name, value in state.items()
+        if value.shape != model[name].shape
     ]:
-        raise ImderError(f"the weights do not fit the model: {_listing(wrong)}; check the features' dimensions")
+        raise ImderError(f"the weights do not fit the model: {_listing(wrong)}")
 
 
 def _reason(error: Exception) -> str:
@@ -209,28 +205,41 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in state.items()}
 
 
-def build_parts(dims: Mapping[str, int], layers: int) -> nn.Module:
-    """The released network's layers under our names, untrained, as a container without a forward pass.
+def load_official_imder(weights: Mapping[str, Tensor] | str | Path, preset: str = "official-mosi") -> IMDer:
+    """The released network with released weights, ready to predict.
+
+    Its spec: language, vision and audio with the dimensions that the weights have, 50 frames each, regression.
 
     Args:
-        dims: features per frame of language, vision and audio.
-        layers: layers of the fusion transformers.
+        weights: a state dictionary under the released names, or a file that holds one (`read_state_dict`).
+        preset: ``official-mosi`` or ``official-mosei``.
+
+    Raises:
+        ImderError: not such weights, or not of this preset.
     """
-    parts = nn.Module()
-    parts.encoders = nn.ModuleDict(
-        {m: nn.ModuleDict({"conv": nn.Conv1d(dims[m], 32, 3, bias=False)}) for m in CONDITION_ORDER}
-    )
-    parts.condition = SubsetCondition(CONDITION_ORDER)
-    parts.scores = nn.ModuleDict({m: PublishedScoreNetwork(causal=True, zero_is_padding=True) for m in CONDITION_ORDER})
-    parts.refiners = nn.ModuleDict({m: ResidualChannelAttention() for m in CONDITION_ORDER})
-    parts.fusion = MulTFusion(READOUT_ORDER, layers=layers, causal=True, zero_is_padding=True)
-    return parts
+    if preset not in PRESETS:
+        raise ImderError(f"released weights go with {' or '.join(PRESETS)}, not with {preset!r}")
+    if isinstance(weights, Mapping):
+        return _load(weights, preset)
+    state = read_state_dict(weights)
+    try:
+        return _load(state, preset)
+    except ImderError as error:
+        raise ImderError(f"{weights}: {error}") from None
 
 
-def load_parts(state: Mapping[str, Tensor], dims: Mapping[str, int], layers: int) -> nn.Module:
-    """`build_parts` with released weights, in evaluation mode."""
-    renamed, _ = map_official_names(state, layers)
-    parts = build_parts(dims, layers)
-    check_shapes(renamed, parts)
-    parts.load_state_dict(renamed)
-    return parts.eval()
+def _load(state: Mapping[str, Tensor], preset: str) -> IMDer:
+    renamed, _ = map_official_names(state, read_preset(preset)["model"]["fusion"]["layers"])
+    modalities = []
+    for name in LETTERS.values():
+        weight = renamed[f"encoders.{name}.conv.weight"]
+        if weight.ndim != 3:
+            raise ImderError(
+                f"the encoder of {name} is no convolution over time: its weights are {tuple(weight.shape)}"
+            )
+        modalities.append(Modality(name, weight.shape[1], FRAMES))
+    model = IMDer.from_preset(preset, Spec(tuple(modalities)))
+    own = model.state_dict()
+    check_shapes(renamed, own)
+    model.load_state_dict({**own, **renamed})
+    return model.eval()

@@ -59,9 +59,14 @@ class Model(nn.Module, ABC):
         """Where the parameters are."""
         return next(self.parameters()).device
 
+    @classmethod
     @abstractmethod
-    def phases(self) -> tuple[Phase, ...]:
-        """What training goes through, in order."""
+    def phases(cls, config: Any) -> tuple[Phase, ...]:
+        """What training goes through, in order, under a configuration."""
+
+    def start_from(self, labels: Tensor) -> None:
+        """Initialise what can be from training labels, before anything is learned (nothing by default)."""
+        del labels
 
     @abstractmethod
     def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
@@ -155,10 +160,10 @@ class Model(nn.Module, ABC):
             ) from None
 
 
-def save_weights(state: dict[str, Tensor], path: Path) -> None:
+def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write a state dict as safetensors, atomically."""
     part = path.with_name(path.name + ".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part)
+    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part, metadata)
     os.replace(part, path)
 
 
@@ -183,3 +188,13 @@ def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0
 def to_prediction(output: Tensor, spec: Spec) -> Tensor:
     """A head's output ``(..., O)`` as a prediction: ``(...)`` values, or ``(..., C)`` probabilities."""
     return output.softmax(-1) if spec.task == "classification" else output.squeeze(-1)
+
+
+@torch.no_grad()
+def start_head(head: nn.Linear, labels: Tensor, spec: Spec) -> None:
+    """Set a head's bias to the constant floor: the median, or the logarithm of the class frequencies."""
+    if spec.task == "classification":
+        counts = torch.bincount(labels, minlength=spec.outputs).float()
+        head.bias.copy_(((counts + 1) / (counts.sum() + spec.outputs)).log())
+    else:
+        head.bias.fill_(float(labels.median()))

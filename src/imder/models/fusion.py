@@ -69,7 +69,7 @@ class PooledFusion(nn.Module):
         self.read = nn.ModuleDict(
             {
                 k: nn.Sequential(
-                    nn.BatchNorm1d(width * (3 if n > 1 else 1)),
+                    nn.LayerNorm(width * (3 if n > 1 else 1)),
                     nn.Dropout(config.dropout),
                     nn.Linear(width * (3 if n > 1 else 1), hidden),
                     nn.GELU(),

@@ -20,7 +20,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, task_loss, to_prediction
+from imder.models.base import Loss, Model, Phase, start_head, task_loss, to_prediction
 from imder.models.cache import RecoveryCache
 from imder.models.encoder import Encoder, EncoderConfig, encoded_steps, fit_features
 from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
@@ -120,6 +120,7 @@ class IMDer(Model):
                 fusion.embedding_dropout,
                 fusion.dropout,
                 fusion.causal,
+                zero_is_padding=fusion.causal,  # the released code's attention: both of its conventions or neither
             )
         self.register_buffer("mix", torch.full((2 ** len(steps),), 0.5 if config.two_branches else 1.0))
         self._cache = RecoveryCache()
@@ -240,9 +241,10 @@ class IMDer(Model):
 
     # Training.
 
-    def phases(self) -> tuple[Phase, ...]:
+    @classmethod
+    def phases(cls, config: IMDerConfig) -> tuple[Phase, ...]:
         """Two branches learn score networks first, then use them; the published presets do both at once."""
-        return ("stage1", "score", "recovery") if self.config.two_branches else ("stage1", "joint")
+        return ("stage1", "score", "recovery") if config.two_branches else ("stage1", "joint")
 
     def learning(self, phase: Phase) -> list[nn.Module]:
         """Encoders learn in stage 1 only."""
@@ -253,6 +255,12 @@ class IMDer(Model):
         if phase == "recovery":
             return [self.refiners, self.recovered_fusion]
         return [self.recovery, self.refiners, self.fusion]
+
+    def start_from(self, labels: Tensor) -> None:
+        """The fusion's head begins at the constant floor."""
+        head = self.fusion.head if self.config.two_branches else self.fusion.out
+        assert isinstance(head, nn.Linear)
+        start_head(head, labels, self.spec)
 
     @torch.no_grad()
     def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:

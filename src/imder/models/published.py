@@ -3,6 +3,9 @@
 Available encodings are concatenated and fused by a kernel-1 convolution, one for each subset; the score network adds its
 cross-modal attention to them at every level and its output is divided by std(t); Euler-Maruyama draws. Rows of different
 patterns share a sampler call: each evaluation runs the score network once for each pattern among them.
+
+The released code's two conventions of attention, causal masks and no position for a step whose first channel is exactly 0
+(`imder.nn.transformer`), come together: ``causal`` turns both on.
 """
 
 from __future__ import annotations
@@ -33,7 +36,13 @@ class PublishedRecovery(Recovery):
         self.scores = nn.ModuleDict(
             {
                 k: PublishedScoreNetwork(
-                    width, net.widths, net.heads, net.attention_layers, net.embedding, causal=net.causal
+                    width,
+                    net.widths,
+                    net.heads,
+                    net.attention_layers,
+                    net.embedding,
+                    causal=net.causal,
+                    zero_is_padding=net.causal,
                 )
                 for k in steps
             }

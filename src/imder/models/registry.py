@@ -7,11 +7,11 @@ configuration and of training; unknown keys are errors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from importlib import resources
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
 from imder.models.base import Model
 from imder.models.imder import IMDer, IMDerConfig
@@ -60,24 +60,14 @@ def build(system: str, config: Any, spec: Spec) -> Model:
 
 
 def from_mapping(kind: type[Any], data: Mapping[str, Any], where: str = "model") -> Any:
-    """A (nested) dataclass from plain containers.
+    """A (nested) dataclass from plain containers, every key and value checked against its annotations.
 
     Raises:
-        ImderError: a key that the dataclass does not have.
+        ImderError: a key that the dataclass does not have, or a value that doesn't fit.
     """
-    hints = get_type_hints(kind)
-    known = {f.name for f in fields(kind)}
-    if unknown := sorted(set(data) - known):
-        raise ImderError(f"unknown key {where}.{unknown[0]}; {where} has {', '.join(sorted(known))}")
-    values = {}
-    for name, value in data.items():
-        hint = hints[name]
-        options = [a for a in get_args(hint) if is_dataclass(a)]
-        if is_dataclass(hint) and isinstance(value, Mapping):
-            value = from_mapping(cast(type[Any], hint), value, f"{where}.{name}")
-        elif options and isinstance(value, Mapping):
-            value = from_mapping(cast(type[Any], options[0]), value, f"{where}.{name}")
-        elif get_origin(hint) is tuple and isinstance(value, list):
-            value = tuple(value)
-        values[name] = value
-    return kind(**values)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument(f"--{where}", type=kind)
+    try:
+        return parser.instantiate(parser.parse_object({where: dict(data)}))[where]
+    except ArgumentError as error:
+        raise ImderError(" ".join(str(error).split())) from None

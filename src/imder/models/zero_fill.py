@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, task_loss, to_prediction
+from imder.models.base import Loss, Model, Phase, start_head, task_loss, to_prediction
 from imder.models.encoder import Encoder, EncoderConfig, encoded_steps, fit_features
 from imder.models.fusion import AVAILABLE, FusionConfig, PooledFusion
 from imder.types import Batch, Output, Spec
@@ -48,9 +48,14 @@ class ZeroFill(Model):
         out: Tensor = self.fusion(encodings, torch.full_like(batch.available, AVAILABLE, dtype=torch.int64))
         return out
 
-    def phases(self) -> tuple[Phase, ...]:
+    @classmethod
+    def phases(cls, config: ZeroFillConfig) -> tuple[Phase, ...]:
         """One."""
         return ("stage1",)
+
+    def start_from(self, labels: Tensor) -> None:
+        """The head begins at the constant floor."""
+        start_head(self.fusion.head, labels, self.spec)
 
     def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Feature statistics."""

@@ -1,0 +1,39 @@
+# Needs Python >= 3.11, make and the package index. Everything happens in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test slow install install-test clean
+
+# Set-up runs again only when what it depends on has changed.
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imder needs Python >= 3.11: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt tools/install.sh
+	sh tools/install.sh $(BIN)/python .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	sh tools/install.sh $(BIN)/python ".[test,lint]"
+	@touch $@
+
+demo: install
+	$(BIN)/imder demo --out demo
+
+test: install-test
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: install-test
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) demo

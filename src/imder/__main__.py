@@ -1,0 +1,7 @@
+"""`python -m imder`."""
+
+import sys
+
+from imder.cli import main
+
+sys.exit(main())

@@ -1,0 +1,196 @@
+"""The command line: what can be asked, and how mistakes are answered. The work is in `imder.commands`.
+
+Every mistake of the user's is one line on standard error and exit code 2; nothing half-written is left behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser, Namespace
+
+DEFAULT_RATES = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7"
+
+
+def _parser(preset: str | None) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="imder",
+        exit_on_error=False,
+        description="Emotion recognition from language, vision and audio when some of them are missing.",
+        version=_version(),
+    )
+    commands = parser.add_subcommands(required=True, dest="command")
+    commands.add_subcommand("train", _train(preset), help="train a system on a corpus")
+    commands.add_subcommand("evaluate", _evaluate(), help="table of a trained model under a missing-modality protocol")
+    commands.add_subcommand("predict", _predict(), help="predictions with their spread, as CSV")
+    commands.add_subcommand("recover", _recover(), help="encodings of the missing modalities, sampled and refined")
+    commands.add_subcommand("demo", _demo(), help="train and evaluate on a corpus whose exact answers are known")
+    data = _new()
+    commands.add_subcommand("data", data, help="inspect a corpus, or convert it to the store format")
+    _data(data)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("imder")
+
+
+def _new() -> ArgumentParser:
+    return ArgumentParser(exit_on_error=False)
+
+
+def _threads(parser: ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+
+
+def _train(preset: str | None) -> ArgumentParser:
+    parser = _new()
+    parser.add_argument("corpus", help="feature file, folder of npz files, or store")
+    parser.add_argument("--out", help="run directory to make")
+    parser.add_argument("--preset", default="fast", help="see `presets` in the README (default: fast)")
+    parser.add_argument("--config", help="YAML file over the preset; a run's config.yaml will do")
+    parser.add_argument("--resume", help="run directory to go on with")
+    parser.add_argument("--stage1", help="run whose stage 1 is used")
+    parser.add_argument("--missing-rate", help="any, official or a number (default: the preset's)")
+    parser.add_argument("--seed", type=int, help="of everything random (default: 0)")
+    parser.add_argument("--max-epochs", type=int, help="no phase runs longer")
+    parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
+    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    _threads(parser)
+    if preset is not None:
+        from imder.models.registry import read_preset, system_entry
+        from imder.training.config import EngineConfig, TrainingConfig
+
+        parser.add_argument("--model", type=system_entry(read_preset(preset)["system"])[1])
+        parser.add_argument("--training", type=TrainingConfig)
+        parser.add_argument("--engine", type=EngineConfig, default=EngineConfig())
+    return parser
+
+
+def _use(parser: ArgumentParser, samples: int | None, split: str | None) -> None:
+    parser.add_argument("run", help="run directory, or a model's folder or hub id")
+    parser.add_argument("corpus")
+    parser.add_argument("--split", default=split, help=f"default: {split or 'test, or the only one'}")
+    parser.add_argument("--samples", type=int, default=samples, help="recoveries for each prediction")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    _threads(parser)
+
+
+def _evaluate() -> ArgumentParser:
+    parser = _new()
+    _use(parser, None, "test")
+    parser.add_argument("--protocol", choices=["random", "fixed", "natural", "official"], default="random")
+    parser.add_argument("--rates", default=DEFAULT_RATES, help="missing rates, separated by commas")
+    parser.add_argument("--draws", type=int, default=10, help="mask draws for each rate")
+    parser.add_argument("--metrics", choices=["mosi", "sims", "classification"], help="convention (default: by labels)")
+    parser.add_argument("--out", help="CSV of all results")
+    return parser
+
+
+def _predict() -> ArgumentParser:
+    parser = _new()
+    _use(parser, 8, None)
+    parser.add_argument("--out", required=True, help="CSV to write")
+    return parser
+
+
+def _recover() -> ArgumentParser:
+    parser = _new()
+    _use(parser, 1, None)
+    parser.add_argument("--out", required=True, help="store to write")
+    return parser
+
+
+def _data(parser: ArgumentParser) -> None:
+    commands = parser.add_subcommands(required=True, dest="action")
+    inspect = _new()
+    inspect.add_argument("corpus")
+    inspect.add_argument("--json", action="store_true", help="as JSON")
+    convert = _new()
+    convert.add_argument("corpus")
+    convert.add_argument("out", help="store to write")
+    convert.add_argument("--dtype", choices=["float32", "float16"], default="float32")
+    for each in (inspect, convert):
+        each.add_argument("--task", choices=["regression", "classification"])
+        each.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    commands.add_subcommand("inspect", inspect, help="sizes, lengths, labels, presence, oddities")
+    commands.add_subcommand("convert", convert, help="write a store: ragged, memory-mapped, no pickles")
+
+
+def _demo() -> ArgumentParser:
+    parser = _new()
+    parser.add_argument("--out", default="demo", help="folder for the run, results.csv and the plot (default: demo)")
+    parser.add_argument("--seed", type=int, default=0)
+    _threads(parser)
+    return parser
+
+
+def _preset_of(argv: Sequence[str]) -> str | None:
+    """The preset that `imder train` is asked for: it decides which keys exist. None for other commands."""
+    if not argv or argv[0] != "train":
+        return None
+    import yaml
+
+    given = {}
+    for name in ("preset", "config", "resume"):
+        for i, word in enumerate(argv):
+            if word == f"--{name}" and i + 1 < len(argv):
+                given[name] = argv[i + 1]
+            elif word.startswith(f"--{name}="):
+                given[name] = word.split("=", 1)[1]
+    path = given.get("config") or (os.path.join(given["resume"], "config.yaml") if "resume" in given else None)
+    if path and os.path.isfile(path):
+        with open(path) as file:
+            content = yaml.safe_load(file)
+        if isinstance(content, dict) and content.get("preset"):
+            return str(content["preset"])
+    return given.get("preset", "fast")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    from jsonargparse import ArgumentError
+
+    from imder.types import ImderError
+
+    logging.basicConfig(level=logging.WARNING, format="imder: %(levelname)s: %(message)s")
+    try:
+        parser = _parser(_preset_of(argv))
+        arguments = parser.parse_args(argv)
+        if arguments.command == "train":  # single keys count only where they were given: the preset says the rest
+            given = parser.parse_args(argv, defaults=False).train
+            for group in ("model", "training"):
+                arguments.train[group] = given.get(group)
+        _run(arguments)
+    except (ImderError, ArgumentError) as error:
+        print(f"imder: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("imder: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _run(arguments: Namespace) -> None:
+    from imder import commands
+
+    name = arguments.command
+    options = arguments[name]
+    if name == "data":
+        name, options = f"data_{options.action}", options[options.action]
+    getattr(commands, name)(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""What each command does. Options are checked by `imder.cli`; printing happens here and in the demo only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from rich.console import Console
+
+from imder.data.compatible import check_compatible
+from imder.data.corpus import Corpus
+from imder.data.formats import load_corpus
+from imder.data.inspect import inspect_corpus
+from imder.data.inspect_render import render
+from imder.data.store import write_store
+from imder.evaluation.grid import constant_rows
+from imder.evaluation.grid import evaluate as evaluate_model
+from imder.evaluation.results import summarise, write_csv
+from imder.evaluation.tables import rich_table
+from imder.models.base import Model
+from imder.predict import predictions, recover_to_store
+from imder.progress import PhaseBar, counting
+from imder.training.config import EngineConfig, load_config
+from imder.training.run import RunDirectory
+from imder.training.train import train as train_model
+from imder.types import ImderError
+
+console = Console()
+
+
+def _threads(options: Namespace) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+
+
+def _given(group: Namespace | None) -> dict[str, Any]:
+    """Only what was set, as plain containers."""
+    return {} if group is None else dict(group.as_dict())
+
+
+def train(options: Namespace) -> None:
+    """``imder train``."""
+    _threads(options)
+    if (options.out is None) == (options.resume is None):
+        raise ImderError("say where the run goes with --out, or which run to go on with with --resume (one of them)")
+    corpus = load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty)
+    engine = EngineConfig(**options.engine.as_dict()) if isinstance(options.engine, Namespace) else options.engine
+    callbacks = [PhaseBar()]
+    if options.resume is not None:
+        out = options.resume
+        train_model(corpus, out, resume=True, engine=engine, callbacks=callbacks)
+    else:
+        out = options.out
+        overrides = {group: _given(options[group]) for group in ("model", "training")}
+        if options.missing_rate is not None:
+            rate = options.missing_rate
+            overrides["training"]["missing_rate"] = (
+                rate if rate in ("any", "official") else _number(rate, "--missing-rate")
+            )
+        if options.seed is not None:
+            overrides["training"]["seed"] = options.seed
+        config = load_config(options.preset, options.config, overrides)
+        train_model(
+            corpus,
+            out,
+            config=config,
+            max_epochs=options.max_epochs,
+            stage1=options.stage1,
+            engine=engine,
+            callbacks=callbacks,
+        )
+    reached = RunDirectory(out).read_json("metrics.json")
+    for phase, found in reached["phases"].items():
+        console.print(f"{phase}: " + ", ".join(f"{k} {v}" for k, v in found.items()))
+    console.print(
+        "validation, everything present available: " + ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items())
+    )
+    console.print(f"saved in {out}")
+
+
+def evaluate(options: Namespace) -> None:
+    """``imder evaluate``."""
+    _threads(options)
+    model = Model.from_pretrained(options.run)
+    corpus = _corpus(model, options)
+    rates = [_number(r, "--rates") for r in options.rates.split(",")]
+    settings: dict[str, Any] = {
+        "run": str(options.run),
+        "split": options.split,
+        "protocol": options.protocol,
+        "rates": rates,
+        "draws": options.draws,
+        "seed": options.seed,
+        "convention": options.metrics,
+    }
+    with counting("predicting") as report:
+        rows = evaluate_model(
+            model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
+        )
+    rows += constant_rows(check_compatible(model.spec, corpus), **settings)
+    console.print(rich_table(summarise(rows), options.protocol, width=console.width))
+    if options.out:
+        write_csv(rows, options.out)
+        console.print(f"saved in {options.out}")
+
+
+def predict(options: Namespace) -> None:
+    """``imder predict``."""
+    _threads(options)
+    model = Model.from_pretrained(options.run)
+    with counting("predicting") as report:
+        rows = predictions(
+            model,
+            _corpus(model, options),
+            options.split,
+            samples=options.samples,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            progress=report,
+        )
+    write_csv(rows, options.out)
+    console.print(f"{len(rows)} predictions saved in {options.out}")
+
+
+def recover(options: Namespace) -> None:
+    """``imder recover``."""
+    _threads(options)
+    model = Model.from_pretrained(options.run)
+    with counting("recovering") as report:
+        made = recover_to_store(
+            model,
+            _corpus(model, options),
+            options.out,
+            options.split,
+            samples=options.samples,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            progress=report,
+        )
+    count = sum(len(s) for s in made.splits.values())
+    console.print(f"recoveries of {count} samples ({', '.join(made.spec.names)}) saved in {options.out}")
+
+
+def data_inspect(options: Namespace) -> None:
+    """``imder data inspect``."""
+    summary = inspect_corpus(load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty))
+    if options.json:
+        console.print_json(json.dumps(summary))
+    else:
+        console.print(render(summary))
+
+
+def data_convert(options: Namespace) -> None:
+    """``imder data convert``."""
+    corpus = load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty)
+    write_store(corpus, options.out, options.dtype)
+    console.print(f"{sum(map(len, corpus.splits.values()))} samples written to {options.out}")
+
+
+def demo(options: Namespace) -> None:
+    """``imder demo``."""
+    _threads(options)
+    from imder.demo import demo as run_demo
+
+    run_demo(Path(options.out), options.seed, console)
+
+
+def _corpus(model: Model, options: Namespace) -> Corpus:
+    return load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec)
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ImderError(f"{option}: {text!r} isn't a number") from None

@@ -1,0 +1,83 @@
+"""A picture of a table: one metric over the missing rate, a line for each system, a band of one standard deviation.
+
+Drawn on a figure of its own, without the plotting library's global state, so that it works in any thread and without a
+display. Reference systems (the floor, the Bayes optimum) are grey and dashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+
+from imder.evaluation.results import metric_names, replacing, summarise
+from imder.evaluation.tables import LABELS, REFERENCES, is_share
+from imder.types import ImderError
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "os^Dv<>"
+
+
+def plot_rates(
+    rows: Sequence[Mapping[str, Any]],
+    metric: str,
+    path: str | Path,
+    *,
+    protocol: str = "random",
+    references: Sequence[str] = REFERENCES,
+) -> None:
+    """Write a plot of a metric over the missing rate, as PNG, atomically.
+
+    Args:
+        rows: tidy rows (`imder.evaluation.grid.evaluate`) of one corpus and split.
+        metric: which metric.
+        path: the file.
+        protocol: ``random`` or ``official``.
+        references: systems drawn in grey.
+
+    Raises:
+        ImderError: no rows of that protocol have a rate and the metric, there are several corpora or splits, or the
+            place can't be written.
+    """
+    rows = [row for row in rows if row["protocol"] == protocol and row["rate"] is not None]
+    if metric not in metric_names(rows):
+        raise ImderError(f"nothing to plot: no results of the {protocol} protocol with a rate and {metric!r}")
+    if len({(row["corpus"], row["split"]) for row in rows}) > 1:
+        raise ImderError("results of several corpora or splits: make a plot of each")
+    summary = sorted(summarise(rows), key=lambda row: row["rate"])
+    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    scale = 100 if is_share(metric) else 1
+    drawn = {"systems": 0, "references": 0}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in summary if row["model"] == model]
+        x = np.array([row["rate"] for row in mine])
+        mean = scale * np.array([row[metric] for row in mine])
+        sd = np.nan_to_num(scale * np.array([row[f"{metric}_sd"] for row in mine]))
+        if model in references:
+            style = (("--", ":", "-.")[drawn["references"] % 3], "0.45", "")
+            drawn["references"] += 1
+        else:
+            place = drawn["systems"] % len(COLOURS)
+            style = ("-", COLOURS[place], MARKERS[place])
+            drawn["systems"] += 1
+        line, colour, marker = style
+        axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(x, mean, line, color=colour, marker=marker, markersize=5, linewidth=1.8, label=model)
+    what = {"random": "share of present modalities dropped", "official": "nominal"}.get(protocol, protocol)
+    axes.set_xlabel(f"missing rate ({what})")
+    axes.set_ylabel(f"{LABELS.get(metric, metric)}{' (%)' if scale == 100 else ''}")
+    axes.set_title(f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol", loc="left", fontsize=10)
+    axes.xaxis.set_major_locator(MultipleLocator(0.1))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with replacing(path) as part, part.open("wb") as file:
+        canvas.print_png(file)  # type: ignore[no-untyped-call]

@@ -1,0 +1,169 @@
+"""Tidy rows on disk, and what they say in sum.
+
+A row is one draw of one setting for one run of one system (`imder.evaluation.grid.COLUMNS` and the metrics). In CSV an
+empty cell is None (a protocol without a rate) or an empty string; numbers are written so that they read back exactly.
+Files are written beside their place and then renamed: whole or not at all.
+
+The spread of a metric is that of *one draw of one run*: variance between runs plus variance within them. With m_r the
+mean of run r over its D draws and v_r the variance of these draws,
+
+    sd^2 = var_r(m_r) + (1 - 1 / D) mean_r(v_r)
+
+where var(m_r) already holds the 1 / D of the draws. One run: the deviation over draws. One draw: that over runs.
+Neither: nan, since nothing is known.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imder.evaluation.grid import COLUMNS
+from imder.types import ImderError
+
+Row = Mapping[str, Any]
+
+GROUP = ("model", "corpus", "split", "protocol", "rate", "available")
+"""Rows that agree in these are summarised together."""
+
+_STRINGS = frozenset({"model", "run", "corpus", "split", "protocol", "available"})
+_INTEGERS = frozenset({"draw", "seed", "n"})
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; renamed to it at the end, removed where something goes wrong.
+
+    Raises:
+        ImderError: the place can't be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def write_csv(rows: Sequence[Row], path: str | Path) -> None:
+    """Write rows of any columns, atomically; a column that a row lacks is empty there.
+
+    Raises:
+        ImderError: there are no rows, or the place can't be written.
+    """
+    if not rows:
+        raise ImderError(f"{path}: there are no rows to write")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: _text(v) for k, v in row.items()} for row in rows)
+
+
+def _text(value: Any) -> str:
+    """Shortest text that reads back as the same number."""
+    if value is None:
+        return ""
+    return repr(float(value)) if isinstance(value, float | np.floating) else str(value)
+
+
+def read_csv(path: str | Path) -> list[dict[str, Any]]:
+    """The inverse of `write_csv` for results.
+
+    Raises:
+        ImderError: the file can't be read, or isn't one of results.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            for column in COLUMNS:
+                if column not in (reader.fieldnames or ()):
+                    raise ImderError(f"{path}: no column {column!r}: not a file of results")
+            return [_parsed(row, f"{path}: line {reader.line_num}") for row in reader]
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ImderError(f"{path}: not a CSV file ({error})") from None
+
+
+def _parsed(row: Mapping[str | None, Any], where: str) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, text in row.items():
+        if name is None or text is None:
+            raise ImderError(f"{where}: a row of another length than the header")
+        try:
+            if name in _STRINGS:
+                out[name] = text
+            else:
+                out[name] = None if text == "" else int(text) if name in _INTEGERS else float(text)
+        except ValueError:
+            raise ImderError(f"{where}: {name}: {text!r} is not a number") from None
+    return out
+
+
+def metric_names(rows: Sequence[Row]) -> list[str]:
+    """The metrics that tidy or summarised rows hold, in order."""
+    skip = {*COLUMNS, "runs", "draws"}
+    names = dict.fromkeys(key for row in rows for key in row if key not in skip)
+    return [name for name in names if not (name.endswith("_sd") and name[:-3] in names)]
+
+
+def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over draws and runs.
+
+    Args:
+        rows: tidy rows, of any number of systems, runs, protocols and draws. A run is a value of (``run``, ``seed``).
+
+    Returns:
+        A row for each distinct `GROUP`, in order of appearance: its values; ``runs``, ``draws`` (of the run with the
+        fewest); ``effective_rate`` and ``n``, means; and for each metric its mean under its name and its standard
+        deviation (see above) under ``<metric>_sd``.
+
+    >>> about = {"model": "m", "corpus": "c", "split": "test", "protocol": "random", "rate": 0.1, "available": ""}
+    >>> rows = [about | {"run": "a", "seed": 0, "draw": d, "n": 9, "effective_rate": 0.1, "mae": d} for d in (1, 2, 3)]
+    >>> [(row["mae"], row["mae_sd"], row["draws"]) for row in summarise(rows)]
+    [(2.0, 1.0, 3)]
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in GROUP), []).append(row)
+    out = []
+    for values, members in groups.items():
+        runs: dict[tuple[Any, Any], list[Row]] = {}
+        for row in members:
+            runs.setdefault((row["run"], row["seed"]), []).append(row)
+        summary: dict[str, Any] = dict(zip(GROUP, values, strict=True))
+        summary |= {"runs": len(runs), "draws": min(len(draws) for draws in runs.values())}
+        for name in ("effective_rate", "n"):
+            summary[name] = float(np.mean([row[name] for row in members]))
+        for name in metric_names(members):
+            by_run = [np.array([_number(row.get(name)) for row in draws]) for draws in runs.values()]
+            summary[name] = float(np.mean([v.mean() for v in by_run]))
+            summary[f"{name}_sd"] = _deviation(by_run)
+        out.append(summary)
+    return out
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _deviation(by_run: Sequence[np.ndarray[Any, np.dtype[np.float64]]]) -> float:
+    """The standard deviation of one draw of one run; nan where there is a single row."""
+    draws = min(len(v) for v in by_run)
+    if len(by_run) == 1:
+        return float(by_run[0].std(ddof=1)) if draws > 1 else float("nan")
+    between = float(np.var([v.mean() for v in by_run], ddof=1))
+    within = float(np.mean([v.var(ddof=1) for v in by_run])) if draws > 1 else 0.0
+    return float(np.sqrt(between + (1 - 1 / draws) * within))

@@ -1,0 +1,245 @@
+"""Tables of results: rows are missing rates (or available subsets), columns are systems times metrics.
+
+A cell reads "81.2 ± 0.9": mean and standard deviation of `imder.evaluation.results.summarise`; shares in percent,
+errors, correlations and likelihoods with three decimals; without ± where there is a single row to judge from, "–" where
+a metric is undefined. The best system of each row and metric is bold, and so is whatever reads the same; references
+(`REFERENCES`: the floor, and what only the generator of a synthetic corpus can know) don't compete.
+
+Both renderings, for the terminal and Markdown, draw the same `Table`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from imder.evaluation.results import metric_names
+from imder.metrics import HIGHER_IS_BETTER
+from imder.types import ImderError
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+Summary = Sequence[Mapping[str, Any]]
+
+REFERENCES = ("constant", "bayes")
+"""Systems that are shown but never bold."""
+
+DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
+    "mosi": ("acc2", "f1", "acc7", "mae", "corr"),
+    "sims": ("acc2", "f1", "acc5", "mae", "corr"),
+    "classification": ("accuracy", "macro_f1", "nll"),
+}
+"""What a table shows unless told otherwise, by convention."""
+
+LABELS: Mapping[str, str] = {
+    "acc2": "ACC2",
+    "acc2_has0": "ACC2 (0+)",
+    "acc3": "ACC3",
+    "acc5": "ACC5",
+    "acc7": "ACC7",
+    "f1": "F1",
+    "f1_has0": "F1 (0+)",
+    "mae": "MAE",
+    "corr": "Corr",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced acc.",
+    "weighted_f1": "Weighted F1",
+    "macro_f1": "Macro F1",
+    "nll": "NLL",
+    "ece": "ECE",
+}
+"""How metrics are called in tables and plots; others go by their own name."""
+
+_PLAIN = frozenset({"mae", "corr", "nll", "ece"})
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: a title, headers (a system above its metric), and rows of (text, bold)."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, bool], ...], ...]
+    sections: tuple[int, ...] = ()
+    """Rows after which a line is drawn."""
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is shown in percent."""
+    return metric not in _PLAIN
+
+
+def default_metrics(summary: Summary) -> tuple[str, ...]:
+    """The metrics that a table shows unless told otherwise."""
+    names = metric_names(summary)
+    convention = "classification" if "accuracy" in names else "sims" if "acc3" in names else "mosi"
+    return tuple(m for m in DEFAULT_METRICS[convention] if m in names) or tuple(names)
+
+
+def format_value(metric: str, mean: float, sd: float = math.nan) -> str:
+    """A cell's text.
+
+    >>> format_value("acc2", 0.8123, 0.0091), format_value("mae", 0.7, math.nan), format_value("corr", math.nan)
+    ('81.2 ± 0.9', '0.700', '–')
+    """
+    if math.isnan(mean):
+        return "–"
+    scale, digits = (100, 1) if is_share(metric) else (1, 3)
+    text = f"{scale * mean:.{digits}f}"
+    return text if math.isnan(sd) else f"{text} ± {scale * sd:.{digits}f}"
+
+
+def make_table(
+    summary: Summary,
+    protocol: str = "random",
+    metrics: Sequence[str] | None = None,
+    *,
+    references: Sequence[str] = REFERENCES,
+    width: int | None = None,
+) -> Table:
+    """The table of one protocol.
+
+    Args:
+        summary: what `summarise` gives, for one corpus and split (others need a table of their own).
+        protocol: which of its protocols.
+        metrics: which metrics; None for `default_metrics`.
+        references: systems that don't compete for bold.
+        width: characters at hand. Where systems side by side would need more, they get a line each instead.
+
+    Returns:
+        Rows in the order in which settings first appear, systems likewise. Where there are rates, a last row holds
+        their average. ``effective`` is the share that is truly missing, shown where it isn't the rate in the row's
+        name; ``n`` the samples served, shown where it varies.
+
+    Raises:
+        ImderError: nothing of that protocol, a metric that isn't there, or several corpora or splits at once.
+    """
+    rows = [row for row in summary if row["protocol"] == protocol]
+    if not rows:
+        raise ImderError(f"there are no results of the {protocol} protocol")
+    if len({(row["corpus"], row["split"]) for row in rows}) > 1:
+        raise ImderError("results of several corpora or splits: make a table of each")
+    metrics = tuple(metrics or default_metrics(rows))
+    for metric in metrics:
+        if metric not in metric_names(rows):
+            raise ImderError(f"there is no metric {metric!r}; the results have {', '.join(metric_names(rows))}")
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    by_setting: dict[tuple[Any, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        by_setting.setdefault((row["rate"], row["available"]), {})[row["model"]] = row
+    settings = [_heads(setting, members) for setting, members in by_setting.items()]
+    cells = [_cells(members, models, metrics, references) for members in by_setting.values()]
+    rated = rows[0]["rate"] is not None
+    if rated and len(cells) > 1:
+        settings.append(("average", "", ""))
+        cells.append(_cells(_average(by_setting.values(), models, metrics), models, metrics, references))
+    off = rated and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
+    used = (True, off, len({row["n"] for row in rows}) > 1)
+    first = "MR" if rated else "available" if protocol == "fixed" else "protocol"
+    heads = tuple(h for h, u in zip((first, "effective", "n"), used, strict=True) if u)
+    named = [tuple((t, False) for t, u in zip(s, used, strict=True) if u) for s in settings]
+    title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
+    labels = [LABELS.get(m, m) for m in metrics]
+    wide = Table(
+        title,
+        (*heads, *(f"{model}\n{label}" for model in models for label in labels)),
+        tuple((*s, *(cell for model in models for cell in c[model])) for s, c in zip(named, cells, strict=True)),
+    )
+    if width is None or _width(wide) <= width:
+        return wide
+    blank = tuple(("", False) for _ in heads)
+    return Table(
+        title,
+        (*heads, "model", *labels),
+        tuple(
+            (*(s if i == 0 else blank), (model, False), *c[model])
+            for s, c in zip(named, cells, strict=True)
+            for i, model in enumerate(models)
+        ),
+        tuple(range(len(models) - 1, len(models) * len(cells) - 1, len(models))),
+    )
+
+
+def rich_table(
+    summary: Summary,
+    protocol: str = "random",
+    metrics: Sequence[str] | None = None,
+    *,
+    references: Sequence[str] = REFERENCES,
+    width: int | None = None,
+) -> RichTable:
+    """`make_table` for a terminal."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    table = make_table(summary, protocol, metrics, references=references, width=width)
+    drawn = RichTable(title=table.title, title_justify="left")
+    for i, header in enumerate(table.headers):
+        justify: Literal["left", "right"] = "left" if i == 0 or header == "model" else "right"
+        drawn.add_column(Text(header), justify=justify, no_wrap=True)
+    for i, row in enumerate(table.rows):
+        texts = [Text(text, style="bold" if bold else "") for text, bold in row]
+        drawn.add_row(*texts, end_section=i in table.sections)
+    return drawn
+
+
+def markdown_table(
+    summary: Summary,
+    protocol: str = "random",
+    metrics: Sequence[str] | None = None,
+    *,
+    references: Sequence[str] = REFERENCES,
+) -> str:
+    """`make_table` in Markdown, without the title; ends in a line feed."""
+    table = make_table(summary, protocol, metrics, references=references)
+    heads = [header.replace("\n", " ") for header in table.headers]
+    rows = [[f"**{text}**" if bold else text for text, bold in row] for row in table.rows]
+    rule = ["---", *("---:" for _ in table.headers[1:])]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [heads, rule, *rows])
+
+
+def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:
+    """A row's name, effective rate and number of samples."""
+    rate, available = setting
+    row = next(iter(members.values()))
+    name = f"{rate:.2g}" if rate else "0" if rate == 0 else available or "natural"
+    return name, f"{row['effective_rate']:.3f}", f"{row['n']:.0f}"
+
+
+def _average(settings: Any, models: Sequence[str], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Of each system that has every setting: means over settings."""
+    return {
+        model: {m: sum(s[model][m] for s in settings) / len(settings) for m in metrics}
+        for model in models
+        if all(model in s for s in settings)
+    }
+
+
+def _cells(
+    members: Mapping[str, Mapping[str, Any]],
+    models: Sequence[str],
+    metrics: Sequence[str],
+    references: Sequence[str],
+) -> dict[str, list[tuple[str, bool]]]:
+    """For each system its cells; bold needs a competitor."""
+    out: dict[str, list[tuple[str, bool]]] = {model: [] for model in models}
+    for metric in metrics:
+        means = {m: float(members[m][metric]) for m in models if m in members}
+        shown = {m: format_value(metric, value) for m, value in means.items()}
+        rivals = [m for m in means if m not in references and not math.isnan(means[m])]
+        sign = 1 if HIGHER_IS_BETTER.get(metric, True) else -1
+        best = shown[max(rivals, key=lambda m: sign * means[m])] if len(rivals) > 1 else None
+        for model in models:
+            sd = float(members[model].get(f"{metric}_sd", math.nan)) if model in means else math.nan
+            text = format_value(metric, means.get(model, math.nan), sd)
+            out[model].append((text, model in rivals and shown[model] == best))
+    return out
+
+
+def _width(table: Table) -> int:
+    """Characters of a terminal that a table needs."""
+    columns = [[*h.split("\n"), *(row[i][0] for row in table.rows)] for i, h in enumerate(table.headers)]
+    return 1 + sum(3 + max(map(len, texts)) for texts in columns)

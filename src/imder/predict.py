@@ -1,0 +1,252 @@
+"""Use of a trained system: predictions with their spread, and recovered encodings.
+
+Here everything that is present is available, and labels are neither needed nor looked at. The spread is over recoveries:
+how far the prediction hangs on what the missing modalities may have been. It is zero where nothing is missing, and for
+systems that sample nothing; noise in the labels themselves is no part of it. A system may mix other evidence into its
+prediction than its recoveries, which can then lie outside the quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imder.data.compatible import fit_splits
+from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.formats import load_corpus
+from imder.data.loader import Pass
+from imder.data.missing import pattern_name
+from imder.data.store import write_store
+from imder.models.base import Model
+from imder.types import Batch, ImderError, Modality, Output, Recovery, Spec
+
+Progress = Callable[[int, int], None]
+
+
+class Predictor:
+    """A trained system, loaded once, to predict many times.
+
+    Args:
+        model: the system, or the folder (or hub id) it is loaded from.
+        device: where it computes.
+
+    Raises:
+        ImderError: the folder holds no system.
+    """
+
+    def __init__(self, model: Model | str | Path, device: torch.device | str = "cpu") -> None:
+        loaded = model if isinstance(model, Model) else Model.from_pretrained(model)
+        self.model = loaded.to(device).eval()
+
+    def predict(
+        self,
+        data: Corpus | Split | str | Path,
+        split: str | None = None,
+        *,
+        samples: int | None = 8,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Any]]:
+        """Predictions for a corpus, a split of samples, or the file of a corpus: see `predictions`.
+
+        Raises:
+            ImderError: the data don't fit the model, or there is no such split.
+        """
+        if isinstance(data, str | Path):
+            data = load_corpus(data, spec=self.model.spec)
+        return predictions(
+            self.model, data, split, samples=samples, seed=seed, batch_size=batch_size, progress=progress
+        )
+
+
+def predictions(
+    model: Model,
+    data: Corpus | Split,
+    split: str | None = None,
+    *,
+    samples: int | None = 8,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Predictions for every sample, in order.
+
+    Args:
+        model: a trained system.
+        data: a corpus or a split.
+        split: which split of a corpus; None for ``test``, or the only one.
+        samples: recoveries for each prediction; None for the preset's number.
+        seed: of the noise in recoveries.
+        batch_size: samples predicted at once; changes nothing but the time.
+        progress: called with samples predicted and samples in all.
+
+    Returns:
+        For each sample ``id`` and ``available`` (names joined by ``+``), then
+
+        * regression: ``prediction``; ``std``, ``q05``, ``q95``: standard deviation (of a sample, n - 1; 0 for a single
+          recovery) and quantiles over recoveries;
+        * classification: ``label``; ``p_<class>`` for each class, averaged over recoveries; ``entropy`` of these, in
+          nats.
+
+    Raises:
+        ImderError: the data don't fit the model, a sample has no modality, there is no such split, or no samples are
+            asked for.
+    """
+    spec = model.spec
+    chosen = _choose(spec, data, split, labels=False)
+    found: list[dict[str, Any]] = [{}] * len(chosen)
+    for rows, batch in _batches(model, chosen, np.arange(len(chosen)), samples, batch_size, progress):
+        output = model.predict(batch, samples=samples, seed=seed)
+        described = _classes(output, spec) if spec.task == "classification" else _values(output)
+        for row, there, values in zip(rows, batch.available.tolist(), described, strict=True):
+            found[row] = {"id": chosen.ids[row], "available": pattern_name(there, spec.names)} | values
+    return found
+
+
+def _values(output: Output) -> list[dict[str, Any]]:
+    spread = output.spread.double().cpu().numpy()
+    std = spread.std(axis=0, ddof=1) if len(spread) > 1 else np.zeros(spread.shape[1])
+    low, high = np.quantile(spread, (0.05, 0.95), axis=0)
+    columns = (output.prediction.double().cpu().numpy(), std, low, high)
+    names = ("prediction", "std", "q05", "q95")
+    return [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _classes(output: Output, spec: Spec) -> list[dict[str, Any]]:
+    probabilities = output.prediction.double().cpu().numpy()
+    entropy = -(probabilities * np.log(np.clip(probabilities, 1e-300, None))).sum(axis=1)
+    return [
+        {"label": spec.classes[int(p.argmax())]}
+        | {f"p_{name}": float(value) for name, value in zip(spec.classes, p, strict=True)}
+        | {"entropy": float(abs(h))}
+        for p, h in zip(probabilities, entropy, strict=True)
+    ]
+
+
+class Recovering(Protocol):
+    """What a system that recovers encodings has beside being a `Model`."""
+
+    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, Recovery]:
+        """For each modality that some row lacks, its recovery."""
+        ...
+
+
+def recover_to_store(
+    model: Model,
+    data: Corpus | Split,
+    out: str | Path,
+    split: str | None = None,
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Recover what is missing and write it as a store (`imder.data.store`) with one split, named as the one read.
+
+    For each modality that some sample lacks the store has two: ``<modality>_sampled`` and ``<modality>_refined``, a
+    sequence of steps x width each, absent where the sample has the modality itself. Samples that lack nothing are left
+    out. With several recoveries of each sample, their ids end in ``#0``, ``#1``, ... Labels, texts, dialogues and
+    speakers go along.
+
+    The system must be one that recovers (``imder``), ``out`` is the folder to write, and ``samples`` the recoveries of each
+    sample; the rest is as in `predictions`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ImderError: the system recovers nothing, no sample lacks anything, what `predictions` refuses, or the folder
+            can't be written.
+    """
+    if not hasattr(model, "recover"):
+        raise ImderError(f"the system {model.system!r} recovers no encodings")
+    recovering = cast(Recovering, model)
+    chosen = _choose(model.spec, data, split, labels=True)
+    name = "all" if isinstance(data, Split) else _split_name(data, split)
+    title = "recovered" if isinstance(data, Split) else f"{data.name}-recovered"
+    lacking = np.flatnonzero(~chosen.present.all(axis=1))
+    if not len(lacking):
+        raise ImderError(f"split {name!r}: no sample lacks anything: there is nothing to recover")
+    sequences: dict[str, dict[int, NDArray[np.float32]]] = {}
+    for rows, batch in _batches(model, chosen, lacking, samples, batch_size, progress):
+        for modality, recovery in recovering.recover(batch, samples=samples, seed=seed).items():
+            lengths = recovery.lengths.tolist()
+            for face in ("sampled", "refined"):
+                encodings = getattr(recovery, face).float().cpu().numpy().swapaxes(-1, -2)  # (S, R, steps, width)
+                kept = sequences.setdefault(f"{modality}_{face}", {})
+                for i, row in enumerate(rows[recovery.rows.cpu().numpy()]):
+                    for draw in range(samples):
+                        kept[int(row) * samples + draw] = encodings[draw, i, : lengths[i]]
+    ids = [chosen.ids[i] for i in lacking]
+    copied = replace(chosen, features={}, nonfinite={}, dropped=0).take(np.repeat(lacking, samples))
+    places = [int(i) * samples + draw for i in lacking for draw in range(samples)]
+    features = {
+        key: Ragged.from_list([kept.get(p, np.zeros((0, width), np.float32)) for p in places], width)
+        for key, kept in sequences.items()
+        for width in [next(iter(kept.values())).shape[1]]
+    }
+    written = replace(
+        copied,
+        ids=tuple(ids) if samples == 1 else tuple(f"{i}#{draw}" for i in ids for draw in range(samples)),
+        features=features,
+    )
+    modalities = tuple(Modality(key, r.dim, int(r.lengths.max())) for key, r in features.items())
+    corpus = Corpus(title, Spec(modalities, model.spec.task, model.spec.classes), {name: written})
+    write_store(corpus, out)
+    return corpus
+
+
+def _split_name(corpus: Corpus, split: str | None) -> str:
+    """The split asked for, or ``test``, or the only one."""
+    if split is not None:
+        return split
+    if "test" in corpus.splits or len(corpus.splits) != 1:
+        return "test"
+    return next(iter(corpus.splits))
+
+
+def _choose(spec: Spec, data: Corpus | Split, split: str | None, *, labels: bool) -> Split:
+    """The samples as the model reads them, with labels or without looking at them."""
+    if isinstance(data, Corpus):
+        name = _split_name(data, split)
+        found, task, classes, where = data[name], data.spec.task, data.spec.classes, data.name
+    elif split is not None:
+        raise ImderError(f"a split was given, not a corpus: there is no split {split!r} to choose")
+    else:
+        name, found, task, classes, where = "all", data, spec.task, spec.classes, "samples"
+    found = found if labels else replace(found, labels=None)
+    chosen = fit_splits(spec, {name: found}, task, classes, where)[name]
+    for i in np.flatnonzero(~chosen.present.any(axis=1)):
+        raise ImderError(f"sample {chosen.ids[i]!r} has no modality at all: nothing can be predicted for it")
+    return chosen
+
+
+def _batches(
+    model: Model,
+    split: Split,
+    rows: NDArray[np.int64],
+    samples: int | None,
+    batch_size: int,
+    progress: Progress | None,
+) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """Row numbers and batches of them, what is alike together (pattern, then length), without labels."""
+    if samples is not None and samples < 1:
+        raise ImderError(f"at least one recovery is needed, got {samples}")
+    frames = np.stack([r.lengths[rows] for r in split.features.values()]).sum(axis=0)
+    rows = rows[np.lexsort((frames, *split.present[rows].T))]
+    batches = Pass(replace(split, labels=None), rows, split.present[rows], batch_size)
+    for number, batch in enumerate(batches):
+        if progress is not None:
+            progress(number * batch_size, len(rows))
+        part = rows[number * batch_size : (number + 1) * batch_size]
+        yield part, batch.to(model.device)
+    if progress is not None:
+        progress(len(rows), len(rows))

@@ -1,0 +1,198 @@
+"""What training is told: how each phase learns, and on which masks.
+
+The complete configuration of a run is `RunConfig`: a system's name, its own configuration and `TrainingConfig`. It is made
+from a preset, then a file, then single overrides, each checked against the dataclasses: an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from imder.models.registry import from_mapping, read_preset, system_entry
+from imder.types import ImderError
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """How one phase learns.
+
+    Attributes:
+        max_epochs: at most.
+        batch_size: of each process.
+        learning_rate, weight_decay: of AdamW (Adam when the decay is 0).
+        missing: masks of the phase: ``any`` (a random non-empty subset for each sample), ``none`` (everything present is
+            available) or ``rate`` (what ``missing_rate`` says).
+        validate_every: epochs between validations.
+        patience: validations without improvement before it stops.
+        plateau_patience, plateau_factor: validations without improvement before the rate is multiplied by the factor; 0
+            for a constant rate.
+        warmup: steps over which the rate rises from 0.
+        cosine: whether the rate falls to 0 along a cosine over ``max_epochs``.
+        clip_norm, clip_value: of gradients; 0 for none; at most one of them.
+        ema: decay of the exponential moving average of the weights that is validated and kept; 0 for none.
+    """
+
+    max_epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    missing: Literal["any", "none", "rate"] = "rate"
+    validate_every: int = 1
+    patience: int = 20
+    plateau_patience: int = 0
+    plateau_factor: float = 0.5
+    warmup: int = 0
+    cosine: bool = False
+    clip_norm: float = 1.0
+    clip_value: float = 0.0
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.clip_norm and self.clip_value:
+            raise ImderError("training: gradients are clipped by norm or by value, not both; set one of them to 0")
+        if self.cosine and self.plateau_patience:
+            raise ImderError("training: cosine and plateau_patience are two schedules; choose one")
+        if min(self.max_epochs, self.batch_size, self.validate_every) < 1:
+            raise ImderError("training: max_epochs, batch_size and validate_every must be at least 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Of all phases; those that a system does not go through keep their defaults.
+
+    Attributes:
+        missing_rate: ``any``, ``official`` or a number: the masks of phases whose ``missing`` is ``rate``.
+        official_rate: the nominal rate when ``missing_rate`` is ``official``.
+        strict: draw masks once and use nothing of what they drop.
+        seed: of everything random.
+        validation_draws: masks of each validation sample, where not all patterns are tried.
+    """
+
+    missing_rate: str | float = "any"
+    official_rate: float = 0.5
+    strict: bool = False
+    seed: int = 0
+    validation_draws: int = 3
+    stage1: PhaseConfig = field(default_factory=PhaseConfig)
+    score: PhaseConfig = field(default_factory=PhaseConfig)
+    recovery: PhaseConfig = field(default_factory=PhaseConfig)
+    joint: PhaseConfig = field(default_factory=PhaseConfig)
+
+    def __post_init__(self) -> None:
+        rate = self.missing_rate
+        if isinstance(rate, str) and rate not in ("any", "official"):
+            raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate!r}")
+        if not isinstance(rate, str) and not 0 <= rate <= 1:
+            raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate}")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Where training runs; handed to the engine as it is.
+
+    Attributes:
+        accelerator, devices, num_nodes, precision: as the engine knows them. CPU runs use one process unless told.
+        checkpoint_seconds: at least this long between two checkpoints of a running phase.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    checkpoint_seconds: float = 15.0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run, but the corpus and the machine."""
+
+    system: str
+    model: Any
+    training: TrainingConfig
+    preset: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers."""
+        return {
+            "system": self.system,
+            "preset": self.preset,
+            "model": _plain(asdict(self.model)),
+            "training": _plain(asdict(self.training)),
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def load_config(
+    preset: str = "fast", file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """A preset, changed by a YAML file (of the same layout, or a run's ``config.yaml``), changed by overrides.
+
+    Args:
+        preset: a name; a file that names another preset wins.
+        file: keys ``system``, ``preset``, ``model``, ``training``, all optional.
+        overrides: nested, such as ``{"training": {"seed": 1}}``, or dotted, such as ``{"training.seed": 1}``.
+
+    Raises:
+        ImderError: unknown names or keys, or values that don't fit.
+
+    >>> load_config("fast", overrides={"training.seed": 7}).training.seed
+    7
+    """
+    given: dict[str, Any] = {}
+    if file is not None:
+        try:
+            given = yaml.safe_load(Path(file).read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ImderError(f"{file}: cannot read the configuration ({str(error).splitlines()[0]})") from None
+        if not isinstance(given, dict):
+            raise ImderError(f"{file}: a configuration is a mapping with keys system, preset, model, training")
+        if unknown := sorted(set(given) - {"system", "preset", "model", "training"}):
+            raise ImderError(f"{file}: unknown key {unknown[0]}; a configuration has system, preset, model, training")
+    preset = given.get("preset") or preset
+    data = read_preset(preset)
+    system = str(given.get("system") or data["system"])
+    if system != data["system"]:
+        raise ImderError(f"preset {preset!r} configures {data['system']!r}, not {system!r}")
+    for part in ("model", "training"):
+        data[part] = _merged(data.get(part) or {}, given.get(part) or {})
+    for key, value in (overrides or {}).items():
+        for step in reversed(key.split(".")):
+            value = {step: value}
+        data = _merged(data, value)
+    if unknown := sorted(set(data) - {"system", "model", "training"}):
+        raise ImderError(f"unknown key {unknown[0]}; a configuration has model.* and training.*")
+    kind, config_type = system_entry(system)
+    training = from_mapping(TrainingConfig, data["training"], "training")
+    model = from_mapping(config_type, data["model"])
+    for name in sorted({"stage1", "score", "recovery", "joint"} - set(kind.phases(model))):
+        if getattr(training, name) != PhaseConfig():
+            raise ImderError(f"training.{name} is set, but preset {preset!r} has no such phase")
+    return RunConfig(system, model, training, preset)
+
+
+def _merged(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in change.items():
+        old = out.get(key)
+        out[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return out
+
+
+def capped(config: RunConfig, max_epochs: int) -> RunConfig:
+    """The same with no phase longer than ``max_epochs``."""
+    phases: dict[str, Any] = {
+        name: replace(phase, max_epochs=min(phase.max_epochs, max_epochs))
+        for name, phase in vars(config.training).items()
+        if isinstance(phase, PhaseConfig)
+    }
+    return replace(config, training=replace(config.training, **phases))

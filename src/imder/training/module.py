@@ -1,0 +1,165 @@
+"""One phase as the engine sees it: a `LightningModule` around a model.
+
+The objective is sum_i weight_i * total_i / count_i. Under data parallelism the engine averages gradients over P processes, so
+each process divides its totals by (global count) / P: the result is that of one process with the whole batch.
+Randomness that isn't keyed by sample (dropout) is seeded anew each epoch, so that a resumed run goes on as if uninterrupted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from imder.data.corpus import Split
+from imder.data.loader import Pass
+from imder.models.base import Loss, Model, Phase
+from imder.training.config import PhaseConfig, TrainingConfig
+from imder.training.masks import training_pass
+from imder.types import Batch, ImderError
+
+VALIDATION_SEED = 2**20
+"""Seed of the noise in validation losses; epochs of training use the numbers below it."""
+
+
+class PhaseModule(L.LightningModule):
+    """Trains the parts of a model that a phase trains.
+
+    Args:
+        model: the whole system.
+        phase: which one.
+        config: how it learns.
+        training: seed and masks.
+        split: training samples.
+        validation: fixed (sample, mask) pairs.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        phase: Phase,
+        config: PhaseConfig,
+        training: TrainingConfig,
+        split: Split,
+        validation: Pass,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.phase: Phase = phase
+        self.config = config
+        self.training_config = training
+        self.split = split
+        self.validation = validation
+        self._parts = model.learning(phase)
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        for part in self._parts:
+            part.requires_grad_(True)
+        self._totals: dict[str, Tensor] = {}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; a plateau or a warm-up and cosine schedule if asked for."""
+        config = self.config
+        parameters = [p for part in self._parts for p in part.parameters()]
+        kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
+        optimizer = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        if config.plateau_patience:
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+            )
+            schedule = {
+                "scheduler": plateau,
+                "monitor": "valid",
+                "interval": "epoch",
+                "frequency": config.validate_every,
+            }
+            return {"optimizer": optimizer, "lr_scheduler": schedule}
+        if not config.warmup and not config.cosine:
+            return optimizer
+        total = config.max_epochs * len(self.train_dataloader())
+
+        def factor(step: int) -> float:
+            rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+            fall = (
+                0.5 * (1 + torch.cos(torch.tensor(torch.pi * min(step / total, 1.0)))).item() if config.cosine else 1.0
+            )
+            return rise * fall
+
+        schedule = {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def train_dataloader(self) -> Pass:
+        """The current epoch's pass (the engine asks anew each epoch)."""
+        epoch = self.current_epoch if self._trainer is not None else 0
+        rank, world = (self.global_rank, self.trainer.world_size) if self._trainer is not None else (0, 1)
+        return training_pass(self.split, self.config, self.training_config, epoch, rank, world)
+
+    def val_dataloader(self) -> Pass:
+        """The fixed validation pairs."""
+        return self.validation
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """A `Batch` knows how to move."""
+        del dataloader_idx
+        return batch.to(device)
+
+    def on_train_epoch_start(self) -> None:
+        """Modes and the seed of dropout."""
+        self.model.eval()
+        for part in self._parts:
+            part.train()
+        seed = self.training_config.seed * 1_000_003 + self.current_epoch * 101 + self.global_rank
+        torch.manual_seed(seed + sum(map(ord, self.phase)))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The weighted objective of one batch."""
+        seed = self.training_config.seed * VALIDATION_SEED * 2 + self.current_epoch
+        losses = self.model.losses(batch, self.phase, seed)
+        counts = self._counts(losses)
+        total = torch.zeros((), device=self.device)
+        for (name, loss), count in zip(losses.items(), counts, strict=True):
+            mean = loss.total / max(count, 1e-9) if count else loss.total
+            total = total + loss.weight * mean
+            self.log(f"train/{name}", mean.detach(), on_step=False, on_epoch=True, batch_size=max(1, len(batch)))
+        if not torch.isfinite(total):
+            terms = ", ".join(f"{k} {float(v.total.detach()):.4g}" for k, v in losses.items())
+            raise ImderError(
+                f"phase {self.phase}, epoch {self.current_epoch}, batch {batch_idx}: the loss isn't finite ({terms}); "
+                "the last good checkpoint is kept; try a smaller learning rate"
+            )
+        return total
+
+    def _counts(self, losses: dict[str, Loss]) -> list[float]:
+        """Each term's count, so that averaging gradients over processes gives the global mean."""
+        counts = [loss.count for loss in losses.values()]
+        if not (dist.is_available() and dist.is_initialized()):
+            return counts
+        shared = torch.tensor(counts, device=self.device)
+        dist.all_reduce(shared)
+        return (shared / dist.get_world_size()).tolist()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation; evaluation mode."""
+        self._totals = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
+        self.model.eval()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add up sums and counts."""
+        del batch_idx
+        for name, loss in self.model.losses(batch, self.phase, VALIDATION_SEED).items():
+            self._totals[name] += torch.tensor([float(loss.total), loss.count], dtype=torch.float64)
+
+    def on_validation_epoch_end(self) -> None:
+        """The means; ``valid`` is what selection looks at: the task's loss where the phase has one."""
+        means = {k: float(v[0] / v[1]) for k, v in self._totals.items() if v[1] > 0}
+        for name, mean in means.items():
+            self.log(f"valid/{name}", mean)
+        chosen = means["task"] if "task" in means else sum(means.values()) / max(1, len(means))
+        self.log("valid", chosen, prog_bar=True)
+        self.model.eval()
+        for part in self._parts:
+            part.train()

@@ -1,0 +1,114 @@
+"""Run directories: what a training run leaves behind, and how it is found again.
+
+    config.yaml          the complete configuration; ``--config`` takes it
+    config.json, model.safetensors    the trained model (`Model.from_pretrained`)
+    metrics.json         what training reached: validation losses of each phase, times, validation metrics
+    environment.json     versions of what it ran on
+    phases/*.safetensors the model after each phase; ``--stage1`` takes ``stage1.safetensors``
+    logs/                TensorBoard events and CSV, one folder for each phase
+    running.ckpt         only while a phase runs: what ``--resume`` goes on from
+
+Weights are safetensors and descriptions JSON or YAML: nothing needs unpickling to be used. (The checkpoint of an
+unfinished phase is a torch file, read with ``weights_only=True``.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imder.models.base import Phase
+from imder.training.config import RunConfig, load_config
+from imder.types import ImderError, Spec
+
+
+class RunDirectory:
+    """Paths and small files of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Of the phase that runs."""
+        return self.path / "running.ckpt"
+
+    def weights(self, phase: Phase) -> Path:
+        """The model after a phase."""
+        return self.path / "phases" / f"{phase}.safetensors"
+
+    def logs(self, phase: Phase) -> Path:
+        """Where a phase logs."""
+        return self.path / "logs" / phase
+
+    def create(self, config: RunConfig, spec: Spec, *, corpus: str) -> None:
+        """Start a new run.
+
+        Raises:
+            ImderError: there is a run already.
+        """
+        if (self.path / "config.yaml").exists():
+            raise ImderError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
+        if self.path.exists() and not self.path.is_dir():
+            raise ImderError(f"{self.path}: is a file; a run is a folder")
+        (self.path / "phases").mkdir(parents=True, exist_ok=True)
+        self.write_json("environment.json", environment())
+        self.write_json("corpus.json", {"path": corpus, "spec": spec.to_dict()})
+        self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+    def open(self) -> RunConfig:
+        """The configuration of a run that exists.
+
+        Raises:
+            ImderError: there is none.
+        """
+        if not (self.path / "config.yaml").exists():
+            raise ImderError(f"{self.path}: no run here (there is no config.yaml); start one without --resume")
+        return load_config(file=self.path / "config.yaml")
+
+    def corpus(self) -> tuple[str, Spec]:
+        """Path and spec of the corpus that the run was started on."""
+        data = self.read_json("corpus.json")
+        return str(data["path"]), Spec.from_dict(data["spec"])
+
+    def finished(self) -> bool:
+        """Whether the trained model is there."""
+        return (self.path / "model.safetensors").exists() and (self.path / "metrics.json").exists()
+
+    def write(self, name: str, text: str) -> None:
+        """Write a small file under its name only when complete."""
+        part = self.path / f"{name}.part"
+        part.write_text(text)
+        os.replace(part, self.path / name)
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write JSON."""
+        self.write(name, json.dumps(data, indent=2) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read JSON.
+
+        Raises:
+            ImderError: it isn't there or is broken.
+        """
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise ImderError(f"{self.path / name}: cannot be read ({error})") from None
+
+
+def environment() -> dict[str, str]:
+    """Versions of what matters for a number."""
+    out = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in ("imder", "torch", "lightning", "numpy", "safetensors"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "unknown"
+    return out

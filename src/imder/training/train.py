@@ -1,0 +1,247 @@
+"""`train`: a corpus in, a trained model and a run directory out.
+
+Phases follow one another; after each, the model with its best weights is written. A run that was killed goes on from the
+last finished phase and, inside a phase, from its checkpoint. Every source of randomness is a function of the seed, the phase
+and the epoch, so the result is that of an uninterrupted run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from safetensors import safe_open
+from torch import Tensor
+
+from imder import metrics
+from imder.data.corpus import Corpus, Split
+from imder.data.formats import load_corpus
+from imder.models.base import Model, Phase, save_weights
+from imder.models.registry import build
+from imder.training.callbacks import Checkpoint, Keeper
+from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
+from imder.training.masks import labelled, natural_pass, validation_passes
+from imder.training.module import VALIDATION_SEED, PhaseModule
+from imder.training.run import RunDirectory
+from imder.types import ImderError
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    corpus: Corpus | str | Path,
+    out: str | Path,
+    *,
+    preset: str = "fast",
+    config: str | Path | RunConfig | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    max_epochs: int | None = None,
+    stage1: str | Path | None = None,
+    resume: bool = False,
+    engine: EngineConfig | None = None,
+    callbacks: Sequence[L.Callback] = (),
+) -> Model:
+    """Train a system and leave a run directory (`imder.training.run`).
+
+    Args:
+        corpus: with splits train and valid, or its path.
+        out: the run directory.
+        preset: a name, see `imder.training.config.load_config`.
+        config: a YAML file over the preset, or a `RunConfig`, which is taken as it is.
+        overrides: single keys over both.
+        max_epochs: no phase runs longer.
+        stage1: another run of the same configuration, whose stage 1 is used instead of training one.
+        resume: go on with the run in ``out``; its own configuration is used.
+        engine: devices and precision.
+        callbacks: of the engine, such as a progress bar.
+
+    Returns:
+        The trained model, in evaluation mode.
+
+    Raises:
+        ImderError: a corpus without labels or splits, a bad configuration, a loss that isn't finite, ...
+    """
+    name = str(corpus) if not isinstance(corpus, Corpus) else corpus.name
+    corpus = corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
+    engine = engine or EngineConfig()
+    run = RunDirectory(out)
+    _check(corpus)
+    if resume:
+        settings = run.open()
+        if run.corpus()[1] != corpus.spec:
+            raise ImderError(f"{run.path}: was started on another corpus ({run.corpus()[0]})")
+        if run.finished():
+            return Model.from_pretrained(run.path)
+    else:
+        settings = config if isinstance(config, RunConfig) else load_config(preset, config, overrides)
+        settings = settings if max_epochs is None else capped(settings, max_epochs)
+        run.create(settings, corpus.spec, corpus=name)
+    with _reproducible(settings.training.seed):
+        model = build(settings.system, settings.model, corpus.spec)
+        _initialise(model, corpus["train"])
+        reached = {}
+        for phase in type(model).phases(settings.model):
+            reached[phase] = _phase(model, phase, corpus, settings.training, run, engine, callbacks, stage1)
+    model.eval()
+    model.save_pretrained(run.path)
+    run.write_json(
+        "metrics.json", {"phases": reached, "valid": _natural_metrics(model, corpus["valid"], settings.training)}
+    )
+    run.checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def _check(corpus: Corpus) -> None:
+    for name in ("train", "valid"):
+        split = corpus[name]
+        if split.labels is None or not labelled(split).any():
+            raise ImderError(f"{corpus.name}: split {name!r} has no labels; training needs some in train and in valid")
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """Seeded initial weights and dropout; the caller's generators are left as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def _initialise(model: Model, split: Split) -> None:
+    """Start the regression head at the training median: the constant floor is where learning begins."""
+    model.start_from(torch.from_numpy(split.labels[labelled(split)]))  # type: ignore[index]
+
+
+def _phase(
+    model: Model,
+    phase: Phase,
+    corpus: Corpus,
+    training: TrainingConfig,
+    run: RunDirectory,
+    engine: EngineConfig,
+    callbacks: Sequence[L.Callback],
+    stage1: str | Path | None,
+) -> dict[str, Any]:
+    """One phase: from disk if it was finished, from another run if it is stage 1 and one is given, or trained."""
+    config: PhaseConfig = getattr(training, phase)
+    path = run.weights(phase)
+    if path.exists():
+        model.load_weights(path)
+        with safe_open(path, "pt") as file:
+            return {"reused": str(path)} if file.metadata() is None else dict(file.metadata())
+    started = time.monotonic()
+    if phase == "stage1" and stage1 is not None:
+        _adopt(model, RunDirectory(stage1).weights("stage1"))
+        reached: dict[str, Any] = {"from": str(stage1)}
+    else:
+        everything = natural_pass(corpus["train"], training)
+        model.begin(phase, everything, training.seed)
+        validation = validation_passes(corpus["valid"], config, training, every_pattern=phase != "score")
+        module = PhaseModule(model, phase, config, training, corpus["train"], validation)
+        keeper = Keeper(config.ema, config.patience)
+        with _quiet():
+            trainer = _trainer(
+                run, phase, config, engine, [*callbacks, keeper, Checkpoint(run.checkpoint, engine.checkpoint_seconds)]
+            )
+            checkpoint = run.checkpoint if run.checkpoint.exists() else None
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        model.load_state_dict(keeper.best_state)
+        model.finish(phase, validation, VALIDATION_SEED)
+        reached = {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
+    model.requires_grad_(True)
+    reached["seconds"] = round(time.monotonic() - started, 1)
+    path.parent.mkdir(exist_ok=True)
+    save_weights(model.state_dict(), path, {k: str(v) for k, v in reached.items()})
+    run.checkpoint.unlink(missing_ok=True)
+    log.info("%s: %s", phase, reached)
+    return reached
+
+
+def _trainer(
+    run: RunDirectory, phase: Phase, config: PhaseConfig, engine: EngineConfig, callbacks: list[L.Callback]
+) -> L.Trainer:
+    folder = run.logs(phase)
+    several = engine.devices > 1 or engine.num_nodes > 1
+    return L.Trainer(
+        accelerator=engine.accelerator,
+        devices=engine.devices,
+        num_nodes=engine.num_nodes,
+        precision=engine.precision,
+        strategy="ddp_find_unused_parameters_true" if several else "auto",
+        max_epochs=config.max_epochs,
+        check_val_every_n_epoch=config.validate_every,
+        gradient_clip_val=config.clip_norm or config.clip_value or None,
+        gradient_clip_algorithm="value" if config.clip_value else "norm",
+        logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        default_root_dir=run.path,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the engine's advice on workers and its device report; what goes wrong is still raised."""
+    names = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric")
+    loggers = [logging.getLogger(n) for n in names]
+    levels = [x.level for x in loggers]
+    for x in loggers:
+        x.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        for x, level in zip(loggers, levels, strict=True):
+            x.setLevel(level)
+
+
+def _adopt(model: Model, path: Path) -> None:
+    """Take stage 1's part of another run's weights.
+
+    Raises:
+        ImderError: they aren't there or of another shape.
+    """
+    wanted: dict[str, Tensor] = {}
+    parts = {id(m) for part in model.learning("stage1") for m in part.modules()}
+    state = model.state_dict()
+    for prefix, module in model.named_modules():
+        if id(module) in parts:
+            wanted |= {k: v for k, v in state.items() if k.startswith(prefix + ".")}
+    try:
+        with safe_open(path, "pt") as file:
+            found = {k: file.get_tensor(k) for k in wanted}
+    except Exception as error:  # safetensors raises its own exception types, which it doesn't export
+        raise ImderError(f"{path}: has no stage 1 for this configuration ({error})") from None
+    if wrong := [k for k, v in found.items() if v.shape != wanted[k].shape]:
+        raise ImderError(f"{path}: stage 1 of another configuration ({wrong[0]} is {tuple(found[wrong[0]].shape)})")
+    model.load_state_dict({**state, **found})
+
+
+def _natural_metrics(model: Model, split: Split, training: TrainingConfig) -> dict[str, float]:
+    """Metrics on validation with everything that is present available."""
+    predicted, labels = [], []
+    for batch in natural_pass(split, replace(training, strict=False), 64):
+        known = batch.labels >= 0 if model.spec.task == "classification" else ~batch.labels.isnan()  # type: ignore[operator, union-attr]
+        predicted.append(model.predict(batch.to(model.device)).prediction[known].cpu())
+        labels.append(batch.labels[known])  # type: ignore[index]
+    truth = torch.cat(labels).numpy()
+    convention = metrics.default_convention(model.spec.task, truth)
+    return metrics.evaluate(convention, torch.cat(predicted).numpy(), truth)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from imder.evaluation.plots import plot_rates
+from imder.evaluation.results import summarise
+from imder.evaluation.tables import default_metrics, make_table, markdown_table, rich_table
+from imder.types import ImderError
+
+
+def row(model: str, rate: float | None, draw: int = 0, available: str = "", **values: float) -> dict:
+    return {
+        "model": model,
+        "run": "r",
+        "corpus": "tiny",
+        "split": "test",
+        "protocol": "fixed" if rate is None else "random",
+        "rate": rate,
+        "effective_rate": values.pop("effective_rate", rate or 0.0),
+        "available": available,
+        "draw": draw,
+        "seed": 0,
+        "n": values.pop("n", 100),
+        **values,
+    }
+
+
+@pytest.fixture
+def rows() -> list[dict]:
+    found = []
+    for rate in (0.0, 0.5):
+        for draw, shift in enumerate((-0.01, 0.0, 0.01)):
+            found += [
+                row("imder", rate, draw, acc2=0.812 + shift - rate / 10, acc7=0.4, mae=0.75 + rate + shift),
+                row("zero-fill", rate, draw, acc2=0.80 + shift - rate / 10, acc7=0.4, mae=0.7 + rate + shift),
+                row("bayes", rate, draw, acc2=0.9, acc7=0.5, mae=0.6),
+                row("constant", rate, draw, acc2=0.55, acc7=0.2, mae=1.2),
+            ]
+    return found
+
+
+def test_percent_decimals_and_bold(rows: list[dict]) -> None:
+    lines = markdown_table(summarise(rows), metrics=("acc2", "mae")).splitlines()
+    assert lines[0].startswith("| MR | imder ACC2 | imder MAE | zero-fill ACC2 | zero-fill MAE | bayes ACC2 |")
+    assert lines[1].startswith("| --- | ---: |")
+    assert lines[2] == (
+        "| 0 | **81.2 ± 1.0** | 0.750 ± 0.010 | 80.0 ± 1.0 | **0.700 ± 0.010** "
+        "| 90.0 ± 0.0 | 0.600 ± 0.000 | 55.0 ± 0.0 | 1.200 ± 0.000 |"
+    )
+    assert lines[3].startswith("| 0.5 | **76.2 ± 1.0** | 1.250 ± 0.010 |")
+    assert lines[4] == "| average | **78.7** | 1.000 | 77.5 | **0.950** | 90.0 | 0.600 | 55.0 | 1.200 |"
+    assert len(lines) == 5
+
+
+def test_equal_systems_are_both_bold_and_a_lone_one_is_not(rows: list[dict]) -> None:
+    assert markdown_table(summarise(rows), metrics=("acc7",)).count("**40.0 ± 0.0**") == 4
+    alone = [r for r in rows if r["model"] in ("imder", "constant")]
+    assert "**" not in markdown_table(summarise(alone))
+
+
+def test_fixed_subsets_with_their_samples() -> None:
+    found = [
+        row("imder", None, available="language", acc2=0.8, acc7=0.4, n=90, mae=0.8),
+        row("imder", None, available="audio", acc2=0.5, acc7=0.2, n=80, mae=math.nan),
+    ]
+    lines = markdown_table(summarise(found), "fixed", ("acc2", "mae")).splitlines()
+    assert lines[0] == "| available | n | imder ACC2 | imder MAE |"
+    assert lines[2:] == ["| language | 90 | 80.0 | 0.800 |", "| audio | 80 | 50.0 | – |"]
+
+
+def test_the_true_rate_is_shown_where_it_differs() -> None:
+    found = [row("imder", 0.7, effective_rate=2 / 3, accuracy=0.5, macro_f1=0.4, nll=1.5)]
+    assert markdown_table(summarise(found)).splitlines()[2] == "| 0.7 | 0.667 | 50.0 | 40.0 | 1.500 |"
+
+
+def test_default_metrics_follow_the_convention() -> None:
+    mosi = dict.fromkeys(("acc2", "f1", "acc2_has0", "f1_has0", "acc7", "acc5", "mae", "corr"), 0.0)
+    sims = dict.fromkeys(("acc2", "f1", "acc3", "acc5", "mae", "corr"), 0.0)
+    classes = dict.fromkeys(("accuracy", "balanced_accuracy", "weighted_f1", "macro_f1", "nll", "ece"), 0.0)
+    assert default_metrics(summarise([row("m", 0.1, **mosi)])) == ("acc2", "f1", "acc7", "mae", "corr")
+    assert default_metrics(summarise([row("m", 0.1, **sims)])) == ("acc2", "f1", "acc5", "mae", "corr")
+    assert default_metrics(summarise([row("m", 0.1, **classes)])) == ("accuracy", "macro_f1", "nll")
+
+
+def drawn(table: object, width: int) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=False).print(table)
+    return file.getvalue()
+
+
+def test_a_narrow_terminal_gets_a_line_for_each_system(rows: list[dict]) -> None:
+    summary = summarise(rows)
+    wide = drawn(rich_table(summary, metrics=("acc2", "mae")), 200)
+    assert "81.2 ± 1.0" in wide
+    assert "zero-fill" in wide
+    assert "…" not in wide
+    narrow = drawn(rich_table(summary, metrics=("acc2", "mae"), width=60), 60)
+    assert "…" not in narrow
+    assert all(len(line) <= 60 for line in narrow.splitlines())
+    assert sum("zero-fill" in line for line in narrow.splitlines()) == 3
+    for width in range(40, 140):
+        table = make_table(summary, metrics=("acc2", "mae"), width=width)
+        if "model" not in table.headers:
+            assert "…" not in drawn(rich_table(summary, metrics=("acc2", "mae"), width=width), width)
+
+
+def test_what_cannot_be_shown_is_said(rows: list[dict], tmp_path) -> None:
+    summary = summarise(rows)
+    with pytest.raises(ImderError, match="fixed"):
+        make_table(summary, "fixed")
+    with pytest.raises(ImderError, match="'f9'"):
+        make_table(summary, metrics=("f9",))
+    with pytest.raises(ImderError, match="several corpora"):
+        make_table([*summary, summary[0] | {"corpus": "other"}])
+    with pytest.raises(ImderError, match="nothing to plot"):
+        plot_rates(rows, "f9", tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_plot(rows: list[dict], tmp_path) -> None:
+    path = tmp_path / "plots" / "mae.png"
+    plot_rates(rows, "mae", path)
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert data.rstrip().endswith(b"IEND\xaeB`\x82")
+    assert len(data) > 10_000
+    assert [p.name for p in path.parent.iterdir()] == ["mae.png"]
