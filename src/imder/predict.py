@@ -2,8 +2,7 @@
 
 Here everything that is present is available, and labels are neither needed nor looked at. The spread is over recoveries:
 how far the prediction hangs on what the missing modalities may have been. It is zero where nothing is missing, and for
-systems that sample nothing; noise in the labels themselves is no part of it. A system may mix other evidence into its
-prediction than its recoveries, which can then lie outside the quantiles.
+systems that sample nothing; noise in the labels themselves is no part of it.
 """
 
 from __future__ import annotations

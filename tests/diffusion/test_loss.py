@@ -168,13 +168,12 @@ def test_condition_noise_modes():
 class LinearScore:
     """The best linear score s(x, c', std) for unit-variance target and condition of correlation rho, for one noise mode.
 
-    At every level the two coefficients are fitted to what the loss regresses on, -z / std, over draws whose second
-    moments are exact.
+    At every level the two coefficients are fitted to what the loss regresses on, -z / std, over a few points whose
+    second moments are those of the population, exactly: all that least squares sees.
     """
 
     def __init__(self, mode, rho):
-        count = 4000
-        basis = white(count, 4)
+        basis = white(8, 4)
         self.mode, self.z = mode, basis[:, 2:3]
         self.target = basis[:, :1]
         self.condition = rho * basis[:, :1] + math.sqrt(1 - rho**2) * basis[:, 1:2]
@@ -246,7 +245,7 @@ def sample(mode, rho, solver):
 def test_a_clean_condition_gives_the_true_correlation(rho, solver):
     x, condition = sample("clean", rho, solver)
     assert correlation(x, condition) == pytest.approx(rho, abs=0.035)
-    assert float(x.std()) == pytest.approx(1, abs=0.04)
+    assert float(x.std()) == pytest.approx(1, abs=0.06)
 
 
 @pytest.mark.parametrize(("rho", "weaker"), [(0.5, 0.29), (0.9, 0.75)])

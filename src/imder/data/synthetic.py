@@ -5,14 +5,17 @@ r"""The known-truth corpus: sequences and labels of which every conditional dist
     frames      x_k[t] = b_kc + B_k(tau_t) z + sigma_k eps,  B_k(tau) = sum_j B_kj cos(pi j tau), tau_t = (t + .5) / T_k
     label       y = clip(y*, -3, 3),                         y* = w . z + a_c + sigma_y eps
 
-Lengths are drawn for each sample and modality whatever c and z are, so they tell nothing. Given c all is jointly
-Gaussian: `imder.data.posterior` conditions exactly.
+Lengths are drawn whatever c and z are, so they tell nothing. Given c all is jointly Gaussian:
+`imder.data.posterior` conditions exactly.
 
 `KnownTruth.standard` has C = 4 components from two signs (s1, s2), and latents that no single modality sees completely:
 
 * audio sees s1, vision s2, language both: given audio (or vision) alone language has two clearly separate modes;
 * the sum of both signs moves a latent that all three see: audio has a weak and graded opinion on s2, vision on s1;
 * language alone sees one latent, and audio and vision see one each that language doesn't; latents are correlated.
+
+Its Bayes MAE: all .51, language .62, vision .91, audio .86, language + vision .57, language + audio .56, vision + audio
+.65, nothing 1.15; the label noise alone costs .8 sigma_y = .52 (before clipping), which no method can avoid.
 """
 
 from __future__ import annotations
@@ -118,8 +121,8 @@ class KnownTruth:
             means=means,
             covariances=covariances,
             modalities=tuple(modalities),
-            label_weights=np.array([0.22, 0.36, 0.18, 0.32, 0.65, 0.12]),
-            label_offsets=0.68 * s1 + 0.55 * s2 + 0.1 * s1 * s2,
+            label_weights=np.array([0.21, 0.34, 0.17, 0.3, 0.62, 0.11]),
+            label_offsets=0.65 * s1 + 0.53 * s2 + 0.1 * s1 * s2,
             label_noise=0.65,
         )
 
@@ -145,8 +148,7 @@ class KnownTruth:
         Ids are ``<prefix><dialogue>$_$<position>``, two speakers for each dialogue.
         """
         component, z, star = self.latents(n, seed)
-        rng = np.random.default_rng([*np.atleast_1d(seed).tolist(), 7])
-        features = {}
+        rng, features = np.random.default_rng([*np.atleast_1d(seed).tolist(), 7]), {}
         for m in self.modalities:
             lengths = rng.integers(m.lengths[0], m.lengths[1] + 1, n)
             offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -174,7 +176,7 @@ class KnownTruth:
     def corpus(
         self, train: int = 2400, valid: int = 600, test: int = 1000, seed: int = 0, task: Task = "regression"
     ) -> Corpus:
-        """A corpus of three splits that share no dialogue; labels are y, or one of `CLASSES` by ``edges`` on y*."""
+        """Three splits that share no dialogue; labels are y, or one of `CLASSES` by ``edges`` on y*."""
         sizes = dict(zip(SPLITS, (train, valid, test), strict=True))
         splits = {k: self.sample(n, (seed, i + 1), k, task) for i, (k, n) in enumerate(sizes.items())}
         return Corpus("known-truth", spec_of(splits, task, CLASSES if task == "classification" else ()), splits)
@@ -251,9 +253,8 @@ class KnownTruth:
             available: (N, K) bool.
             missing: the modality asked for; available in no row.
         """
-        encoders = {name: AffineEncoder.of(operator) for name, operator in operators.items()}
-        latent = self._encoded(encoders, encodings, lengths, available)
-        return self._posterior(latent, available, missing, lengths[missing], encoders[missing])
+        latent = self._encoded(operators, encodings, lengths, available)
+        return self._posterior(latent, available, missing, lengths[missing], AffineEncoder.of(operators[missing]))
 
     def encoding_responsibilities(
         self,
@@ -267,15 +268,14 @@ class KnownTruth:
         Averaged over draws of e_missing, p(c | e_missing) or p(c | e_available, e_missing) shows each component's
         share; under exact draws the second is p(c | e_available) on average.
         """
-        encoders = {name: AffineEncoder.of(operator) for name, operator in operators.items()}
-        return self._encoded(encoders, encodings, lengths, available).weights
+        return self._encoded(operators, encodings, lengths, available).weights
 
     def __getitem__(self, name: str) -> LinearModality:
         return self.modalities[self.names.index(name)]
 
     def _encoded(
         self,
-        encoders: Mapping[str, AffineEncoder],
+        operators: Mapping[str, Operator],
         encodings: Mapping[str, Array],
         lengths: Mapping[str, NDArray[np.int64]],
         available: NDArray[np.bool_],
@@ -283,6 +283,7 @@ class KnownTruth:
         def read(name: str, rows: NDArray[np.int64], seen: Measured) -> Array:
             return seen.measure(np.asarray(encodings[name], dtype=np.float64)[rows, : len(seen.shift)])
 
+        encoders = {name: AffineEncoder.of(operator) for name, operator in operators.items()}
         return self.prior().given(evidence(self.modalities, lengths, available, encoders, read))
 
     def _posterior(

@@ -111,7 +111,7 @@ def make_table(
 
     Returns:
         Rows in the order in which settings first appear, systems likewise. Where there are rates, a last row holds
-        their average. ``effective`` is the share that is truly missing, shown where it isn't the rate in the row's
+        their average. ``eff. MR`` is the share that is truly missing, shown where it isn't the rate in the row's
         name; ``n`` the samples served, shown where it varies.
 
     Raises:
@@ -139,7 +139,7 @@ def make_table(
     off = rated and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
     used = (True, off, len({row["n"] for row in rows}) > 1)
     first = "MR" if rated else "available" if protocol == "fixed" else "protocol"
-    heads = tuple(h for h, u in zip((first, "effective", "n"), used, strict=True) if u)
+    heads = tuple(h for h, u in zip((first, "eff.\nMR", "n"), used, strict=True) if u)
     named = [tuple((t, False) for t, u in zip(s, used, strict=True) if u) for s in settings]
     title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
     labels = [LABELS.get(m, m) for m in metrics]
@@ -171,17 +171,18 @@ def rich_table(
     references: Sequence[str] = REFERENCES,
     width: int | None = None,
 ) -> RichTable:
-    """`make_table` for a terminal."""
+    """`make_table` for a terminal. Where even a line for each system is too long, deviations go below their means."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
     table = make_table(summary, protocol, metrics, references=references, width=width)
-    drawn = RichTable(title=table.title, title_justify="left")
+    drawn = RichTable(title=Text(table.title, style="italic"), title_justify="left")
+    narrow = width is not None and _width(table) > width
     for i, header in enumerate(table.headers):
         justify: Literal["left", "right"] = "left" if i == 0 or header == "model" else "right"
         drawn.add_column(Text(header), justify=justify, no_wrap=True)
     for i, row in enumerate(table.rows):
-        texts = [Text(text, style="bold" if bold else "") for text, bold in row]
+        texts = [Text(t.replace(" ±", "\n±") if narrow else t, style="bold" if bold else "") for t, bold in row]
         drawn.add_row(*texts, end_section=i in table.sections)
     return drawn
 
