@@ -233,9 +233,9 @@ MEANS = tensor([-1.0, -0.6], [1.0, -0.4], [0.4, 1.3])
 FACTORS = tensor([[0.35, 0], [0.1, 0.2]], [[0.25, 0], [-0.2, 0.2]], [[0.3, 0], [0.0, 0.15]])
 COVARIANCES = FACTORS @ FACTORS.transpose(1, 2)
 TOTAL_MEAN = SHARES @ MEANS
-TOTAL_COVARIANCE = (
-    torch.einsum("k,kij->ij", SHARES, COVARIANCES + MEANS[:, :, None] * MEANS[:, None]) - TOTAL_MEAN.outer(TOTAL_MEAN)
-)
+TOTAL_COVARIANCE = torch.einsum(
+    "k,kij->ij", SHARES, COVARIANCES + MEANS[:, :, None] * MEANS[:, None]
+) - TOTAL_MEAN.outer(TOTAL_MEAN)
 COUNT = 4096
 
 
@@ -322,4 +322,3 @@ def test_the_judge_sees_a_poor_sampler(judge, start):
     half = heun(mixture, start, log_uniform_sigmas(4, LARGEST, SMALLEST))
     for poor in (few_steps, collapsed, half):
         assert judge(poor)[0] > 10 * CLOSE[0]
-

@@ -208,7 +208,9 @@ def test_files(mosi, tmp_path):
     torch.save({f"Model.{name}": value for name, value in mosi.items()}, tmp_path / "model.pth")
     save_file(mosi, tmp_path / "model.safetensors")
     first, second = (load_official_imder(tmp_path / name) for name in ("model.pth", "model.safetensors"))
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
     torch.save({"proj_l.weight": fill("proj_l.weight", [32, 5, 3])}, tmp_path / "part.pth")
     with pytest.raises(ImderError, match=r"part.pth: not the weights of a released IMDer network"):
         load_official_imder(tmp_path / "part.pth")

@@ -80,8 +80,15 @@ class Model(nn.Module, ABC):
         """The parts whose parameters a phase trains; everything else stays frozen, in evaluation mode."""
 
     @abstractmethod
-    def losses(self, batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
-        """The terms of a phase's objective on one batch. ``seed`` decides all noise, with the samples' keys."""
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+        """The terms of a phase's objective on one batch.
+
+        Args:
+            batch: labelled.
+            phase: which objective.
+            seed: decides all noise, with the samples' keys.
+            every: in stage 1, learn from every non-empty subset of what is available instead of from that alone.
+        """
 
     @abstractmethod
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
@@ -183,6 +190,28 @@ def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0
         labelled = ~labels.isnan()
         rows = (output.squeeze(1) - labels.nan_to_num()).abs()
     return Loss((rows * labelled).sum(), float(labelled.sum()))
+
+
+def every_subset(available: Tensor, keys: Tensor, limit: int = 15) -> tuple[Tensor, Tensor]:
+    """Every non-empty subset of each row's available modalities; ``limit`` random patterns where there are more.
+
+    Returns:
+        Row numbers ``(M,)`` and masks ``(M, K)``.
+
+    >>> rows, masks = every_subset(torch.tensor([[True, True], [False, True]]), torch.arange(2))
+    >>> rows.tolist(), masks.tolist()
+    ([0, 1, 0, 0], [[False, True], [False, True], [True, False], [True, True]])
+    """
+    count = available.shape[1]
+    if 2**count - 1 <= limit:
+        bits = torch.arange(1, 2**count, device=available.device)
+    else:
+        generator = torch.Generator().manual_seed(int(keys.sum()) % 2**31)
+        bits = torch.randint(1, 2**count, (limit,), generator=generator).to(available.device)
+    subsets = (bits[:, None] >> torch.arange(count, device=bits.device).flip(0)) & 1 > 0
+    whole = ~(subsets[:, None] & ~available[None]).any(2)
+    pattern, rows = whole.nonzero(as_tuple=True)
+    return rows, subsets[pattern]
 
 
 def to_prediction(output: Tensor, spec: Spec) -> Tensor:

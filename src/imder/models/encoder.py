@@ -61,6 +61,8 @@ class Encoder(nn.Module):
         self.steps = encoded_steps(modality, config)
         self.standardize = Standardizer(modality.dim)
         self.conv = nn.Conv1d(modality.dim, config.width, config.kernel, bias=config.bias)
+        if config.clock == "own" and modality.length == 1:  # only the centre of the kernel sees anything: unit variance
+            nn.init.normal_(self.conv.weight, std=modality.dim**-0.5)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Encode; rows of length 0 give what padding gives, to be ignored.

@@ -1,9 +1,13 @@
-"""Fusion for ``fast``: pooled modalities, a state for each, attention across them.
+"""Fusion for ``fast``: pooled modalities that are told apart by state, a gate across them, a linear path beside it.
 
-How a short sequence is pooled matters more than what comes after: every modality is read by the mean, the deviation and the
-deviation of differences of its encoding over time. The modality vector, or a learned token where the modality is missing,
-carries an embedding of its *state* (missing, available or recovered): a fusion that isn't told what was recovered gets
-worse, on complete inputs too. The vectors attend to each other and a learned query reads the prediction.
+How a short sequence is pooled matters more than what comes after: every modality is read by the mean, the deviation and
+the deviation of differences of its encoding over time. The modality vector, or a learned token where the modality is
+missing, carries an embedding of its *state* (missing, available or recovered): a fusion that isn't told what was recovered
+gets worse, on complete inputs too. A gate that sees all vectors and states weighs them:
+
+    f = sqrt(K) sum_k softmax(gate([z_1 .. z_K]))_k z_k,    y = W f + sum_k W_k h_k    (h_k = 0 where k is missing).
+
+The last sum is a linear expert for each modality: with few labels, most of what can be learned.
 """
 
 from __future__ import annotations
@@ -26,17 +30,19 @@ class FusionConfig:
     Attributes:
         kind: ``pooled`` (this module) or ``mult`` (the paper's multimodal transformer, `imder.models.mult`).
         hidden: width of a modality's vector (``pooled``).
-        heads, layers: of the attention across modalities (``pooled``) or of every transformer (``mult``).
+        input_dropout: on the pooled statistics (``pooled``).
+        heads, layers: of every transformer (``mult``).
         dropout: everywhere but where the next two apply.
         embedding_dropout, audio_dropout: on embedded sequences; on attention to audio (``mult``).
         causal: whether attention is causal (``mult``; the released code's).
     """
 
     kind: Literal["pooled", "mult"] = "pooled"
-    hidden: int = 128
-    heads: int = 4
-    layers: int = 1
-    dropout: float = 0.3
+    hidden: int = 64
+    input_dropout: float = 0.3
+    heads: int = 8
+    layers: int = 4
+    dropout: float = 0.5
     embedding_dropout: float = 0.0
     audio_dropout: float = 0.0
     causal: bool = False
@@ -52,6 +58,26 @@ def pool(encoding: Tensor) -> Tensor:
     return torch.cat([mean, deviation, difference], dim=1)
 
 
+class Reader(nn.Module):
+    """One modality's statistics to its vector: normalise, drop, one hidden layer."""
+
+    def __init__(self, size: int, single: bool, config: FusionConfig) -> None:
+        super().__init__()
+        self.single = single
+        self.gain = nn.Parameter(torch.ones(size))
+        self.shift = nn.Parameter(torch.zeros(size))
+        self.drop = nn.Dropout(config.input_dropout)
+        self.hidden = nn.Linear(size, config.hidden)
+        self.after = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, S)`` -> ``(B, hidden)``."""
+        if not self.single:  # a norm over the channels of a single step would throw the vector's size away
+            x = nn.functional.layer_norm(x, x.shape[-1:])
+        out: Tensor = self.after(nn.functional.gelu(self.hidden(self.drop(x * self.gain + self.shift))))
+        return out
+
+
 class PooledFusion(nn.Module):
     """Late fusion of K encodings with states.
 
@@ -65,27 +91,12 @@ class PooledFusion(nn.Module):
     def __init__(self, steps: Mapping[str, int], width: int, outputs: int, config: FusionConfig) -> None:
         super().__init__()
         self.names = tuple(steps)
-        hidden = config.hidden
-        self.read = nn.ModuleDict(
-            {
-                k: nn.Sequential(
-                    nn.LayerNorm(width * (3 if n > 1 else 1)),
-                    nn.Dropout(config.dropout),
-                    nn.Linear(width * (3 if n > 1 else 1), hidden),
-                    nn.GELU(),
-                    nn.Dropout(config.dropout),
-                    nn.Linear(hidden, hidden),
-                )
-                for k, n in steps.items()
-            }
-        )
-        self.missing = nn.Parameter(torch.randn(len(steps), hidden) * 0.02)
-        self.state = nn.Embedding(3, hidden)
-        self.query = nn.Parameter(torch.randn(hidden) * 0.02)
-        layer = nn.TransformerEncoderLayer(
-            hidden, config.heads, 2 * hidden, config.dropout, "gelu", batch_first=True, norm_first=True
-        )
-        self.mix = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(hidden), enable_nested_tensor=False)
+        hidden, count = config.hidden, len(steps)
+        self.read = nn.ModuleDict({k: Reader(width * (3 if n > 1 else 1), n == 1, config) for k, n in steps.items()})
+        self.missing = nn.Parameter(torch.randn(count, hidden) * 0.02)
+        self.state = nn.Parameter(torch.randn(3, count, hidden) * 0.02)
+        self.gate = nn.Sequential(nn.Linear(count * (hidden + 3), hidden), nn.GELU(), nn.Linear(hidden, count))
+        self.experts = nn.ModuleDict({k: nn.Linear(hidden, outputs, bias=False) for k in steps})
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, encodings: Mapping[str, Tensor], state: Tensor) -> Tensor:
@@ -98,14 +109,18 @@ class PooledFusion(nn.Module):
         Returns:
             ``(B, O)``.
         """
-        tokens = []
+        vectors, direct = [], self.head.bias.new_zeros(len(state), self.head.out_features)
         for i, name in enumerate(self.names):
-            there = state[:, i] != MISSING
-            token = self.missing[i].expand(len(state), -1)
-            if there.any():
-                token = token.index_copy(0, there.nonzero().squeeze(1), self.read[name](pool(encodings[name][there])))
-            tokens.append(token)
-        mixed = torch.stack(tokens, dim=1) + self.state(state)
-        query = self.query.expand(len(state), 1, -1)
-        out: Tensor = self.head(self.mix(torch.cat([query, mixed], dim=1))[:, 0])
+            rows = (state[:, i] != MISSING).nonzero().squeeze(1)
+            vector = self.missing[i].expand(len(state), -1)
+            if len(rows):
+                read = self.read[name](pool(encodings[name][rows]))
+                vector = vector.index_copy(0, rows, read)
+                direct = direct.index_add(0, rows, self.experts[name](read))
+            vectors.append(vector + self.state[state[:, i], i])
+        stacked = torch.stack(vectors, dim=1)
+        told = nn.functional.one_hot(state, 3).to(stacked)
+        weights = self.gate(torch.cat([stacked.flatten(1), told.flatten(1)], dim=1)).softmax(1)
+        fused = (weights[..., None] * stacked).sum(1) * len(self.names) ** 0.5
+        out: Tensor = self.head(fused) + direct
         return out

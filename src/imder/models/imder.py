@@ -20,7 +20,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, start_head, task_loss, to_prediction
+from imder.models.base import Loss, Model, Phase, every_subset, start_head, task_loss, to_prediction
 from imder.models.cache import RecoveryCache
 from imder.models.encoder import Encoder, EncoderConfig, encoded_steps, fit_features
 from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
@@ -218,7 +218,7 @@ class IMDer(Model):
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Predictions without gradients (see `Model.predict`); ``spread`` is the recovery branch's."""
+        """Predictions without gradients (see `Model.predict`), the mean of ``spread`` over recoveries."""
         with _evaluating(self):
             return self._predict(batch, samples or self.config.draws, seed)
 
@@ -229,12 +229,12 @@ class IMDer(Model):
         recovered = self._recover(encodings, batch.available, batch.keys, samples, seed)
         outputs = self._recovered_outputs(encodings, batch.available, recovered)
         spread = to_prediction(outputs, self.spec)
-        prediction = spread.mean(0)
         losses = {}
         if self.config.two_branches:
             token = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
-            weight = self.mix[self._pattern(batch.available)].reshape(-1, *[1] * (prediction.ndim - 1))
-            prediction = weight * prediction + (1 - weight) * to_prediction(token, self.spec)
+            weight = self.mix[self._pattern(batch.available)].reshape(-1, *[1] * (spread.ndim - 2))
+            spread = weight * spread + (1 - weight) * to_prediction(token, self.spec)
+        prediction = spread.mean(0)
         if batch.labels is not None:
             losses["task"] = _prediction_loss(prediction, batch.labels, self.spec)
         return Output(prediction, spread, recovered, losses)
@@ -276,13 +276,17 @@ class IMDer(Model):
         if phase == "recovery":
             self.recovered_fusion.load_state_dict(self.fusion.state_dict())
 
-    def losses(self, batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
         """Paper, equation 12: task + 0.1 (score matching + reconstruction), or the part that a phase trains."""
         assert batch.labels is not None
         if phase == "stage1":
             encodings = self.encode(batch)
-            output = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
-            return {"task": task_loss(output, batch.labels, self.spec)}
+            labels, available = batch.labels, batch.available
+            if every:
+                rows, available = every_subset(available, batch.keys)
+                encodings, labels = {k: e[rows] for k, e in encodings.items()}, labels[rows]
+            output = self._fuse(self.fusion, encodings, torch.where(available, AVAILABLE, MISSING))
+            return {"task": task_loss(output, labels, self.spec)}
         with torch.no_grad():
             truth = self.encode(batch, batch.present)
         if phase == "score":

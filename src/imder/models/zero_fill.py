@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, start_head, task_loss, to_prediction
+from imder.models.base import Loss, Model, Phase, every_subset, start_head, task_loss, to_prediction
 from imder.models.encoder import Encoder, EncoderConfig, encoded_steps, fit_features
 from imder.models.fusion import AVAILABLE, FusionConfig, PooledFusion
 from imder.types import Batch, Output, Spec
@@ -38,15 +38,23 @@ class ZeroFill(Model):
         steps = {m.name: encoded_steps(m, config.encoder) for m in spec.modalities}
         self.fusion = PooledFusion(steps, config.encoder.width, spec.outputs, config.fusion)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The head's output ``(B, O)``."""
+    def _encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Encodings ``(B, width, steps_k)`` of what is available, zero elsewhere."""
         encodings = {}
         for i, (name, encoder) in enumerate(self.encoders.items()):
             there = batch.available[:, i]
             encoding = encoder(batch.features[name], batch.lengths[name] * there)
             encodings[name] = torch.where(there[:, None, None], encoding, 0.0)
-        out: Tensor = self.fusion(encodings, torch.full_like(batch.available, AVAILABLE, dtype=torch.int64))
+        return encodings
+
+    def _fuse(self, encodings: dict[str, Tensor]) -> Tensor:
+        rows = len(next(iter(encodings.values())))
+        out: Tensor = self.fusion(encodings, torch.full((rows, len(encodings)), AVAILABLE, device=self.device))
         return out
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The head's output ``(B, O)``."""
+        return self._fuse(self._encode(batch))
 
     @classmethod
     def phases(cls, config: ZeroFillConfig) -> tuple[Phase, ...]:
@@ -67,11 +75,16 @@ class ZeroFill(Model):
         del phase
         return [self.encoders, self.fusion]
 
-    def losses(self, batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
         """The task's."""
         del phase, seed
         assert batch.labels is not None
-        return {"task": task_loss(self(batch), batch.labels, self.spec)}
+        encodings, labels = self._encode(batch), batch.labels
+        if every:
+            rows, masks = every_subset(batch.available, batch.keys)
+            labels = labels[rows]
+            encodings = {k: e[rows] * masks[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
+        return {"task": task_loss(self._fuse(encodings), labels, self.spec)}
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:

@@ -25,8 +25,8 @@ class PhaseConfig:
         max_epochs: at most.
         batch_size: of each process.
         learning_rate, weight_decay: of AdamW (Adam when the decay is 0).
-        missing: masks of the phase: ``any`` (a random non-empty subset for each sample), ``none`` (everything present is
-            available) or ``rate`` (what ``missing_rate`` says).
+        missing: masks of the phase: ``every`` (every non-empty subset of each sample, in every step; stage 1 only), ``any``
+            (a random one), ``none`` (everything present is available) or ``rate`` (what ``missing_rate`` says).
         validate_every: epochs between validations.
         patience: validations without improvement before it stops.
         plateau_patience, plateau_factor: validations without improvement before the rate is multiplied by the factor; 0
@@ -41,7 +41,7 @@ class PhaseConfig:
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    missing: Literal["any", "none", "rate"] = "rate"
+    missing: Literal["every", "any", "none", "rate"] = "rate"
     validate_every: int = 1
     patience: int = 20
     plateau_patience: int = 0
@@ -84,6 +84,8 @@ class TrainingConfig:
     joint: PhaseConfig = field(default_factory=PhaseConfig)
 
     def __post_init__(self) -> None:
+        if any(p.missing == "every" for p in (self.score, self.recovery, self.joint)):
+            raise ImderError("training: missing 'every' is for stage1 only")
         rate = self.missing_rate
         if isinstance(rate, str) and rate not in ("any", "official"):
             raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate!r}")

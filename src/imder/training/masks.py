@@ -20,7 +20,7 @@ MANY_PATTERNS = 7
 
 def protocol_of(phase: PhaseConfig, training: TrainingConfig) -> Missing:
     """The protocol that draws a phase's training masks."""
-    if phase.missing == "none":
+    if phase.missing in ("none", "every"):
         return NaturalMissing()
     rate = training.missing_rate
     if phase.missing == "any" or rate == "any":
@@ -60,7 +60,7 @@ def validation_passes(split: Split, phase: PhaseConfig, training: TrainingConfig
     present = split.present
     rate = training.missing_rate
     natural = phase.missing == "none"
-    free = phase.missing == "any" or rate in ("any", "official")
+    free = phase.missing in ("any", "every") or rate in ("any", "official")
     if natural:
         masks = [present]
     elif free and every_pattern and 2 ** present.shape[1] - 1 <= MANY_PATTERNS:

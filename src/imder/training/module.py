@@ -118,7 +118,7 @@ class PhaseModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted objective of one batch."""
         seed = self.training_config.seed * VALIDATION_SEED * 2 + self.current_epoch
-        losses = self.model.losses(batch, self.phase, seed)
+        losses = self.model.losses(batch, self.phase, seed, every=self.config.missing == "every")
         counts = self._counts(losses)
         total = torch.zeros((), device=self.device)
         for (name, loss), count in zip(losses.items(), counts, strict=True):

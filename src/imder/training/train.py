@@ -199,7 +199,7 @@ def _trainer(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the engine's advice on workers and its device report; what goes wrong is still raised."""
-    names = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric")
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
     loggers = [logging.getLogger(n) for n in names]
     levels = [x.level for x in loggers]
     for x in loggers:
