@@ -35,6 +35,7 @@ class EncoderConfig:
         kernel: of the convolution over time; odd.
         bias: whether the convolution has one.
         standardize: whether features are standardised with training statistics first.
+        clip: standardised features are cut at +- this many deviations; 0 for no limit.
         feature_dropout: share of feature columns dropped in training, for each sample.
     """
 
@@ -44,6 +45,7 @@ class EncoderConfig:
     kernel: int = 3
     bias: bool = True
     standardize: bool = True
+    clip: float = 0.0
     feature_dropout: float = 0.0
 
 
@@ -76,6 +78,7 @@ class Encoder(nn.Module):
         x = torch.where(valid, features, 0.0)
         if config.standardize:
             x = self.standardize(x) * valid
+            x = x.clamp(-config.clip, config.clip) if config.clip else x
         if self.training and config.feature_dropout:
             keep = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= config.feature_dropout
             x = x * keep / (1 - config.feature_dropout)

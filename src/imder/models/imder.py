@@ -33,6 +33,7 @@ from imder.types import Batch, ImderError, Output, Recovery, Spec
 
 RELEASED_ORDER = ("language", "audio", "vision")
 MIX_GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+FINISH_DRAWS = 4  # recoveries from which the weights of the branches are chosen
 
 
 @dataclass(frozen=True)
@@ -155,12 +156,12 @@ class IMDer(Model):
         return refined.reshape(sampled.shape)
 
     def _recover(
-        self, encodings: dict[str, Tensor], available: Tensor, keys: Tensor, draws: int, seed: int
+        self, encodings: dict[str, Tensor], settled: Tensor, available: Tensor, keys: Tensor, draws: int, seed: int
     ) -> dict[str, Recovery]:
-        """For each modality that some row lacks, its recovery."""
+        """For each modality that some row lacks and that isn't ``settled`` (B, K), its recovery."""
         out = {}
         for i, name in enumerate(self.spec.names):
-            rows = (~available[:, i]).nonzero().squeeze(1)
+            rows = (~settled[:, i]).nonzero().squeeze(1)
             if len(rows):
                 given = {k: e[rows] for k, e in encodings.items()}
                 sampled = self.recovery.sample(name, given, available[rows], keys[rows], draws=draws, seed=seed)
@@ -176,17 +177,16 @@ class IMDer(Model):
             For each modality that some row lacks: the rows, ``sampled`` and ``refined`` (S, rows, width, steps), lengths.
         """
         with _evaluating(self):
-            return self._recover(self.encode(batch), batch.available, batch.keys, samples, seed)
+            return self._recover(self.encode(batch), batch.available, batch.available, batch.keys, samples, seed)
 
     def _fuse(self, fusion: nn.Module, encodings: dict[str, Tensor], state: Tensor) -> Tensor:
         out = fusion(encodings, state) if self.config.two_branches else fusion(encodings)[0]
         return out  # type: ignore[no-any-return]
 
     def _recovered_outputs(
-        self, encodings: dict[str, Tensor], available: Tensor, recovered: dict[str, Recovery]
+        self, encodings: dict[str, Tensor], available: Tensor, recovered: dict[str, Recovery], draws: int
     ) -> Tensor:
         """The recovery branch's outputs ``(S, B, O)``; rows that lack nothing are computed once."""
-        draws = next(iter(recovered.values())).sampled.shape[0] if recovered else 1
         lacking = (~available).any(1)
         out = encodings[self.spec.names[0]].new_zeros(draws, len(available), self.spec.outputs)
         branch = self.recovered_fusion if self.config.two_branches else self.fusion
@@ -214,26 +214,38 @@ class IMDer(Model):
 
     def forward(self, batch: Batch, samples: int | None = None, seed: int = 0) -> Output:
         """Predict; with labels, ``losses["task"]`` too. Differentiable but for the sampling."""
-        return self._predict(batch, samples or self.config.draws, seed)
+        return self._predict(batch, samples or self.config.draws, seed, everything=True)
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Predictions without gradients (see `Model.predict`), the mean of ``spread`` over recoveries."""
-        with _evaluating(self):
-            return self._predict(batch, samples or self.config.draws, seed)
+        """Predictions without gradients (see `Model.predict`), the mean of ``spread`` over recoveries.
 
-    def _predict(self, batch: Batch, samples: int, seed: int) -> Output:
+        A row whose pattern gives no weight to recovery isn't recovered: ``recovered`` holds what was used.
+        """
+        with _evaluating(self):
+            return self._predict(batch, samples or self.config.draws, seed, everything=False)
+
+    def _branches(
+        self, encodings: dict[str, Tensor], batch: Batch, draws: int, seed: int, wanted: Tensor
+    ) -> tuple[Tensor, Tensor | None, dict[str, Recovery]]:
+        """Predictions of the recovery branch ``(S, B, ...)`` (for rows that are ``wanted``) and of the missing-token one."""
+        available = batch.available | ~wanted[:, None]
+        recovered = self._recover(encodings, available, batch.available, batch.keys, draws, seed)
+        spread = to_prediction(self._recovered_outputs(encodings, available, recovered, draws), self.spec)
+        if not self.config.two_branches:
+            return spread, None, recovered
+        token = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
+        return spread, to_prediction(token, self.spec), recovered
+
+    def _predict(self, batch: Batch, samples: int, seed: int, *, everything: bool) -> Output:
         if not bool(batch.available.any(1).all()):
             raise ImderError("a sample has no available modality: nothing can be predicted for it")
-        encodings = self.encode(batch)
-        recovered = self._recover(encodings, batch.available, batch.keys, samples, seed)
-        outputs = self._recovered_outputs(encodings, batch.available, recovered)
-        spread = to_prediction(outputs, self.spec)
+        trust = self.mix[self._pattern(batch.available)]
+        spread, token, recovered = self._branches(self.encode(batch), batch, samples, seed, (trust > 0) | everything)
         losses = {}
-        if self.config.two_branches:
-            token = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
-            weight = self.mix[self._pattern(batch.available)].reshape(-1, *[1] * (spread.ndim - 2))
-            spread = weight * spread + (1 - weight) * to_prediction(token, self.spec)
+        if token is not None:
+            weight = trust.reshape(-1, *[1] * (spread.ndim - 2))
+            spread = weight * spread + (1 - weight) * token
         prediction = spread.mean(0)
         if batch.labels is not None:
             losses["task"] = _prediction_loss(prediction, batch.labels, self.spec)
@@ -265,8 +277,8 @@ class IMDer(Model):
     @torch.no_grad()
     def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Feature statistics before stage 1, encoding statistics before stage 2, the second branch before it learns."""
-        del seed
         self._cache.clear()
+        self._pool_seed = seed * self.config.pool
         if phase == "stage1" and self.config.encoder.standardize:
             fit_features(self.encoders, batches)
         if phase in ("score", "joint"):
@@ -320,7 +332,7 @@ class IMDer(Model):
         if phase == "joint":
             sampled = self._draw(encodings, batch.available, batch.keys, seed)
         else:
-            slot = seed % self.config.pool
+            slot = self._pool_seed + seed % self.config.pool
             sampled = self._cache.get(
                 batch.keys,
                 batch.available,
@@ -339,10 +351,10 @@ class IMDer(Model):
                 continue
             rows, x = sampled[name]
             refined = self.refine(name, x)
-            recovered[name] = Recovery(rows, x[None], refined[None], rows)
+            recovered[name] = Recovery(rows, x[None], refined[None], torch.full_like(rows, x.shape[-1]))
             error = (refined - truth[name][rows]).square().flatten(1).mean(1) * known[rows]
             losses[f"reconstruction/{name}"] = Loss(error.sum(), float(known[rows].sum()), auxiliary)
-        output = self._recovered_outputs(encodings, batch.available, recovered)[0]
+        output = self._recovered_outputs(encodings, batch.available, recovered, 1)[0]
         losses = {"task": task_loss(output, batch.labels, self.spec), **losses}
         if phase == "joint":
             losses |= self._score_losses(truth, batch.present & ~batch.available, batch, seed, auxiliary)
@@ -374,13 +386,9 @@ class IMDer(Model):
             for batch in batches:
                 assert batch.labels is not None
                 encodings = self.encode(batch)
-                recovered = self._recover(encodings, batch.available, batch.keys, self.config.draws, seed)
-                branch = to_prediction(self._recovered_outputs(encodings, batch.available, recovered), self.spec).mean(
-                    0
-                )
-                token = to_prediction(
-                    self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING)), self.spec
-                )
+                branch, token = self._branches(encodings, batch, FINISH_DRAWS, seed, batch.available.any(1))[:2]
+                assert token is not None
+                branch = branch.mean(0)
                 each = torch.stack(
                     [_row_losses(w * branch + (1 - w) * token, batch.labels, self.spec) for w in MIX_GRID]
                 )

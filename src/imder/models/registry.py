@@ -7,8 +7,9 @@ configuration and of training; unknown keys are errors.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, cast, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -65,9 +66,20 @@ def from_mapping(kind: type[Any], data: Mapping[str, Any], where: str = "model")
     Raises:
         ImderError: a key that the dataclass does not have, or a value that doesn't fit.
     """
+    _check_keys(kind, data, where)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument(f"--{where}", type=kind)
     try:
         return parser.instantiate(parser.parse_object({where: dict(data)}))[where]
-    except ArgumentError as error:
+    except (ArgumentError, TypeError) as error:
         raise ImderError(" ".join(str(error).split())) from None
+
+
+def _check_keys(kind: type[Any], data: Mapping[str, Any], where: str) -> None:
+    """Raise for a key that a (nested) dataclass does not have, even one that holds nothing."""
+    hints = get_type_hints(kind)
+    for key, value in data.items():
+        if key not in hints:
+            raise ImderError(f"unknown key {where}.{key}; {where} has {', '.join(sorted(hints))}")
+        if is_dataclass(hints[key]) and isinstance(value, Mapping):
+            _check_keys(cast(type[Any], hints[key]), value, f"{where}.{key}")
