@@ -16,7 +16,7 @@ from rich.console import Console
 
 from imder.data.corpus import Split
 from imder.data.synthetic import KnownTruth
-from imder.evaluation.grid import evaluate, evaluate_predictor
+from imder.evaluation.grid import Predict, evaluate_predictor, model_predict, remembering
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.results import summarise, write_csv
 from imder.evaluation.tables import rich_table
@@ -26,6 +26,7 @@ from imder.training.train import train
 from imder.types import ImderError
 
 TRAIN, VALID, TEST = 2400, 400, 800
+DRAWS = 10
 BAYES = "Bayes-optimal"
 
 
@@ -44,13 +45,15 @@ def demo(out: Path, seed: int, console: Console) -> list[dict[str, Any]]:
         config = load_config(preset, overrides={"training.seed": seed})
         models[name] = train(corpus, out / name, config=config, callbacks=[PhaseBar(f"{name} ")])
     rows: list[dict[str, Any]] = []
-    for protocol in ("random", "fixed"):
-        for name, model in models.items():
-            with counting(f"{name} {protocol}") as report:
-                rows += evaluate(
-                    model, corpus, run=str(out / name), protocol=protocol, draws=5, seed=seed, progress=report
-                )
-        rows += evaluate_predictor(BAYES, _bayes(truth), corpus, protocol=protocol, draws=5, seed=seed)
+    predictors = {BAYES: _bayes(truth)}
+    for name, model in models.items():
+        with counting(f"{name}: predicting") as report:
+            predict = remembering(model_predict(model, seed=seed, progress=report))
+            rows += evaluate_predictor(name, predict, corpus, protocol="fixed", seed=seed)
+        predictors[name] = predict
+    rows += evaluate_predictor(BAYES, predictors[BAYES], corpus, protocol="fixed", seed=seed)
+    for name in (*models, BAYES):
+        rows += evaluate_predictor(name, predictors[name], corpus, protocol="random", draws=DRAWS, seed=seed)
     for protocol in ("random", "fixed"):
         console.print(rich_table(summarise(rows), protocol, ["mae", "acc2"], references=(BAYES,), width=console.width))
     write_csv(rows, out / "results.csv")
@@ -59,7 +62,7 @@ def demo(out: Path, seed: int, console: Console) -> list[dict[str, Any]]:
     return rows
 
 
-def _bayes(truth: KnownTruth) -> Any:
+def _bayes(truth: KnownTruth) -> Predict:
     """The median of the exact posterior given what is available: the optimum of the mean absolute error."""
 
     def predict(split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """From the encodings that are there to a condition, for any K and any lengths.
 
-The available encodings become tokens, side by side in time: each step of each modality is one token that carries its
-channels, which modality it is and where in it. Absent ones are masked. One learned token always stands first: attention
-is never empty, and alone it is the unconditional model's condition.
+The available encodings become tokens, side by side in time: each modality gives one token for each of its steps, or for
+each of a few equal intervals of them, that carries its channels, which modality it is and where in it. Absent ones are
+masked. One learned token always stands first: attention is never empty, and alone it is the unconditional model's
+condition.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from imder.nn.resample import resample
+
 
 class TokenCondition(nn.Module):
     """Tokens of the available encodings.
@@ -20,13 +23,18 @@ class TokenCondition(nn.Module):
         steps: of each modality's encoding.
         width: channels of the encodings.
         context: width of the tokens.
+        tokens: at most so many for each modality.
     """
 
-    def __init__(self, steps: Mapping[str, int], width: int, context: int) -> None:
+    def __init__(self, steps: Mapping[str, int], width: int, context: int, tokens: int) -> None:
         super().__init__()
+        self.tokens = {k: min(n, tokens) for k, n in steps.items()}
         self.enter = nn.Linear(width, context)
         self.null = nn.Parameter(torch.randn(context))
-        self.place = nn.ParameterDict({k: nn.Parameter(torch.randn(n, context) * 0.3) for k, n in steps.items()})
+        self.place = nn.ParameterDict({k: nn.Parameter(torch.randn(n, context) * 0.3) for k, n in self.tokens.items()})
+        self.think = nn.Sequential(
+            nn.LayerNorm(context), nn.Linear(context, 2 * context), nn.GELU(), nn.Linear(2 * context, context)
+        )
         self.norm = nn.LayerNorm(context)
 
     def forward(self, encodings: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -43,8 +51,11 @@ class TokenCondition(nn.Module):
         tokens = [self.null.expand(rows, 1, -1)]
         masks = [torch.ones(rows, 1, dtype=torch.bool, device=self.null.device)]
         for name, encoding in encodings.items():
-            there = available[name]
-            clean = torch.where(there[:, None, None], encoding, 0.0)
-            tokens.append(self.enter(clean.transpose(1, 2)) + self.place[name])
-            masks.append(there[:, None].expand(-1, encoding.shape[2]))
-        return self.norm(torch.cat(tokens, dim=1)), torch.cat(masks, dim=1)
+            there, count = available[name], self.tokens[name]
+            clean = torch.where(there[:, None, None], encoding, 0.0).transpose(1, 2)
+            if count < clean.shape[1]:
+                clean = resample(clean, torch.full_like(there, clean.shape[1], dtype=torch.int64), count)
+            tokens.append(self.enter(clean) + self.place[name])
+            masks.append(there[:, None].expand(-1, count))
+        laid = torch.cat(tokens, dim=1)
+        return self.norm(laid + self.think(laid)), torch.cat(masks, dim=1)

@@ -47,7 +47,9 @@ class NetworkConfig:
         attention_layers: at each level.
         embedding: width of the noise-level embedding.
         context: width of the condition's tokens (``tokens`` only).
+        tokens: at most so many for each modality (``tokens`` only).
         dropout: in the residual blocks (``tokens`` only).
+        patch: steps that enter the network side by side (``tokens`` only).
         causal: whether attention is causal (``channels`` only; the released code's).
     """
 
@@ -56,7 +58,9 @@ class NetworkConfig:
     attention_layers: int = 1
     embedding: int = 128
     context: int = 64
+    tokens: int = 8
     dropout: float = 0.0
+    patch: int = 4
     causal: bool = False
 
 
@@ -72,6 +76,7 @@ class RecoveryConfig:
         sigma: of the schedule dx = sigma^t dw.
         solver: who draws.
         evaluations: of the score network for one recovery.
+        levels: noise levels at which a training row is seen in one step; they share the condition's work (``edm``).
         log_sigma_mean, log_sigma_std: the normal law of ln sigma in the EDM loss, clipped to the schedule's range.
         network: of the score networks.
     """
@@ -82,6 +87,7 @@ class RecoveryConfig:
     sigma: float = 25.0
     solver: Literal["dpmpp_2m", "heun", "euler_maruyama"] = "dpmpp_2m"
     evaluations: int = 8
+    levels: int = 2
     log_sigma_mean: float = -0.4
     log_sigma_std: float = 1.2
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -186,10 +192,20 @@ class TokenRecovery(Recovery):
         net = config.network
         self.standardize = nn.ModuleDict({k: Standardizer(width) for k in steps})
         others = {k: {j: n for j, n in steps.items() if j != k} for k in steps}
-        self.conditions = nn.ModuleDict({k: TokenCondition(others[k], width, net.context) for k in steps})
+        self.conditions = nn.ModuleDict({k: TokenCondition(others[k], width, net.context, net.tokens) for k in steps})
         self.networks = nn.ModuleDict(
             {
-                k: UNet(width, n, net.widths, net.context, net.heads, net.attention_layers, net.embedding, net.dropout)
+                k: UNet(
+                    width,
+                    n,
+                    net.widths,
+                    net.context,
+                    net.heads,
+                    net.attention_layers,
+                    net.embedding,
+                    net.dropout,
+                    net.patch,
+                )
                 for k, n in steps.items()
             }
         )
@@ -221,12 +237,14 @@ class TokenRecovery(Recovery):
         """EDM's loss, ln sigma normal (see the base class)."""
         network = self.networks[target]
         context = network.prepare(*self._context(target, encodings, available))  # type: ignore[operator]
+        rows, levels = len(keys), self.config.levels
         noise = KeyedNoise(keys, seed)
-        log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((len(keys),))
+        log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
         ends = self.schedule.std(torch.tensor([SMALLEST_TIME, 1.0])).log().tolist()
         sigma = log_sigma.clamp(*ends).exp()
-        clean = self._scale(target, clean)
-        return edm_loss(lambda x, c: network(x, c, context), clean, sigma, noise.normal(tuple(clean.shape)))
+        clean = self._scale(target, clean).repeat_interleave(levels, dim=0)
+        z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
+        return edm_loss(lambda x, c: network(x, c, context), clean, sigma, z).reshape(rows, levels).mean(1)
 
     def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
         """Keys and values of the condition are made once, here."""

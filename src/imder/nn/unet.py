@@ -5,6 +5,10 @@ A sequence of L steps has log2(L) + 1 useful resolutions; the network keeps at m
 level scales and shifts its features) is followed by cross-attention to the condition's tokens. Normalisation is over
 channels at each step: it is defined for a single step and never mixes steps.
 
+Neighbouring steps may enter side by side as one *patch*: an encoding is smooth enough in time that a shorter, wider
+sequence says the same with far less arithmetic. What a patch cannot hold passes beside the network: a linear map of each
+step, scaled by the noise level, is most of what denoising needs where noise is small.
+
 The condition is clean and does not depend on the noise level: keys and values are made once (`prepare`) and serve every
 evaluation of a solver. Several draws for one row share them, by standing side by side in the query.
 
@@ -131,6 +135,7 @@ class UNet(nn.Module):
         heads, attention_layers: of the cross-attention at each level.
         embedding: width of the noise-level embedding.
         dropout: inside the blocks.
+        patch: steps that enter side by side.
     """
 
     frequencies: Tensor
@@ -145,17 +150,21 @@ class UNet(nn.Module):
         attention_layers: int = 1,
         embedding: int = 128,
         dropout: float = 0.0,
+        patch: int = 1,
     ) -> None:
         super().__init__()
-        widths = tuple(widths)[-min(len(widths), 1 + int(math.log2(length))) :]
+        self.patch = min(patch, length)
+        self.length = length
+        positions = -(-length // self.patch)
+        widths = tuple(widths)[-min(len(widths), 1 + int(math.log2(positions))) :]
         self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(8.0), 16)) * 2 * math.pi)
         self.embed = nn.Sequential(nn.Linear(32, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
 
         def level(width: int) -> Level:
             return Level(width, context, heads, attention_layers, embedding, dropout)
 
-        self.enter = TimeConv(channels, widths[0])
-        self.position = nn.Parameter(torch.zeros(length, widths[0]))
+        self.enter = nn.Linear(channels * self.patch, widths[0])
+        self.position = nn.Parameter(torch.zeros(positions, widths[0]))
         self.attention_layers = attention_layers
         self.down = nn.ModuleList(level(w) for w in widths)
         self.shrink = nn.ModuleList(TimeConv(a, b, stride=2) for a, b in itertools.pairwise(widths))
@@ -163,8 +172,12 @@ class UNet(nn.Module):
         self.grow = nn.ModuleList(nn.Linear(b, a) for a, b in itertools.pairwise(widths))
         self.join = nn.ModuleList(nn.Linear(2 * a, a) for a in widths[:-1])
         self.up = nn.ModuleList(level(w) for w in widths[:-1])
-        self.leave = TimeConv(widths[0], channels)
-        nn.init.zeros_(self.leave.weight)
+        self.leave = nn.Linear(widths[0], channels * self.patch)
+        self.beside = nn.Linear(channels, channels, bias=False)
+        self.gain = nn.Linear(embedding, channels)
+        for last in (self.leave, self.gain):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def prepare(self, tokens: Tensor, mask: Tensor) -> Context:
         """Keys and values of tokens ``(R, N, context)``, ``mask`` (R, N) bool, for any number of evaluations."""
@@ -176,7 +189,9 @@ class UNet(nn.Module):
         angles = noise[:, None] * self.frequencies
         embedded = self.embed(torch.cat([angles.sin(), angles.cos()], dim=-1))
         pairs = iter(context.keys_values)
-        h = self.enter(x.transpose(1, 2)) + self.position
+        steps = x.transpose(1, 2)
+        padded = F.pad(steps, (0, 0, 0, -self.length % self.patch)) if self.length % self.patch else steps
+        h = self.enter(padded.reshape(len(x), len(self.position), -1)) + self.position
         kept = []
         for i, level in enumerate(self.down):
             if i:
@@ -192,4 +207,6 @@ class UNet(nn.Module):
             h = self.join[i](torch.cat([h, skip], dim=-1))
             h = self.up[i](h, embedded, pending[i * layers : (i + 1) * layers], context.mask)
         out: Tensor = self.leave(F.silu(F.layer_norm(h, (h.shape[-1],))))
-        return out.transpose(1, 2)
+        out = out.reshape(len(x), -1, x.shape[1])[:, : self.length]
+        linear: Tensor = self.beside(steps) * self.gain(embedded)[:, None]
+        return (out + linear).transpose(1, 2)

@@ -66,7 +66,7 @@ class PhaseModule(L.LightningModule):
         config = self.config
         parameters = [p for part in self._parts for p in part.parameters()]
         kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
-        optimizer = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         if config.plateau_patience:
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, factor=config.plateau_factor, patience=config.plateau_patience
