@@ -1,6 +1,8 @@
 """Properties of the whole model, on small networks of every kind: `fast`, `paper` and `official`."""
 
+import copy
 import json
+import logging
 import math
 from dataclasses import asdict, replace
 
@@ -234,7 +236,7 @@ def test_recovery_reads_nothing_of_the_unavailable(model):
 
 
 def test_a_condition_marks_the_steps_of_what_is_available():
-    condition = TokenCondition({"a": 3, "b": 2}, 4, 6)
+    condition = TokenCondition({"a": 3, "b": 2}, 4, 6, 8)
     available = {"a": torch.tensor([True, True, False, False]), "b": torch.tensor([True, False, True, False])}
     tokens, mask = condition({"a": torch.ones(4, 4, 3), "b": torch.ones(4, 4, 2)}, available)
     assert tokens.shape == (4, 6, 6)
@@ -640,3 +642,18 @@ def test_every_preset_builds_and_round_trips(name):
         encoders = [m for m in model.modules() if hasattr(m, "zero_is_padding")]
         assert {m.causal for m in encoders} == {m.zero_is_padding for m in encoders} == {released}
         assert released == name.startswith("official")
+
+
+def test_modalities_never_seen_together_are_not_conditions(model, caplog):
+    model, batch = copy.deepcopy(model), make_batch()
+    available = torch.zeros_like(batch.available)
+    available[torch.arange(len(batch)), torch.arange(len(batch)) % available.shape[1]] = True
+    alone = replace(batch, present=available, available=available)
+    with caplog.at_level(logging.WARNING):
+        model.begin("score", [alone], 0, strict=True)
+    assert caplog.text.count("never seen together") == available.shape[1]
+    name = model.spec.names[0]
+    before = model.recover(alone, seed=3)[name]
+    other = model.spec.names[1]
+    changed = replace(alone, features={**alone.features, other: alone.features[other] + 1.0})
+    assert torch.equal(before.sampled, model.recover(changed, seed=3)[name].sampled)

@@ -69,10 +69,14 @@ class Model(nn.Module, ABC):
         del labels
 
     @abstractmethod
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
         """Make ready for a phase: statistics and caches that are a function of the weights so far and of ``batches``.
 
-        ``batches`` is one pass over the training split with everything present available; it may be iterated again.
+        Args:
+            phase: which one.
+            batches: one pass over the training split with everything present available; it may be iterated again.
+            seed: of the training.
+            strict: whether what is dropped is dropped for good, so that no loss may count on knowing it.
         """
 
     @abstractmethod

@@ -13,7 +13,8 @@ availability is chosen on validation and may turn recovery off. The published pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -30,6 +31,8 @@ from imder.models.recovery import Recovery as RecoveryModel
 from imder.models.recovery import RecoveryConfig, TokenRecovery
 from imder.nn.rcab import ResidualChannelAttention
 from imder.types import Batch, ImderError, Output, Recovery, Spec
+
+log = logging.getLogger(__name__)
 
 RELEASED_ORDER = ("language", "audio", "vision")
 MIX_GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -85,6 +88,7 @@ class IMDer(Model):
     system = "imder"
     config: IMDerConfig
     mix: Tensor
+    together: Tensor
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:
         super().__init__(spec, config)
@@ -124,7 +128,10 @@ class IMDer(Model):
                 zero_is_padding=fusion.causal,  # the released code's attention: both of its conventions or neither
             )
         self.register_buffer("mix", torch.full((2 ** len(steps),), 0.5 if config.two_branches else 1.0))
+        self.register_buffer("together", torch.ones(len(steps), len(steps), dtype=torch.bool))
         self._cache = RecoveryCache()
+        self._pool_seed = 0
+        self._strict = False
 
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
@@ -164,7 +171,8 @@ class IMDer(Model):
             rows = (~settled[:, i]).nonzero().squeeze(1)
             if len(rows):
                 given = {k: e[rows] for k, e in encodings.items()}
-                sampled = self.recovery.sample(name, given, available[rows], keys[rows], draws=draws, seed=seed)
+                usable = self._usable(i, available[rows])
+                sampled = self.recovery.sample(name, given, usable, keys[rows], draws=draws, seed=seed)
                 lengths = torch.full_like(rows, sampled.shape[-1])
                 out[name] = Recovery(rows, sampled, self.refine(name, sampled), lengths)
         return out
@@ -275,18 +283,38 @@ class IMDer(Model):
         start_head(head, labels, self.spec)
 
     @torch.no_grad()
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
         """Feature statistics before stage 1, encoding statistics before stage 2, the second branch before it learns."""
         self._cache.clear()
         self._pool_seed = seed * self.config.pool
+        self._strict = strict
         if phase == "stage1" and self.config.encoder.standardize:
             fit_features(self.encoders, batches)
         if phase in ("score", "joint"):
             with _evaluating(self):
-                found = [{k: e[b.available[:, i]] for i, (k, e) in enumerate(self.encode(b).items())} for b in batches]
-            self.recovery.fit(found)
+                self._meet(batches)
+                self.recovery.fit(_Encoded(self, batches))
         if phase == "recovery":
             self.recovered_fusion.load_state_dict(self.fusion.state_dict())
+
+    def _meet(self, batches: Iterable[Batch]) -> None:
+        """Note which pairs of modalities training ever sees together; the others can't be conditioned on each other."""
+        names = self.spec.names
+        together = sum(
+            ((b.available.float().T @ b.available.float()) for b in batches), torch.zeros(len(names), len(names))
+        )
+        self.together.copy_(together > 0)
+        for i, k in enumerate(names):
+            if apart := [names[j] for j in range(len(names)) if j != i and together[i, j] == 0]:
+                log.warning(
+                    "%s is never seen together with %s in training: its recovery is unconditional where only these are there",
+                    k,
+                    ", ".join(apart),
+                )
+
+    def _usable(self, target: int, available: Tensor) -> Tensor:
+        """``available`` without what training never saw together with the target."""
+        return available & self.together[target]
 
     def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
         """Paper, equation 12: task + 0.1 (score matching + reconstruction), or the part that a phase trains."""
@@ -315,7 +343,12 @@ class IMDer(Model):
             if len(rows):
                 given = {k: e[rows] for k, e in truth.items()}
                 each = self.recovery.losses(
-                    name, given[name], given, batch.available[rows], batch.keys[rows], seed * len(truth) + i
+                    name,
+                    given[name],
+                    given,
+                    self._usable(i, batch.available[rows]),
+                    batch.keys[rows],
+                    seed * len(truth) + i,
                 )
                 losses[f"score/{name}"] = Loss(each.sum(), float(len(rows)), weight)
             else:
@@ -357,7 +390,9 @@ class IMDer(Model):
         output = self._recovered_outputs(encodings, batch.available, recovered, 1)[0]
         losses = {"task": task_loss(output, batch.labels, self.spec), **losses}
         if phase == "joint":
-            losses |= self._score_losses(truth, batch.present & ~batch.available, batch, seed, auxiliary)
+            # A strict run never knows what it dropped: then each present modality is learned from the others instead.
+            targets = batch.present if self._strict else batch.present & ~batch.available
+            losses |= self._score_losses(truth, targets, batch, seed, auxiliary)
         return losses
 
     @torch.no_grad()
@@ -371,7 +406,8 @@ class IMDer(Model):
                 rows = (~available[:, i]).nonzero().squeeze(1)
                 if len(rows):
                     given = {k: e[rows] for k, e in encodings.items()}
-                    x = self.recovery.sample(name, given, available[rows], keys[rows], draws=1, seed=seed)
+                    usable = self._usable(i, available[rows])
+                    x = self.recovery.sample(name, given, usable, keys[rows], draws=1, seed=seed)
                     out[name] = (rows, x[0])
         return out
 
@@ -415,6 +451,18 @@ def _row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
 def _prediction_loss(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
     labelled = (labels >= 0) if spec.task == "classification" else ~labels.isnan()
     return _row_losses(prediction, labels, spec).sum() / labelled.sum().clamp(min=1)
+
+
+class _Encoded:
+    """The available encodings of batches, made anew each time they are asked for: nothing is held in memory."""
+
+    def __init__(self, model: IMDer, batches: Iterable[Batch]) -> None:
+        self._model, self._batches = model, batches
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for batch in self._batches:
+            encodings = self._model.encode(batch)
+            yield {k: e[batch.available[:, i]] for i, (k, e) in enumerate(encodings.items())}
 
 
 class _evaluating:

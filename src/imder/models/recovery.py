@@ -9,7 +9,7 @@ Rows that lack modality k are gathered, whatever else they lack, into one sample
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -116,8 +116,8 @@ class Recovery(nn.Module):
         self.config = config
         self.schedule = VESchedule(config.sigma)
 
-    def fit(self, encodings: Sequence[Encodings]) -> None:
-        """Take statistics of training encodings, if the kind needs any."""
+    def fit(self, encodings: Iterable[Encodings]) -> None:
+        """Take statistics of training encodings (to be iterated more than once), if the kind needs any."""
 
     def losses(
         self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
@@ -210,7 +210,7 @@ class TokenRecovery(Recovery):
             }
         )
 
-    def fit(self, encodings: Sequence[Encodings]) -> None:
+    def fit(self, encodings: Iterable[Encodings]) -> None:
         """Statistics of the rows given for each modality, over time too."""
         for name in self.names:
             self.standardize[name].fit(e[name].transpose(1, 2).flatten(0, 1) for e in encodings)  # type: ignore[operator]

@@ -65,9 +65,9 @@ class ZeroFill(Model):
         """The head begins at the constant floor."""
         start_head(self.fusion.head, labels, self.spec)
 
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
         """Feature statistics."""
-        del phase, seed
+        del phase, seed, strict
         fit_features(self.encoders, batches)
 
     def learning(self, phase: Phase) -> list[nn.Module]:

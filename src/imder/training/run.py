@@ -6,7 +6,7 @@
     environment.json     versions of what it ran on
     phases/*.safetensors the model after each phase; ``--stage1`` takes ``stage1.safetensors``
     logs/                TensorBoard events and CSV, one folder for each phase
-    running.ckpt         only while a phase runs: what ``--resume`` goes on from
+    running-*.ckpt       only while a phase runs: what ``--resume`` goes on from
 
 Weights are safetensors and descriptions JSON or YAML: nothing needs unpickling to be used. (The checkpoint of an
 unfinished phase is a torch file, read with ``weights_only=True``.)
@@ -34,10 +34,14 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    @property
-    def checkpoint(self) -> Path:
-        """Of the phase that runs."""
-        return self.path / "running.ckpt"
+    def checkpoint(self, phase: Phase) -> Path:
+        """Of a phase that runs. Each has its own name: one that outlived its phase is never taken for the next's."""
+        return self.path / f"running-{phase}.ckpt"
+
+    def drop_checkpoint(self, phase: Phase) -> None:
+        """A finished phase needs none, nor what was being written when it was killed."""
+        for name in (f"running-{phase}.ckpt", f"running-{phase}.ckpt.part"):
+            (self.path / name).unlink(missing_ok=True)
 
     def weights(self, phase: Phase) -> Path:
         """The model after a phase."""

@@ -7,7 +7,9 @@ and the epoch, so the result is that of an uninterrupted run.
 
 from __future__ import annotations
 
+import json
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,10 +86,13 @@ def train(
     else:
         settings = config if isinstance(config, RunConfig) else load_config(preset, config, overrides)
         settings = settings if max_epochs is None else capped(settings, max_epochs)
-        run.create(settings, corpus.spec, corpus=name)
     with _reproducible(settings.training.seed):
         model = build(settings.system, settings.model, corpus.spec)
         _initialise(model, corpus["train"])
+        if not resume:  # after everything that may be refused
+            if stage1 is not None:
+                _adopt(model, RunDirectory(stage1).weights("stage1"))
+            run.create(settings, corpus.spec, corpus=name)
         reached = {}
         for phase in type(model).phases(settings.model):
             reached[phase] = _phase(model, phase, corpus, settings.training, run, engine, callbacks, stage1)
@@ -96,7 +101,6 @@ def train(
     run.write_json(
         "metrics.json", {"phases": reached, "valid": _natural_metrics(model, corpus["valid"], settings.training)}
     )
-    run.checkpoint.unlink(missing_ok=True)
     return model
 
 
@@ -136,34 +140,33 @@ def _phase(
     path = run.weights(phase)
     if path.exists():
         model.load_weights(path)
+        run.drop_checkpoint(phase)
         with safe_open(path, "pt") as file:
-            return {"reused": str(path)} if file.metadata() is None else dict(file.metadata())
+            return {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
     started = time.monotonic()
     if phase == "stage1" and stage1 is not None:
         _adopt(model, RunDirectory(stage1).weights("stage1"))
         reached: dict[str, Any] = {"from": str(stage1)}
     else:
         everything = natural_pass(corpus["train"], training)
-        model.begin(phase, everything, training.seed)
+        model.begin(phase, everything, training.seed, strict=training.strict)
         validation = validation_passes(corpus["valid"], config, training, every_pattern=phase != "score")
         module = PhaseModule(model, phase, config, training, corpus["train"], validation)
         keeper = Keeper(config.ema, config.patience)
         with _quiet():
-            trainer = _trainer(
-                run, phase, config, engine, [*callbacks, keeper, Checkpoint(run.checkpoint, engine.checkpoint_seconds)]
-            )
-            checkpoint = run.checkpoint if run.checkpoint.exists() else None
-            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+            checkpoint = run.checkpoint(phase)
+            saving = Checkpoint(checkpoint, engine.checkpoint_seconds)
+            trainer = _trainer(run, phase, config, engine, [*callbacks, keeper, saving])
+            with _interruptible(trainer):
+                trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
         model.load_state_dict(keeper.best_state)
         model.finish(phase, validation, VALIDATION_SEED)
         reached = {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
     model.requires_grad_(True)
     reached["seconds"] = round(time.monotonic() - started, 1)
     path.parent.mkdir(exist_ok=True)
-    save_weights(model.state_dict(), path, {k: str(v) for k, v in reached.items()})
-    run.checkpoint.unlink(missing_ok=True)
+    save_weights(model.state_dict(), path, {k: json.dumps(v) for k, v in reached.items()})
+    run.drop_checkpoint(phase)
     log.info("%s: %s", phase, reached)
     return reached
 
@@ -194,6 +197,19 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=run.path,
     )
+
+
+@contextmanager
+def _interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Ctrl-C stays a `KeyboardInterrupt`: the engine would exit, and leave the signal ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 @contextmanager
