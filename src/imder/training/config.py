@@ -91,6 +91,8 @@ class TrainingConfig:
             raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate!r}")
         if not isinstance(rate, str) and not 0 <= rate <= 1:
             raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate}")
+        if self.strict and isinstance(rate, str):
+            raise ImderError("training.strict needs a numeric missing_rate: it says what is never seen")
 
 
 @dataclass(frozen=True)

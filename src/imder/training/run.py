@@ -61,7 +61,10 @@ class RunDirectory:
             raise ImderError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
         if self.path.exists() and not self.path.is_dir():
             raise ImderError(f"{self.path}: is a file; a run is a folder")
-        (self.path / "phases").mkdir(parents=True, exist_ok=True)
+        try:
+            (self.path / "phases").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
         self.write_json("environment.json", environment())
         self.write_json("corpus.json", {"path": corpus, "spec": spec.to_dict()})
         self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))

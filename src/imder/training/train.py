@@ -183,7 +183,7 @@ def _trainer(
         precision=engine.precision,
         strategy="ddp_find_unused_parameters_true" if several else "auto",
         max_epochs=config.max_epochs,
-        check_val_every_n_epoch=config.validate_every,
+        check_val_every_n_epoch=min(config.validate_every, config.max_epochs),
         gradient_clip_val=config.clip_norm or config.clip_value or None,
         gradient_clip_algorithm="value" if config.clip_value else "norm",
         logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
