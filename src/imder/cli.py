@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 DEFAULT_RATES = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7"
 
@@ -45,7 +46,7 @@ def _new() -> ArgumentParser:
 
 
 def _threads(parser: ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=NonNegativeInt, default=0, help="CPU threads (default: all)")
 
 
 def _train(preset: str | None) -> ArgumentParser:
@@ -57,7 +58,7 @@ def _train(preset: str | None) -> ArgumentParser:
     parser.add_argument("--resume", help="run directory to go on with")
     parser.add_argument("--stage1", help="run whose stage 1 is used")
     parser.add_argument("--missing-rate", help="any, official or a number (default: the preset's)")
-    parser.add_argument("--seed", type=int, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=NonNegativeInt, help="of everything random (default: 0)")
     parser.add_argument("--max-epochs", type=int, help="no phase runs longer")
     parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
@@ -77,9 +78,10 @@ def _use(parser: ArgumentParser, samples: int | None, split: str | None) -> None
     parser.add_argument("corpus")
     parser.add_argument("--split", default=split, help=f"default: {split or 'test, or the only one'}")
     parser.add_argument("--samples", type=int, default=samples, help="recoveries for each prediction")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--seed", type=NonNegativeInt, default=0)
+    parser.add_argument("--batch-size", type=PositiveInt, default=64)
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, ... (default: auto)")
     _threads(parser)
 
 
@@ -89,6 +91,7 @@ def _evaluate() -> ArgumentParser:
     parser.add_argument("--protocol", choices=["random", "fixed", "natural", "official"], default="random")
     parser.add_argument("--rates", default=DEFAULT_RATES, help="missing rates, separated by commas")
     parser.add_argument("--draws", type=int, default=10, help="mask draws for each rate")
+    parser.add_argument("--official-batch-size", type=int, default=32, help="of the released schedule (default: 32)")
     parser.add_argument("--metrics", choices=["mosi", "sims", "classification"], help="convention (default: by labels)")
     parser.add_argument("--out", help="CSV of all results")
     return parser
@@ -127,7 +130,7 @@ def _data(parser: ArgumentParser) -> None:
 def _demo() -> ArgumentParser:
     parser = _new()
     parser.add_argument("--out", default="demo", help="folder for the run, results.csv and the plot (default: demo)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=NonNegativeInt, default=0)
     _threads(parser)
     return parser
 
@@ -147,8 +150,11 @@ def _preset_of(argv: Sequence[str]) -> str | None:
                 given[name] = word.split("=", 1)[1]
     path = given.get("config") or (os.path.join(given["resume"], "config.yaml") if "resume" in given else None)
     if path and os.path.isfile(path):
-        with open(path) as file:
-            content = yaml.safe_load(file)
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = yaml.safe_load(file)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            content = None  # said properly when the file is read for its contents
         if isinstance(content, dict) and content.get("preset"):
             return str(content["preset"])
     return given.get("preset", "fast")
@@ -179,6 +185,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        print(f"imder: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -51,6 +51,13 @@ def train(options: Namespace) -> None:
     callbacks = [PhaseBar()]
     if options.resume is not None:
         out = options.resume
+        given = [
+            k for k in ("config", "stage1", "missing_rate", "seed", "max_epochs", "model", "training") if options[k]
+        ]
+        if given:
+            raise ImderError(
+                f"--resume goes on with the run's own configuration; leave out --{given[0].replace('_', '-')}"
+            )
         train_model(corpus, out, resume=True, engine=engine, callbacks=callbacks)
     else:
         out = options.out
@@ -84,7 +91,7 @@ def train(options: Namespace) -> None:
 def evaluate(options: Namespace) -> None:
     """``imder evaluate``."""
     _threads(options)
-    model = Model.from_pretrained(options.run)
+    model = _model(options)
     corpus = _corpus(model, options)
     rates = [_number(r, "--rates") for r in options.rates.split(",")]
     settings: dict[str, Any] = {
@@ -95,12 +102,14 @@ def evaluate(options: Namespace) -> None:
         "draws": options.draws,
         "seed": options.seed,
         "convention": options.metrics,
+        "official_batch_size": options.official_batch_size,
     }
     with counting("predicting") as report:
         rows = evaluate_model(
             model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
         )
-    rows += constant_rows(check_compatible(model.spec, corpus), **settings)
+    floor = _floor(options.run)
+    rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, **settings)
     console.print(rich_table(summarise(rows), options.protocol, width=console.width))
     if options.out:
         write_csv(rows, options.out)
@@ -110,7 +119,7 @@ def evaluate(options: Namespace) -> None:
 def predict(options: Namespace) -> None:
     """``imder predict``."""
     _threads(options)
-    model = Model.from_pretrained(options.run)
+    model = _model(options)
     with counting("predicting") as report:
         rows = predictions(
             model,
@@ -128,7 +137,7 @@ def predict(options: Namespace) -> None:
 def recover(options: Namespace) -> None:
     """``imder recover``."""
     _threads(options)
-    model = Model.from_pretrained(options.run)
+    model = _model(options)
     with counting("recovering") as report:
         made = recover_to_store(
             model,
@@ -166,6 +175,22 @@ def demo(options: Namespace) -> None:
     from imder.demo import demo as run_demo
 
     run_demo(Path(options.out), options.seed, console)
+
+
+def _floor(run: str) -> Any:
+    """The constant of the corpus that a run was trained on, if it is a run directory."""
+    directory = RunDirectory(run)
+    return directory.read_json("corpus.json").get("floor") if (directory.path / "corpus.json").exists() else None
+
+
+def _model(options: Namespace) -> Model:
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return Model.from_pretrained(options.run).to(device)
+    except RuntimeError as error:
+        raise ImderError(f"--device {device}: {str(error).splitlines()[0]}") from None
 
 
 def _corpus(model: Model, options: Namespace) -> Corpus:

@@ -152,3 +152,18 @@ def spec_of(splits: Mapping[str, Split], task: Task, classes: tuple[str, ...] = 
         task,
         classes,
     )
+
+
+def floor_of(split: Split, spec: Spec) -> float | list[float] | None:
+    """The best constant of a training split: its median label, or the frequency of each class.
+
+    The most frequent class is then the one predicted, and its likelihood is that of the frequencies. None where no
+    sample is labelled.
+    """
+    if split.labels is None:
+        return None
+    if spec.task == "classification":
+        counts = np.bincount(split.labels[split.labels >= 0], minlength=len(spec.classes))
+        return [float(c) for c in counts / counts.sum()] if counts.sum() else None
+    labels = split.labels[~np.isnan(split.labels)].astype(np.float64)
+    return float(np.median(labels)) if len(labels) else None

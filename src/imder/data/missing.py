@@ -224,6 +224,13 @@ class OfficialSchedule:
     def _tenths(self) -> int:
         return round(self.rate * 10)
 
+    def _stream(self, seed: int) -> np.random.Generator:
+        return _generator("official", seed, (self._tenths or 7) / 10)
+
+    def order(self, n: int, seed: int) -> NDArray[np.int64]:
+        """``(n,)``: the order in which `draw` takes rows into batches under the same seed."""
+        return self._stream(seed).permutation(n)
+
     def draw(self, present: ArrayLike, seed: int) -> Mask:
         """Draw ``available``, ``(N, 3)`` bool.
 
@@ -241,7 +248,7 @@ class OfficialSchedule:
                 "use the random, fixed or natural protocol"
             )
         level = (self._tenths or 7) - 1
-        generator = _generator("official", seed, (level + 1) / 10)
+        generator = self._stream(seed)
         order = generator.permutation(len(present))
         batches = -(-len(present) // self.batch_size)
         tens = round(batches / 10)

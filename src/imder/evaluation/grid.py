@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from imder import metrics
 from imder.data.compatible import check_compatible
-from imder.data.corpus import Corpus, Split
+from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats_labels import require_labels
 from imder.data.loader import collate
 from imder.data.missing import effective_rate
@@ -156,21 +156,6 @@ def constant_rows(
         official_batch_size=official_batch_size,
         convention=convention,
     )
-
-
-def floor_of(split: Split, spec: Spec) -> float | list[float] | None:
-    """The best constant of a training split: its median label, or the frequency of each class.
-
-    The most frequent class is then the one predicted, and its likelihood is that of the frequencies. None where no
-    sample is labelled.
-    """
-    if split.labels is None:
-        return None
-    if spec.task == "classification":
-        counts = np.bincount(split.labels[split.labels >= 0], minlength=len(spec.classes))
-        return [float(c) for c in counts / counts.sum()] if counts.sum() else None
-    labels = split.labels[~np.isnan(split.labels)].astype(np.float64)
-    return float(np.median(labels)) if len(labels) else None
 
 
 def evaluate_predictor(

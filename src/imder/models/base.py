@@ -142,7 +142,11 @@ class Model(nn.Module, ABC):
 
         folder = Path(name)
         if not folder.is_dir():
-            folder = Path(snapshot_download(str(name), allow_patterns=["config.json", "model.safetensors"], **hub))
+            try:
+                folder = Path(snapshot_download(str(name), allow_patterns=["config.json", "model.safetensors"], **hub))
+            except Exception as error:  # of many libraries: no such name, no network, no permission
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise ImderError(f"{name}: there is no such folder, and the hub gave no model ({reason})") from None
         try:
             description = json.loads((folder / "config.json").read_text())
             model = build(description["system"], description["model"], Spec.from_dict(description["spec"]))

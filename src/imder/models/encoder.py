@@ -3,8 +3,8 @@
 Three ways to meet sequences of different lengths:
 
 * ``own``: each modality keeps its own number of steps, its longest length up to a cap. Standardise, convolve (zeros
-  beyond the valid frames), resample by area. Every part is affine, so the encoding is an affine function of the features, and
-  a linear-Gaussian corpus stays linear-Gaussian.
+  beyond the valid frames), resample by area. Every part is affine (but for ``clip``, far
+  out), so the encoding is an affine function of the features and a linear-Gaussian corpus stays linear-Gaussian.
 * ``common``: as the paper needs it: valid frames are resampled to ``steps + kernel - 1``, then convolved without
   padding; one clock for all modalities.
 * ``fixed``: as released: the first ``steps + kernel - 1`` frames, zero-padded, whatever is valid among them.

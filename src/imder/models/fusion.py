@@ -115,8 +115,8 @@ class PooledFusion(nn.Module):
             vector = self.missing[i].expand(len(state), -1)
             if len(rows):
                 read = self.read[name](pool(encodings[name][rows]))
-                vector = vector.index_copy(0, rows, read)
-                direct = direct.index_add(0, rows, self.experts[name](read))
+                vector = vector.index_copy(0, rows, read.to(vector.dtype))
+                direct = direct.index_add(0, rows, self.experts[name](read).to(direct.dtype))
             vectors.append(vector + self.state[state[:, i], i])
         stacked = torch.stack(vectors, dim=1)
         told = nn.functional.one_hot(state, 3).to(stacked)

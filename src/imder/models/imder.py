@@ -201,17 +201,17 @@ class IMDer(Model):
         whole = (~lacking).nonzero().squeeze(1)
         if len(whole):
             state = torch.full_like(available[whole], AVAILABLE, dtype=torch.int64)
-            out[:, whole] = self._fuse(branch, {k: e[whole] for k, e in encodings.items()}, state)
+            out[:, whole] = self._fuse(branch, {k: e[whole] for k, e in encodings.items()}, state).to(out.dtype)
         rows = lacking.nonzero().squeeze(1)
         if len(rows):
             filled = {}
             for name, encoding in encodings.items():
                 full = encoding.expand(draws, *encoding.shape)
                 if name in recovered:
-                    full = full.index_copy(1, recovered[name].rows, recovered[name].refined)
+                    full = full.index_copy(1, recovered[name].rows, recovered[name].refined.to(full.dtype))
                 filled[name] = full[:, rows].flatten(0, 1)
             state = torch.where(available[rows], AVAILABLE, RECOVERED).repeat(draws, 1)
-            out[:, rows] = self._fuse(branch, filled, state).reshape(draws, len(rows), -1)
+            out[:, rows] = self._fuse(branch, filled, state).reshape(draws, len(rows), -1).to(out.dtype)
         return out
 
     def _pattern(self, available: Tensor) -> Tensor:
@@ -220,9 +220,15 @@ class IMDer(Model):
 
     # Use.
 
+    def _samples(self, samples: int | None) -> int:
+        count = self.config.draws if samples is None else samples
+        if count < 1:
+            raise ImderError(f"samples must be at least 1, got {count}")
+        return count
+
     def forward(self, batch: Batch, samples: int | None = None, seed: int = 0) -> Output:
         """Predict; with labels, ``losses["task"]`` too. Differentiable but for the sampling."""
-        return self._predict(batch, samples or self.config.draws, seed, everything=True)
+        return self._predict(batch, self._samples(samples), seed, everything=True)
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
@@ -231,7 +237,7 @@ class IMDer(Model):
         A row whose pattern gives no weight to recovery isn't recovered: ``recovered`` holds what was used.
         """
         with _evaluating(self):
-            return self._predict(batch, samples or self.config.draws, seed, everything=False)
+            return self._predict(batch, self._samples(samples), seed, everything=False)
 
     def _branches(
         self, encodings: dict[str, Tensor], batch: Batch, draws: int, seed: int, wanted: Tensor
@@ -366,6 +372,8 @@ class IMDer(Model):
             sampled = self._draw(encodings, batch.available, batch.keys, seed)
         else:
             slot = self._pool_seed + seed % self.config.pool
+            if not self.recovered_fusion.training:  # validation has draws of its own: an id may stand in both splits
+                slot = -1 - slot
             sampled = self._cache.get(
                 batch.keys,
                 batch.available,

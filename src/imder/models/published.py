@@ -94,7 +94,7 @@ class PublishedRecovery(Recovery):
                     self.config.condition_noise, condition, std[rows], target_noise=z[rows], source=given
                 )
             score = self._score(target, x[rows], t[rows], condition)
-            out = out.index_copy(0, rows, score_matching_loss(score, z[rows], std[rows]))
+            out = out.index_copy(0, rows, score_matching_loss(score, z[rows], std[rows]).to(out.dtype))
         return out
 
     def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:

@@ -81,5 +81,7 @@ def _check_keys(kind: type[Any], data: Mapping[str, Any], where: str) -> None:
     for key, value in data.items():
         if key not in hints:
             raise ImderError(f"unknown key {where}.{key}; {where} has {', '.join(sorted(hints))}")
-        if is_dataclass(hints[key]) and isinstance(value, Mapping):
+        if is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise ImderError(f"{where}.{key} is a mapping of settings, got {value!r}")
             _check_keys(cast(type[Any], hints[key]), value, f"{where}.{key}")

@@ -6,6 +6,7 @@ to go on and what to return, and there is never a second file to disagree with i
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from imder.training.module import PhaseModule
+from imder.types import ImderError
 
 
 class Keeper(L.Callback):
@@ -41,6 +43,10 @@ class Keeper(L.Callback):
     def _learned(self, module: PhaseModule) -> dict[str, Tensor]:
         return {k: p for k, p in module.model.named_parameters() if p.requires_grad}
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Checkpoints are read to the CPU; the average belongs beside the weights."""
+        self._average = {k: v.to(pl_module.device) for k, v in self._average.items()}
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
         """Update the average; its decay is small at first, so that it forgets the beginning."""
         if not self.ema:
@@ -63,6 +69,11 @@ class Keeper(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Keep what was validated if it is the best; then go on with the weights themselves."""
         valid = float(trainer.callback_metrics["valid"])
+        if not math.isfinite(valid):
+            raise ImderError(
+                f"phase {pl_module.phase}, epoch {trainer.current_epoch}: the validation loss isn't finite; "
+                "the last good checkpoint is kept; try a smaller learning rate"
+            )
         if valid < self.best:
             self.best, self.best_epoch, self.bad = valid, trainer.current_epoch, 0
             self.best_state = {k: v.detach().cpu().clone() for k, v in pl_module.model.state_dict().items()}

@@ -86,6 +86,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if any(p.missing == "every" for p in (self.score, self.recovery, self.joint)):
             raise ImderError("training: missing 'every' is for stage1 only")
+        if self.seed < 0:
+            raise ImderError(f"training: the seed must not be negative, got {self.seed}")
         rate = self.missing_rate
         if isinstance(rate, str) and rate not in ("any", "official"):
             raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate!r}")
@@ -156,7 +158,7 @@ def load_config(
     if file is not None:
         try:
             given = yaml.safe_load(Path(file).read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ImderError(f"{file}: cannot read the configuration ({str(error).splitlines()[0]})") from None
         if not isinstance(given, dict):
             raise ImderError(f"{file}: a configuration is a mapping with keys system, preset, model, training")
@@ -168,13 +170,16 @@ def load_config(
     if system != data["system"]:
         raise ImderError(f"preset {preset!r} configures {data['system']!r}, not {system!r}")
     for part in ("model", "training"):
-        data[part] = _merged(data.get(part) or {}, given.get(part) or {})
+        data = _merged(data, {part: given.get(part) or {}})
     for key, value in (overrides or {}).items():
         for step in reversed(key.split(".")):
             value = {step: value}
         data = _merged(data, value)
     if unknown := sorted(set(data) - {"system", "model", "training"}):
         raise ImderError(f"unknown key {unknown[0]}; a configuration has model.* and training.*")
+    for part in ("model", "training"):
+        if not isinstance(data[part], dict):
+            raise ImderError(f"{part} is a mapping of settings, got {data[part]!r}")
     kind, config_type = system_entry(system)
     training = from_mapping(TrainingConfig, data["training"], "training")
     model = from_mapping(config_type, data["model"])
@@ -193,10 +198,9 @@ def _merged(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def capped(config: RunConfig, max_epochs: int) -> RunConfig:
-    """The same with no phase longer than ``max_epochs``."""
-    phases: dict[str, Any] = {
-        name: replace(phase, max_epochs=min(phase.max_epochs, max_epochs))
-        for name, phase in vars(config.training).items()
-        if isinstance(phase, PhaseConfig)
-    }
+    """The same with none of the system's phases longer than ``max_epochs``."""
+    phases: dict[str, Any] = {}
+    for name in system_entry(config.system)[0].phases(config.model):
+        phase = getattr(config.training, name)
+        phases[name] = replace(phase, max_epochs=min(phase.max_epochs, max_epochs))
     return replace(config, training=replace(config.training, **phases))

@@ -6,6 +6,8 @@ there are few, a fixed number of draws otherwise, so that two epochs (and two sy
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,33 +19,46 @@ from imder.training.config import PhaseConfig, TrainingConfig
 MANY_PATTERNS = 7
 
 
+def mode_of(phase: PhaseConfig, training: TrainingConfig) -> str:
+    """Which masks a phase draws: a rate that is asked for wins over ``every`` and ``any``.
+
+    A strict run has its rate in what it ever sees, and draws from that as the phase says.
+    """
+    if training.strict or training.missing_rate == "any" or phase.missing == "none":
+        return "any" if phase.missing == "rate" and training.missing_rate == "any" else phase.missing
+    return "rate"
+
+
 def protocol_of(phase: PhaseConfig, training: TrainingConfig) -> Missing:
     """The protocol that draws a phase's training masks."""
-    if phase.missing in ("none", "every"):
+    mode = mode_of(phase, training)
+    if mode in ("none", "every") or (mode == "rate" and training.strict):
         return NaturalMissing()
-    rate = training.missing_rate
-    if phase.missing == "any" or rate == "any":
+    if mode == "any":
         return AnySubset()
-    if rate == "official":
-        return OfficialSchedule(training.official_rate, phase.batch_size)
-    assert not isinstance(rate, str)
-    return RandomMissing(rate)
+    rate = training.missing_rate
+    return OfficialSchedule(training.official_rate, phase.batch_size) if isinstance(rate, str) else RandomMissing(rate)
 
 
 def training_pass(
     split: Split, phase: PhaseConfig, training: TrainingConfig, epoch: int, rank: int = 0, world: int = 1
 ) -> Pass:
-    """One epoch's pass over a split, shuffled; a global batch holds ``world`` times the batch size."""
+    """One epoch's pass over the labelled samples of a split, shuffled; a global batch holds ``world`` batches.
+
+    The official schedule's patterns belong to batches: its own order is kept.
+
+    Raises:
+        ImderError: the official schedule where it is undefined.
+    """
     seen = strict_mask(split, training) if training.strict else None
-    present = split.present if seen is None else seen
-    if seen is not None and phase.missing == "rate":
-        available = seen
-    else:
-        available = protocol_of(phase, training).draw(present, _epoch_seed(training, epoch))
-    rows = np.flatnonzero(available.any(1) & labelled(split))
-    return Pass(split, rows, available[rows], phase.batch_size * world, seen, rank, world).shuffled(
-        training.seed, epoch
-    )
+    known = np.flatnonzero(labelled(split))
+    protocol, seed = protocol_of(phase, training), _epoch_seed(training, epoch)
+    available = protocol.draw((split.present if seen is None else seen)[known], seed)
+    whole = Pass(split, known, available, phase.batch_size * world, seen, rank, world)
+    if isinstance(protocol, OfficialSchedule):
+        order = protocol.order(len(known), seed)
+        return replace(whole, rows=known[order], available=available[order])
+    return whole.shuffled(training.seed, epoch)
 
 
 def strict_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
@@ -55,22 +70,22 @@ def strict_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
 
 def validation_passes(split: Split, phase: PhaseConfig, training: TrainingConfig, *, every_pattern: bool) -> Pass:
     """All (sample, mask) pairs that a phase is validated on."""
-    present = split.present
-    rate = training.missing_rate
-    natural = phase.missing == "none"
-    free = phase.missing in ("any", "every") or rate in ("any", "official")
-    if natural:
+    seen = strict_mask(split, training) if training.strict else None
+    present = split.present if seen is None else seen
+    mode, rate = mode_of(phase, training), training.missing_rate
+    if mode == "none" or (mode == "rate" and training.strict):
         masks = [present]
-    elif free and every_pattern and 2 ** present.shape[1] - 1 <= MANY_PATTERNS:
+    elif mode == "rate" and not isinstance(rate, str):
+        masks = [RandomMissing(rate).draw(present, 10_000 + i) for i in range(training.validation_draws)]
+    elif every_pattern and 2 ** present.shape[1] - 1 <= MANY_PATTERNS:
         subsets = np.array(patterns(present.shape[1]))
         masks = [np.where((s & ~present).any(1, keepdims=True), False, present & s) for s in subsets]
     else:
-        draw = AnySubset() if free else RandomMissing(float(rate))
-        masks = [draw.draw(present, 10_000 + i) for i in range(training.validation_draws)]
+        masks = [AnySubset().draw(present, 10_000 + i) for i in range(training.validation_draws)]
     known = labelled(split)
     rows = [np.flatnonzero(m.any(1) & known) for m in masks]
     available = np.concatenate([m[r] for m, r in zip(masks, rows, strict=True)])
-    return Pass(split, np.concatenate(rows), available, 256)
+    return Pass(split, np.concatenate(rows), available, 256, seen)
 
 
 def natural_pass(split: Split, training: TrainingConfig, batch_size: int = 256) -> Pass:

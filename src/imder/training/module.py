@@ -14,12 +14,13 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from imder.data.corpus import Split
 from imder.data.loader import Pass
 from imder.models.base import Loss, Model, Phase
 from imder.training.config import PhaseConfig, TrainingConfig
-from imder.training.masks import training_pass
+from imder.training.masks import mode_of, training_pass
 from imder.types import Batch, ImderError
 
 VALIDATION_SEED = 2**20
@@ -66,11 +67,9 @@ class PhaseModule(L.LightningModule):
         config = self.config
         parameters = [p for part in self._parts for p in part.parameters()]
         kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
-        optimizer = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        optimizer = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=self._fused())
         if config.plateau_patience:
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=config.plateau_factor, patience=config.plateau_patience
-            )
+            plateau = ReduceLROnPlateau(optimizer, factor=config.plateau_factor, patience=config.plateau_patience)
             schedule = {
                 "scheduler": plateau,
                 "monitor": "valid",
@@ -91,6 +90,16 @@ class PhaseModule(L.LightningModule):
 
         schedule = {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _fused(self) -> bool:
+        """The engine can't clip the gradients of a fused optimizer under mixed precision."""
+        return self._trainer is None or self.trainer.precision == "32-true"
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Plateaus step where they are validated: the engine's time for it comes after the checkpoint."""
+        del metric
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
 
     def train_dataloader(self) -> Pass:
         """The current epoch's pass (the engine asks anew each epoch)."""
@@ -118,7 +127,7 @@ class PhaseModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted objective of one batch."""
         seed = self.training_config.seed * VALIDATION_SEED * 2 + self.current_epoch
-        losses = self.model.losses(batch, self.phase, seed, every=self.config.missing == "every")
+        losses = self.model.losses(batch, self.phase, seed, every=mode_of(self.config, self.training_config) == "every")
         counts = self._counts(losses)
         total = torch.zeros((), device=self.device)
         for (name, loss), count in zip(losses.items(), counts, strict=True):
@@ -160,6 +169,8 @@ class PhaseModule(L.LightningModule):
             self.log(f"valid/{name}", mean)
         chosen = means["task"] if "task" in means else sum(means.values()) / max(1, len(means))
         self.log("valid", chosen, prog_bar=True)
+        if isinstance(schedule := self.lr_schedulers(), ReduceLROnPlateau):
+            schedule.step(chosen)
         self.model.eval()
         for part in self._parts:
             part.train()

@@ -51,8 +51,10 @@ class RunDirectory:
         """Where a phase logs."""
         return self.path / "logs" / phase
 
-    def create(self, config: RunConfig, spec: Spec, *, corpus: str) -> None:
-        """Start a new run.
+    def create(
+        self, config: RunConfig, spec: Spec, *, corpus: str, floor: float | list[float] | None, stage1: str | None
+    ) -> None:
+        """Start a new run; ``floor`` is the constant of its training split, ``stage1`` a run to take stage 1 from.
 
         Raises:
             ImderError: there is a run already.
@@ -66,7 +68,7 @@ class RunDirectory:
         except OSError as error:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
         self.write_json("environment.json", environment())
-        self.write_json("corpus.json", {"path": corpus, "spec": spec.to_dict()})
+        self.write_json("corpus.json", {"path": corpus, "spec": spec.to_dict(), "floor": floor, "stage1": stage1})
         self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def open(self) -> RunConfig:

@@ -20,18 +20,19 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from safetensors import safe_open
 from torch import Tensor
 
 from imder import metrics
-from imder.data.corpus import Corpus, Split
+from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats import load_corpus
 from imder.models.base import Model, Phase, save_weights
 from imder.models.registry import build
 from imder.training.callbacks import Checkpoint, Keeper
 from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
-from imder.training.masks import labelled, natural_pass, validation_passes
+from imder.training.masks import labelled, natural_pass, training_pass, validation_passes
 from imder.training.module import VALIDATION_SEED, PhaseModule
 from imder.training.run import RunDirectory
 from imder.types import ImderError
@@ -77,6 +78,7 @@ def train(
     engine = engine or EngineConfig()
     run = RunDirectory(out)
     _check(corpus)
+    _check_engine(engine)
     if resume:
         settings = run.open()
         if run.corpus()[1] != corpus.spec:
@@ -92,7 +94,12 @@ def train(
         if not resume:  # after everything that may be refused
             if stage1 is not None:
                 _adopt(model, RunDirectory(stage1).weights("stage1"))
-            run.create(settings, corpus.spec, corpus=name)
+            for phase in type(model).phases(settings.model):
+                training_pass(corpus["train"], getattr(settings.training, phase), settings.training, 0)
+            floor = floor_of(corpus["train"], corpus.spec)
+            run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
+        else:
+            stage1 = run.read_json("corpus.json")["stage1"]
         reached = {}
         for phase in type(model).phases(settings.model):
             reached[phase] = _phase(model, phase, corpus, settings.training, run, engine, callbacks, stage1)
@@ -109,6 +116,24 @@ def _check(corpus: Corpus) -> None:
         split = corpus[name]
         if split.labels is None or not labelled(split).any():
             raise ImderError(f"{corpus.name}: split {name!r} has no labels; training needs some in train and in valid")
+
+
+def _check_engine(engine: EngineConfig) -> None:
+    """Whether the engine knows such a machine, asked before anything is written."""
+    try:
+        with _quiet():
+            L.Trainer(
+                accelerator=engine.accelerator,
+                devices=engine.devices,
+                num_nodes=engine.num_nodes,
+                precision=engine.precision,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise ImderError(f"engine: {' '.join(str(error).split())}") from None
 
 
 @contextmanager
