@@ -25,6 +25,7 @@ from imder.predict import predictions, recover_to_store
 from imder.progress import PhaseBar, counting
 from imder.training.config import EngineConfig, load_config
 from imder.training.run import RunDirectory
+from imder.training.train import is_main_process
 from imder.training.train import train as train_model
 from imder.types import ImderError
 
@@ -68,7 +69,7 @@ def train(options: Namespace) -> None:
                 rate if rate in ("any", "official") else _number(rate, "--missing-rate")
             )
         if options.seed is not None:
-            overrides["training"]["seed"] = options.seed
+            overrides["training"]["seed"] = int(options.seed)
         config = load_config(options.preset, options.config, overrides)
         train_model(
             corpus,
@@ -79,6 +80,8 @@ def train(options: Namespace) -> None:
             engine=engine,
             callbacks=callbacks,
         )
+    if not is_main_process():
+        return
     reached = RunDirectory(out).read_json("metrics.json")
     for phase, found in reached["phases"].items():
         console.print(f"{phase}: " + ", ".join(f"{k} {v}" for k, v in found.items()))
@@ -174,7 +177,7 @@ def demo(options: Namespace) -> None:
     _threads(options)
     from imder.demo import demo as run_demo
 
-    run_demo(Path(options.out), options.seed, console)
+    run_demo(Path(options.out), int(options.seed), console)
 
 
 def _floor(run: str) -> Any:

@@ -29,7 +29,7 @@ from imder.data.loader import collate
 from imder.data.missing import effective_rate
 from imder.evaluation.masks import RATES, Cell, ProtocolName, draw_cells
 from imder.models.base import Model
-from imder.types import ImderError, Spec
+from imder.types import ImderError
 
 Rows = NDArray[np.int64]
 Values = NDArray[np.floating[Any]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import time
 import warnings
@@ -97,18 +98,24 @@ def train(
             for phase in type(model).phases(settings.model):
                 training_pass(corpus["train"], getattr(settings.training, phase), settings.training, 0)
             floor = floor_of(corpus["train"], corpus.spec)
-            run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
+            if is_main_process():
+                run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
         else:
             stage1 = run.read_json("corpus.json")["stage1"]
         reached = {}
         for phase in type(model).phases(settings.model):
             reached[phase] = _phase(model, phase, corpus, settings.training, run, engine, callbacks, stage1)
     model.eval()
-    model.save_pretrained(run.path)
-    run.write_json(
-        "metrics.json", {"phases": reached, "valid": _natural_metrics(model, corpus["valid"], settings.training)}
-    )
+    if is_main_process():
+        model.save_pretrained(run.path)
+        valid = _natural_metrics(model, corpus["valid"], settings.training)
+        run.write_json("metrics.json", {"phases": reached, "valid": valid})
     return model
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes files (the engine starts the others with their ranks set)."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
 
 
 def _check(corpus: Corpus) -> None:
@@ -189,9 +196,10 @@ def _phase(
         reached = {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
     model.requires_grad_(True)
     reached["seconds"] = round(time.monotonic() - started, 1)
-    path.parent.mkdir(exist_ok=True)
-    save_weights(model.state_dict(), path, {k: json.dumps(v) for k, v in reached.items()})
-    run.drop_checkpoint(phase)
+    if is_main_process():
+        path.parent.mkdir(exist_ok=True)
+        save_weights(model.state_dict(), path, {k: json.dumps(v) for k, v in reached.items()})
+        run.drop_checkpoint(phase)
     log.info("%s: %s", phase, reached)
     return reached
 
