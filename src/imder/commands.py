@@ -183,7 +183,9 @@ def demo(options: Namespace) -> None:
 def _floor(run: str) -> Any:
     """The constant of the corpus that a run was trained on, if it is a run directory."""
     directory = RunDirectory(run)
-    return directory.read_json("corpus.json").get("floor") if (directory.path / "corpus.json").exists() else None
+    return (
+        directory.read_json("trained_on.json").get("floor") if (directory.path / "trained_on.json").exists() else None
+    )
 
 
 def _model(options: Namespace) -> Model:

@@ -41,14 +41,8 @@ CPU = EngineConfig(accelerator="cpu", checkpoint_seconds=0)
 
 
 def tiny(**more):
-    """The small configuration with dotted overrides, ``training__seed=1`` for ``training.seed``."""
-    return load_config(overrides=TINY | {}, file=None) if not more else _override(more)
-
-
-def _override(more):
-    overrides = dict(TINY)
-    overrides |= {key.replace("__", "."): value for key, value in more.items()}
-    return load_config(overrides=overrides)
+    """The small configuration with overrides, ``training__seed=1`` for ``training.seed``."""
+    return load_config(overrides=TINY | {key.replace("__", "."): value for key, value in more.items()})
 
 
 def weights(run):
@@ -59,6 +53,26 @@ def assert_same_weights(first, second):
     assert first.keys() == second.keys()
     different = [k for k in first if not torch.equal(first[k], second[k])]
     assert not different
+
+
+def assert_same_end(first, second, phase=None):
+    """Two runs ended alike, to the last bit unless the second was interrupted in the phase of recoveries.
+
+    There recoveries are drawn when first needed. After an interruption they are drawn in other batches, of other sizes, and
+    matrix products of other sizes round differently.
+    """
+    if phase != "recovery":
+        assert_same_weights(weights(first), weights(second))
+        assert reached(first) == reached(second)
+        return
+    ours, theirs = weights(first), weights(second)
+    exact = [k for k in ours if k.startswith(("encoders.", "recovery.", "fusion."))]
+    assert_same_weights({k: ours[k] for k in exact}, {k: theirs[k] for k in exact})
+    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-6)
+    ours, theirs = reached(first), reached(second)
+    assert theirs["valid"] == pytest.approx(ours["valid"], rel=1e-5)
+    for name in PHASES:
+        assert theirs["phases"][name] == pytest.approx(ours["phases"][name], rel=1e-5)
 
 
 def reached(run):
@@ -122,7 +136,14 @@ def finished(corpus, tmp_path_factory):
 def test_the_run_directory_is_complete(finished, corpus):
     out, _ = finished
     files = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
-    expected = {"config.yaml", "config.json", "model.safetensors", "metrics.json", "environment.json", "corpus.json"}
+    expected = {
+        "config.yaml",
+        "config.json",
+        "model.safetensors",
+        "metrics.json",
+        "environment.json",
+        "trained_on.json",
+    }
     expected |= {f"phases/{phase}.safetensors" for phase in PHASES}
     assert expected <= files
     for phase in PHASES:
@@ -181,8 +202,9 @@ def test_the_path_of_a_corpus_will_do(finished, corpus, tmp_path):
 # Interruption.
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 2])
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    ("phase", "epoch"), [("stage1", 0), ("stage1", 2), ("score", 1), ("recovery", 0), ("recovery", 2)]
+)
 def test_an_interrupted_run_reaches_the_same_end(phase, epoch, finished, corpus, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -193,37 +215,34 @@ def test_an_interrupted_run_reaches_the_same_end(phase, epoch, finished, corpus,
     train(corpus, out, resume=True, engine=CPU, callbacks=[epochs])
     assert epochs.count[phase] == 3 - epoch
     assert list(epochs.count) == list(PHASES[PHASES.index(phase) :])
-    assert_same_weights(weights(finished[0]), weights(out))
-    assert reached(finished[0]) == reached(out)
+    assert_same_end(finished[0], out, phase)
     assert not list(out.glob("*.ckpt*"))
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", ["score", "recovery"])
 def test_interrupted_after_the_last_epoch(phase, finished, corpus, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train(corpus, out, config=tiny(), engine=CPU, callbacks=[Stop(phase, 2, at_end=True)])
     train(corpus, out, resume=True, engine=CPU)
-    assert_same_weights(weights(finished[0]), weights(out))
-    assert reached(finished[0]) == reached(out)
+    assert_same_end(finished[0], out, phase)
 
 
 def test_interrupted_twice_with_rare_checkpoints_and_rare_validation(corpus, tmp_path):
     config = tiny(training__score={"validate_every": 2, "max_epochs": 5}, training__stage1={"max_epochs": 4})
     train(corpus, tmp_path / "whole", config=config, engine=CPU)
     out = tmp_path / "run"
+    rare = replace(CPU, checkpoint_seconds=1e6)
     with pytest.raises(KeyboardInterrupt):  # without any checkpoint
-        rare = replace(CPU, checkpoint_seconds=1e6)
         train(corpus, out, config=config, engine=rare, callbacks=[Stop("stage1", 2)])
     for phase, epoch in (("stage1", 3), ("score", 1), ("score", 2), ("score", 4)):
         with pytest.raises(KeyboardInterrupt):
             train(corpus, out, resume=True, engine=CPU, callbacks=[Stop(phase, epoch)])
     train(corpus, out, resume=True, engine=CPU)
-    assert_same_weights(weights(tmp_path / "whole"), weights(out))
-    assert reached(tmp_path / "whole") == reached(out)
+    assert_same_end(tmp_path / "whole", out)
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+@pytest.mark.parametrize("epoch", [2, 3])
 def test_a_plateau_schedule_survives_an_interruption(epoch, corpus, tmp_path):
     """A rate so high that nothing improves, so that each validation lowers it."""
     stage1 = {"max_epochs": 5, "plateau_patience": 1, "learning_rate": 0.5, "ema": 0.0}
@@ -321,7 +340,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(phase, finished, corpus, tmp_pa
         train(corpus, out, config=tiny(), engine=CPU, callbacks=[Spoil()])
     assert (out / f"running-{phase}.ckpt").exists()
     train(corpus, out, resume=True, engine=CPU)
-    assert_same_weights(weights(finished[0]), weights(out))
+    assert_same_end(finished[0], out, phase)
 
 
 def test_an_existing_run_is_not_overwritten(finished, corpus, tmp_path):
@@ -386,9 +405,7 @@ def test_strict_training_uses_nothing_that_its_mask_drops(corpus, tmp_path):
     train(Corpus("c", corpus.spec, other), tmp_path / "b", config=config, engine=CPU)
     assert_same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
     train(Corpus("c", corpus.spec, other), tmp_path / "c", config=tiny(training__missing_rate=0.4), engine=CPU)
-    assert not torch.equal(
-        weights(tmp_path / "b")["fusion.head.weight"], weights(tmp_path / "c")["fusion.head.weight"]
-    )
+    assert not torch.equal(weights(tmp_path / "b")["fusion.head.weight"], weights(tmp_path / "c")["fusion.head.weight"])
 
 
 @pytest.mark.parametrize("rate", ["any", "official", 0.0, 0.5])
@@ -443,7 +460,7 @@ def test_validation_masks_are_always_the_same(missing, every_pattern, value, cor
     if missing == "none":
         assert first.available.all()
         assert len(first.rows) == 24
-    elif every_pattern and (missing != "rate" or value != 0.5):
+    elif every_pattern and value != 0.5:  # a number wins over what the phase says
         assert len(first.rows) == 7 * 24
     else:
         assert len(first.rows) == 3 * 24
@@ -451,7 +468,7 @@ def test_validation_masks_are_always_the_same(missing, every_pattern, value, cor
 
 @pytest.mark.parametrize("value", ["any", "official", 0.5])
 def test_training_masks_and_order_are_drawn_anew_each_epoch(value, corpus):
-    split, phase = corpus["train"], PhaseConfig(batch_size=16)
+    split, phase = corpus["train"], PhaseConfig(batch_size=4)
 
     def masks(epoch, **more):
         made = training_pass(split, phase, rate(value, **more), epoch)

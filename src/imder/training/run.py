@@ -68,7 +68,7 @@ class RunDirectory:
         except OSError as error:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
         self.write_json("environment.json", environment())
-        self.write_json("corpus.json", {"path": corpus, "spec": spec.to_dict(), "floor": floor, "stage1": stage1})
+        self.write_json("trained_on.json", {"path": corpus, "spec": spec.to_dict(), "floor": floor, "stage1": stage1})
         self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def open(self) -> RunConfig:
@@ -83,7 +83,7 @@ class RunDirectory:
 
     def corpus(self) -> tuple[str, Spec]:
         """Path and spec of the corpus that the run was started on."""
-        data = self.read_json("corpus.json")
+        data = self.read_json("trained_on.json")
         return str(data["path"]), Spec.from_dict(data["spec"])
 
     def finished(self) -> bool:

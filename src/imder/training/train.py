@@ -101,7 +101,7 @@ def train(
             if is_main_process():
                 run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
         else:
-            stage1 = run.read_json("corpus.json")["stage1"]
+            stage1 = run.read_json("trained_on.json")["stage1"]
         reached = {}
         for phase in type(model).phases(settings.model):
             reached[phase] = _phase(model, phase, corpus, settings.training, run, engine, callbacks, stage1)
