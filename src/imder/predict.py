@@ -20,7 +20,7 @@ from imder.data.compatible import fit_splits
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.formats import load_corpus
 from imder.data.loader import Pass
-from imder.data.missing import pattern_name
+from imder.data.patterns import pattern_name
 from imder.data.store import write_store
 from imder.models.base import Model
 from imder.types import Batch, ImderError, Modality, Output, Recovery, Spec

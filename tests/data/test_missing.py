@@ -16,10 +16,8 @@ from imder.data.missing import (
     OfficialSchedule,
     RandomMissing,
     effective_rate,
-    pattern_from_name,
-    pattern_name,
-    patterns,
 )
+from imder.data.patterns import pattern_from_name, pattern_name, patterns
 from imder.types import ImderError
 
 NAMES = ("language", "vision", "audio")

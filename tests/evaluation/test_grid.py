@@ -11,7 +11,8 @@ import torch
 from imder import metrics
 from imder.data.corpus import Corpus
 from imder.data.loader import collate
-from imder.data.missing import effective_rate, pattern_name, patterns
+from imder.data.missing import effective_rate
+from imder.data.patterns import pattern_name, patterns
 from imder.evaluation.grid import COLUMNS, constant_rows, evaluate, evaluate_predictor, floor_of
 from imder.evaluation.masks import RATES, draw_cells, mask_seed
 from imder.evaluation.results import read_csv, summarise, write_csv

@@ -17,16 +17,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.missing import (
-    FixedMissing,
-    Mask,
-    Missing,
-    NaturalMissing,
-    OfficialSchedule,
-    RandomMissing,
-    pattern_name,
-    patterns,
-)
+from imder.data.missing import FixedMissing, Mask, Missing, NaturalMissing, OfficialSchedule, RandomMissing
+from imder.data.patterns import pattern_name, patterns
 from imder.types import ImderError
 
 ProtocolName = Literal["random", "fixed", "natural", "official"]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Split
 from imder.data.loader import Pass, served
-from imder.data.missing import AnySubset, Missing, NaturalMissing, OfficialSchedule, RandomMissing, patterns
+from imder.data.missing import AnySubset, Missing, NaturalMissing, OfficialSchedule, RandomMissing
+from imder.data.patterns import patterns
 from imder.training.config import PhaseConfig, TrainingConfig
 
 MANY_PATTERNS = 7
