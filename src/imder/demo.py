@@ -25,7 +25,7 @@ from imder.training.config import load_config
 from imder.training.train import train
 from imder.types import ImderError
 
-TRAIN, VALID, TEST = 2400, 400, 800
+TRAIN, VALID, TEST = 2400, 300, 800
 DRAWS = 10
 BAYES = "Bayes-optimal"
 

@@ -285,6 +285,9 @@ def effective_rate(available: ArrayLike) -> float:
     return 1.0 - int(served.sum()) / served.size if served.size else float("nan")
 
 
+_TAGS = {"random": 1, "official": 2, "any": 3}  # part of every mask ever reported: never renumber
+
+
 def _generator(protocol: str, seed: int, rate: float = 0.0) -> np.random.Generator:
     """A stream of its own for each (protocol, rate in billionths, seed)."""
     if seed < 0:

@@ -63,6 +63,3 @@ def pattern_from_name(text: str, names: Sequence[str]) -> tuple[bool, ...]:
         if name in chosen[:i]:
             raise ImderError(f"pattern {text!r}: modality {name!r} is named twice")
     return tuple(name in chosen for name in names)
-
-
-_TAGS = {"random": 1, "official": 2, "any": 3}  # part of every mask ever reported: never renumber
