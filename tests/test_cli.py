@@ -318,7 +318,7 @@ MISTAKES = {
     ),
     "convert: no such corpus": (["data", "convert", "{place}/nowhere", "{out}/store"], "no such file"),
     "convert: out holds something": (["data", "convert", "{place}/corpus", "{place}/run"], "not overwritten"),
-    "inspect: not a corpus": (["data", "inspect", "{place}/run"], "not the description of a store"),
+    "inspect: not a corpus": (["data", "inspect", "{place}/run"], "neither a store"),
     "data: no action": (["data"], ""),
     "demo: not a demo's folder": (["demo", "--out", "{place}/run"], "not empty"),
 }
