@@ -192,6 +192,10 @@ def _model(options: Namespace) -> Model:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if (RunDirectory(options.run).path / "config.yaml").exists() and not RunDirectory(options.run).finished():
+        raise ImderError(
+            f"{options.run}: training has not finished; go on with: imder train CORPUS --resume {options.run}"
+        )
     try:
         return Model.from_pretrained(options.run).to(device)
     except RuntimeError as error:
