@@ -182,6 +182,11 @@ def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, str] 
     os.replace(part, path)
 
 
+def is_labelled(labels: Tensor, spec: Spec) -> Tensor:
+    """``(B,)`` bool: which labels are known (not NaN, not -1)."""
+    return labels >= 0 if spec.task == "classification" else ~labels.isnan()
+
+
 def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0) -> Loss:
     """L1 for regression, cross-entropy for classification, over labelled rows.
 
@@ -191,11 +196,10 @@ def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0
         spec: says which task.
         smoothing: of the labels (classification).
     """
+    labelled = is_labelled(labels, spec)
     if spec.task == "classification":
-        labelled = labels >= 0
         rows = F.cross_entropy(output, labels.clamp(min=0), reduction="none", label_smoothing=smoothing)
     else:
-        labelled = ~labels.isnan()
         rows = (output.squeeze(1) - labels.nan_to_num()).abs()
     return Loss((rows * labelled).sum(), float(labelled.sum()))
 
@@ -220,6 +224,11 @@ def every_subset(available: Tensor, keys: Tensor, limit: int = 15) -> tuple[Tens
     whole = ~(subsets[:, None] & ~available[None]).any(2)
     pattern, rows = whole.nonzero(as_tuple=True)
     return rows, subsets[pattern]
+
+
+def pattern_bits(available: Tensor) -> Tensor:
+    """``(B,)``: availability ``(B, K)`` as one number, modality k at bit k."""
+    return (available.long() << torch.arange(available.shape[1], device=available.device)).sum(1)
 
 
 def to_prediction(output: Tensor, spec: Spec) -> Tensor:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from imder.models.base import pattern_bits
+
 Drawn = dict[str, tuple[Tensor, Tensor]]
 """For each modality that some row lacks: the rows ``(R,)`` and their sampled encodings ``(R, width, steps)``."""
 
@@ -42,7 +44,7 @@ class RecoveryCache:
             draw: from row numbers ``(R,)`` to what `Drawn` says, numbered within these rows.
             names: the K modalities.
         """
-        bits = (available.long() << torch.arange(available.shape[1], device=available.device)).sum(1).tolist()
+        bits = pattern_bits(available).tolist()
         places = [(key, pattern, slot) for key, pattern in zip(keys.tolist(), bits, strict=True)]
         lacking = (~available).any(1).tolist()
         new = [i for i, place in enumerate(places) if lacking[i] and place not in self._kept]

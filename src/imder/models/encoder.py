@@ -105,3 +105,13 @@ def fit_features(encoders: nn.ModuleDict, batches: Iterable[Batch]) -> None:
             for b in batches
         )
         encoder.standardize.fit(features[mask] for features, mask in valid)
+
+
+def encode_seen(encoders: nn.ModuleDict, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+    """Encodings ``(B, width, steps_k)`` of the modalities marked in ``seen`` (B, K), zero elsewhere."""
+    out = {}
+    for i, (name, encoder) in enumerate(encoders.items()):
+        there = seen[:, i]
+        encoding = encoder(batch.features[name], batch.lengths[name] * there)
+        out[name] = torch.where(there[:, None, None], encoding, 0.0)
+    return out

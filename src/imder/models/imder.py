@@ -15,7 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Phase, every_subset, start_head, task_loss
+from imder.models.base import Loss, Phase, every_subset, pattern_bits, start_head, task_loss
 from imder.models.cache import RecoveryCache
 from imder.models.encoder import fit_features
 from imder.models.fusion import AVAILABLE, MISSING
@@ -190,16 +190,9 @@ class IMDer(IMDerNetwork):
         self, encodings: dict[str, Tensor], available: Tensor, keys: Tensor, seed: int
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """One draw of whatever is missing: rows ``(R,)`` and encodings ``(R, width, steps)``."""
-        out = {}
         with evaluating(self.recovery):
-            for i, name in enumerate(self.spec.names):
-                rows = (~available[:, i]).nonzero().squeeze(1)
-                if len(rows):
-                    given = {k: e[rows] for k, e in encodings.items()}
-                    usable = self._usable(i, available[rows])
-                    x = self.recovery.sample(name, given, usable, keys[rows], draws=1, seed=seed)
-                    out[name] = (rows, x[0])
-        return out
+            drawn = self._sample(encodings, available, available, keys, 1, seed)
+        return {name: (rows, x[0]) for name, (rows, x) in drawn.items()}
 
     @torch.no_grad()
     def finish(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
@@ -218,7 +211,7 @@ class IMDer(IMDerNetwork):
                 each = torch.stack(
                     [row_losses(w * branch + (1 - w) * token, batch.labels, self.spec) for w in MIX_GRID]
                 )
-                for pattern, column in zip(self._pattern(batch.available).tolist(), each.T, strict=True):
+                for pattern, column in zip(pattern_bits(batch.available).tolist(), each.T, strict=True):
                     total[pattern] = total.get(pattern, torch.zeros_like(column)) + column
         for pattern, losses in total.items():
             best = [w for w, loss in zip(MIX_GRID, losses.tolist(), strict=True) if loss <= losses.min().item()]

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Model, to_prediction
-from imder.models.encoder import Encoder, EncoderConfig, encoded_steps
+from imder.models.base import Model, is_labelled, pattern_bits, to_prediction
+from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps
 from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
 from imder.models.mult import MulTFusion
 from imder.models.published import PublishedRecovery
@@ -128,33 +128,35 @@ class IMDerNetwork(Model):
 
         ``seen`` (B, K) encodes others than the available ones (training only).
         """
-        seen = batch.available if seen is None else seen
-        out = {}
-        for i, (name, encoder) in enumerate(self.encoders.items()):
-            there = seen[:, i]
-            encoding = encoder(batch.features[name], batch.lengths[name] * there)
-            out[name] = torch.where(there[:, None, None], encoding, 0.0)
-        return out
+        return encode_seen(self.encoders, batch, batch.available if seen is None else seen)
 
     def refine(self, name: str, sampled: Tensor) -> Tensor:
         """D_k of sampled encodings ``(..., width, steps)``."""
         refined: Tensor = self.refiners[name](sampled.flatten(0, -3))
         return refined.reshape(sampled.shape)
 
-    def _recover(
+    def _sample(
         self, encodings: dict[str, Tensor], settled: Tensor, available: Tensor, keys: Tensor, draws: int, seed: int
-    ) -> dict[str, Recovery]:
-        """For each modality that some row lacks and that isn't ``settled`` (B, K), its recovery."""
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """For each modality that some row lacks and that isn't ``settled`` (B, K): rows ``(R,)``, draws ``(S, R, ...)``."""
         out = {}
         for i, name in enumerate(self.spec.names):
             rows = (~settled[:, i]).nonzero().squeeze(1)
             if len(rows):
                 given = {k: e[rows] for k, e in encodings.items()}
                 usable = self._usable(i, available[rows])
-                sampled = self.recovery.sample(name, given, usable, keys[rows], draws=draws, seed=seed)
-                lengths = torch.full_like(rows, sampled.shape[-1])
-                out[name] = Recovery(rows, sampled, self.refine(name, sampled), lengths)
+                out[name] = (rows, self.recovery.sample(name, given, usable, keys[rows], draws=draws, seed=seed))
         return out
+
+    def _recover(
+        self, encodings: dict[str, Tensor], settled: Tensor, available: Tensor, keys: Tensor, draws: int, seed: int
+    ) -> dict[str, Recovery]:
+        """What `_sample` draws, refined."""
+        drawn = self._sample(encodings, settled, available, keys, draws, seed)
+        return {
+            k: Recovery(rows, x, self.refine(k, x), torch.full_like(rows, x.shape[-1]))
+            for k, (rows, x) in drawn.items()
+        }
 
     @torch.no_grad()
     def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, Recovery]:
@@ -193,10 +195,6 @@ class IMDerNetwork(Model):
             out[:, rows] = self._fuse(branch, filled, state).reshape(draws, len(rows), -1).to(out.dtype)
         return out
 
-    def _pattern(self, available: Tensor) -> Tensor:
-        """``(B,)``: availability as bits, the index into ``mix``."""
-        return (available.long() << torch.arange(available.shape[1], device=available.device)).sum(1)
-
     # Use.
 
     def _samples(self, samples: int | None) -> int:
@@ -233,7 +231,7 @@ class IMDerNetwork(Model):
     def _predict(self, batch: Batch, samples: int, seed: int, *, everything: bool) -> Output:
         if not bool(batch.available.any(1).all()):
             raise ImderError("a sample has no available modality: nothing can be predicted for it")
-        trust = self.mix[self._pattern(batch.available)]
+        trust = self.mix[pattern_bits(batch.available)]
         spread, token, recovered = self._branches(self.encode(batch), batch, samples, seed, (trust > 0) | everything)
         losses = {}
         if token is not None:
@@ -253,13 +251,12 @@ def row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
     """``(B,)`` absolute errors or negative log-likelihoods of predictions; 0 where unlabelled."""
     if spec.task == "classification":
         chosen = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
-        return -chosen.clamp(min=1e-6).log() * (labels >= 0)
-    return (prediction - labels.nan_to_num()).abs() * ~labels.isnan()
+        return -chosen.clamp(min=1e-6).log() * is_labelled(labels, spec)
+    return (prediction - labels.nan_to_num()).abs() * is_labelled(labels, spec)
 
 
 def _prediction_loss(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
-    labelled = (labels >= 0) if spec.task == "classification" else ~labels.isnan()
-    return row_losses(prediction, labels, spec).sum() / labelled.sum().clamp(min=1)
+    return row_losses(prediction, labels, spec).sum() / is_labelled(labels, spec).sum().clamp(min=1)
 
 
 class evaluating:

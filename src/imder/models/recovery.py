@@ -9,6 +9,7 @@ Rows that lack modality k are gathered, whatever else they lack, into one sample
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -105,7 +106,7 @@ class RecoveryConfig:
 Encodings = Mapping[str, Tensor]
 
 
-class Recovery(nn.Module):
+class Recovery(nn.Module, ABC):
     """What both kinds share: the schedule, the solver and the gathering of draws."""
 
     def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
@@ -119,6 +120,7 @@ class Recovery(nn.Module):
     def fit(self, encodings: Iterable[Encodings]) -> None:
         """Take statistics of training encodings (to be iterated more than once), if the kind needs any."""
 
+    @abstractmethod
     def losses(
         self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
     ) -> Tensor:
@@ -135,11 +137,10 @@ class Recovery(nn.Module):
         Returns:
             ``(R,)``.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
         """The denoiser for ``R * S`` rows (draws of a row side by side), in the space where diffusion works."""
-        raise NotImplementedError
 
     def restore(self, target: str, x: Tensor) -> Tensor:
         """From the space where diffusion works back to encodings."""

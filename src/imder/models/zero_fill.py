@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from imder.models.base import Loss, Model, Phase, every_subset, start_head, task_loss, to_prediction
-from imder.models.encoder import Encoder, EncoderConfig, encoded_steps, fit_features
+from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
 from imder.models.fusion import AVAILABLE, FusionConfig, PooledFusion
 from imder.types import Batch, Output, Spec
 
@@ -38,15 +38,6 @@ class ZeroFill(Model):
         steps = {m.name: encoded_steps(m, config.encoder) for m in spec.modalities}
         self.fusion = PooledFusion(steps, config.encoder.width, spec.outputs, config.fusion)
 
-    def _encode(self, batch: Batch) -> dict[str, Tensor]:
-        """Encodings ``(B, width, steps_k)`` of what is available, zero elsewhere."""
-        encodings = {}
-        for i, (name, encoder) in enumerate(self.encoders.items()):
-            there = batch.available[:, i]
-            encoding = encoder(batch.features[name], batch.lengths[name] * there)
-            encodings[name] = torch.where(there[:, None, None], encoding, 0.0)
-        return encodings
-
     def _fuse(self, encodings: dict[str, Tensor]) -> Tensor:
         rows = len(next(iter(encodings.values())))
         out: Tensor = self.fusion(encodings, torch.full((rows, len(encodings)), AVAILABLE, device=self.device))
@@ -54,7 +45,7 @@ class ZeroFill(Model):
 
     def forward(self, batch: Batch) -> Tensor:
         """The head's output ``(B, O)``."""
-        return self._fuse(self._encode(batch))
+        return self._fuse(encode_seen(self.encoders, batch, batch.available))
 
     @classmethod
     def phases(cls, config: ZeroFillConfig) -> tuple[Phase, ...]:
@@ -79,7 +70,7 @@ class ZeroFill(Model):
         """The task's."""
         del phase, seed
         assert batch.labels is not None
-        encodings, labels = self._encode(batch), batch.labels
+        encodings, labels = encode_seen(self.encoders, batch, batch.available), batch.labels
         if every:
             rows, masks = every_subset(batch.available, batch.keys)
             labels = labels[rows]

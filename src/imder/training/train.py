@@ -29,7 +29,7 @@ from torch import Tensor
 from imder import metrics
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats import load_corpus
-from imder.models.base import Model, Phase, save_weights
+from imder.models.base import Model, Phase, is_labelled, save_weights
 from imder.models.registry import build
 from imder.training.callbacks import Checkpoint, Keeper
 from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
@@ -288,9 +288,10 @@ def _natural_metrics(model: Model, split: Split, training: TrainingConfig) -> di
     """Metrics on validation with everything that is present available."""
     predicted, labels = [], []
     for batch in natural_pass(split, replace(training, strict=False), 64):
-        known = batch.labels >= 0 if model.spec.task == "classification" else ~batch.labels.isnan()  # type: ignore[operator, union-attr]
+        assert batch.labels is not None
+        known = is_labelled(batch.labels, model.spec)
         predicted.append(model.predict(batch.to(model.device)).prediction[known].cpu())
-        labels.append(batch.labels[known])  # type: ignore[index]
+        labels.append(batch.labels[known])
     truth = torch.cat(labels).numpy()
     convention = metrics.default_convention(model.spec.task, truth)
     return metrics.evaluate(convention, torch.cat(predicted).numpy(), truth)
