@@ -25,7 +25,9 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line[:10] == "model name"]
+        models = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line[:10] == "model name"
+        ]
         name = models[0] if models else name
     threads = torch.get_num_threads()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
@@ -91,7 +93,9 @@ def peak_memory() -> float:
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a Markdown table; numbers to the right."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    number = {c: all(isinstance(row.get(c, 0), int | float) or str(row[c])[:1].isdigit() for row in rows) for c in columns}
+    number = {
+        c: all(isinstance(row.get(c, 0), int | float) or str(row[c])[:1].isdigit() for row in rows) for c in columns
+    }
     lines = ["| " + " | ".join(columns) + " |", "|" + "|".join("---:" if number[c] else "---" for c in columns) + "|"]
     lines += ["| " + " | ".join(_cell(row.get(c, "")) for c in columns) + " |" for row in rows]
     return "\n".join(lines)
