@@ -42,9 +42,7 @@ def demo(out: Path, seed: int, console: Console) -> list[dict[str, Any]]:
     models = {}
     for name, preset in (("imder", "fast"), ("zero-fill", "zero-fill")):
         shutil.rmtree(out / name, ignore_errors=True)
-        # Fewer epochs of score matching than the preset's: there are more samples than in the field's small corpora.
-        fewer = {"training.score.max_epochs": 22} if name == "imder" else {}
-        config = load_config(preset, overrides={"training.seed": seed, **fewer})
+        config = load_config(preset, overrides={"training.seed": seed})
         models[name] = train(corpus, out / name, config=config, callbacks=[PhaseBar(f"{name} ")])
     rows: list[dict[str, Any]] = []
     predictors = {BAYES: _bayes(truth)}

@@ -55,24 +55,10 @@ def assert_same_weights(first, second):
     assert not different
 
 
-def assert_same_end(first, second, phase=None):
-    """Two runs ended alike, to the last bit unless the second was interrupted in the phase of recoveries.
-
-    There recoveries are drawn when first needed. After an interruption they are drawn in other batches, of other sizes, and
-    matrix products of other sizes round differently.
-    """
-    if phase != "recovery":
-        assert_same_weights(weights(first), weights(second))
-        assert reached(first) == reached(second)
-        return
-    ours, theirs = weights(first), weights(second)
-    exact = [k for k in ours if k.startswith(("encoders.", "recovery.", "fusion."))]
-    assert_same_weights({k: ours[k] for k in exact}, {k: theirs[k] for k in exact})
-    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-6)
-    ours, theirs = reached(first), reached(second)
-    assert theirs["valid"] == pytest.approx(ours["valid"], rel=1e-5)
-    for name in PHASES:
-        assert theirs["phases"][name] == pytest.approx(ours["phases"][name], rel=1e-5)
+def assert_same_end(first, second):
+    """Two runs ended alike, to the last bit."""
+    assert_same_weights(weights(first), weights(second))
+    assert reached(first) == reached(second)
 
 
 def reached(run):
@@ -215,8 +201,23 @@ def test_an_interrupted_run_reaches_the_same_end(phase, epoch, finished, corpus,
     train(corpus, out, resume=True, engine=CPU, callbacks=[epochs])
     assert epochs.count[phase] == 3 - epoch
     assert list(epochs.count) == list(PHASES[PHASES.index(phase) :])
-    assert_same_end(finished[0], out, phase)
+    assert_same_end(finished[0], out)
     assert not list(out.glob("*.ckpt*"))
+
+
+def test_recoveries_that_find_no_room_change_nothing(finished, corpus, tmp_path, monkeypatch):
+    from imder.models import imder as module
+    from imder.models.cache import RecoveryCache
+
+    monkeypatch.setattr(module, "RecoveryCache", lambda: RecoveryCache(limit=8000))
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    train(corpus, whole, config=tiny(), engine=CPU)
+    ours, theirs = weights(whole), weights(finished[0])
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)  # drawn in other company: other rounding
+    with pytest.raises(KeyboardInterrupt):
+        train(corpus, out, config=tiny(), engine=CPU, callbacks=[Stop("recovery", 2)])
+    train(corpus, out, resume=True, engine=CPU)
+    assert_same_end(whole, out)
 
 
 @pytest.mark.parametrize("phase", ["score", "recovery"])
@@ -225,7 +226,7 @@ def test_interrupted_after_the_last_epoch(phase, finished, corpus, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(corpus, out, config=tiny(), engine=CPU, callbacks=[Stop(phase, 2, at_end=True)])
     train(corpus, out, resume=True, engine=CPU)
-    assert_same_end(finished[0], out, phase)
+    assert_same_end(finished[0], out)
 
 
 def test_interrupted_twice_with_rare_checkpoints_and_rare_validation(corpus, tmp_path):
@@ -340,7 +341,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(phase, finished, corpus, tmp_pa
         train(corpus, out, config=tiny(), engine=CPU, callbacks=[Spoil()])
     assert (out / f"running-{phase}.ckpt").exists()
     train(corpus, out, resume=True, engine=CPU)
-    assert_same_end(finished[0], out, phase)
+    assert_same_end(finished[0], out)
 
 
 def test_an_existing_run_is_not_overwritten(finished, corpus, tmp_path):

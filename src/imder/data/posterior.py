@@ -65,6 +65,10 @@ class LatentPosterior:
 
     def given(self, evidence: Evidence) -> LatentPosterior:
         """With more evidence; leading dimensions broadcast."""
+        return self.updated(evidence)[0]
+
+    def updated(self, evidence: Evidence) -> tuple[LatentPosterior, Array]:
+        """With more evidence, and the logarithm of how likely that was (..., R), up to what its components share."""
         prior = np.linalg.inv(self.covariances)
         precision = prior + evidence.precision[..., None, :, :]
         pull = np.einsum("...ij,...j->...i", prior, self.means)
@@ -75,9 +79,11 @@ class LatentPosterior:
         spread = np.linalg.slogdet(precision)[1] - np.linalg.slogdet(prior)[1]
         with np.errstate(divide="ignore"):
             logits = np.log(self.weights) - 0.5 * (energy + spread)
-        weights = np.exp(logits - logits.max(-1, keepdims=True))
-        weights /= weights.sum(-1, keepdims=True)
-        return LatentPosterior(weights, means, np.asarray(covariances, dtype=np.float64))
+        largest = logits.max(-1, keepdims=True)
+        weights = np.exp(logits - largest)
+        total = weights.sum(-1, keepdims=True)
+        posterior = LatentPosterior(weights / total, means, np.asarray(covariances, dtype=np.float64))
+        return posterior, np.asarray((largest + np.log(total))[..., 0])
 
     def draw(self, draws: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Array]:
         """Components (S, R) and latents (S, R, Z)."""
@@ -259,19 +265,33 @@ class EncodingPosterior:
         return out
 
     def denoise(self, noisy: Array, sigma: float) -> Array:
-        """E[e | e + sigma n = noisy], n ~ N(0, I), for ``noisy`` (..., R, F): the exact denoiser of this conditional.
+        """E[e | e + sigma n = noisy], n ~ N(0, I), for ``noisy`` (..., R, F): the exact denoiser of this conditional."""
+        return self.explain(noisy, sigma)[0]
+
+    def explain(self, noisy: Array, sigma: float) -> tuple[Array, Array, Array]:
+        """What ``noisy`` (..., R, F) = e + sigma n, n ~ N(0, I), says.
 
         Within c, with f = s * (offsets_c + loading z) on the basis, noise variance d = s^2 noise^2 + sigma^2 and gain
         g = s^2 noise^2 / d: E = shift + basis ((1 - g) E[f | noisy] + g * basis' (noisy - shift)).
+
+        Returns:
+            E[e | noisy] (..., R, F), p(c | noisy) (..., R, C) and log p(noisy) (..., R), up to (F / 2) log 2 pi.
         """
-        out = np.zeros_like(noisy, dtype=np.float64)
+        clean = np.zeros_like(noisy, dtype=np.float64)
+        shares = np.zeros((*noisy.shape[:-1], self.weights.shape[1]))
+        likelihood = np.zeros(noisy.shape[:-1])
         for rows, seen in self.groups:
-            u = seen.measure(noisy[..., rows, : len(seen.shift)]) * seen.scales
+            centred = noisy[..., rows, : len(seen.shift)] - seen.shift
+            u = centred if seen.basis is None else centred @ seen.basis
             offsets, loading = seen.offsets * seen.scales, seen.loading * seen.scales[:, None]
             own = (seen.scales * seen.noise) ** 2
+            d = own + sigma**2
             prior = LatentPosterior(self.weights[rows], self.latent.means[rows], self.latent.covariances[rows])
-            now = prior.given(Evidence.of(u, offsets, loading, own + sigma**2))
+            now, evident = prior.updated(Evidence.of(u, offsets, loading, d))
             f = now.weights @ offsets + np.einsum("...c,...cz->...z", now.weights, now.means) @ loading.T
-            clean = (sigma**2 * f + own * u) / (own + sigma**2)
-            out[..., rows, : len(seen.shift)] = seen.shift + seen.linear(clean)
-        return out
+            clean[..., rows, : len(seen.shift)] = seen.shift + seen.linear((sigma**2 * f + own * u) / d)
+            shares[..., rows, :] = now.weights
+            beyond = (centred**2).sum(-1) - (u**2).sum(-1)  # what lies outside the range is noise alone
+            evident -= 0.5 * ((u**2 / d).sum(-1) + np.log(d).sum() + beyond / sigma**2)
+            likelihood[..., rows] = evident - (len(seen.shift) - len(d)) * np.log(sigma)
+        return clean, shares, likelihood

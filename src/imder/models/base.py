@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imder.diffusion import KeyedNoise
 from imder.types import Batch, ImderError, Output, Spec
 
 Phase = Literal["stage1", "score", "recovery", "joint"]
@@ -93,6 +94,15 @@ class Model(nn.Module, ABC):
             seed: decides all noise, with the samples' keys.
             every: in stage 1, learn from every non-empty subset of what is available instead of from that alone.
         """
+
+    def replay(self, phase: Phase, batches: Iterable[tuple[Batch, int]]) -> None:
+        """Before an interrupted phase goes on: remember again what `losses` remembered of earlier epochs (nothing).
+
+        Args:
+            phase: which one; `begin` was called.
+            batches: the training batches of those epochs, each with its seed, in order.
+        """
+        del phase, batches
 
     @abstractmethod
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
@@ -204,8 +214,16 @@ def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0
     return Loss((rows * labelled).sum(), float(labelled.sum()))
 
 
-def every_subset(available: Tensor, keys: Tensor, limit: int = 15) -> tuple[Tensor, Tensor]:
-    """Every non-empty subset of each row's available modalities; ``limit`` random patterns where there are more.
+def every_subset(available: Tensor, keys: Tensor, seed: int = 0, limit: int = 15) -> tuple[Tensor, Tensor]:
+    """Every non-empty subset of each row's available modalities; ``limit`` random ones for a row that has more.
+
+    Random subsets belong to (seed, key): a row has the same in every batch.
+
+    Args:
+        available: ``(B, K)`` bool.
+        keys: ``(B,)``.
+        seed: of the random subsets.
+        limit: subsets of a row at most.
 
     Returns:
         Row numbers ``(M,)`` and masks ``(M, K)``.
@@ -217,13 +235,18 @@ def every_subset(available: Tensor, keys: Tensor, limit: int = 15) -> tuple[Tens
     count = available.shape[1]
     if 2**count - 1 <= limit:
         bits = torch.arange(1, 2**count, device=available.device)
-    else:
-        generator = torch.Generator().manual_seed(int(keys.sum()) % 2**31)
-        bits = torch.randint(1, 2**count, (limit,), generator=generator).to(available.device)
-    subsets = (bits[:, None] >> torch.arange(count, device=bits.device).flip(0)) & 1 > 0
-    whole = ~(subsets[:, None] & ~available[None]).any(2)
-    pattern, rows = whole.nonzero(as_tuple=True)
-    return rows, subsets[pattern]
+        subsets = (bits[:, None] >> torch.arange(count, device=bits.device).flip(0)) & 1 > 0
+        whole = ~(subsets[:, None] & ~available[None]).any(2)
+        pattern, rows = whole.nonzero(as_tuple=True)
+        return rows, subsets[pattern]
+    subsets_of = 2 ** available.sum(1) - 1
+    place = torch.arange(limit, device=keys.device)[:, None]
+    # Uniform draws lie in (0, 1]: one less than their ceiling is a whole number below the count.
+    drawn = (KeyedNoise(keys, seed).uniform((len(keys), limit)).T * subsets_of).ceil().long() - 1
+    number = torch.where(subsets_of <= limit, place, drawn) + 1  # (limit, B); bit i: a row's i-th available modality
+    masks = available & ((number[..., None] >> (available.cumsum(1) - 1).clamp(min=0)) & 1 > 0)
+    pattern, rows = (place < subsets_of).nonzero(as_tuple=True)
+    return rows, masks[pattern, rows]
 
 
 def pattern_bits(available: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from imder.nn.resample import frame_mask, resample
-from imder.nn.standardize import Standardizer
+from imder.nn.standardize import Standardizer, fit_together
 from imder.types import Batch, Modality
 
 
@@ -97,14 +97,15 @@ class Encoder(nn.Module):
 
 
 def fit_features(encoders: nn.ModuleDict, batches: Iterable[Batch]) -> None:
-    """Give every encoder's standardiser the statistics of the available, valid frames."""
-    for i, (name, encoder) in enumerate(encoders.items()):
-        assert isinstance(encoder, Encoder)
-        valid = (
-            (b.features[name], frame_mask(b.lengths[name] * b.available[:, i], b.features[name].shape[1]))
-            for b in batches
-        )
-        encoder.standardize.fit(features[mask] for features, mask in valid)
+    """Give every encoder's standardiser the statistics of the available, valid frames, in one pass."""
+
+    def valid(batch: Batch) -> dict[str, Tensor]:
+        out = {}
+        for i, (name, features) in enumerate(batch.features.items()):
+            out[name] = features[frame_mask(batch.lengths[name] * batch.available[:, i], features.shape[1])]
+        return out
+
+    fit_together({k: e.standardize for k, e in encoders.items()}, map(valid, batches))  # type: ignore[misc]
 
 
 def encode_seen(encoders: nn.ModuleDict, batch: Batch, seen: Tensor) -> dict[str, Tensor]:

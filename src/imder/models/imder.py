@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from imder.models.base import Loss, Phase, every_subset, pattern_bits, start_head, task_loss
-from imder.models.cache import RecoveryCache
+from imder.models.cache import Drawn, RecoveryCache
 from imder.models.encoder import fit_features
 from imder.models.fusion import AVAILABLE, MISSING
 from imder.models.network import IMDerConfig, IMDerNetwork, evaluating, row_losses
@@ -40,7 +40,7 @@ class IMDer(IMDerNetwork):
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:
         super().__init__(spec, config)
-        self._cache = RecoveryCache()
+        self._kept = {True: RecoveryCache(), False: RecoveryCache()}  # by whether it is training or validation
         self._pool_seed = 0
         self._strict = False
 
@@ -77,7 +77,7 @@ class IMDer(IMDerNetwork):
     @torch.no_grad()
     def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
         """Feature statistics before stage 1, encoding statistics before stage 2, the second branch before it learns."""
-        self._cache.clear()
+        self._forget()
         self._pool_seed = seed * self.config.pool
         self._strict = strict
         if phase == "stage1" and self.config.encoder.standardize:
@@ -85,9 +85,15 @@ class IMDer(IMDerNetwork):
         if phase in ("score", "joint"):
             with evaluating(self):
                 self._meet(batches)
-                self.recovery.fit(_Encoded(self, batches))
+                self.recovery.fit(self._encodings(batches))
         if phase == "recovery":
             self.recovered_fusion.load_state_dict(self.fusion.state_dict())
+
+    def _encodings(self, batches: Iterable[Batch]) -> Iterator[dict[str, Tensor]]:
+        """The available encodings of each batch."""
+        for batch in batches:
+            encodings = self.encode(batch)
+            yield {k: e[batch.available[:, i]] for i, (k, e) in enumerate(encodings.items())}
 
     def _meet(self, batches: Iterable[Batch]) -> None:
         """Note which pairs of modalities training ever sees together; the others can't be conditioned on each other."""
@@ -111,7 +117,7 @@ class IMDer(IMDerNetwork):
             encodings = self.encode(batch)
             labels, available = batch.labels, batch.available
             if every:
-                rows, available = every_subset(available, batch.keys)
+                rows, available = every_subset(available, batch.keys, seed)
                 encodings, labels = {k: e[rows] for k, e in encodings.items()}, labels[rows]
             output = self._fuse(self.fusion, encodings, torch.where(available, AVAILABLE, MISSING))
             return {"task": task_loss(output, labels, self.spec)}
@@ -153,18 +159,7 @@ class IMDer(IMDerNetwork):
         if phase == "joint":
             sampled = self._draw(encodings, batch.available, batch.keys, seed)
         else:
-            slot = self._pool_seed + seed % self.config.pool
-            if not self.recovered_fusion.training:  # validation has draws of its own: an id may stand in both splits
-                slot = -1 - slot
-            sampled = self._cache.get(
-                batch.keys,
-                batch.available,
-                slot,
-                lambda rows: self._draw(
-                    {k: e[rows] for k, e in encodings.items()}, batch.available[rows], batch.keys[rows], slot
-                ),
-                self.spec.names,
-            )
+            sampled = self._remembered(encodings, batch, seed, training=self.refiners.training)
         losses: dict[str, Loss] = {}
         recovered = {}
         for i, name in enumerate(self.spec.names):
@@ -177,7 +172,7 @@ class IMDer(IMDerNetwork):
             recovered[name] = Recovery(rows, x[None], refined[None], torch.full_like(rows, x.shape[-1]))
             error = (refined - truth[name][rows]).square().flatten(1).mean(1) * known[rows]
             losses[f"reconstruction/{name}"] = Loss(error.sum(), float(known[rows].sum()), auxiliary)
-        output = self._recovered_outputs(encodings, batch.available, recovered, 1)[0]
+        output = self.recovered_outputs(encodings, batch.available, recovered, 1)[0]
         losses = {"task": task_loss(output, batch.labels, self.spec), **losses}
         if phase == "joint":
             # A strict run never knows what it dropped: then each present modality is learned from the others instead.
@@ -185,10 +180,32 @@ class IMDer(IMDerNetwork):
             losses |= self._score_losses(truth, targets, batch, seed, auxiliary)
         return losses
 
+    def _remembered(self, encodings: dict[str, Tensor], batch: Batch, seed: int, *, training: bool) -> Drawn:
+        """Recoveries from the pool, drawn if they aren't there."""
+        slot = self._pool_seed + seed % self.config.pool
+        if not training:  # validation has draws of its own: an id may stand in both splits
+            slot = -1 - slot
+
+        def draw(rows: Tensor) -> Drawn:
+            given = {k: e[rows] for k, e in encodings.items()}
+            return self._draw(given, batch.available[rows], batch.keys[rows], slot)
+
+        return self._kept[training].get(batch.keys, batch.available, slot, draw, self.spec.names)
+
     @torch.no_grad()
-    def _draw(
-        self, encodings: dict[str, Tensor], available: Tensor, keys: Tensor, seed: int
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    def replay(self, phase: Phase, batches: Iterable[tuple[Batch, int]]) -> None:
+        """Fill the pool as the batches of earlier epochs filled it: to the last bit, since they are drawn as they were."""
+        if phase == "recovery":
+            with evaluating(self):
+                for batch, seed in batches:
+                    self._remembered(self.encode(batch), batch, seed, training=True)
+
+    def _forget(self) -> None:
+        for cache in self._kept.values():
+            cache.clear()
+
+    @torch.no_grad()
+    def _draw(self, encodings: dict[str, Tensor], available: Tensor, keys: Tensor, seed: int) -> Drawn:
         """One draw of whatever is missing: rows ``(R,)`` and encodings ``(R, width, steps)``."""
         with evaluating(self.recovery):
             drawn = self._sample(encodings, available, available, keys, 1, seed)
@@ -197,7 +214,7 @@ class IMDer(IMDerNetwork):
     @torch.no_grad()
     def finish(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Choose how much each pattern trusts recovery: the weight of least validation loss, the mean of ties."""
-        self._cache.clear()
+        self._forget()
         if phase != "recovery":
             return
         total: dict[int, Tensor] = {}
@@ -221,18 +238,6 @@ class IMDer(IMDerNetwork):
 def _nothing(module: nn.Module) -> Tensor:
     """A zero that depends on a module's parameters, so that every process reduces the same gradients."""
     return sum((p.sum() * 0.0 for p in module.parameters()), torch.zeros(()))
-
-
-class _Encoded:
-    """The available encodings of batches, made anew each time they are asked for: nothing is held in memory."""
-
-    def __init__(self, model: IMDer, batches: Iterable[Batch]) -> None:
-        self._model, self._batches = model, batches
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        for batch in self._batches:
-            encodings = self._model.encode(batch)
-            yield {k: e[batch.available[:, i]] for i, (k, e) in enumerate(encodings.items())}
 
 
 __all__ = ["IMDer", "IMDerConfig"]

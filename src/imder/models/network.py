@@ -172,7 +172,7 @@ class IMDerNetwork(Model):
         out = fusion(encodings, state) if self.config.two_branches else fusion(encodings)[0]
         return out  # type: ignore[no-any-return]
 
-    def _recovered_outputs(
+    def recovered_outputs(
         self, encodings: dict[str, Tensor], available: Tensor, recovered: dict[str, Recovery], draws: int
     ) -> Tensor:
         """The recovery branch's outputs ``(S, B, O)``; rows that lack nothing are computed once."""
@@ -222,7 +222,7 @@ class IMDerNetwork(Model):
         """Predictions of the recovery branch ``(S, B, ...)`` (for rows that are ``wanted``) and of the missing-token one."""
         available = batch.available | ~wanted[:, None]
         recovered = self._recover(encodings, available, batch.available, batch.keys, draws, seed)
-        spread = to_prediction(self._recovered_outputs(encodings, available, recovered, draws), self.spec)
+        spread = to_prediction(self.recovered_outputs(encodings, available, recovered, draws), self.spec)
         if not self.config.two_branches:
             return spread, None, recovered
         token = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))

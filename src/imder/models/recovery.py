@@ -17,25 +17,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from imder.diffusion import (
-    Denoiser,
-    KeyedNoise,
-    VESchedule,
-    dpmpp_2m,
-    edm_denoiser,
-    edm_loss,
-    euler_maruyama,
-    heun,
-    log_uniform_sigmas,
-    uniform_times,
-)
+from imder.diffusion import Denoiser, KeyedNoise, VESchedule, edm_denoiser, edm_loss
 from imder.diffusion.loss import ConditionNoise
+from imder.diffusion.sampling import SMALLEST_TIME, Solver, draw
 from imder.models.condition import TokenCondition
-from imder.nn.standardize import Standardizer
+from imder.nn.standardize import Standardizer, fit_together
 from imder.nn.unet import UNet
 from imder.types import ImderError
 
-SMALLEST_TIME = 1e-3  # where sampling ends (released code)
+DRAW_STEP = 0x1F123BB5159A55E5  # from the noise key of one (draw, modality) to the next; odd, so that none meet
+CPU_ROWS = 512  # sequences that a processor draws at once: with more, intermediate results no longer stay in its caches
 
 
 @dataclass(frozen=True)
@@ -86,10 +77,10 @@ class RecoveryConfig:
     condition_noise: ConditionNoise = "clean"
     preconditioning: Literal["edm", "score"] = "edm"
     sigma: float = 25.0
-    solver: Literal["dpmpp_2m", "heun", "euler_maruyama"] = "dpmpp_2m"
+    solver: Solver = "dpmpp_2m"
     evaluations: int = 8
     levels: int = 2
-    log_sigma_mean: float = -0.4
+    log_sigma_mean: float = 0.8
     log_sigma_std: float = 1.2
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
@@ -118,7 +109,7 @@ class Recovery(nn.Module, ABC):
         self.schedule = VESchedule(config.sigma)
 
     def fit(self, encodings: Iterable[Encodings]) -> None:
-        """Take statistics of training encodings (to be iterated more than once), if the kind needs any."""
+        """Take statistics of training encodings, if the kind needs any."""
 
     @abstractmethod
     def losses(
@@ -160,27 +151,17 @@ class Recovery(nn.Module, ABC):
             draws: for each row.
             seed: of the noise.
         """
-        rows = len(keys)
+        rows, most = len(keys), max(1, CPU_ROWS // draws)
+        if keys.device.type == "cpu" and rows > most:
+            cuts = [slice(i, i + most) for i in range(0, rows, most)]
+            parts = [({k: e[c] for k, e in encodings.items()}, available[c], keys[c]) for c in cuts]
+            return torch.cat([self.sample(target, *part, draws=draws, seed=seed) for part in parts], dim=1)
         index = self.names.index(target)
         stream = torch.arange(draws, device=keys.device) * len(self.names) + index
-        noise = KeyedNoise((keys[:, None] + stream * 0x1F123BB5159A55E5).flatten(), seed)
+        noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed)
         shape = (rows * draws, self.width, self.steps[target])
-        solver, count = self.config.solver, self.config.evaluations
-        start = self.schedule.std(torch.tensor(1.0)).item()
-        end = self.schedule.std(torch.tensor(SMALLEST_TIME)).item()
-        x = noise.normal(shape) * start
         denoise = self.denoiser(target, encodings, available, noise)
-        if solver != "euler_maruyama" and count > 1:
-            # A flow keeps std(x0) / std(1) of any error in where it starts, 5-10 % here: too much for a conditional mean
-            # taken to be 0. At the largest noise level the denoiser's answer is that mean, so it's put where it belongs.
-            x = x + denoise(x, x.new_tensor(start))
-            count -= 1
-        if solver == "euler_maruyama":
-            x = euler_maruyama(denoise, x, uniform_times(count, SMALLEST_TIME), self.schedule, noise)
-        elif solver == "heun":
-            x = heun(denoise, x, log_uniform_sigmas((count + 1) // 2, start, end))
-        else:
-            x = dpmpp_2m(denoise, x, log_uniform_sigmas(count, start, end))
+        x = draw(denoise, shape, noise, self.schedule, self.config.solver, self.config.evaluations)
         restored = self.restore(target, x)
         return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
 
@@ -213,8 +194,8 @@ class TokenRecovery(Recovery):
 
     def fit(self, encodings: Iterable[Encodings]) -> None:
         """Statistics of the rows given for each modality, over time too."""
-        for name in self.names:
-            self.standardize[name].fit(e[name].transpose(1, 2).flatten(0, 1) for e in encodings)  # type: ignore[operator]
+        rows = ({k: e.transpose(1, 2).flatten(0, 1) for k, e in given.items()} for given in encodings)
+        fit_together(dict(self.standardize.items()), rows)  # type: ignore[arg-type]
 
     def _context(self, target: str, encodings: Encodings, available: Tensor) -> tuple[Tensor, Tensor]:
         others = [k for k in self.names if k != target]

@@ -68,11 +68,11 @@ class ZeroFill(Model):
 
     def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
         """The task's."""
-        del phase, seed
+        del phase
         assert batch.labels is not None
         encodings, labels = encode_seen(self.encoders, batch, batch.available), batch.labels
         if every:
-            rows, masks = every_subset(batch.available, batch.keys)
+            rows, masks = every_subset(batch.available, batch.keys, seed)
             labels = labels[rows]
             encodings = {k: e[rows] * masks[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
         return {"task": task_loss(self._fuse(encodings), labels, self.spec)}

@@ -6,7 +6,7 @@ model needs no corpus to be used. A column that never varies is only centred.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -31,23 +31,34 @@ class Standardizer(nn.Module):
         """Undo `forward`."""
         return x * self.std + self.mean
 
-    @torch.no_grad()
     def fit(self, chunks: Iterable[Tensor]) -> None:
-        """Take mean and deviation of all rows of ``(n, D)`` chunks (merged as in Chan et al. 1979, in float64)."""
-        count, mean = 0, torch.zeros_like(self.mean, dtype=torch.float64)
-        total = torch.zeros_like(mean)
-        for chunk in chunks:
-            if len(chunk) == 0:
+        """Take mean and deviation of all rows of ``(n, D)`` chunks."""
+        fit_together({"": self}, ({"": chunk} for chunk in chunks))
+
+
+@torch.no_grad()
+def fit_together(standardizers: Mapping[str, Standardizer], chunks: Iterable[Mapping[str, Tensor]]) -> None:
+    """Fit several in one pass over ``chunks``, which give some rows ``(n, D)`` for each (merged in float64, Chan et al. 1979).
+
+    One that gets no rows stays as it is.
+    """
+    count = dict.fromkeys(standardizers, 0)
+    mean = {k: torch.zeros_like(s.mean, dtype=torch.float64) for k, s in standardizers.items()}
+    total = {k: torch.zeros_like(m) for k, m in mean.items()}
+    for rows in chunks:
+        for k, chunk in rows.items():
+            if not len(chunk):
                 continue
             x = chunk.double()
             n, chunk_mean = len(x), x.mean(0)
-            delta = chunk_mean - mean
-            total = total + (x - chunk_mean).square().sum(0) + delta.square() * (count * n / (count + n))
-            mean = mean + delta * (n / (count + n))
-            count += n
-        if count == 0:
-            return
-        std = (total / count).sqrt()
-        constant = std <= 1e-6 * mean.abs().clamp(min=1e-6)
-        self.mean.copy_(mean)
-        self.std.copy_(torch.where(constant, torch.ones_like(std), std))
+            delta = chunk_mean - mean[k]
+            total[k] += (x - chunk_mean).square().sum(0) + delta.square() * (count[k] * n / (count[k] + n))
+            mean[k] += delta * (n / (count[k] + n))
+            count[k] += n
+    for k, standardizer in standardizers.items():
+        if not count[k]:
+            continue
+        std = (total[k] / count[k]).sqrt()
+        constant = std <= 1e-6 * mean[k].abs().clamp(min=1e-6)
+        standardizer.mean.copy_(mean[k])
+        standardizer.std.copy_(torch.where(constant, torch.ones_like(std), std))

@@ -1,13 +1,15 @@
 """One phase as the engine sees it: a `LightningModule` around a model.
 
 The objective is sum_i weight_i * total_i / count_i. Under data parallelism the engine averages gradients over P processes, so
-each process divides its totals by (global count) / P: the result is that of one process with the whole batch.
+each process divides its totals by (global count) / P: the result is that of one process with the whole batch. Validation is
+shared out in the same way and its sums and counts added up, so that all processes select and stop alike.
 Randomness that isn't keyed by sample (dropout) is seeded anew each epoch, so that a resumed run goes on as if uninterrupted.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -61,6 +63,7 @@ class PhaseModule(L.LightningModule):
         for part in self._parts:
             part.requires_grad_(True)
         self._totals: dict[str, Tensor] = {}
+        self._training = self._validating = validation  # the passes under way
 
     def configure_optimizers(self) -> Any:
         """AdamW; a plateau or a warm-up and cosine schedule if asked for."""
@@ -79,7 +82,7 @@ class PhaseModule(L.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": schedule}
         if not config.warmup and not config.cosine:
             return optimizer
-        total = config.max_epochs * len(self.train_dataloader())
+        total = config.max_epochs * len(self.train_dataloader())  # of global batches: the same on every process
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
@@ -103,18 +106,41 @@ class PhaseModule(L.LightningModule):
 
     def train_dataloader(self) -> Pass:
         """The current epoch's pass (the engine asks anew each epoch)."""
-        epoch = self.current_epoch if self._trainer is not None else 0
-        rank, world = (self.global_rank, self.trainer.world_size) if self._trainer is not None else (0, 1)
+        self._training = self._pass_of(self.current_epoch if self._trainer is not None else 0)
+        return self._training
+
+    def _pass_of(self, epoch: int) -> Pass:
+        rank, world = self._place()
         return training_pass(self.split, self.config, self.training_config, epoch, rank, world)
 
+    def _place(self) -> tuple[int, int]:
+        """Which process runs here, and how many there are."""
+        return (self.global_rank, self.trainer.world_size) if self._trainer is not None else (0, 1)
+
     def val_dataloader(self) -> Pass:
-        """The fixed validation pairs."""
-        return self.validation
+        """A process's share of the fixed validation pairs; shares may differ in size by one, nothing is repeated."""
+        rank, world = self._place()
+        whole = self.validation
+        self._validating = replace(whole, batch_size=whole.batch_size * world, rank=rank, world=world)
+        return self._validating
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """A `Batch` knows how to move."""
         del dataloader_idx
         return batch.to(device)
+
+    def on_train_start(self) -> None:
+        """After an interruption, what the model remembers of the epochs before it is made again."""
+        self.model.replay(self.phase, self._earlier())
+
+    def _earlier(self) -> Iterator[tuple[Batch, int]]:
+        for epoch in range(self.current_epoch):
+            for batch in self._pass_of(epoch):
+                yield batch.to(self.device), self._seed_of(epoch)
+
+    def _seed_of(self, epoch: int) -> int:
+        """Of an epoch's noise."""
+        return self.training_config.seed * VALIDATION_SEED * 2 + epoch
 
     def on_train_epoch_start(self) -> None:
         """Modes and the seed of dropout."""
@@ -126,44 +152,65 @@ class PhaseModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted objective of one batch."""
-        seed = self.training_config.seed * VALIDATION_SEED * 2 + self.current_epoch
-        losses = self.model.losses(batch, self.phase, seed, every=mode_of(self.config, self.training_config) == "every")
-        counts = self._counts(losses)
+        every = mode_of(self.config, self.training_config) == "every"
+        losses = self.model.losses(batch, self.phase, self._seed_of(self.current_epoch), every=every)
+        spare = self._training.is_spare(batch_idx)
+        counts, finite = self._counts({} if spare else losses, len(losses))
         total = torch.zeros((), device=self.device)
         for (name, loss), count in zip(losses.items(), counts, strict=True):
-            mean = loss.total / max(count, 1e-9) if count else loss.total
+            own = loss.total * 0.0 if spare else loss.total
+            mean = own / max(count, 1e-9) if count else own
+            if count and not loss.count:  # what only rows of other processes train gets its gradients from them alone
+                mean = mean.detach()
             total = total + loss.weight * mean
-            self.log(f"train/{name}", mean.detach(), on_step=False, on_epoch=True, batch_size=max(1, len(batch)))
-        if not torch.isfinite(total):
+            self.log(
+                f"train/{name}",
+                mean.detach(),
+                on_step=False,
+                on_epoch=True,
+                batch_size=max(1, len(batch)),
+                sync_dist=True,
+            )
+        if not finite or not torch.isfinite(total):
             terms = ", ".join(f"{k} {float(v.total.detach()):.4g}" for k, v in losses.items())
             raise ImderError(
                 f"phase {self.phase}, epoch {self.current_epoch}, batch {batch_idx}: the loss isn't finite ({terms}); "
                 "the last good checkpoint is kept; try a smaller learning rate"
             )
+        if not total.requires_grad:  # nothing to learn from here; the others wait for the gradients nevertheless
+            total = total + sum(p.sum() * 0.0 for part in self._parts for p in part.parameters())
         return total
 
-    def _counts(self, losses: dict[str, Loss]) -> list[float]:
-        """Each term's count, so that averaging gradients over processes gives the global mean."""
-        counts = [loss.count for loss in losses.values()]
-        if not (dist.is_available() and dist.is_initialized()):
-            return counts
-        shared = torch.tensor(counts, device=self.device)
-        dist.all_reduce(shared)
-        return (shared / dist.get_world_size()).tolist()
+    def _counts(self, losses: dict[str, Loss], terms: int) -> tuple[list[float], bool]:
+        """Each term's count, so that averaging gradients over processes gives the global mean; whether all are finite.
+
+        A loss that isn't finite must end every process: the others would wait for this one for ever. Without ``losses``
+        the process adds nothing to the counts of so many terms.
+        """
+        counts = [float(loss.count) for loss in losses.values()] or [0.0] * terms
+        if not _several():
+            return counts, True
+        broken = float(any(not bool(torch.isfinite(loss.total)) for loss in losses.values()))
+        *shared, broken = add_up(torch.tensor([*counts, broken], dtype=torch.float64, device=self.device)).tolist()
+        return [count / dist.get_world_size() for count in shared], not broken
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation; evaluation mode."""
-        self._totals = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
+        self._totals = {}
         self.model.eval()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add up sums and counts."""
-        del batch_idx
+        counted = not self._validating.is_spare(batch_idx)
         for name, loss in self.model.losses(batch, self.phase, VALIDATION_SEED).items():
-            self._totals[name] += torch.tensor([float(loss.total), loss.count], dtype=torch.float64)
+            new = torch.tensor([float(loss.total), float(loss.count)], dtype=torch.float64) * counted
+            self._totals[name] = self._totals.get(name, torch.zeros_like(new)) + new
 
     def on_validation_epoch_end(self) -> None:
         """The means; ``valid`` is what selection looks at: the task's loss where the phase has one."""
+        if _several():
+            totals = add_up(torch.stack(list(self._totals.values())).to(self.device)).cpu()
+            self._totals = dict(zip(self._totals, totals, strict=True))
         means = {k: float(v[0] / v[1]) for k, v in self._totals.items() if v[1] > 0}
         for name, mean in means.items():
             self.log(f"valid/{name}", mean)
@@ -174,3 +221,14 @@ class PhaseModule(L.LightningModule):
         self.model.eval()
         for part in self._parts:
             part.train()
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def add_up(values: Tensor) -> Tensor:
+    """The sum of all processes' ``values``, added in the order of their ranks: the same to the last bit on each."""
+    parts = [torch.zeros_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, values)
+    return torch.stack(parts).sum(0)

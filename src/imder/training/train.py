@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,8 +18,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from safetensors import safe_open
 from torch import Tensor
 
@@ -33,6 +28,7 @@ from imder.models.base import Model, Phase, is_labelled, save_weights
 from imder.models.registry import build
 from imder.training.callbacks import Checkpoint, Keeper
 from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
+from imder.training.engine import check_engine, interruptible, is_main_process, quiet, trainer_of, wait_for_all
 from imder.training.masks import labelled, natural_pass, training_pass, validation_passes
 from imder.training.module import VALIDATION_SEED, PhaseModule
 from imder.training.run import RunDirectory
@@ -79,7 +75,7 @@ def train(
     engine = engine or EngineConfig()
     run = RunDirectory(out)
     _check(corpus)
-    _check_engine(engine)
+    check_engine(engine)
     if resume:
         settings = run.open()
         if run.corpus()[1] != corpus.spec:
@@ -98,7 +94,7 @@ def train(
             for phase in type(model).phases(settings.model):
                 training_pass(corpus["train"], getattr(settings.training, phase), settings.training, 0)
             floor = floor_of(corpus["train"], corpus.spec)
-            if is_main_process():
+            if is_main_process(engine):
                 run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
         else:
             stage1 = run.read_json("trained_on.json")["stage1"]
@@ -106,16 +102,12 @@ def train(
         for phase in type(model).phases(settings.model):
             reached[phase] = _phase(model, phase, corpus, settings.training, run, engine, callbacks, stage1)
     model.eval()
-    if is_main_process():
+    if is_main_process(engine):
         model.save_pretrained(run.path)
         valid = _natural_metrics(model, corpus["valid"], settings.training)
         run.write_json("metrics.json", {"phases": reached, "valid": valid})
+    wait_for_all()  # what follows on the other processes may read the run
     return model
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that writes files (the engine starts the others with their ranks set)."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
 
 
 def _check(corpus: Corpus) -> None:
@@ -123,24 +115,6 @@ def _check(corpus: Corpus) -> None:
         split = corpus[name]
         if split.labels is None or not labelled(split).any():
             raise ImderError(f"{corpus.name}: split {name!r} has no labels; training needs some in train and in valid")
-
-
-def _check_engine(engine: EngineConfig) -> None:
-    """Whether the engine knows such a machine, asked before anything is written."""
-    try:
-        with _quiet():
-            L.Trainer(
-                accelerator=engine.accelerator,
-                devices=engine.devices,
-                num_nodes=engine.num_nodes,
-                precision=engine.precision,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        raise ImderError(f"engine: {' '.join(str(error).split())}") from None
 
 
 @contextmanager
@@ -185,81 +159,23 @@ def _phase(
         validation = validation_passes(corpus["valid"], config, training, every_pattern=phase != "score")
         module = PhaseModule(model, phase, config, training, corpus["train"], validation)
         keeper = Keeper(config.ema, config.patience)
-        with _quiet():
+        with quiet():
             checkpoint = run.checkpoint(phase)
             saving = Checkpoint(checkpoint, engine.checkpoint_seconds)
-            trainer = _trainer(run, phase, config, engine, [*callbacks, keeper, saving])
-            with _interruptible(trainer):
+            trainer = trainer_of(run, phase, config, engine, [*callbacks, keeper, saving])
+            with interruptible(trainer):
                 trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
         model.load_state_dict(keeper.best_state)
         model.finish(phase, validation, VALIDATION_SEED)
         reached = {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
     model.requires_grad_(True)
     reached["seconds"] = round(time.monotonic() - started, 1)
-    if is_main_process():
+    if is_main_process(engine):
         path.parent.mkdir(exist_ok=True)
         save_weights(model.state_dict(), path, {k: json.dumps(v) for k, v in reached.items()})
         run.drop_checkpoint(phase)
     log.info("%s: %s", phase, reached)
     return reached
-
-
-def _trainer(
-    run: RunDirectory, phase: Phase, config: PhaseConfig, engine: EngineConfig, callbacks: list[L.Callback]
-) -> L.Trainer:
-    folder = run.logs(phase)
-    several = engine.devices > 1 or engine.num_nodes > 1
-    return L.Trainer(
-        accelerator=engine.accelerator,
-        devices=engine.devices,
-        num_nodes=engine.num_nodes,
-        precision=engine.precision,
-        strategy="ddp_find_unused_parameters_true" if several else "auto",
-        max_epochs=config.max_epochs,
-        check_val_every_n_epoch=min(config.validate_every, config.max_epochs),
-        gradient_clip_val=config.clip_norm or config.clip_value or None,
-        gradient_clip_algorithm="value" if config.clip_value else "norm",
-        logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        default_root_dir=run.path,
-    )
-
-
-@contextmanager
-def _interruptible(trainer: L.Trainer) -> Iterator[None]:
-    """Ctrl-C stays a `KeyboardInterrupt`: the engine would exit, and leave the signal ignored."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit:
-        if not trainer.interrupted:
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the engine's advice on workers and its device report; what goes wrong is still raised."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-    loggers = [logging.getLogger(n) for n in names]
-    levels = [x.level for x in loggers]
-    for x in loggers:
-        x.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            yield
-    finally:
-        for x, level in zip(loggers, levels, strict=True):
-            x.setLevel(level)
 
 
 def _adopt(model: Model, path: Path) -> None:
@@ -295,3 +211,6 @@ def _natural_metrics(model: Model, split: Split, training: TrainingConfig) -> di
     truth = torch.cat(labels).numpy()
     convention = metrics.default_convention(model.spec.task, truth)
     return metrics.evaluate(convention, torch.cat(predicted).numpy(), truth)
+
+
+__all__ = ["is_main_process", "train"]

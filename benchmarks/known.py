@@ -1,0 +1,209 @@
+"""One question with a known answer: R samples of the known-truth corpus lack a modality; what may its encoding be?
+
+Encodings are standardised (each channel by its deviation over the training samples) so that numbers of different encoders
+compare. Given the available encodings the exact answer is a mixture over components and lengths
+(`imder.data.unknown_length`); everything a sampler draws is held against it and against exact draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from distances import energy_distance, sliced_wasserstein
+from numpy.typing import NDArray
+from torch import Tensor
+
+from imder.data.affine import AffineEncoder, flatten, operator_of, pad, unflatten
+from imder.data.corpus import Split
+from imder.data.loader import collate, served
+from imder.data.posterior import LabelPosterior
+from imder.data.synthetic import KnownTruth
+from imder.data.unknown_length import UnknownLength
+from imder.models.network import IMDerNetwork, evaluating
+from imder.nn.standardize import Standardizer
+from imder.types import Batch, Recovery
+
+Array = NDArray[np.float64]
+BLUR = 0.25  # noise under which components are told apart: a sample that is slightly off stays recognisable
+
+
+class Encoders:
+    """A model's encoders as exact affine maps into standardised encodings, and back."""
+
+    def __init__(self, model: IMDerNetwork, train: Split) -> None:
+        self.model = model
+        self.width: int = model.config.encoder.width
+        with torch.no_grad(), evaluating(model):
+            encoded = [model.encode(batch) for batch in served(train, train.present, 256)]
+        self.standardizers: dict[str, Standardizer] = {}
+        for name in model.spec.names:
+            self.standardizers[name] = Standardizer(self.width)
+            self.standardizers[name].fit(e[name].transpose(1, 2).flatten(0, 1) for e in encoded)
+        self.affine = {m.name: AffineEncoder(operator_of(self._encode(m.name), m.dim)) for m in model.spec.modalities}
+
+    def _encode(self, name: str) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        @torch.no_grad()
+        def encode(features: NDArray[np.float32]) -> NDArray[np.float32]:
+            lengths = torch.full((len(features),), features.shape[1])
+            with evaluating(self.model):
+                return self.scale(name, self.model.encoders[name](torch.from_numpy(features), lengths))
+
+        return encode
+
+    def scale(self, name: str, encodings: Tensor) -> NDArray[np.float32]:
+        """``(..., width, steps)`` standardised."""
+        scaled: Tensor = self.standardizers[name](encodings.transpose(-1, -2))
+        return scaled.transpose(-1, -2).numpy()
+
+    def unscale(self, name: str, scaled: Array) -> Tensor:
+        """The inverse, of flattened ``(..., F)``, as the model's ``(..., width, steps)``."""
+        x = torch.from_numpy(unflatten(scaled, self.width).astype(np.float32))
+        return self.standardizers[name].inverse(x.transpose(-1, -2)).transpose(-1, -2).contiguous()
+
+
+@dataclass
+class Case:
+    """R samples that lack ``missing``; ``given`` is what they have.
+
+    Attributes:
+        exact: the distribution of the missing encoding.
+        mean, variance, unit: its mean (R, F), mean total variance, and the root of that: the unit of distances and errors.
+        drawn, again: exact draws (S, R, F), twice.
+        bayes: mean absolute error of the best prediction of the label.
+    """
+
+    truth: KnownTruth
+    encoders: Encoders
+    split: Split
+    missing: str
+    given: tuple[str, ...]
+    draws: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names, model = self.truth.names, self.encoders.model
+        self.available = np.array([[k in self.given for k in names]] * len(self.split))
+        self.batch: Batch = collate(self.split, np.arange(len(self.split)), self.available)
+        with torch.no_grad(), evaluating(model):
+            self.encoded = model.encode(self.batch)
+        self.encodings = {k: flatten(self.encoders.scale(k, self.encoded[k])) for k in self.given}
+        self.lengths = {k: r.lengths for k, r in self.split.features.items()}
+        self.exact = self._posterior(self.encodings, self.available)
+        self._alone = self._posterior({}, np.zeros_like(self.available))
+        rng = np.random.default_rng(self.seed)
+        self.mean = self.exact.mean()
+        self.variance = float(self.exact.variance().mean())
+        self.unit = self.variance**0.5
+        self.drawn, self.again = self.exact.draw(self.draws, rng), self.exact.draw(self.draws, rng)
+        self._blur = rng.standard_normal(self.drawn.shape) * BLUR
+        self._pairs = self._correlated()
+        self._found = self.correlations(self.drawn), self.shares(self.drawn)
+        self.labels = self.truth.label_posterior(self.split, self.available)
+        self.bayes = float(absolute_error(self.labels, self.labels.median()).mean())
+
+    def _posterior(self, encodings: dict[str, Array], available: NDArray[np.bool_]) -> UnknownLength:
+        return UnknownLength.of(self.truth, self.encoders.affine, encodings, self.lengths, available, self.missing)
+
+    def _correlated(self) -> dict[str, tuple[Array, Array]]:
+        """For each available modality the pair of directions along which time averages covary most (under the truth)."""
+        pairs = {}
+        mine = self._average(self.again)
+        for name, encoding in self.encodings.items():
+            other = np.broadcast_to(self._average(encoding), mine.shape)
+            a, b = mine.reshape(-1, self.encoders.width), other.reshape(-1, self.encoders.width)
+            u, _, vt = np.linalg.svd((a - a.mean(0)).T @ (b - b.mean(0)))
+            pairs[name] = (u[:, 0], vt[0])
+        return pairs
+
+    def _average(self, flat: Array) -> Array:
+        return np.asarray(unflatten(flat, self.encoders.width).mean(-1))
+
+    def correlations(self, drawn: Array) -> dict[str, float]:
+        """Of draws with each available modality, along the pair of directions."""
+        out = {}
+        for name, (u, v) in self._pairs.items():
+            mine = self._average(drawn) @ u
+            other = np.broadcast_to(self._average(self.encodings[name]) @ v, mine.shape)
+            out[name] = float(np.corrcoef(mine.ravel(), other.ravel())[0, 1])
+        return out
+
+    def shares(self, drawn: Array) -> Array:
+        """(C,): the mean probability of each component that the draws alone tell of."""
+        return np.asarray(self._alone.explain(drawn + self._blur, BLUR)[1].mean((0, 1)))
+
+    def sample(self, solver: str, evaluations: int, seed: int = 1) -> Array:
+        """The model's own draws (S, R, F)."""
+        recovery = self.encoders.model.recovery
+        kept = recovery.config
+        recovery.config = replace(kept, solver=solver, evaluations=evaluations)  # type: ignore[arg-type]
+        try:
+            with evaluating(recovery):
+                sampled = recovery.sample(
+                    self.missing, self.encoded, self.batch.available, self.batch.keys, draws=self.draws, seed=seed
+                )
+        finally:
+            recovery.config = kept
+        return flatten(self.encoders.scale(self.missing, sampled))
+
+    def measure(self, drawn: Array) -> dict[str, float]:
+        """Everything about draws (S, R, F)."""
+        correlations, shares = self._found
+        found = self.correlations(drawn)
+        noise = float(drawn.var(0, ddof=1).mean())
+        bias = float(((drawn.mean(0) - self.mean) ** 2).mean()) - noise / len(drawn)  # less the chance of S draws
+        numbers = {
+            "sliced W2": sliced_wasserstein(drawn / self.unit, self.drawn / self.unit),
+            "energy": energy_distance(drawn / self.unit, self.drawn / self.unit),
+            "mean error": max(0.0, bias) ** 0.5 / self.unit,
+            "variance ratio": noise / self.variance,
+            "correlation error": max(abs(found[k] - correlations[k]) for k in found),
+            "share error": float(abs(self.shares(drawn) - shares).max()),
+        }
+        if len(self.given) == len(self.truth.names) - 1:
+            numbers["label MAE"] = self.label_error(drawn)
+        return numbers
+
+    def label_error(self, drawn: Array) -> float:
+        """Mean absolute error of the recovery branch's prediction, averaged over the draws; exact in expectation."""
+        model = self.encoders.model
+        sampled = self.encoders.unscale(self.missing, drawn)
+        rows = torch.arange(len(self.split))
+        with torch.no_grad(), evaluating(model):
+            refined = model.refine(self.missing, sampled)
+            recovered = {self.missing: Recovery(rows, sampled, refined, torch.full_like(rows, sampled.shape[-1]))}
+            output = model.recovered_outputs(self.encoded, self.batch.available, recovered, len(drawn))
+        return float(absolute_error(self.labels, output.mean(0)[:, 0].double().numpy()).mean())
+
+    def lost_to_encoding(self) -> dict[str, float]:
+        """What conditioning on encodings loses against conditioning on raw features."""
+        identity = {
+            m.name: AffineEncoder(lambda t, d=m.dim: (np.eye(t * d), np.zeros(t * d)))  # type: ignore[misc]
+            for m in self.truth.modalities
+            if m.name in self.given
+        }
+        features = self.split.features
+        raw = {k: pad([features[k][i].astype(np.float64).ravel() for i in range(len(self.split))]) for k in identity}
+        encoders = {**identity, self.missing: self.encoders.affine[self.missing]}
+        better = UnknownLength.of(self.truth, encoders, raw, self.lengths, self.available, self.missing)
+        encoded = self.truth.label_of(self.exact.each[0].latent)
+        return {
+            "deviation given encodings": self.unit,
+            "deviation given raw features": float(np.sqrt(better.variance().mean())),
+            "Bayes label MAE given encodings": float(absolute_error(self.labels, encoded.median()).mean()),
+            "Bayes label MAE given raw features": self.bayes,
+        }
+
+
+def absolute_error(posterior: LabelPosterior, prediction: Array, points: int = 601) -> Array:
+    """E|y - prediction| (R,) under the exact label distribution: the integral of P(y <= v) below, of P(y > v) above."""
+    low, high = posterior.low, posterior.high
+    grid = np.linspace(low, high, points)
+    cdf = np.stack([posterior.cdf(np.full(len(prediction), v)) for v in grid])
+    inside = np.clip(prediction, low, high)
+    step = (high - low) / (points - 1)
+    below = (cdf * np.clip((inside - grid[:, None]) / step + 0.5, 0, 1)).sum(0) * step
+    above = ((1 - cdf) * np.clip((grid[:, None] - inside) / step + 0.5, 0, 1)).sum(0) * step
+    return np.asarray(below + above + abs(prediction - inside))

@@ -1,0 +1,201 @@
+"""Are recoveries right? Sampled encodings of trained models against exact conditional draws, on the known-truth corpus.
+
+    python benchmarks/quality.py [--out DIR] [--threads N] [--rows 24] [--draws 32]
+
+Trains `fast` as the demo does, and the network of `paper-mosi` with small widths on the same corpus for as many seconds,
+without any sampling while its score networks learn (as published, nearly all of its time would go there). Then every solver
+with every number of evaluations draws encodings of each modality given the other two. All numbers are about the *sampled*
+encodings, before refinement; distances and errors are in units of the root-mean-square exact conditional deviation.
+
+Prints tables, writes ``quality.csv`` and ``quality.png``. Finished trainings in DIR are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from known import Array, Case, Encoders
+from measure import machine, markdown
+from papers import train_paper
+
+from imder.data.corpus import Corpus
+from imder.data.patterns import patterns
+from imder.data.synthetic import KnownTruth
+from imder.demo import TEST, TRAIN, VALID
+from imder.diffusion import KeyedNoise, VESchedule
+from imder.diffusion.sampling import Solver, draw
+from imder.models.base import Model
+from imder.models.imder import IMDer
+from imder.training.run import RunDirectory
+from imder.training.train import train
+
+SOLVERS: tuple[Solver, ...] = ("dpmpp_2m", "heun", "euler_maruyama")
+EVALUATIONS = (1, 2, 4, 6, 8, 10, 20, 100, 500)
+EXACT_EVALUATIONS = (2, 4, 6, 8, 10, 20)
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Train, sample, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=24)
+    parser.add_argument("--draws", type=int, default=32)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    began = time.monotonic()
+    out = options.out or Path(tempfile.mkdtemp(prefix="imder-quality-"))
+    print(f"{machine()}\n")
+    truth = KnownTruth.standard()
+    corpus = truth.corpus(TRAIN, VALID, TEST, seed=0)
+    fast = _fast(corpus, out / "fast")
+    phases = RunDirectory(out / "fast").read_json("metrics.json")["phases"]
+    spent = {name: phase["seconds"] for name, phase in phases.items()}
+    paper = train_paper(corpus, out / "paper", spent)
+    print(f"training, seconds: fast {spent}, paper the same for each of its phases\n")
+    test = corpus["test"].take(np.arange(options.rows))
+    rows: list[Row] = []
+    for name, model in (("fast", fast), ("paper", paper)):
+        encoders = Encoders(model, corpus["train"])
+        cases = [
+            Case(truth, encoders, test, missing, tuple(k for k in truth.names if k != missing), options.draws)
+            for missing in truth.names
+        ]
+        if name == "fast":
+            print("What encoding loses\n")
+            print(markdown([{"missing": c.missing, **c.lost_to_encoding()} for c in cases]) + "\n")
+            rows += _report("fast, 8 evaluations", _all_patterns(truth, encoders, test, options.draws, cases))
+            rows += _report("the exact denoiser", _exact(cases))
+        rows += _report(f"{name}, mean over the three modalities", _grid(name, cases))
+    _write(rows, out / "quality.csv")
+    _plot(rows, out / "quality.png")
+    print(f"{time.monotonic() - began:.0f} s; quality.csv and quality.png are in {out}")
+
+
+def _fast(corpus: Corpus, out: Path) -> IMDer:
+    finished = RunDirectory(out).finished()
+    model = Model.from_pretrained(out) if finished else train(corpus, out, preset="fast")
+    assert isinstance(model, IMDer)
+    return model
+
+
+def _report(title: str, rows: Iterable[Row]) -> list[Row]:
+    rows = list(rows)
+    print(f"{title[0].upper()}{title[1:]}\n\n{markdown(rows)}\n", flush=True)
+    return [{"table": title, **row} for row in rows]
+
+
+def _all_patterns(truth: KnownTruth, encoders: Encoders, test: Any, draws: int, cases: Sequence[Case]) -> Iterable[Row]:
+    """Each modality given each set of others."""
+    known = {(c.missing, c.given): c for c in cases}
+    for missing in truth.names:
+        for pattern in patterns(len(truth.names))[:-1]:
+            given = tuple(k for k, there in zip(truth.names, pattern, strict=True) if there)
+            if missing in given:
+                continue
+            case = known.get((missing, given)) or Case(truth, encoders, test, missing, given, draws)
+            about = {"missing": missing, "available": "+".join(given)}
+            yield {**about, "draws": "fast", **case.measure(case.sample("dpmpp_2m", 8))}
+            yield {**about, "draws": "exact, again", **case.measure(case.again)}
+
+
+def _exact(cases: Sequence[Case]) -> Iterable[Row]:
+    """The solver alone: the exact denoiser in place of a network, against the two-sample floor."""
+    few = cases[1]
+    floor = few.measure(few.again)
+    for evaluations in EXACT_EVALUATIONS:
+
+        def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            shaped = x.numpy().reshape(few.draws, len(few.split), -1)
+            return torch.from_numpy(few.exact.denoise(shaped, float(sigma))).reshape(x.shape)
+
+        noise = KeyedNoise(torch.arange(few.draws * len(few.split)), 1, torch.float64)
+        shape = (few.draws * len(few.split), few.mean.shape[-1])
+        drawn = draw(denoise, shape, noise, VESchedule(25.0), "dpmpp_2m", evaluations)
+        found = few.measure(drawn.numpy().reshape(few.drawn.shape))
+        yield {
+            "missing": few.missing,
+            "solver": "dpmpp_2m",
+            "evaluations": evaluations,
+            **found,
+            "sliced W2 / floor": found["sliced W2"] / floor["sliced W2"],
+            "energy / floor": found["energy"] / floor["energy"],
+        }
+
+
+def _grid(name: str, cases: Sequence[Case]) -> Iterable[Row]:
+    """Every solver with every number of evaluations, and what exact draws show in the same place."""
+
+    def mean(model: str, solver: str, evaluations: int | str, draws: Sequence[Array], seconds: float | str) -> Row:
+        found = [case.measure(drawn) for case, drawn in zip(cases, draws, strict=True)]
+        numbers = {k: float(np.mean([f[k] for f in found])) for k in found[0]}
+        return {"model": model, "solver": solver, "evaluations": evaluations, **numbers, "seconds": seconds}
+
+    for solver in SOLVERS:
+        for evaluations in EVALUATIONS:
+            if solver == "euler_maruyama" and evaluations < 2:
+                continue
+            started = time.monotonic()
+            draws = [case.sample(solver, evaluations) for case in cases]
+            yield mean(name, solver, evaluations, draws, time.monotonic() - started)
+    yield mean(name, "exact draws", "", [c.again for c in cases], "")
+    bayes = float(np.mean([c.bayes for c in cases]))
+    yield {"model": "Bayes-optimal", "label MAE": bayes}
+
+
+def _write(rows: Sequence[Row], path: Path) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    part = path.with_name(path.name + ".part")
+    with open(part, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)
+
+
+def _plot(rows: Sequence[Row], path: Path) -> None:
+    """Quality over evaluations, one panel for each number, a line for each model and solver."""
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    panels = {"sliced W2": None, "energy": None, "mean error": 0.0, "variance ratio": 1.0, "label MAE": None}
+    figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 4), layout="constrained")
+    grid = [r for r in rows if "model" in r]
+    looks = {"dpmpp_2m": "o-", "heun": "s--", "euler_maruyama": "^:"}
+    for ax, (key, ideal) in zip(axes, panels.items(), strict=True):
+        for model, colour in (("fast", "C0"), ("paper", "C3")):
+            for solver, look in looks.items():
+                line = [r for r in grid if r["model"] == model and r["solver"] == solver]
+                x, y = [r["evaluations"] for r in line], [r[key] for r in line]
+                ax.plot(x, y, look, color=colour, label=f"{model}, {solver}", markersize=4)
+            floor = next(r for r in grid if r["model"] == model and r["solver"] == "exact draws")[key]
+            ax.axhline(floor, color=colour, linewidth=0.8, alpha=0.6)
+        if ideal is not None:
+            ax.axhline(ideal, color="k", linewidth=0.8)
+        values = [r[key] for r in grid if r.get("solver") in looks]
+        ax.set(xscale="log", xlabel="evaluations of the network", title=key)
+        ax.set_ylim(
+            min(0.0, ideal or 0.0) if key != "label MAE" else None, min(max(values), 6 * float(np.median(values)))
+        )
+        ax.grid(alpha=0.3)
+    axes[0].legend(fontsize=7)
+    figure.suptitle("Thin lines: exact draws (black: the ideal)", fontsize=9)
+    part = path.with_name(path.name + ".part")
+    figure.savefig(part, dpi=110, format="png")
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The engine, set up: one `Trainer` for each phase, on one process or on several.
+
+Several processes mean data parallelism. On one machine the engine starts the others itself, by running the same command
+again with their ranks in the environment; on several machines the command is started once on each (or by torchrun, SLURM,
+...). Only the first process writes files; the others read what it wrote, so all need the same run directory.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import lightning as L
+import torch.distributed as dist
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+
+from imder.models.base import Phase
+from imder.training.config import EngineConfig, PhaseConfig
+from imder.training.run import RunDirectory
+from imder.types import ImderError
+
+
+def several(engine: EngineConfig) -> bool:
+    """Whether training is shared by processes (-1 devices are all there are)."""
+    return engine.devices != 1 or engine.num_nodes > 1
+
+
+def is_main_process(engine: EngineConfig | None = None) -> bool:
+    """Whether the process asking is the one that writes files.
+
+    Before processes have met, their ranks are in the environment, set by the engine or by what started them. SLURM numbers
+    tasks whether or not they train together: its number counts only where the engine is told of several processes.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank() == 0
+    given = os.environ
+    if "LOCAL_RANK" in given and "RANK" in given:
+        return int(given["RANK"]) == 0
+    if "LOCAL_RANK" not in given and "SLURM_PROCID" in given and engine is not None and several(engine):
+        return int(given["SLURM_PROCID"]) == 0
+    node = given.get("NODE_RANK", given.get("GROUP_RANK", "0"))
+    return int(given.get("LOCAL_RANK", "0")) == 0 and int(node) == 0
+
+
+def wait_for_all() -> None:
+    """Go on when every process is here; at once where there is only one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+
+
+def check_engine(engine: EngineConfig) -> None:
+    """Whether the engine knows such a machine, asked before anything is written."""
+    try:
+        with quiet():
+            L.Trainer(
+                accelerator=engine.accelerator,
+                devices=engine.devices,
+                num_nodes=engine.num_nodes,
+                precision=engine.precision,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise ImderError(f"engine: {' '.join(str(error).split())}") from None
+
+
+def trainer_of(
+    run: RunDirectory, phase: Phase, config: PhaseConfig, engine: EngineConfig, callbacks: list[L.Callback]
+) -> L.Trainer:
+    """The engine for one phase.
+
+    Parameters may be unused on a process whose rows lack nothing, so the engine is told to look for them; buffers stand
+    still while a phase trains.
+    """
+    folder = run.logs(phase)
+    return L.Trainer(
+        accelerator=engine.accelerator,
+        devices=engine.devices,
+        num_nodes=engine.num_nodes,
+        precision=engine.precision,
+        strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if several(engine) else "auto",
+        max_epochs=config.max_epochs,
+        check_val_every_n_epoch=min(config.validate_every, config.max_epochs),
+        gradient_clip_val=config.clip_norm or config.clip_value or None,
+        gradient_clip_algorithm="value" if config.clip_value else "norm",
+        logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        default_root_dir=run.path,
+    )
+
+
+@contextmanager
+def interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Ctrl-C stays a `KeyboardInterrupt`: the engine would exit, and leave the signal ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the engine's advice on workers and its device report; what goes wrong is still raised."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    loggers = [logging.getLogger(n) for n in names]
+    levels = [x.level for x in loggers]
+    for x in loggers:
+        x.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        for x, level in zip(loggers, levels, strict=True):
+            x.setLevel(level)

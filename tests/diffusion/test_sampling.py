@@ -1,0 +1,46 @@
+"""`draw`: the evaluations it spends, and that a start without a mean costs nothing."""
+
+import pytest
+import torch
+
+from imder.diffusion import KeyedNoise, VESchedule
+from imder.diffusion.sampling import draw
+
+SCHEDULE = VESchedule(25.0)
+MEAN, DEVIATION = 3.0, 0.8
+
+
+class Gaussian:
+    """The exact denoiser of N(MEAN, DEVIATION^2), counting."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, x, sigma):
+        self.calls += 1
+        return MEAN + DEVIATION**2 / (DEVIATION**2 + sigma**2) * (x - MEAN)
+
+
+@pytest.mark.parametrize(
+    ("solver", "evaluations"),
+    [("dpmpp_2m", 1), ("dpmpp_2m", 2), ("dpmpp_2m", 8), ("heun", 1), ("heun", 8), ("euler_maruyama", 40)],
+)
+def test_evaluations_are_those_asked_for(solver, evaluations):
+    denoise = Gaussian()
+    noise = KeyedNoise(torch.arange(7), 0)
+    assert draw(denoise, (7, 3, 2), noise, SCHEDULE, solver, evaluations).shape == (7, 3, 2)
+    assert denoise.calls == evaluations
+
+
+@pytest.mark.parametrize(("solver", "evaluations"), [("dpmpp_2m", 8), ("heun", 40), ("euler_maruyama", 500)])
+def test_draws_have_the_law(solver, evaluations):
+    noise = KeyedNoise(torch.arange(20_000), 1, torch.float64)
+    x = draw(Gaussian(), (20_000, 1), noise, SCHEDULE, solver, evaluations)
+    assert float(x.mean()) == pytest.approx(MEAN, abs=0.03)
+    assert float(x.std()) == pytest.approx(DEVIATION, rel=0.04)
+
+
+def test_one_evaluation_is_nearly_the_mean():
+    x = draw(Gaussian(), (1000, 1), KeyedNoise(torch.arange(1000), 2), SCHEDULE, "dpmpp_2m", 1)
+    assert float(x.mean()) == pytest.approx(MEAN, abs=0.05)
+    assert float(x.std()) < 0.1 * DEVIATION + 0.05

@@ -1,0 +1,87 @@
+"""What the benchmarks measure with is itself held against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from distances import energy_distance, sliced_wasserstein
+from known import Case, Encoders, absolute_error
+from measure import alternate, flops, markdown, ratio
+
+from imder.data.posterior import LabelPosterior
+from imder.data.synthetic import KnownTruth
+from imder.models.imder import IMDer
+from imder.models.registry import build, read_preset
+
+
+@pytest.fixture
+def draws():
+    return np.random.default_rng(0).standard_normal((400, 3, 6))
+
+
+def test_a_shift_is_a_distance_of_its_size(draws):
+    x = draws
+    assert sliced_wasserstein(x, x) == 0
+    assert sliced_wasserstein(x + 2.0, x, slices=4000) == pytest.approx(2.0, rel=0.03)
+
+
+def test_energy_distance_of_two_points():
+    x, y = np.zeros((5, 2, 4)), np.full((7, 2, 4), 3.0)
+    assert energy_distance(x, y) == pytest.approx(2 * 3.0)  # |x - y| = 3 sqrt(4), over sqrt(4)
+    assert energy_distance(x, x) == 0
+
+
+def test_energy_distance_grows_with_a_shift_and_is_small_for_the_same_law(draws):
+    other = np.random.default_rng(1).standard_normal(draws.shape)
+    same, near, far = (energy_distance(draws + d, other) for d in (0.0, 0.5, 2.0))
+    assert 0 < same < 0.05 < near < far
+
+
+def test_expected_absolute_error_by_monte_carlo():
+    rng = np.random.default_rng(2)
+    weights, means, stds = np.array([[0.3, 0.7]]), np.array([[-2.0, 1.5]]), np.array([[0.5, 1.5]])
+    posterior = LabelPosterior(weights, means, stds)
+    component = rng.choice(2, 400_000, p=weights[0])
+    y = np.clip(rng.normal(means[0, component], stds[0, component]), -3, 3)
+    for prediction in (-3.0, -0.4, 1.0, 3.5):
+        expected = abs(y - prediction).mean()
+        assert absolute_error(posterior, np.array([prediction]))[0] == pytest.approx(expected, abs=0.01)
+
+
+def test_exact_draws_pass_and_shifted_ones_do_not():
+    truth = KnownTruth.standard(lengths={"language": (2, 3), "vision": (3, 4), "audio": (2, 2)})
+    corpus = truth.corpus(200, 20, 20, seed=0)
+    config = read_preset("fast")["model"] | {"encoder": {"width": 8, "steps": 4}}
+    torch.manual_seed(0)
+    model = build("imder", config, corpus.spec)
+    assert isinstance(model, IMDer)
+    encoders = Encoders(model, corpus["train"])
+    case = Case(truth, encoders, corpus["test"].take(np.arange(8)), "vision", ("language", "audio"), 64)
+    good, poor = case.measure(case.again), case.measure(case.again + 0.7 * case.unit)
+    assert good["mean error"] < 0.1
+    assert good["variance ratio"] == pytest.approx(1, abs=0.1)
+    assert poor["mean error"] == pytest.approx(0.7, abs=0.1)
+    assert poor["variance ratio"] == pytest.approx(good["variance ratio"], abs=1e-6)
+    for key in ("sliced W2", "energy"):
+        assert poor[key] > 1.5 * good[key]
+    lost = case.lost_to_encoding()
+    assert lost["deviation given raw features"] <= lost["deviation given encodings"] * (1 + 1e-6)
+    assert case.bayes <= lost["Bayes label MAE given encodings"] + 1e-9
+    sampled = case.sample("dpmpp_2m", 3)
+    assert sampled.shape == case.drawn.shape
+    assert model.config.recovery.evaluations == model.recovery.config.evaluations == 8
+
+
+def test_timings_alternate_and_ratios_are_paired():
+    order = []
+    taken = alternate({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repetitions=2, warmup=1)
+    assert order == ["a", "b"] * 3
+    assert {k: len(v) for k, v in taken.items()} == {"a": 2, "b": 2}
+    assert ratio([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]) == (2.0, 1.0, 3.0)
+
+
+def test_counted_arithmetic_and_tables():
+    a, b = torch.randn(3, 4), torch.randn(4, 5)
+    assert flops(lambda: a @ b) == 2 * 3 * 4 * 5
+    assert markdown([{"a": "x", "b": 0.12345}]) == "| a | b |\n|---|---:|\n| x | 0.123 |"
