@@ -15,7 +15,7 @@ from torch import Tensor
 def sliced_wasserstein(x: NDArray[np.floating], y: NDArray[np.floating], slices: int = 256, seed: int = 0) -> float:
     """The 2-Wasserstein distance along random directions: root of the mean square over directions and rows.
 
-    ``x`` and ``y`` are ``(S, R, F)``; ``slices`` directions, the same for all rows, are drawn from ``seed``. In the coordinates'
+    ``x`` and ``y`` are ``(S, R, F)``; ``slices`` directions, one set for all rows, come from ``seed``. In the coordinates'
     own unit: a shift by d of every coordinate is a distance d.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -69,8 +69,9 @@ def main() -> None:
     rows: list[Row] = []
     for name, model in (("fast", fast), ("paper", paper)):
         encoders = Encoders(model, corpus["train"])
+        asked = test if name == "fast" else test.take(np.arange(-(-options.rows // 3)))  # its network is slow
         cases = [
-            Case(truth, encoders, test, missing, tuple(k for k in truth.names if k != missing), options.draws)
+            Case(truth, encoders, asked, missing, tuple(k for k in truth.names if k != missing), options.draws)
             for missing in truth.names
         ]
         if name == "fast":
@@ -78,7 +79,7 @@ def main() -> None:
             print(markdown([{"missing": c.missing, **c.lost_to_encoding()} for c in cases]) + "\n")
             rows += _report("fast, 8 evaluations", _all_patterns(truth, encoders, test, options.draws, cases))
             rows += _report("the exact denoiser", _exact(cases))
-        rows += _report(f"{name}, mean over the three modalities", _grid(name, cases))
+        rows += _report(f"{name}, {len(asked)} samples, mean over the three modalities", _grid(name, cases))
     _write(rows, out / "quality.csv")
     _plot(rows, out / "quality.png")
     print(f"{time.monotonic() - began:.0f} s; quality.csv and quality.png are in {out}")

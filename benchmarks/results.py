@@ -17,6 +17,7 @@ import torch
 from imder.data.compatible import check_compatible
 from imder.data.formats import load_corpus
 from imder.evaluation.grid import constant_rows, evaluate_predictor, model_predict, remembering
+from imder.evaluation.masks import ProtocolName
 from imder.evaluation.results import summarise, write_csv
 from imder.evaluation.tables import markdown_table
 from imder.models.base import Model
@@ -59,7 +60,8 @@ def main() -> None:
             print(
                 f"{preset}: {sum(seconds) / len(seconds):.0f} s for each training, {options.threads or 'all'} threads"
             )
-    for protocol in ("natural", "random", "fixed"):
+    protocols: tuple[ProtocolName, ...] = ("natural", "random", "fixed")
+    for protocol in protocols:
         rows += constant_rows(corpus, protocol=protocol, draws=options.draws)
     write_csv(rows, options.out / "results.csv")
     summary = summarise(rows)
