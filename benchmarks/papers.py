@@ -28,12 +28,13 @@ from imder.training.module import PhaseModule
 
 SMALL = {
     "model.encoder.steps": 24,
-    "model.recovery.network": {"widths": [16, 32, 64, 128], "heads": 4},
+    "model.recovery.network": {"widths": [16, 32, 64, 128], "heads": 4, "attention_layers": 1},
     "model.refinement.blocks": 4,
     "model.fusion.layers": 2,
 }
 DRAWN_EVALUATIONS = 100  # of the recoveries that refinement and fusion learn from
 DRAWN_SAMPLES = 400
+DRAWN_SECONDS = 30.0
 
 
 class Phased(IMDer):
@@ -45,12 +46,17 @@ class Phased(IMDer):
 
 
 def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDer:
-    """Train, or load what was trained before; each phase stops after its ``seconds``."""
+    """Train for as long as another took in its phases (``seconds`` of each), or load what was trained before.
+
+    All but half a minute of stage 2 goes to the score networks.
+    """
     if (out / "model.safetensors").exists():
         model = Model.from_pretrained(out)
         assert isinstance(model, IMDer)
         return model
     config = load_config("paper-mosi", overrides=SMALL)
+    left = seconds["score"] + seconds["recovery"] - DRAWN_SECONDS
+    limits = {"stage1": seconds["stage1"], "score": left, "recovery": DRAWN_SECONDS}
     training = config.training
     torch.manual_seed(0)
     model = Phased(corpus.spec, config.model)
@@ -73,7 +79,7 @@ def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDe
             L.Trainer(
                 accelerator="cpu",
                 max_epochs=-1,
-                max_time=timedelta(seconds=max(1.0, seconds[phase])),
+                max_time=timedelta(seconds=max(1.0, limits[phase])),
                 callbacks=[keeper],
                 gradient_clip_val=learn.clip_value,
                 gradient_clip_algorithm="value",
