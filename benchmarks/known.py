@@ -2,7 +2,8 @@
 
 Encodings are standardised (each channel by its deviation over the training samples) so that numbers of different encoders
 compare. Given the available encodings the exact answer is a mixture over components and lengths
-(`imder.data.unknown_length`); everything a sampler draws is held against it and against exact draws.
+(`imder.data.unknown_length`); everything a sampler draws is held against it and against exact draws. The exact answer also
+knows how long the available sequences were, which a model that sees their encodings alone does not: a small disadvantage.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Case:
         self.unit = self.variance**0.5
         self.drawn, self.again = self.exact.draw(self.draws, rng), self.exact.draw(self.draws, rng)
         self._blur = rng.standard_normal(self.drawn.shape) * BLUR
-        self._pairs = self._correlated()
+        self._pairs = self._correlated(self.exact.draw(self.draws, rng))
         self._found = self.correlations(self.drawn), self.shares(self.drawn)
         self.labels = self.truth.label_posterior(self.split, self.available)
         self.bayes = float(absolute_error(self.labels, self.labels.median()).mean())
@@ -107,10 +108,10 @@ class Case:
     def _posterior(self, encodings: dict[str, Array], available: NDArray[np.bool_]) -> UnknownLength:
         return UnknownLength.of(self.truth, self.encoders.affine, encodings, self.lengths, available, self.missing)
 
-    def _correlated(self) -> dict[str, tuple[Array, Array]]:
-        """For each available modality the pair of directions along which time averages covary most (under the truth)."""
+    def _correlated(self, drawn: Array) -> dict[str, tuple[Array, Array]]:
+        """For each available modality the pair of directions along which time averages of exact draws covary most."""
         pairs = {}
-        mine = self._average(self.again)
+        mine = self._average(drawn)
         for name, encoding in self.encodings.items():
             other = np.broadcast_to(self._average(encoding), mine.shape)
             a, b = mine.reshape(-1, self.encoders.width), other.reshape(-1, self.encoders.width)
@@ -131,8 +132,8 @@ class Case:
         return out
 
     def shares(self, drawn: Array) -> Array:
-        """(C,): the mean probability of each component that the draws alone tell of."""
-        return np.asarray(self._alone.explain(drawn + self._blur, BLUR)[1].mean((0, 1)))
+        """(R, C): for each sample, the mean probability of each component that the draws alone tell of."""
+        return np.asarray(self._alone.explain(drawn + self._blur, BLUR)[1].mean(0))
 
     def sample(self, solver: str, evaluations: int, seed: int = 1) -> Array:
         """The model's own draws (S, R, F)."""
@@ -151,16 +152,18 @@ class Case:
     def measure(self, drawn: Array) -> dict[str, float]:
         """Everything about draws (S, R, F)."""
         correlations, shares = self._found
-        found = self.correlations(drawn)
+        found, told = self.correlations(drawn), self.shares(drawn)
         noise = float(drawn.var(0, ddof=1).mean())
         bias = float(((drawn.mean(0) - self.mean) ** 2).mean()) - noise / len(drawn)  # less the chance of S draws
         numbers = {
             "sliced W2": sliced_wasserstein(drawn / self.unit, self.drawn / self.unit),
             "energy": energy_distance(drawn / self.unit, self.drawn / self.unit),
+            "energy, unbiased": energy_distance(drawn / self.unit, self.drawn / self.unit, unbiased=True),
             "mean error": max(0.0, bias) ** 0.5 / self.unit,
             "variance ratio": noise / self.variance,
             "correlation error": max(abs(found[k] - correlations[k]) for k in found),
-            "share error": float(abs(self.shares(drawn) - shares).max()),
+            "share error": float(abs((told - shares).mean(0)).max()),
+            "share error by sample": float(abs(told - shares).max(1).mean()),
         }
         if len(self.given) == len(self.truth.names) - 1:
             numbers["label MAE"] = self.label_error(drawn)

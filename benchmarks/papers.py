@@ -7,6 +7,7 @@ are drawn once (in fewer steps, for fewer samples), as `fast` does it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -31,6 +32,7 @@ SMALL = {
     "model.recovery.network": {"widths": [16, 32, 64, 128], "heads": 4, "attention_layers": 1},
     "model.refinement.blocks": 4,
     "model.fusion.layers": 2,
+    "model.pool": 1,
 }
 DRAWN_EVALUATIONS = 100  # of the recoveries that refinement and fusion learn from
 DRAWN_SAMPLES = 400
@@ -74,11 +76,12 @@ def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDe
             model.begin(phase, natural_pass(train, training), 0)
         validation = validation_passes(valid, learn, training, every_pattern=False)
         module = PhaseModule(model, phase, learn, training, train, validation)
-        keeper = Keeper(0.0, learn.patience)
+        keeper, started = Keeper(0.0, patience=0), time.monotonic()
         with quiet():
             L.Trainer(
                 accelerator="cpu",
                 max_epochs=-1,
+                check_val_every_n_epoch=1 if phase == "recovery" else 2,
                 max_time=timedelta(seconds=max(1.0, limits[phase])),
                 callbacks=[keeper],
                 gradient_clip_val=learn.clip_value,
@@ -92,7 +95,11 @@ def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDe
             ).fit(module)
         if keeper.best_state:
             model.load_state_dict(keeper.best_state)
-        print(f"paper, {phase}: epoch {keeper.best_epoch}, validation loss {keeper.best:.4g}", flush=True)
+        print(
+            f"paper, {phase}: {time.monotonic() - started:.0f} s, {module.current_epoch} whole epochs, best after "
+            f"{keeper.best_epoch + 1}, validation loss {keeper.best:.4g}",
+            flush=True,
+        )
     model.recovery.config = config.model.recovery
     model.requires_grad_(True)
     model.save_pretrained(out)

@@ -26,6 +26,14 @@ def test_a_shift_is_a_distance_of_its_size(draws):
     assert sliced_wasserstein(x + 2.0, x, slices=4000) == pytest.approx(2.0, rel=0.03)
 
 
+def test_the_unbiased_energy_distance_sees_what_is_too_narrow():
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal((2, 200, 40, 6))
+    same, narrow = (energy_distance(s * x, y, unbiased=True) for s in (1.0, 0.8))
+    assert abs(same) < 0.002
+    assert narrow > 0.005
+
+
 def test_energy_distance_of_two_points():
     x, y = np.zeros((5, 2, 4)), np.full((7, 2, 4), 3.0)
     assert energy_distance(x, y) == pytest.approx(2 * 3.0)  # |x - y| = 3 sqrt(4), over sqrt(4)
@@ -84,4 +92,7 @@ def test_timings_alternate_and_ratios_are_paired():
 def test_counted_arithmetic_and_tables():
     a, b = torch.randn(3, 4), torch.randn(4, 5)
     assert flops(lambda: a @ b) == 2 * 3 * 4 * 5
+    query, key = torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    assert flops(lambda: attend(query, key, key)) == 2 * (2 * 2 * 3 * 5 * 8)
     assert markdown([{"a": "x", "b": 0.12345}]) == "| a | b |\n|---|---:|\n| x | 0.123 |"

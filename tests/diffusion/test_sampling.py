@@ -11,14 +11,14 @@ MEAN, DEVIATION = 3.0, 0.8
 
 
 class Gaussian:
-    """The exact denoiser of N(MEAN, DEVIATION^2), counting."""
+    """The exact denoiser of N(MEAN, deviation^2), counting."""
 
-    def __init__(self):
-        self.calls = 0
+    def __init__(self, deviation=DEVIATION):
+        self.calls, self.variance = 0, deviation**2
 
     def __call__(self, x, sigma):
         self.calls += 1
-        return MEAN + DEVIATION**2 / (DEVIATION**2 + sigma**2) * (x - MEAN)
+        return MEAN + self.variance / (self.variance + sigma**2) * (x - MEAN)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,10 @@ def test_one_evaluation_is_nearly_the_mean():
     x = draw(Gaussian(), (1000, 1), KeyedNoise(torch.arange(1000), 2), SCHEDULE, "dpmpp_2m", 1)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.05)
     assert float(x.std()) < 0.1 * DEVIATION + 0.05
+
+
+@pytest.mark.parametrize("deviation", [1.0, 0.5, 0.3, 0.2])
+def test_narrow_laws_keep_most_of_their_variance_in_eight_evaluations(deviation):
+    noise = KeyedNoise(torch.arange(20_000), 3, torch.float64)
+    x = draw(Gaussian(deviation), (20_000, 1), noise, SCHEDULE)
+    assert 0.85 < float(x.var()) / deviation**2 < 1.15

@@ -4,9 +4,9 @@ At the largest noise level x is the mean plus noise, and the flow that leads fro
 error in the start, 5 to 10 % here: too much for a mean that is taken to be 0. The denoiser's answer at that level *is* the
 mean, so solvers of the flow spend their first evaluation on putting x where it belongs.
 
-At the other end they stop at a deviation of 0.08 and take the denoiser's answer. Below it nothing is left to decide for data
-of deviation one: the last step leaves out less than a hundredth of the variance, and evaluations that aren't spent there are
-spent where draws come apart.
+At the other end they stop at a deviation of 0.05 and take the denoiser's answer. Below it little is left to decide
+unless the law that is drawn from is very narrow (of deviation d, the last step leaves out 0.05^2 / (0.05^2 + d^2) of the
+variance: 3 % where d is 0.3), and evaluations that aren't spent there are spent where draws come apart.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from imder.diffusion.schedule import VESchedule
 from imder.diffusion.solvers import dpmpp_2m, euler_maruyama, heun
 
 SMALLEST_TIME = 1e-3  # where Euler-Maruyama ends (released code)
-SMALLEST_SIGMA = 0.08  # from where solvers of the flow denoise in one step
+SMALLEST_SIGMA = 0.05  # from where solvers of the flow denoise in one step
 
 Solver = Literal["dpmpp_2m", "heun", "euler_maruyama"]
 

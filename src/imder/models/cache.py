@@ -21,7 +21,8 @@ Place = tuple[int, int, int]
 """Sample key, pattern of availability, slot."""
 
 KEPT_BYTES = 2**30
-"""Room for the encodings of one cache. All of CMU-MOSEI's training samples in all patterns need 0.6 of it with ``fast``."""
+"""Room for the encodings of one cache (a model has two: for training and for validation; `benchmarks/pool.py`). All of
+CMU-MOSEI's training samples in all patterns need 0.6 of it with ``fast``."""
 
 _CHUNK = 256  # rows that are allocated at a time
 

@@ -44,6 +44,8 @@ def is_main_process(engine: EngineConfig | None = None) -> bool:
         return int(given["RANK"]) == 0
     if "LOCAL_RANK" not in given and "SLURM_PROCID" in given and engine is not None and several(engine):
         return int(given["SLURM_PROCID"]) == 0
+    if engine is not None and not several(engine):  # a scheduler numbers machines whether or not they train together
+        return True
     node = given.get("NODE_RANK", given.get("GROUP_RANK", "0"))
     return int(given.get("LOCAL_RANK", "0")) == 0 and int(node) == 0
 

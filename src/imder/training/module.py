@@ -26,7 +26,7 @@ from imder.training.masks import mode_of, training_pass
 from imder.types import Batch, ImderError
 
 VALIDATION_SEED = 2**20
-"""Seed of the noise in validation losses; epochs of training use the numbers below it."""
+"""Seed of the noise in validation losses; training with seed s begins at 2 s times it, so that the two never meet."""
 
 
 class PhaseModule(L.LightningModule):
@@ -131,7 +131,8 @@ class PhaseModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """After an interruption, what the model remembers of the epochs before it is made again."""
-        self.model.replay(self.phase, self._earlier())
+        with self.trainer.precision_plugin.train_step_context():  # the engine opens it for steps only
+            self.model.replay(self.phase, self._earlier())
 
     def _earlier(self) -> Iterator[tuple[Batch, int]]:
         for epoch in range(self.current_epoch):
