@@ -67,7 +67,7 @@ def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDe
     model.start_from(torch.from_numpy(labels))
     phases: tuple[Phase, ...] = ("stage1", "score", "recovery")
     for phase in phases:
-        learn = training.stage1 if phase == "stage1" else training.joint
+        learn = replace(training.stage1 if phase == "stage1" else training.joint, plateau_patience=0)  # it never acts
         train, valid = corpus["train"], corpus["valid"]
         if phase == "recovery":
             train, valid = train.take(np.arange(DRAWN_SAMPLES)), valid.take(np.arange(DRAWN_SAMPLES // 4))
