@@ -14,8 +14,6 @@ Prints tables, writes ``quality.csv`` and ``quality.png``. Finished trainings in
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -35,6 +33,7 @@ from imder.data.synthetic import KnownTruth
 from imder.demo import TEST, TRAIN, VALID
 from imder.diffusion import KeyedNoise, VESchedule
 from imder.diffusion.sampling import Solver, draw
+from imder.evaluation.results import replacing, write_csv
 from imder.models.base import Model
 from imder.models.imder import IMDer
 from imder.training.run import RunDirectory
@@ -83,7 +82,7 @@ def main() -> None:
             )
             rows += _report("the exact denoiser", _exact(cases))
         rows += _report(f"{name}, {len(test)} samples, mean over the three modalities", _grid(name, cases))
-    _write(rows, out / "quality.csv")
+    write_csv(rows, out / "quality.csv")
     _plot(rows, out / "quality.png")
     print(f"{time.monotonic() - began:.0f} s; quality.csv and quality.png are in {out}")
 
@@ -163,16 +162,6 @@ def _grid(name: str, cases: Sequence[Case]) -> Iterable[Row]:
     yield {"model": "Bayes-optimal", "label MAE": bayes}
 
 
-def _write(rows: Sequence[Row], path: Path) -> None:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(part, path)
-
-
 def _plot(rows: Sequence[Row], path: Path) -> None:
     """Quality over evaluations, one panel for each number, a line for each model and solver."""
     matplotlib.use("agg")
@@ -202,9 +191,8 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     last.axis("off")
     last.legend(*used[0].get_legend_handles_labels(), loc="center left")
     last.text(0, 0.1, "thin lines: exact draws (coloured),\nthe best possible prediction (black)", fontsize=9)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, dpi=110, format="png")
-    os.replace(part, path)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=110, format="png")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ one epoch, when the store has been read before.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from imder.data.corpus import Corpus, Ragged, Split, spec_of
 from imder.data.loader import served
 from imder.data.missing import AnySubset
 from imder.data.store import write_store
+from imder.evaluation.results import write_csv
 from imder.training.config import EngineConfig, load_config
 from imder.training.masks import training_pass
 from imder.training.train import train
@@ -289,11 +289,7 @@ def main() -> None:
         if given.only in (None, "mosei"):
             rows += [{"table": "mosei", **asdict(large), **row} for row in mosei(large, folder, given.threads)]
     if given.csv:
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        with open(given.csv, "w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(rows, given.csv)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from imder.models.base import Model
 from imder.predict import predictions, recover_to_store
 from imder.progress import PhaseBar, counting
 from imder.training.config import EngineConfig, load_config
+from imder.training.engine import is_main_process
 from imder.training.run import RunDirectory
-from imder.training.train import is_main_process
 from imder.training.train import train as train_model
 from imder.types import ImderError
 
@@ -80,7 +80,7 @@ def train(options: Namespace) -> None:
             engine=engine,
             callbacks=callbacks,
         )
-    if not is_main_process():
+    if not is_main_process(engine):
         return
     reached = RunDirectory(out).read_json("metrics.json")
     for phase, found in reached["phases"].items():

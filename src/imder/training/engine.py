@@ -34,18 +34,18 @@ def several(engine: EngineConfig) -> bool:
 def is_main_process(engine: EngineConfig | None = None) -> bool:
     """Whether the process asking is the one that writes files.
 
-    Before processes have met, their ranks are in the environment, set by the engine or by what started them. SLURM numbers
-    tasks whether or not they train together: its number counts only where the engine is told of several processes.
+    Before processes have met, their ranks are in the environment, set by the engine or by what started them. A scheduler
+    numbers machines and tasks whether or not they train together: that counts only where the engine is told of several.
     """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
     given = os.environ
     if "LOCAL_RANK" in given and "RANK" in given:
         return int(given["RANK"]) == 0
-    if "LOCAL_RANK" not in given and "SLURM_PROCID" in given and engine is not None and several(engine):
-        return int(given["SLURM_PROCID"]) == 0
-    if engine is not None and not several(engine):  # a scheduler numbers machines whether or not they train together
+    if engine is not None and not several(engine):
         return True
+    if engine is not None and "LOCAL_RANK" not in given and "SLURM_PROCID" in given:
+        return int(given["SLURM_PROCID"]) == 0
     node = given.get("NODE_RANK", given.get("GROUP_RANK", "0"))
     return int(given.get("LOCAL_RANK", "0")) == 0 and int(node) == 0
 
