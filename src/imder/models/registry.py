@@ -16,11 +16,13 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from imder.models.base import Model
 from imder.models.imder import IMDer, IMDerConfig
+from imder.models.mmin import MMIN, MMINConfig
 from imder.models.zero_fill import ZeroFill, ZeroFillConfig
 from imder.types import ImderError, Spec
 
 SYSTEMS: dict[str, tuple[type[Model], type[Any]]] = {
     IMDer.system: (IMDer, IMDerConfig),
+    MMIN.system: (MMIN, MMINConfig),
     ZeroFill.system: (ZeroFill, ZeroFillConfig),
 }
 
