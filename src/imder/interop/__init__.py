@@ -1,5 +1,6 @@
 """Weights of the released research code in our models."""
 
+from imder.interop.official_gcnet import load_official_gcnet
 from imder.interop.official_imder import load_official_imder
 
-__all__ = ["load_official_imder"]
+__all__ = ["load_official_gcnet", "load_official_imder"]
