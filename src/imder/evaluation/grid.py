@@ -9,7 +9,8 @@ which varies the masks alone.
 Pairs are predicted in the order of their patterns, within a pattern by length: batches are then uniform, with little
 padding. A system is handed neither labels nor features of anything that isn't available.
 
-A system whose prediction for a sample depends on other samples of the split needs whole cells instead of pairs.
+A system whose prediction for a sample depends on other samples of the split (`Model.context`) is handed whole cells
+instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from numpy.typing import NDArray
 from imder import metrics
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split, floor_of
+from imder.data.dialogues import whole_dialogues
 from imder.data.formats_labels import require_labels
-from imder.data.loader import collate
+from imder.data.loader import Pass, collate
 from imder.data.missing import effective_rate
 from imder.evaluation.masks import RATES, Cell, ProtocolName, draw_cells
 from imder.models.base import Model
@@ -38,19 +40,7 @@ Predict = Callable[[Split, Rows, NDArray[np.bool_]], Values]
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
 
-COLUMNS = (
-    "model",
-    "run",
-    "corpus",
-    "split",
-    "protocol",
-    "rate",
-    "effective_rate",
-    "available",
-    "draw",
-    "seed",
-    "n",
-)
+COLUMNS = ("model", "run", "corpus", "split", "protocol", "rate", "effective_rate", "available", "draw", "seed", "n")
 """What every row holds before its metrics."""
 
 
@@ -108,6 +98,7 @@ def evaluate(
         seed=seed,
         official_batch_size=official_batch_size,
         convention=convention,
+        whole=model.context,
     )
 
 
@@ -171,8 +162,12 @@ def evaluate_predictor(
     seed: int = 0,
     official_batch_size: int = 32,
     convention: str | None = None,
+    whole: bool = False,
 ) -> list[dict[str, Any]]:
-    """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column."""
+    """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column.
+
+    ``whole`` is for what looks at other samples too: see `predict_cells`.
+    """
     samples = corpus[split]
     labels = require_labels(samples, f"{corpus.name} [{split}]")
     convention = convention or convention_of(corpus)
@@ -188,7 +183,7 @@ def evaluate_predictor(
         official_batch_size=official_batch_size,
     )
     rows: list[dict[str, Any]] = []
-    for cell, found in zip(cells, predict_cells(predict, samples, cells), strict=True):
+    for cell, found in zip(cells, predict_cells(predict, samples, cells, whole=whole), strict=True):
         served = cell.mask.any(axis=1)
         about = (name, run, corpus.name, split, cell.protocol, cell.rate, effective_rate(cell.mask), cell.available)
         row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))
@@ -207,9 +202,19 @@ def convention_of(corpus: Corpus) -> str:
     return metrics.default_convention(corpus.spec.task, np.concatenate(known) if known else np.zeros(0))
 
 
-def predict_cells(predict: Predict, split: Split, cells: Sequence[Cell]) -> list[Values]:
-    """For each cell the predictions for its served rows, in file order; every (sample, pattern) pair predicted once."""
+def predict_cells(predict: Predict, split: Split, cells: Sequence[Cell], *, whole: bool = False) -> list[Values]:
+    """For each cell the predictions for its served rows, in file order; every (sample, pattern) pair predicted once.
+
+    With ``whole``, ``predict`` is asked for whole cells one after the other, each of them all rows of the split in order;
+    rows that a cell doesn't serve have nothing available. Every distinct cell is predicted once.
+    """
     served = [np.flatnonzero(cell.mask.any(axis=1)) for cell in cells]
+    if whole:
+        distinct = {cell.mask.tobytes(): cell.mask for cell in cells}
+        all_rows = np.tile(np.arange(len(split)), len(distinct))
+        asked = predict(replace(split, labels=None), all_rows, np.concatenate(list(distinct.values())))
+        each = dict(zip(distinct, np.split(asked, len(distinct)), strict=True))
+        return [each[cell.mask.tobytes()][s] for cell, s in zip(cells, served, strict=True)]
     rows = np.concatenate(served)
     masks = np.concatenate([cell.mask[s] for cell, s in zip(cells, served, strict=True)])
     _, pattern = np.unique(masks @ (1 << np.arange(masks.shape[1])), return_inverse=True)
@@ -227,20 +232,22 @@ def model_predict(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Predict:
-    """A model as what `predict_cells` calls."""
+    """A model as what `predict_cells` calls; one with context refuses anything but whole cells (`ImderError`)."""
+    in_order = _by_dialogue if model.context else _by_pattern
 
     def predict(split: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
-        frames = np.zeros(len(rows), np.int64)
-        for k, ragged in enumerate(split.features.values()):
-            frames += ragged.lengths[rows] * available[:, k]
-        order = np.lexsort((frames, *available.T))
+        pairs, order = in_order(Pass(split, rows, available, batch_size))
         found: list[Values] = []
-        for start in range(0, len(order), batch_size):
+        done = 0
+        for index in range(len(pairs)):
             if progress is not None:
-                progress(start, len(order))
-            part = order[start : start + batch_size]
-            batch = collate(split, rows[part], available[part], seen=available[part]).to(model.device)
+                progress(done, len(order))
+            part = pairs.part(index)
+            mask = pairs.available[part]
+            dialogue = None if pairs.dialogue is None else pairs.dialogue[part]
+            batch = collate(split, pairs.rows[part], mask, seen=mask, dialogue=dialogue).to(model.device)
             found.append(model.predict(batch, samples=samples, seed=seed).prediction.cpu().numpy())
+            done += len(part)
         if progress is not None:
             progress(len(order), len(order))
         sorted_values = np.concatenate(found) if found else np.zeros(0)
@@ -251,8 +258,31 @@ def model_predict(
     return predict
 
 
+def _by_pattern(pairs: Pass) -> tuple[Pass, Rows]:
+    """Pairs in the order of their patterns, then of their lengths, and which of the given ones each of them is."""
+    frames = np.zeros(len(pairs.rows), np.int64)
+    for k, ragged in enumerate(pairs.split.features.values()):
+        frames += ragged.lengths[pairs.rows] * pairs.available[:, k]
+    order = np.lexsort((frames, *pairs.available.T))
+    return replace(pairs, rows=pairs.rows[order], available=pairs.available[order]), order
+
+
+def _by_dialogue(pairs: Pass) -> tuple[Pass, Rows]:
+    """Whole cells, dialogue by dialogue, and which of the given pairs each of them is."""
+    n = max(1, len(pairs.split))
+    place = np.arange(len(pairs.rows))
+    if len(place) % n or (pairs.rows != place % n).any():
+        raise ImderError("this system reads whole dialogues: ask for whole cells (evaluate, or whole=True)")
+    together = whole_dialogues(pairs, place // n, pairs.batch_size)
+    assert together.dialogue is not None
+    return together, together.dialogue // n * n + together.rows
+
+
 def remembering(predict: Predict) -> Predict:
-    """The same predictor of one split, asked for each (sample, pattern) pair once over several evaluations."""
+    """The same predictor of one split, asked for each (sample, pattern) pair once over several evaluations.
+
+    Not for what looks at other samples too.
+    """
     known: dict[tuple[int, bytes], Values] = {}
 
     def recall(split: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
