@@ -237,3 +237,5 @@ def test_the_preset():
         load_config("gcnet", overrides={"model.hidden": 5})
     with pytest.raises(ImderError, match=r"at least 1"):
         load_config("gcnet", overrides={"model.speakers": 0})
+    with pytest.raises(ImderError, match="dropout"):
+        load_config("gcnet", overrides={"model.dropout": 1.0})

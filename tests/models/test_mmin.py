@@ -313,6 +313,10 @@ def test_the_preset():
     assert from_mapping(MMINConfig, json.loads(json.dumps(asdict(model.config)))) == model.config == config.model
     with pytest.raises(ImderError, match="kernel"):
         build("mmin", {"encoder": {"kernel": 3}}, spec)
+    for wrong in ("encoder.kernels=[]", "encoder.width=0", "cascade.layers=[]", "cascade.blocks=0", "dropout=1.0"):
+        key, value = wrong.split("=")
+        with pytest.raises(ImderError, match=key.split(".")[-1]):
+            load_config("mmin", overrides={f"model.{key}": json.loads(value)})
 
 
 def tiny(**overrides):

@@ -1,17 +1,22 @@
 """GCNet all the way from a corpus to tables: whole dialogues in training, evaluation and prediction."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import results
+import torch
 
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
 from imder.data.loader import Pass, collate
+from imder.data.store import write_store
 from imder.data.synthetic import KnownTruth
-from imder.evaluation.grid import evaluate, evaluate_predictor, model_predict, predict_cells
+from imder.evaluation.grid import evaluate, evaluate_predictor, evaluator
 from imder.evaluation.masks import draw_cells
-from imder.evaluation.results import summarise
+from imder.evaluation.predicting import model_predict, predict_cells
+from imder.evaluation.results import read_csv, summarise
 from imder.evaluation.tables import make_table, markdown_table, rich_table
 from imder.models.base import Model
 from imder.models.gcnet import GCNet, GCNetConfig
@@ -116,6 +121,30 @@ def test_pairs_are_refused(trained):
         evaluate_predictor("gcnet", model_predict(model), corpus, protocol="fixed")
 
 
+def test_several_protocols(trained):
+    model, corpus, _ = trained
+    several = evaluator(model, corpus, run="r", seed=3)
+    for protocol in ("natural", "random", "fixed"):
+        assert several(protocol=protocol, draws=2) == evaluate(
+            model, corpus, run="r", protocol=protocol, draws=2, seed=3
+        )
+
+
+def test_the_benchmark_of_results(trained, tmp_path, monkeypatch, capsys):
+    """On a run that is there already."""
+    _, corpus, _ = trained
+    write_store(corpus, tmp_path / "store")
+    given = {"model.hidden": 4, "training.stage1.max_epochs": 1}
+    train(corpus, tmp_path / "out" / "gcnet-0", preset="gcnet", overrides=given)
+    words = ["--presets", "gcnet", "--seeds", "1", "--draws", "2", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["results.py", str(tmp_path / "store"), *words])
+    results.main()
+    rows = read_csv(tmp_path / "out" / "results.csv")
+    assert {row["model"] for row in rows} == {"gcnet", "constant"}
+    assert {row["protocol"] for row in rows} == {"natural", "random", "fixed"}
+    assert capsys.readouterr().out.count(f"\ngcnet: {note_of('gcnet')}\n") == 3
+
+
 def test_prediction_and_the_saved_run(trained):
     model, corpus, out = trained
     split = corpus["test"]
@@ -141,6 +170,27 @@ def test_training_refuses_what_does_not_go_with_dialogues(tmp_path):
         with pytest.raises(ImderError, match="whole dialogues"):
             train(tiny(), tmp_path / "run", preset="gcnet", overrides=overrides)
         assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_order_is_refused_before_anything_is_written(tmp_path):
+    """In either split, and only by systems that need the order."""
+    corpus = tiny()
+    for name in ("train", "valid"):
+        split = corpus[name]
+        same = replace(split, position=np.zeros_like(split.position))
+        wrong = replace(corpus, splits={**corpus.splits, name: same})
+        with pytest.raises(ImderError, match="both have position 0 of dialogue"):
+            train(wrong, tmp_path / "run", preset="gcnet")
+        assert not (tmp_path / "run").exists()
+
+
+def test_another_runs_weights_come_with_its_statistics(trained, tmp_path):
+    model, corpus, out = trained
+    given = {"model.hidden": 4, "training.stage1.max_epochs": 3, "training.stage1.batch_size": 4}
+    other = train(corpus, tmp_path / "run", preset="gcnet", overrides=given, stage1=out)
+    assert model.standardizers["language"].mean.any()
+    for name, value in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
 
 
 def test_training_learns(tmp_path):

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from imder.interop.official_imder import check_shapes, read_state_dict
+from imder.interop.official_imder import check_shapes, listing, read_state_dict
 from imder.models.gcnet import GCNet, GCNetConfig
 from imder.types import ImderError, Modality, Spec
 
@@ -109,7 +109,7 @@ def _load(
     missing = [name for name in known if name not in state]
     unknown = [name for name in state if name not in known and not _is_unused(name, attention)]
     if missing or unknown:
-        parts = [f"{word} {_listing(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
+        parts = [f"{word} {listing(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
         raise ImderError(f"not the weights of a released GCNet network: {'; '.join(parts)}")
     columns = state["lstm.weight_ih_l0"].shape[-1]
     if sum(dims.values()) != columns:
@@ -134,7 +134,3 @@ def _load(
     check_shapes(renamed, own)
     model.load_state_dict({**own, **renamed})
     return model.eval()
-
-
-def _listing(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

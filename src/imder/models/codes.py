@@ -20,7 +20,7 @@ from imder.nn.perceptron import Perceptron
 from imder.nn.resample import frame_mask
 from imder.nn.sequence import MaxLSTM, MeanOverTime, TextCNN
 from imder.nn.standardize import Standardizer
-from imder.types import Batch, Modality
+from imder.types import Batch, ImderError, Modality
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class CodeConfig:
     hidden: tuple[int, ...] = (128, 128)
     standardize: bool = True
     clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.kernels or min(self.width, *self.kernels, *self.hidden) < 1:
+            raise ImderError("model.encoder: width, kernels and hidden must be at least 1, and there must be a kernel")
 
 
 class CodeEncoder(nn.Module):

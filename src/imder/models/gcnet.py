@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from imder.models.base import Loss, Model, Phase, is_labelled, start_head, task_loss, to_prediction
+from imder.models.network import evaluating
 from imder.nn.graph import TEMPORAL, BiLSTM, GraphBranch, speaker_relations, temporal_relations
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together
@@ -66,6 +67,8 @@ class GCNetConfig:
             raise ImderError(f"model.hidden must be even and positive, got {self.hidden}")
         if self.window < 0 or self.speakers < 1:
             raise ImderError("model.window must not be negative, and model.speakers at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ImderError(f"model.dropout must be at least 0 and less than 1, got {self.dropout}")
 
 
 class GraphCompletion(nn.Module):
@@ -121,9 +124,9 @@ class GCNet(Model):
         return ("stage1",)
 
     def learning(self, phase: Phase) -> list[nn.Module]:
-        """Everything."""
+        """Everything, the statistics included: a run that takes over another's weights needs them too."""
         del phase
-        return [self.network]
+        return [self.standardizers, self.network]
 
     def start_from(self, labels: Tensor) -> None:
         """The head begins at the constant floor."""
@@ -196,12 +199,8 @@ class GCNet(Model):
             ImderError: the batch doesn't say which rows are a dialogue.
         """
         del samples, seed
-        was = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             prediction = to_prediction(self(batch)[0], self.spec)
-        finally:
-            self.train(was)
         return Output(prediction, prediction[None])
 
 

@@ -50,6 +50,10 @@ class CascadeConfig:
     blocks: int = 5
     shared: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.layers or min(self.blocks, *self.layers) < 1:
+            raise ImderError("model.cascade: layers and blocks must be at least 1, and there must be a layer")
+
 
 @dataclass(frozen=True)
 class MMINConfig:
@@ -69,6 +73,10 @@ class MMINConfig:
     dropout: float = 0.5
     imagination: float = 4.0
     cycle: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not all(0 <= p < 1 for p in (self.teacher_dropout, self.dropout)):
+            raise ImderError("model.teacher_dropout and model.dropout must be at least 0 and less than 1")
 
 
 class Teacher(nn.Module):

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from imder import metrics
 from imder.data.corpus import Corpus, Split, floor_of
+from imder.data.dialogues import dialogue_numbers
 from imder.data.formats import load_corpus
 from imder.models.base import Model, Phase, is_labelled, save_weights
 from imder.models.registry import build
@@ -94,6 +95,8 @@ def train(
             for phase in type(model).phases(settings.model):
                 learn = getattr(settings.training, phase)
                 training_pass(corpus["train"], learn, settings.training, 0, context=model.context)
+            if model.context:
+                dialogue_numbers(corpus["valid"])
             floor = floor_of(corpus["train"], corpus.spec)
             if is_main_process(engine):
                 run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
