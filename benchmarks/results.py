@@ -14,15 +14,16 @@ from typing import Any
 
 import torch
 
-from imder.data.compatible import check_compatible
 from imder.data.formats import load_corpus
-from imder.evaluation.grid import constant_rows, evaluate_predictor, model_predict, remembering
+from imder.evaluation.grid import constant_rows, evaluator
 from imder.evaluation.masks import ProtocolName
 from imder.evaluation.results import summarise, write_csv
 from imder.evaluation.tables import markdown_table
 from imder.models.base import Model
 from imder.training.run import RunDirectory
 from imder.training.train import train
+
+PROTOCOLS: tuple[ProtocolName, ...] = ("natural", "random", "fixed")
 
 
 def main() -> None:
@@ -51,21 +52,18 @@ def main() -> None:
                     corpus, out, preset=preset, overrides={"training.seed": seed}, resume=(out / "config.yaml").exists()
                 )
                 seconds.append(time.monotonic() - started)
-            predict = remembering(model_predict(model, seed=seed))
-            fitted = check_compatible(model.spec, corpus)
-            for protocol in ("natural", "random", "fixed"):
-                settings = {"run": out.name, "protocol": protocol, "draws": options.draws, "seed": 0}
-                rows += evaluate_predictor(model.system, predict, fitted, **settings)
+            evaluate = evaluator(model, corpus, run=out.name, seed=seed)
+            for protocol in PROTOCOLS:
+                rows += evaluate(protocol=protocol, draws=options.draws, seed=0)
         if seconds:
             print(
                 f"{preset}: {sum(seconds) / len(seconds):.0f} s for each training, {options.threads or 'all'} threads"
             )
-    protocols: tuple[ProtocolName, ...] = ("natural", "random", "fixed")
-    for protocol in protocols:
+    for protocol in PROTOCOLS:
         rows += constant_rows(corpus, protocol=protocol, draws=options.draws)
     write_csv(rows, options.out / "results.csv")
     summary = summarise(rows)
-    text = "\n".join(f"{p} protocol\n\n{markdown_table(summary, p)}" for p in ("natural", "random", "fixed"))
+    text = "\n".join(f"{p} protocol\n\n{markdown_table(summary, p)}" for p in PROTOCOLS)
     (options.out / "tables.md").write_text(text)
     print(text)
 

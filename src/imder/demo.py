@@ -7,6 +7,7 @@ nothing can have a lower expected error, so what a trained model lacks is visibl
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from rich.console import Console
 
 from imder.data.corpus import Split
 from imder.data.synthetic import KnownTruth
-from imder.evaluation.grid import Predict, evaluate_predictor, model_predict, remembering
+from imder.evaluation.grid import evaluate_predictor, evaluator
 from imder.evaluation.plots import plot_rates
+from imder.evaluation.predicting import Predict
 from imder.evaluation.results import summarise, write_csv
 from imder.evaluation.tables import rich_table
 from imder.progress import PhaseBar, counting
@@ -45,15 +47,12 @@ def demo(out: Path, seed: int, console: Console) -> list[dict[str, Any]]:
         config = load_config(preset, overrides={"training.seed": seed})
         models[name] = train(corpus, out / name, config=config, callbacks=[PhaseBar(f"{name} ")])
     rows: list[dict[str, Any]] = []
-    predictors = {BAYES: _bayes(truth)}
     for name, model in models.items():
         with counting(f"{name}: predicting") as report:
-            predict = remembering(model_predict(model, seed=seed, progress=report))
-            rows += evaluate_predictor(name, predict, corpus, protocol="fixed", seed=seed)
-        predictors[name] = predict
-    rows += evaluate_predictor(BAYES, predictors[BAYES], corpus, protocol="fixed", seed=seed)
-    for name in (*models, BAYES):
-        rows += evaluate_predictor(name, predictors[name], corpus, protocol="random", draws=DRAWS, seed=seed)
+            evaluate = evaluator(model, corpus, seed=seed, progress=report)
+            rows += evaluate(protocol="fixed") + evaluate(protocol="random", draws=DRAWS)
+    optimum = partial(evaluate_predictor, BAYES, _bayes(truth), corpus, seed=seed)
+    rows += optimum(protocol="fixed") + optimum(protocol="random", draws=DRAWS)
     for protocol in ("random", "fixed"):
         console.print(rich_table(summarise(rows), protocol, ["mae", "acc2"], references=(BAYES,), width=console.width))
     write_csv(rows, out / "results.csv")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from imder.data.compatible import fit_splits
 from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.dialogues import whole_dialogues
 from imder.data.formats import load_corpus
 from imder.data.loader import Pass
 from imder.data.patterns import pattern_name
@@ -236,16 +237,22 @@ def _batches(
     batch_size: int,
     progress: Progress | None,
 ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """Row numbers and batches of them, what is alike together (pattern, then length), without labels."""
+    """Row numbers and batches of them, what is alike together (pattern, then length), without labels.
+
+    For a model with context, whole dialogues together; ``rows`` must then be all.
+    """
     if samples is not None and samples < 1:
         raise ImderError(f"at least one recovery is needed, got {samples}")
     frames = np.stack([r.lengths[rows] for r in split.features.values()]).sum(axis=0)
     rows = rows[np.lexsort((frames, *split.present[rows].T))]
     batches = Pass(replace(split, labels=None), rows, split.present[rows], batch_size)
+    if model.context:
+        batches = whole_dialogues(batches, at_once=batch_size)
+    done = 0
     for number, batch in enumerate(batches):
         if progress is not None:
-            progress(number * batch_size, len(rows))
-        part = rows[number * batch_size : (number + 1) * batch_size]
-        yield part, batch.to(model.device)
+            progress(done, len(rows))
+        yield batches.rows[batches.part(number)], batch.to(model.device)
+        done += len(batch)
     if progress is not None:
         progress(len(rows), len(rows))

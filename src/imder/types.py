@@ -105,6 +105,10 @@ class Batch:
         available: ``(B, K)`` bool, what a method may look at; a subset of ``present``.
         keys: ``(B,)`` int64, a hash of each sample's id: noise belongs to (seed, key), never to a position.
         labels: ``(B,)`` float (regression; NaN where unlabelled) or int64 (classification; -1 where unlabelled).
+        dialogue: ``(B,)`` int64; rows of one number are a whole dialogue, under one set of masks. None, like the two that
+            follow, where rows are handed over one by one, to systems that look at each alone.
+        position: ``(B,)`` int64, the place in time within the dialogue; no two rows of a dialogue have the same.
+        speaker: ``(B,)`` int64, equal within a dialogue where the speaker is; -1 where unknown.
     """
 
     features: dict[str, Tensor]
@@ -113,19 +117,23 @@ class Batch:
     available: Tensor
     keys: Tensor
     labels: Tensor | None = None
+    dialogue: Tensor | None = None
+    position: Tensor | None = None
+    speaker: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.keys.shape[0])
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
+        rest = (self.labels, self.dialogue, self.position, self.speaker)
         return Batch(
             {k: v.to(device, non_blocking=True) for k, v in self.features.items()},
             {k: v.to(device, non_blocking=True) for k, v in self.lengths.items()},
             self.present.to(device, non_blocking=True),
             self.available.to(device, non_blocking=True),
             self.keys.to(device, non_blocking=True),
-            None if self.labels is None else self.labels.to(device, non_blocking=True),
+            *(None if x is None else x.to(device, non_blocking=True) for x in rest),
         )
 
     def with_available(self, available: Tensor) -> Batch:

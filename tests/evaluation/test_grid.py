@@ -13,7 +13,7 @@ from imder.data.corpus import Corpus
 from imder.data.loader import collate
 from imder.data.missing import effective_rate
 from imder.data.patterns import pattern_name, patterns
-from imder.evaluation.grid import COLUMNS, constant_rows, evaluate, evaluate_predictor, floor_of
+from imder.evaluation.grid import COLUMNS, constant_rows, evaluate, evaluate_predictor, evaluator, floor_of
 from imder.evaluation.masks import RATES, draw_cells, mask_seed
 from imder.evaluation.results import read_csv, summarise, write_csv
 from imder.types import ImderError
@@ -57,6 +57,20 @@ def test_looking_predictions_up_is_the_plain_loop(task: str, protocol: str) -> N
             | metrics.evaluate(convention, found, split.labels[served])
         )
     same(rows, naive)
+
+
+def test_several_protocols_share_predictions() -> None:
+    corpus = tiny_corpus(absent=((0, 1), (3, 0), (3, 2)), test=12)
+    model = Summing(corpus.spec)
+    several = evaluator(model, corpus, run="r", seed=5)
+    found = {protocol: several(protocol=protocol, draws=3) for protocol in ("fixed", "random", "natural")}
+    other = several(protocol="random", draws=3, seed=2)
+    assert len(model.seen) == len(set(model.seen)), "a pair was predicted twice"
+    for protocol, rows in found.items():
+        same(rows, evaluate(Summing(corpus.spec), corpus, run="r", protocol=protocol, draws=3, seed=5))
+    masks = evaluate(Summing(corpus.spec), corpus, protocol="random", draws=3, seed=2)
+    for key in ("seed", "draw", "effective_rate"):
+        assert [row[key] for row in other] == [row[key] for row in masks]
 
 
 def test_columns_and_cells(corpus: Corpus) -> None:

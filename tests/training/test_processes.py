@@ -55,6 +55,24 @@ PAPER = {
     "training": {"stage1": {"max_epochs": 2, "batch_size": 8}, "joint": {"max_epochs": 2, "batch_size": 8}},
 }
 
+GCNET = {
+    "preset": "gcnet",
+    "model": {"hidden": 6, "dropout": 0.0, "attention": True},
+    "training": {"stage1": {"max_epochs": 3, "batch_size": 3}},
+}
+
+MMIN = {
+    "preset": "mmin",
+    "model": {
+        "encoder": {"width": 6, "hidden": [6], "text_dropout": 0.0},
+        "cascade": {"layers": [12, 6], "blocks": 2},
+        "head": [6],
+        "teacher_dropout": 0.0,
+        "dropout": 0.0,
+    },
+    "training": {"stage1": {"max_epochs": 2, "batch_size": 8}, "joint": {"max_epochs": 2, "batch_size": 8}},
+}
+
 
 def thinned(split, seed):
     """A quarter of the cells is naturally missing."""
@@ -135,6 +153,16 @@ def test_two_processes_train_as_one_does(tmp_path):
 @pytest.mark.slow
 def test_two_processes_train_the_published_system_as_one_does(tmp_path):
     check(tmp_path, PAPER, "classification")  # an L1 loss of few rows has gradients that cancel but for rounding
+
+
+@pytest.mark.slow
+def test_two_processes_share_whole_dialogues(tmp_path):
+    check(tmp_path, GCNET, "regression")
+
+
+@pytest.mark.slow
+def test_two_processes_imagine_as_one_does(tmp_path):
+    check(tmp_path, MMIN, "regression")
 
 
 @pytest.mark.slow

@@ -205,6 +205,28 @@ def test_an_interrupted_run_reaches_the_same_end(phase, epoch, finished, corpus,
     assert not list(out.glob("*.ckpt*"))
 
 
+SMALL = {
+    "mmin": {
+        "model": {"encoder": {"width": 6}, "cascade": {"layers": [12, 6], "blocks": 2}, "head": [6]},
+        "training": {phase: {"max_epochs": 3, "batch_size": 16} for phase in ("stage1", "joint")},
+    },
+    "gcnet": {"model": {"hidden": 4}, "training": {"stage1": {"max_epochs": 3, "batch_size": 4}}},
+}
+
+
+@pytest.mark.parametrize("system", SMALL)
+def test_compared_systems_reach_the_same_end(system, corpus, tmp_path):
+    config = load_config(system, overrides=SMALL[system])
+    train(corpus, tmp_path / "whole", config=config, engine=CPU)
+    for phase in SMALL[system]["training"]:
+        out = tmp_path / phase
+        with pytest.raises(KeyboardInterrupt):
+            train(corpus, out, config=config, engine=CPU, callbacks=[Stop(phase, 2)])
+        torch.rand(3)  # nothing depends on the caller's generator
+        train(corpus, out, resume=True, engine=CPU)
+        assert_same_end(tmp_path / "whole", out)
+
+
 def test_recoveries_that_find_no_room_change_nothing(finished, corpus, tmp_path, monkeypatch):
     from imder.models import imder as module
     from imder.models.cache import RecoveryCache

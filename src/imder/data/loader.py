@@ -2,12 +2,15 @@
 
 Everything random is a function of (seed, epoch): the order of the rows and the masks. So a run that is resumed at an epoch
 sees the batches that it would have seen, whatever the number of processes.
+
+What a batch is filled with is a pair (row, mask), or a whole dialogue of them for systems that look at its other clips.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +22,11 @@ from imder.types import Batch
 
 
 def collate(
-    split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_], seen: NDArray[np.bool_] | None = None
+    split: Split,
+    rows: NDArray[np.int64],
+    available: NDArray[np.bool_],
+    seen: NDArray[np.bool_] | None = None,
+    dialogue: NDArray[np.int64] | None = None,
 ) -> Batch:
     """A padded batch of the rows given.
 
@@ -29,6 +36,7 @@ def collate(
         available: ``(B, K)`` bool, for these rows.
         seen: ``(B, K)`` bool, what is handed over as present; None for all that is. Strict training hides the rest here,
             where nothing later can use it.
+        dialogue: ``(B,)`` numbers of dialogues, which are whole (`imder.data.dialogues`), or None.
     """
     seen = split.present[rows] if seen is None else split.present[rows] & seen
     available = available & seen
@@ -42,7 +50,17 @@ def collate(
         torch.from_numpy(available),
         torch.from_numpy(split.keys[rows]),
         None if split.labels is None else torch.from_numpy(split.labels[rows]),
+        *((None, None, None) if dialogue is None else _places(split, rows, dialogue)),
     )
+
+
+def _places(split: Split, rows: NDArray[np.int64], dialogue: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+    """Dialogue, position and speaker ``(B,)`` of the rows, as `Batch` has them."""
+    names = [] if split.speaker is None else [split.speaker[int(i)] for i in rows]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))} | {"": -1}
+    speaker = np.array([number[name] for name in names] or [-1] * len(rows), dtype=np.int64)
+    position = np.zeros(len(rows), np.int64) if split.position is None else split.position[rows]
+    return torch.from_numpy(dialogue), torch.from_numpy(position), torch.from_numpy(speaker)
 
 
 def _pad(ragged: Ragged, rows: NDArray[np.int64], seen: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
@@ -70,11 +88,12 @@ class Pass:
         split: the samples.
         rows: ``(M,)`` row numbers, in order.
         available: ``(M, K)`` bool, their masks.
-        batch_size: pairs in each *global* batch.
+        batch_size: units in each *global* batch: pairs, or dialogues.
         seen: ``(N, K)`` bool over the split's rows, or None: see `collate`.
-        rank, world: this process takes every ``world``-th pair of each global batch, beginning with its ``rank``-th.
-            Where a global batch has too few pairs for all, the others get its first pair, which doesn't count
+        rank, world: this process takes every ``world``-th unit of each global batch, beginning with its ``rank``-th.
+            Where a global batch has too few units for all, the others get its first, which doesn't count
             (`is_spare`): every process has the same number of batches, and none of them is empty.
+        dialogue: ``(M,)`` int64 or None: pairs of one number, which must follow one another, are a unit.
     """
 
     split: Split
@@ -84,26 +103,48 @@ class Pass:
     seen: NDArray[np.bool_] | None = None
     rank: int = 0
     world: int = 1
+    dialogue: NDArray[np.int64] | None = None
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """``(U + 1,)``: where each unit begins and the last one ends."""
+        if self.dialogue is None or not len(self.rows):
+            return np.arange(len(self.rows) + 1)
+        return np.flatnonzero(np.diff(self.dialogue, prepend=self.dialogue[0] - 1, append=self.dialogue[-1] - 1))
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return -(-(len(self._ends) - 1) // self.batch_size)
 
     def is_spare(self, index: int) -> bool:
         """Whether the batch of this number is only there so that this process has one."""
-        return index * self.batch_size + self.rank >= min((index + 1) * self.batch_size, len(self.rows))
+        return index * self.batch_size + self.rank >= min((index + 1) * self.batch_size, len(self._ends) - 1)
+
+    def part(self, index: int) -> NDArray[np.int64]:
+        """Which pairs the batch of this number holds, ``(B,)`` numbers below M."""
+        start = index * self.batch_size
+        units = np.arange(start + self.rank, min(start + self.batch_size, len(self._ends) - 1), self.world)
+        return self._pairs(np.array([start]) if self.is_spare(index) else units)
+
+    def _pairs(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The pairs of some units, in their order."""
+        if self.dialogue is None:
+            return units
+        return np.concatenate([np.arange(*self._ends[u : u + 2]) for u in units] or [units])
 
     def __iter__(self) -> Iterator[Batch]:
         for index in range(len(self)):
-            start = index * self.batch_size
-            part = slice(start + self.rank, min(start + self.batch_size, len(self.rows)), self.world)
-            part = slice(start, start + 1) if self.is_spare(index) else part
+            part = self.part(index)
             rows = self.rows[part]
-            yield collate(self.split, rows, self.available[part], None if self.seen is None else self.seen[rows])
+            seen = None if self.seen is None else self.seen[rows]
+            dialogue = None if self.dialogue is None else self.dialogue[part]
+            yield collate(self.split, rows, self.available[part], seen, dialogue)
 
     def shuffled(self, seed: int, epoch: int) -> Pass:
-        """The same pairs in the order of an epoch."""
-        order = np.random.default_rng(np.random.SeedSequence((seed, epoch, 0xF1E1D))).permutation(len(self.rows))
-        return replace(self, rows=self.rows[order], available=self.available[order])
+        """The same pairs in the order of an epoch; dialogues stay together."""
+        rng = np.random.default_rng(np.random.SeedSequence((seed, epoch, 0xF1E1D)))
+        order = self._pairs(rng.permutation(len(self._ends) - 1))
+        dialogue = None if self.dialogue is None else self.dialogue[order]
+        return replace(self, rows=self.rows[order], available=self.available[order], dialogue=dialogue)
 
 
 def served(split: Split, available: NDArray[np.bool_], batch_size: int, seen: NDArray[np.bool_] | None = None) -> Pass:

@@ -1,21 +1,12 @@
 """A system on every cell of a protocol: tidy rows of metrics.
 
-What a system predicts for a sample depends on the sample, on which of its modalities are available and on the seed of the
-noise, never on the batch. So all cells together ask for at most N (2^K - 1) different (sample, pattern) pairs, however
-many rates and draws there are: each pair is predicted once and then looked up. Eight rates with ten draws of a
-three-modality split cost at most seven passes over it instead of eighty. Recoveries are thus the same in every draw,
-which varies the masks alone.
-
-Pairs are predicted in the order of their patterns, within a pattern by length: batches are then uniform, with little
-padding. A system is handed neither labels nor features of anything that isn't available.
-
-A system whose prediction for a sample depends on other samples of the split needs whole cells instead of pairs.
+What is predicted once for many cells, and how, is in `imder.evaluation.predicting`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,32 +16,13 @@ from imder import metrics
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats_labels import require_labels
-from imder.data.loader import collate
 from imder.data.missing import effective_rate
-from imder.evaluation.masks import RATES, Cell, ProtocolName, draw_cells
+from imder.evaluation.masks import RATES, ProtocolName, draw_cells
+from imder.evaluation.predicting import Predict, Progress, Rows, Values, model_predict, predict_cells, remembering
 from imder.models.base import Model
 from imder.types import ImderError
 
-Rows = NDArray[np.int64]
-Values = NDArray[np.floating[Any]]
-Predict = Callable[[Split, Rows, NDArray[np.bool_]], Values]
-"""From a split, M row numbers and their ``available`` (M, K) to predictions (M,) or probabilities (M, C)."""
-Progress = Callable[[int, int], None]
-"""Called with what is done and what there is to do."""
-
-COLUMNS = (
-    "model",
-    "run",
-    "corpus",
-    "split",
-    "protocol",
-    "rate",
-    "effective_rate",
-    "available",
-    "draw",
-    "seed",
-    "n",
-)
+COLUMNS = ("model", "run", "corpus", "split", "protocol", "rate", "effective_rate", "available", "draw", "seed", "n")
 """What every row holds before its metrics."""
 
 
@@ -108,6 +80,39 @@ def evaluate(
         seed=seed,
         official_batch_size=official_batch_size,
         convention=convention,
+        whole=model.context,
+    )
+
+
+def evaluator(
+    model: Model, corpus: Corpus, *, run: str = "", seed: int = 0, progress: Progress | None = None
+) -> Callable[..., list[dict[str, Any]]]:
+    """`evaluate` of one system on one corpus for several protocols: what they share is predicted once.
+
+    A system that looks at other samples (`Model.context`) shares nothing: each protocol asks for its own whole cells.
+
+    Args:
+        model: the system.
+        corpus: must fit it (`check_compatible`).
+        run: what to write in the ``run`` column.
+        seed: of the noise in recoveries; of the masks too, unless the call says another.
+        progress: called with pairs predicted and pairs in all, for each protocol.
+
+    Returns:
+        To be called with ``protocol=`` and what else `evaluate_predictor` takes, always for the same split.
+
+    Raises:
+        ImderError: the corpus doesn't fit the model.
+    """
+    predict = model_predict(model, seed=seed, progress=progress)
+    return partial(
+        evaluate_predictor,
+        model.system,
+        predict if model.context else remembering(predict),
+        check_compatible(model.spec, corpus),
+        run=run,
+        seed=seed,
+        whole=model.context,
     )
 
 
@@ -171,8 +176,12 @@ def evaluate_predictor(
     seed: int = 0,
     official_batch_size: int = 32,
     convention: str | None = None,
+    whole: bool = False,
 ) -> list[dict[str, Any]]:
-    """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column."""
+    """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column.
+
+    ``whole`` is for what looks at other samples too: see `predict_cells`.
+    """
     samples = corpus[split]
     labels = require_labels(samples, f"{corpus.name} [{split}]")
     convention = convention or convention_of(corpus)
@@ -188,7 +197,7 @@ def evaluate_predictor(
         official_batch_size=official_batch_size,
     )
     rows: list[dict[str, Any]] = []
-    for cell, found in zip(cells, predict_cells(predict, samples, cells), strict=True):
+    for cell, found in zip(cells, predict_cells(predict, samples, cells, whole=whole), strict=True):
         served = cell.mask.any(axis=1)
         about = (name, run, corpus.name, split, cell.protocol, cell.rate, effective_rate(cell.mask), cell.available)
         row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))
@@ -205,62 +214,3 @@ def convention_of(corpus: Corpus) -> str:
     splits = [corpus["train"]] if "train" in corpus.splits else list(corpus.splits.values())
     known = [s.labels for s in splits if s.labels is not None]
     return metrics.default_convention(corpus.spec.task, np.concatenate(known) if known else np.zeros(0))
-
-
-def predict_cells(predict: Predict, split: Split, cells: Sequence[Cell]) -> list[Values]:
-    """For each cell the predictions for its served rows, in file order; every (sample, pattern) pair predicted once."""
-    served = [np.flatnonzero(cell.mask.any(axis=1)) for cell in cells]
-    rows = np.concatenate(served)
-    masks = np.concatenate([cell.mask[s] for cell, s in zip(cells, served, strict=True)])
-    _, pattern = np.unique(masks @ (1 << np.arange(masks.shape[1])), return_inverse=True)
-    pairs = rows * (pattern.max(initial=0) + 1) + pattern
-    _, first, place = np.unique(pairs, return_index=True, return_inverse=True)
-    found = predict(replace(split, labels=None), rows[first], masks[first])
-    return np.split(found[place], np.cumsum([len(s) for s in served])[:-1])
-
-
-def model_predict(
-    model: Model,
-    *,
-    samples: int | None = None,
-    seed: int = 0,
-    batch_size: int = 64,
-    progress: Progress | None = None,
-) -> Predict:
-    """A model as what `predict_cells` calls."""
-
-    def predict(split: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
-        frames = np.zeros(len(rows), np.int64)
-        for k, ragged in enumerate(split.features.values()):
-            frames += ragged.lengths[rows] * available[:, k]
-        order = np.lexsort((frames, *available.T))
-        found: list[Values] = []
-        for start in range(0, len(order), batch_size):
-            if progress is not None:
-                progress(start, len(order))
-            part = order[start : start + batch_size]
-            batch = collate(split, rows[part], available[part], seen=available[part]).to(model.device)
-            found.append(model.predict(batch, samples=samples, seed=seed).prediction.cpu().numpy())
-        if progress is not None:
-            progress(len(order), len(order))
-        sorted_values = np.concatenate(found) if found else np.zeros(0)
-        values = np.empty_like(sorted_values)
-        values[order] = sorted_values
-        return values
-
-    return predict
-
-
-def remembering(predict: Predict) -> Predict:
-    """The same predictor of one split, asked for each (sample, pattern) pair once over several evaluations."""
-    known: dict[tuple[int, bytes], Values] = {}
-
-    def recall(split: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
-        pairs = [(int(row), mask.tobytes()) for row, mask in zip(rows, available, strict=True)]
-        new = np.array([i for i, pair in enumerate(pairs) if pair not in known], dtype=np.int64)
-        if len(new):
-            found = predict(split, rows[new], available[new])
-            known.update(zip((pairs[i] for i in new), found, strict=True))
-        return np.stack([known[pair] for pair in pairs])
-
-    return recall

@@ -3,7 +3,8 @@
 A cell reads "81.2 ± 0.9": mean and standard deviation of `imder.evaluation.results.summarise`; shares in percent,
 errors, correlations and likelihoods with three decimals; without ± where there is a single row to judge from, "–" where
 a metric is undefined. The best system of each row and metric is bold, and so is whatever reads the same; references
-(`REFERENCES`: the floor, and what only the generator of a synthetic corpus can know) don't compete.
+(`REFERENCES`: the floor, and what only the generator of a synthetic corpus can know) don't compete. What must be known of a
+system (`imder.models.base.Model.note`) stands below.
 
 Both renderings, for the terminal and Markdown, draw the same `Table`.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imder.evaluation.results import metric_names
 from imder.metrics import HIGHER_IS_BETTER
+from imder.models.registry import note_of
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ class Table:
     rows: tuple[tuple[tuple[str, bool], ...], ...]
     sections: tuple[int, ...] = ()
     """Rows after which a line is drawn."""
+    notes: tuple[str, ...] = ()
+    """Lines below, one for each system that has something to say."""
 
 
 def is_share(metric: str) -> bool:
@@ -143,10 +147,12 @@ def make_table(
     named = [tuple((t, False) for t, u in zip(s, used, strict=True) if u) for s in settings]
     title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
     labels = [LABELS.get(m, m) for m in metrics]
+    notes = tuple(f"{model}: {note}" for model in models if (note := note_of(model)))
     wide = Table(
         title,
         (*heads, *(f"{model}\n{label}" for model in models for label in labels)),
         tuple((*s, *(cell for model in models for cell in c[model])) for s, c in zip(named, cells, strict=True)),
+        notes=notes,
     )
     if width is None or _width(wide) <= width:
         return wide
@@ -160,6 +166,7 @@ def make_table(
             for i, model in enumerate(models)
         ),
         tuple(range(len(models) - 1, len(models) * len(cells) - 1, len(models))),
+        notes,
     )
 
 
@@ -176,7 +183,8 @@ def rich_table(
     from rich.text import Text
 
     table = make_table(summary, protocol, metrics, references=references, width=width)
-    drawn = RichTable(title=Text(table.title, style="italic"), title_justify="left")
+    drawn = RichTable(title=Text(table.title, style="italic"), title_justify="left", caption_justify="left")
+    drawn.caption = Text("\n".join(table.notes)) if table.notes else None
     narrow = width is not None and _width(table) > width
     for i, header in enumerate(table.headers):
         justify: Literal["left", "right"] = "left" if i == 0 or header == "model" else "right"
@@ -194,12 +202,13 @@ def markdown_table(
     *,
     references: Sequence[str] = REFERENCES,
 ) -> str:
-    """`make_table` in Markdown, without the title; ends in a line feed."""
+    """`make_table` in Markdown, without the title, with notes as a paragraph of each; ends in a line feed."""
     table = make_table(summary, protocol, metrics, references=references)
     heads = [header.replace("\n", " ") for header in table.headers]
     rows = [[f"**{text}**" if bold else text for text, bold in row] for row in table.rows]
     rule = ["---", *("---:" for _ in table.headers[1:])]
-    return "".join(f"| {' | '.join(row)} |\n" for row in [heads, rule, *rows])
+    lines = [f"| {' | '.join(row)} |\n" for row in [heads, rule, *rows]]
+    return "".join([*lines, *(f"\n{note}\n" for note in table.notes)])
 
 
 def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:

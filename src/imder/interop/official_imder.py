@@ -115,7 +115,8 @@ def official_names(layers: int) -> dict[str, str]:
     return names
 
 
-def _listing(names: list[str], most: int = 4) -> str:
+def listing(names: list[str], most: int = 4) -> str:
+    """The first few names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -147,7 +148,7 @@ def map_official_names(state: Mapping[str, Tensor], layers: int) -> tuple[dict[s
             unknown.append(full)
     missing = [theirs for theirs, mapped in known.items() if mapped not in ours]
     if missing or unknown:
-        parts = [f"missing {_listing(missing)}"] * bool(missing) + [f"unknown {_listing(unknown)}"] * bool(unknown)
+        parts = [f"missing {listing(missing)}"] * bool(missing) + [f"unknown {listing(unknown)}"] * bool(unknown)
         raise ImderError(f"not the weights of a released IMDer network with {layers} fusion layers: {'; '.join(parts)}")
     if aside:
         logger.warning(
@@ -166,7 +167,7 @@ def check_shapes(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> No
         for name, value in state.items()
         if value.shape != model[name].shape
     ]:
-        raise ImderError(f"the weights do not fit the model: {_listing(wrong)}")
+        raise ImderError(f"the weights do not fit the model: {listing(wrong)}")
 
 
 def _reason(error: Exception) -> str:
@@ -201,7 +202,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not state:
         raise ImderError(f"{path}: holds no state dictionary (name -> tensor) but a {type(state).__name__}")
     if wrong := [str(name) for name, value in state.items() if not isinstance(value, Tensor)]:
-        raise ImderError(f"{path}: a state dictionary holds tensors only, but {_listing(wrong)} is something else")
+        raise ImderError(f"{path}: a state dictionary holds tensors only, but {listing(wrong)} is something else")
     return {str(name): value for name, value in state.items()}
 
 

@@ -50,6 +50,12 @@ class Model(nn.Module, ABC):
     system: ClassVar[str]
     """Its name in tables, on the command line and in ``config.json``."""
 
+    context: ClassVar[bool] = False
+    """Whether a prediction depends on the other clips of its dialogue: batches then hold whole dialogues (`Batch`)."""
+
+    note: ClassVar[str] = ""
+    """What a reader of a table must know of the system, shown below; nothing by default."""
+
     def __init__(self, spec: Spec, config: Any) -> None:
         super().__init__()
         self.spec = spec
@@ -109,7 +115,8 @@ class Model(nn.Module, ABC):
         """Predictions (no gradients, evaluation mode).
 
         Args:
-            batch: rows with at least one available modality.
+            batch: rows with at least one available modality (in whole dialogues also rows with none, which only hold a
+                place: their predictions mean nothing).
             samples: recoveries for each prediction; None for the preset's number.
             seed: of the noise, with the samples' keys.
         """

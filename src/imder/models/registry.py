@@ -15,13 +15,17 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from imder.models.base import Model
+from imder.models.gcnet import GCNet, GCNetConfig
 from imder.models.imder import IMDer, IMDerConfig
+from imder.models.mmin import MMIN, MMINConfig
 from imder.models.zero_fill import ZeroFill, ZeroFillConfig
 from imder.types import ImderError, Spec
 
 SYSTEMS: dict[str, tuple[type[Model], type[Any]]] = {
     IMDer.system: (IMDer, IMDerConfig),
+    MMIN.system: (MMIN, MMINConfig),
     ZeroFill.system: (ZeroFill, ZeroFillConfig),
+    GCNet.system: (GCNet, GCNetConfig),
 }
 
 
@@ -52,6 +56,11 @@ def system_entry(name: str) -> tuple[type[Model], type[Any]]:
         return SYSTEMS[name]
     except KeyError:
         raise ImderError(f"there is no system {name!r}; choose from {', '.join(SYSTEMS)}") from None
+
+
+def note_of(name: str) -> str:
+    """What a table says of a system; nothing of names that are no system's."""
+    return SYSTEMS[name][0].note if name in SYSTEMS else ""
 
 
 def build(system: str, config: Any, spec: Spec) -> Model:

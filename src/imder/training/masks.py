@@ -2,6 +2,9 @@
 
 Training draws afresh each epoch, from (seed, epoch). Validation masks are fixed: every pattern of every sample where
 there are few, a fixed number of draws otherwise, so that two epochs (and two systems) are compared on the same thing.
+
+A system with ``context`` gets whole dialogues, in which each clip has a pattern of its own; clips without a label are there
+as neighbours.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.corpus import Split
+from imder.data.dialogues import dialogue_numbers, whole_dialogues
 from imder.data.loader import Pass, served
 from imder.data.missing import AnySubset, Missing, NaturalMissing, OfficialSchedule, RandomMissing
 from imder.data.patterns import patterns
 from imder.training.config import PhaseConfig, TrainingConfig
+from imder.types import ImderError
 
 MANY_PATTERNS = 7
 
@@ -42,24 +47,49 @@ def protocol_of(phase: PhaseConfig, training: TrainingConfig) -> Missing:
 
 
 def training_pass(
-    split: Split, phase: PhaseConfig, training: TrainingConfig, epoch: int, rank: int = 0, world: int = 1
+    split: Split,
+    phase: PhaseConfig,
+    training: TrainingConfig,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    *,
+    context: bool = False,
 ) -> Pass:
     """One epoch's pass over the labelled samples of a split, shuffled; a global batch holds ``world`` batches.
 
-    The official schedule's patterns belong to batches: its own order is kept.
+    The official schedule's patterns belong to batches: its own order is kept. With ``context``: over all samples of the
+    dialogues that have a label; ``batch_size`` then counts dialogues.
 
     Raises:
-        ImderError: the official schedule where it is undefined.
+        ImderError: the official schedule where it is undefined, or masks that don't go with dialogues.
     """
+    if context:
+        _check_dialogues(mode_of(phase, training), training)
     seen = strict_mask(split, training) if training.strict else None
-    known = np.flatnonzero(labelled(split))
+    known = np.flatnonzero(_learned_from(split, context))
     protocol, seed = protocol_of(phase, training), _epoch_seed(training, epoch)
     available = protocol.draw((split.present if seen is None else seen)[known], seed)
     whole = Pass(split, known, available, phase.batch_size * world, seen, rank, world)
     if isinstance(protocol, OfficialSchedule):
         order = protocol.order(len(known), seed)
         return replace(whole, rows=known[order], available=available[order])
+    whole = whole_dialogues(whole) if context else whole
     return whole.shuffled(training.seed, epoch)
+
+
+def _check_dialogues(mode: str, training: TrainingConfig) -> None:
+    """Whether a mode's masks can be drawn for whole dialogues (`ImderError`)."""
+    if mode == "every":
+        raise ImderError(
+            "training.stage1.missing 'every' tries every pattern of a sample alone; this system reads whole dialogues, "
+            "in which each sample has a pattern: use 'any' or 'rate'"
+        )
+    if mode == "rate" and training.missing_rate == "official":
+        raise ImderError(
+            "missing_rate 'official' draws one pattern for a batch of single samples; this system reads whole dialogues: "
+            "use 'any' or a number"
+        )
 
 
 def strict_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
@@ -69,8 +99,10 @@ def strict_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
     return RandomMissing(rate).draw(split.present, training.seed)
 
 
-def validation_passes(split: Split, phase: PhaseConfig, training: TrainingConfig, *, every_pattern: bool) -> Pass:
-    """All (sample, mask) pairs that a phase is validated on."""
+def validation_passes(
+    split: Split, phase: PhaseConfig, training: TrainingConfig, *, every_pattern: bool, context: bool = False
+) -> Pass:
+    """All (sample, mask) pairs that a phase is validated on; with ``context``, all of the dialogues that have a label."""
     seen = strict_mask(split, training) if training.strict else None
     present = split.present if seen is None else seen
     mode, rate = mode_of(phase, training), training.missing_rate
@@ -78,21 +110,33 @@ def validation_passes(split: Split, phase: PhaseConfig, training: TrainingConfig
         masks = [present]
     elif mode == "rate" and not isinstance(rate, str):
         masks = [RandomMissing(rate).draw(present, 10_000 + i) for i in range(training.validation_draws)]
-    elif every_pattern and 2 ** present.shape[1] - 1 <= MANY_PATTERNS:
+    elif every_pattern and not context and 2 ** present.shape[1] - 1 <= MANY_PATTERNS:
         subsets = np.array(patterns(present.shape[1]))
         masks = [np.where((s & ~present).any(1, keepdims=True), False, present & s) for s in subsets]
     else:
         masks = [AnySubset().draw(present, 10_000 + i) for i in range(training.validation_draws)]
-    known = labelled(split)
-    rows = [np.flatnonzero(m.any(1) & known) for m in masks]
+    known = _learned_from(split, context)
+    rows = [np.flatnonzero((m.any(1) | context) & known) for m in masks]
     available = np.concatenate([m[r] for m, r in zip(masks, rows, strict=True)])
-    return Pass(split, np.concatenate(rows), available, 256, seen)
+    pairs = Pass(split, np.concatenate(rows), available, 256, seen)
+    return whole_dialogues(pairs, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), 256) if context else pairs
 
 
-def natural_pass(split: Split, training: TrainingConfig, batch_size: int = 256) -> Pass:
-    """Everything present (and, when strict, ever seen) is available, in file order."""
+def natural_pass(split: Split, training: TrainingConfig, batch_size: int = 256, *, context: bool = False) -> Pass:
+    """Everything present (and, when strict, ever seen) is available, in file order (by dialogue, with ``context``)."""
     seen = strict_mask(split, training) if training.strict else split.present
+    if context:
+        return whole_dialogues(Pass(split, np.arange(len(split)), seen, batch_size, seen), at_once=batch_size)
     return served(split, seen, batch_size, seen)
+
+
+def _learned_from(split: Split, context: bool) -> NDArray[np.bool_]:
+    """``(N,)`` bool: what is labelled or, with ``context``, belongs to a dialogue of which something is."""
+    known = labelled(split)
+    if not context:
+        return known
+    dialogue = dialogue_numbers(split)
+    return np.isin(dialogue, dialogue[known])
 
 
 def labelled(split: Split) -> NDArray[np.bool_]:

@@ -111,7 +111,8 @@ class PhaseModule(L.LightningModule):
 
     def _pass_of(self, epoch: int) -> Pass:
         rank, world = self._place()
-        return training_pass(self.split, self.config, self.training_config, epoch, rank, world)
+        context = self.model.context
+        return training_pass(self.split, self.config, self.training_config, epoch, rank, world, context=context)
 
     def _place(self) -> tuple[int, int]:
         """Which process runs here, and how many there are."""

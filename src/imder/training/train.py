@@ -23,6 +23,7 @@ from torch import Tensor
 
 from imder import metrics
 from imder.data.corpus import Corpus, Split, floor_of
+from imder.data.dialogues import dialogue_numbers
 from imder.data.formats import load_corpus
 from imder.models.base import Model, Phase, is_labelled, save_weights
 from imder.models.registry import build
@@ -92,7 +93,10 @@ def train(
             if stage1 is not None:
                 _adopt(model, RunDirectory(stage1).weights("stage1"))
             for phase in type(model).phases(settings.model):
-                training_pass(corpus["train"], getattr(settings.training, phase), settings.training, 0)
+                learn = getattr(settings.training, phase)
+                training_pass(corpus["train"], learn, settings.training, 0, context=model.context)
+            if model.context:
+                dialogue_numbers(corpus["valid"])
             floor = floor_of(corpus["train"], corpus.spec)
             if is_main_process(engine):
                 run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
@@ -154,9 +158,11 @@ def _phase(
         _adopt(model, RunDirectory(stage1).weights("stage1"))
         reached: dict[str, Any] = {"from": str(stage1)}
     else:
-        everything = natural_pass(corpus["train"], training)
+        everything = natural_pass(corpus["train"], training, context=model.context)
         model.begin(phase, everything, training.seed, strict=training.strict)
-        validation = validation_passes(corpus["valid"], config, training, every_pattern=phase != "score")
+        validation = validation_passes(
+            corpus["valid"], config, training, every_pattern=phase != "score", context=model.context
+        )
         module = PhaseModule(model, phase, config, training, corpus["train"], validation)
         keeper = Keeper(config.ema, config.patience)
         with quiet():
@@ -203,9 +209,9 @@ def _adopt(model: Model, path: Path) -> None:
 def _natural_metrics(model: Model, split: Split, training: TrainingConfig) -> dict[str, float]:
     """Metrics on validation with everything that is present available."""
     predicted, labels = [], []
-    for batch in natural_pass(split, replace(training, strict=False), 64):
+    for batch in natural_pass(split, replace(training, strict=False), 64, context=model.context):
         assert batch.labels is not None
-        known = is_labelled(batch.labels, model.spec)
+        known = is_labelled(batch.labels, model.spec) & batch.available.any(1)
         predicted.append(model.predict(batch.to(model.device)).prediction[known].cpu())
         labels.append(batch.labels[known])
     truth = torch.cat(labels).numpy()

@@ -1,0 +1,64 @@
+"""Which clips make a dialogue: what a system that looks at neighbouring clips is handed together.
+
+A dialogue is given by the corpus: clips of one name, ordered by their positions. Both must be known: the order of a file
+is not that of time, so a clip that lacks either is a dialogue of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.data.corpus import Split
+from imder.data.loader import Pass
+from imder.types import ImderError
+
+
+def dialogue_numbers(split: Split) -> NDArray[np.int64]:
+    """``(N,)``: equal for the clips of one dialogue.
+
+    Raises:
+        ImderError: two clips of a dialogue have the same position, so that their order is unknown.
+
+    >>> split = Split(tuple("abcde"), {}, dialogue=("x", "y", "x", "", ""), position=np.array([4, 0, 3, 0, 0]))
+    >>> dialogue_numbers(split).tolist()
+    [0, 1, 0, 3, 4]
+    """
+    if split.dialogue is None or split.position is None:
+        return np.arange(len(split))
+    number: dict[str, int] = {}
+    out = np.empty(len(split), np.int64)
+    places: dict[tuple[int, int], int] = {}
+    for i, (name, position) in enumerate(zip(split.dialogue, split.position.tolist(), strict=True)):
+        out[i] = number.setdefault(name, i) if name else i  # the row of its first clip: never that of another dialogue
+        other = places.setdefault((int(out[i]), position), i)
+        if other != i:
+            raise ImderError(
+                f"samples {split.ids[other]!r} and {split.ids[i]!r} both have position {position} of dialogue {name!r}: "
+                "their order is unknown; correct the field 'position'"
+            )
+    return out
+
+
+def whole_dialogues(pairs: Pass, copy: NDArray[np.int64] | None = None, at_once: int | None = None) -> Pass:
+    """The same pairs with those of each dialogue together, so that batches hold whole dialogues.
+
+    Args:
+        pairs: a pass that holds all clips of its dialogues.
+        copy: ``(M,)`` numbers from 0, where a dialogue is there under several sets of masks: which of them a pair
+            belongs to.
+        at_once: about so many pairs for each batch (at least one dialogue), instead of ``batch_size`` dialogues.
+    """
+    dialogue = dialogue_numbers(pairs.split)[pairs.rows]
+    if copy is not None:
+        dialogue = dialogue + copy * len(pairs.split)
+    order = np.argsort(dialogue, kind="stable")
+    size = pairs.batch_size
+    if at_once is not None:
+        longest = np.unique(dialogue, return_counts=True)[1].max(initial=1)
+        size = max(1, at_once // int(longest))
+    return replace(
+        pairs, rows=pairs.rows[order], available=pairs.available[order], dialogue=dialogue[order], batch_size=size
+    )
