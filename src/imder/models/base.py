@@ -53,6 +53,9 @@ class Model(nn.Module, ABC):
     context: ClassVar[bool] = False
     """Whether a prediction depends on the other clips of its dialogue: batches then hold whole dialogues (`Batch`)."""
 
+    label_free: ClassVar[frozenset[Phase]] = frozenset()
+    """Phases that ask for no labels: they learn from unlabelled samples too."""
+
     note: ClassVar[str] = ""
     """What a reader of a table must know of the system, shown below; nothing by default."""
 

@@ -37,6 +37,7 @@ class IMDer(IMDerNetwork):
     """
 
     system = "imder"
+    label_free = frozenset({"score"})
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:
         super().__init__(spec, config)

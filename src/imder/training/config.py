@@ -71,6 +71,7 @@ class TrainingConfig:
         strict: draw masks once and use nothing of what they drop.
         seed: of everything random.
         validation_draws: masks of each validation sample, where not all patterns are tried.
+        label_share: share of the training labels that is used, drawn by the seed; the other samples count as unlabelled.
     """
 
     missing_rate: str | float = "any"
@@ -78,6 +79,7 @@ class TrainingConfig:
     strict: bool = False
     seed: int = 0
     validation_draws: int = 3
+    label_share: float = 1.0
     stage1: PhaseConfig = field(default_factory=PhaseConfig)
     score: PhaseConfig = field(default_factory=PhaseConfig)
     recovery: PhaseConfig = field(default_factory=PhaseConfig)
@@ -88,6 +90,8 @@ class TrainingConfig:
             raise ImderError("training: missing 'every' is for stage1 only")
         if self.seed < 0:
             raise ImderError(f"training: the seed must not be negative, got {self.seed}")
+        if not 0 < self.label_share <= 1:
+            raise ImderError(f"training.label_share is above 0 and at most 1, got {self.label_share}")
         rate = self.missing_rate
         if isinstance(rate, str) and rate not in ("any", "official"):
             raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate!r}")

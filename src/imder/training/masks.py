@@ -55,8 +55,11 @@ def training_pass(
     world: int = 1,
     *,
     context: bool = False,
+    unlabelled: bool = False,
 ) -> Pass:
     """One epoch's pass over the labelled samples of a split, shuffled; a global batch holds ``world`` batches.
+
+    With ``unlabelled``: over all samples, for a phase that asks for no labels.
 
     The official schedule's patterns belong to batches: its own order is kept. With ``context``: over all samples of the
     dialogues that have a label; ``batch_size`` then counts dialogues.
@@ -67,7 +70,7 @@ def training_pass(
     if context:
         _check_dialogues(mode_of(phase, training), training)
     seen = strict_mask(split, training) if training.strict else None
-    known = np.flatnonzero(_learned_from(split, context))
+    known = np.arange(len(split)) if unlabelled else np.flatnonzero(_learned_from(split, context))
     protocol, seed = protocol_of(phase, training), _epoch_seed(training, epoch)
     available = protocol.draw((split.present if seen is None else seen)[known], seed)
     whole = Pass(split, known, available, phase.batch_size * world, seen, rank, world)
@@ -137,6 +140,17 @@ def _learned_from(split: Split, context: bool) -> NDArray[np.bool_]:
         return known
     dialogue = dialogue_numbers(split)
     return np.isin(dialogue, dialogue[known])
+
+
+def hide_labels(split: Split, share: float, seed: int) -> Split:
+    """The split with ``share`` of its labels, at least one; which ones belongs to the seed, whatever system learns."""
+    if share == 1 or split.labels is None:
+        return split
+    known = np.flatnonzero(labelled(split))
+    kept = np.random.default_rng((seed, 25)).permutation(known)[: max(1, round(share * len(known)))]
+    labels = np.full_like(split.labels, np.nan if split.labels.dtype.kind == "f" else -1)
+    labels[kept] = split.labels[kept]
+    return replace(split, labels=labels)
 
 
 def labelled(split: Split) -> NDArray[np.bool_]:

@@ -112,7 +112,16 @@ class PhaseModule(L.LightningModule):
     def _pass_of(self, epoch: int) -> Pass:
         rank, world = self._place()
         context = self.model.context
-        return training_pass(self.split, self.config, self.training_config, epoch, rank, world, context=context)
+        return training_pass(
+            self.split,
+            self.config,
+            self.training_config,
+            epoch,
+            rank,
+            world,
+            context=context,
+            unlabelled=self.phase in self.model.label_free,
+        )
 
     def _place(self) -> tuple[int, int]:
         """Which process runs here, and how many there are."""

@@ -30,7 +30,7 @@ from imder.models.registry import build
 from imder.training.callbacks import Checkpoint, Keeper
 from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
 from imder.training.engine import check_engine, interruptible, is_main_process, quiet, trainer_of, wait_for_all
-from imder.training.masks import labelled, natural_pass, training_pass, validation_passes
+from imder.training.masks import hide_labels, labelled, natural_pass, training_pass, validation_passes
 from imder.training.module import VALIDATION_SEED, PhaseModule
 from imder.training.run import RunDirectory
 from imder.types import ImderError
@@ -86,6 +86,8 @@ def train(
     else:
         settings = config if isinstance(config, RunConfig) else load_config(preset, config, overrides)
         settings = settings if max_epochs is None else capped(settings, max_epochs)
+    hidden = hide_labels(corpus["train"], settings.training.label_share, settings.training.seed)
+    corpus = replace(corpus, splits={**corpus.splits, "train": hidden})
     with _reproducible(settings.training.seed):
         model = build(settings.system, settings.model, corpus.spec)
         _initialise(model, corpus["train"])
