@@ -1,6 +1,6 @@
 """Are recoveries right? Sampled encodings of trained models against exact conditional draws, on the known-truth corpus.
 
-    python benchmarks/quality.py [--out DIR] [--threads N] [--rows 12] [--draws 32]
+    python benchmarks/quality.py [--out DIR] [--rows 12] [--draws 32]
 
 Trains `fast` as the demo does, and the network of `paper-mosi` with small widths on the same corpus for as many seconds,
 without any sampling while its score networks learn (as published, nearly all of its time would go there). Then every
@@ -8,12 +8,14 @@ solver with every number of evaluations draws encodings of each modality given t
 about the *sampled* encodings, before refinement; distances and errors are in units of the root-mean-square exact conditional
 deviation. The label's error is that of the recovery branch alone, which sees refined encodings.
 
-Prints tables, writes ``quality.csv`` and ``quality.png``. Finished trainings in DIR are used again.
+`fast` is judged in one process while the paper's network is trained and judged in another, one thread each: all training
+has the same means. Prints tables, writes ``quality.csv`` and ``quality.png``. Finished trainings in DIR are used again.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -23,6 +25,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from known import Array, Case, Encoders
 from measure import machine, markdown
 from papers import train_paper
@@ -43,48 +46,69 @@ SOLVERS: tuple[Solver, ...] = ("dpmpp_2m", "heun", "euler_maruyama")
 EVALUATIONS = (1, 2, 4, 6, 8, 10, 20, 100, 500)
 EXACT_EVALUATIONS = (2, 4, 6, 8, 10, 20)
 Row = dict[str, Any]
+Table = tuple[str, list[Row]]
+LOST = "What encoding loses"
 
 
 def main() -> None:
     """Train, sample, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--rows", type=int, default=12, help="samples; six times as many where nothing is slow")
+    parser.add_argument("--rows", type=int, default=12, help="samples; twelve times as many where nothing is slow")
     parser.add_argument("--draws", type=int, default=32)
     options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     began = time.monotonic()
     out = options.out or Path(tempfile.mkdtemp(prefix="imder-quality-"))
-    print(f"{machine()}\n")
-    truth = KnownTruth.standard()
-    corpus = truth.corpus(TRAIN, VALID, TEST, seed=0)
-    fast = _fast(corpus, out / "fast")
-    phases = RunDirectory(out / "fast").read_json("metrics.json")["phases"]
-    spent = {name: phase["seconds"] for name, phase in phases.items()}
-    paper = train_paper(corpus, out / "paper", spent)
-    print(f"seconds of training: fast {spent}, paper as many\n")
-    test = corpus["test"].take(np.arange(options.rows))
-    rows: list[Row] = []
-    for name, model in (("fast", fast), ("paper", paper)):
-        encoders = Encoders(model, corpus["train"])
-        cases = [
-            Case(truth, encoders, test, missing, tuple(k for k in truth.names if k != missing), options.draws)
-            for missing in truth.names
-        ]
-        if name == "fast":
-            print("What encoding loses\n")
-            print(markdown([{"missing": c.missing, **c.lost_to_encoding()} for c in cases]) + "\n")
-            more = corpus["test"].take(np.arange(6 * options.rows))
-            rows += _report(
-                f"fast, 8 evaluations, {len(more)} samples", _all_patterns(truth, encoders, more, options.draws)
-            )
-            rows += _report("the exact denoiser", _exact(cases))
-        rows += _report(f"{name}, {len(test)} samples, mean over the three modalities", _grid(name, cases))
+    print(f"{machine()}\n", flush=True)
+    _fast(_corpus(), out / "fast")
+    print(f"fast is trained: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    judged = Parallel(n_jobs=2)(delayed(f)(out, options.rows, options.draws) for f in (_judge_fast, _judge_paper))
+    tables = [table for tables in judged for table in tables]
+    for title, found in tables:
+        print(f"{title}\n\n{markdown(found)}\n")
+    rows = [{"table": title, **row} for title, found in tables if title != LOST for row in found]
     write_csv(rows, out / "quality.csv")
     _plot(rows, out / "quality.png")
     print(f"{time.monotonic() - began:.0f} s; quality.csv and quality.png are in {out}")
+
+
+def _corpus() -> Corpus:
+    return KnownTruth.standard().corpus(TRAIN, VALID, TEST, seed=0)
+
+
+def _cases(encoders: Encoders, samples: Split, draws: int) -> list[Case]:
+    """Each modality given all others."""
+    truth = KnownTruth.standard()
+    rest = {missing: tuple(k for k in truth.names if k != missing) for missing in truth.names}
+    return [Case(truth, encoders, samples, missing, given, draws) for missing, given in rest.items()]
+
+
+def _judge_fast(out: Path, count: int, draws: int) -> list[Table]:
+    """Everything about `fast`."""
+    torch.set_num_threads(1)
+    corpus = _corpus()
+    encoders = Encoders(_fast(corpus, out / "fast"), corpus["train"])
+    cases = _cases(encoders, corpus["test"].take(np.arange(count)), draws)
+    many = corpus["test"].take(np.arange(12 * count))
+    return [
+        (LOST, [{"missing": c.missing, **c.lost_to_encoding()} for c in cases]),
+        (f"Fast, 8 evaluations, {len(many)} samples", list(_all_patterns(encoders, many, draws))),
+        ("The exact denoiser", list(_exact(cases))),
+        (f"Fast, {count} samples, mean over the three modalities", list(_grid("fast", cases))),
+    ]
+
+
+def _judge_paper(out: Path, count: int, draws: int) -> list[Table]:
+    """The paper's network, trained as long as `fast` was."""
+    torch.set_num_threads(1)
+    corpus = _corpus()
+    phases = RunDirectory(out / "fast").read_json("metrics.json")["phases"]
+    spent = {name: phase["seconds"] for name, phase in phases.items()}
+    encoders = Encoders(train_paper(corpus, out / "paper", spent), corpus["train"])
+    print(f"seconds of training: fast {spent}, paper as many\n", flush=True)
+    cases = _cases(encoders, corpus["test"].take(np.arange(count)), draws)
+    return [(f"Paper, {count} samples, mean over the three modalities", list(_grid("paper", cases)))]
 
 
 def _fast(corpus: Corpus, out: Path) -> IMDer:
@@ -98,14 +122,9 @@ def _fast(corpus: Corpus, out: Path) -> IMDer:
     return model
 
 
-def _report(title: str, rows: Iterable[Row]) -> list[Row]:
-    rows = list(rows)
-    print(f"{title[0].upper()}{title[1:]}\n\n{markdown(rows)}\n", flush=True)
-    return [{"table": title, **row} for row in rows]
-
-
-def _all_patterns(truth: KnownTruth, encoders: Encoders, samples: Split, draws: int) -> Iterable[Row]:
+def _all_patterns(encoders: Encoders, samples: Split, draws: int) -> Iterable[Row]:
     """Each modality given each set of others, and what exact draws show in the same place."""
+    truth = KnownTruth.standard()
     for missing in truth.names:
         for pattern in patterns(len(truth.names))[:-1]:
             given = tuple(k for k, there in zip(truth.names, pattern, strict=True) if there)
