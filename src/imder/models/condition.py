@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from imder.nn.resample import resample
 
+SUMMARY = 4  # width of the summary's perceptron, in widths of a token
+
 
 class TokenCondition(nn.Module):
     """Tokens of the available encodings.
@@ -36,6 +38,9 @@ class TokenCondition(nn.Module):
             nn.LayerNorm(context), nn.Linear(context, 2 * context), nn.GELU(), nn.Linear(2 * context, context)
         )
         self.norm = nn.LayerNorm(context)
+        hidden = SUMMARY * context
+        self.views = nn.ModuleDict({k: nn.Linear(n * context, hidden) for k, n in self.tokens.items()})
+        self.summary = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, context))
 
     def forward(self, encodings: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Lay tokens side by side.
@@ -48,7 +53,8 @@ class TokenCondition(nn.Module):
             Tokens ``(R, N, context)`` and their mask ``(R, N)`` bool. Values of unavailable rows never reach a query.
         """
         rows = next(iter(available.values())).shape[0]
-        tokens = [self.null.expand(rows, 1, -1)]
+        tokens: list[Tensor] = []
+        view = self.null.new_zeros(rows, SUMMARY * len(self.null))
         masks = [torch.ones(rows, 1, dtype=torch.bool, device=self.null.device)]
         for name, encoding in encodings.items():
             there, count = available[name], self.tokens[name]
@@ -56,6 +62,8 @@ class TokenCondition(nn.Module):
             if count < clean.shape[1]:
                 clean = resample(clean, torch.full_like(there, clean.shape[1], dtype=torch.int64), count)
             tokens.append(self.enter(clean) + self.place[name])
+            view = view + torch.where(there[:, None], self.views[name](tokens[-1].flatten(1)), 0.0)
             masks.append(there[:, None].expand(-1, count))
-        laid = torch.cat(tokens, dim=1)
+        first = self.null + self.summary(view)
+        laid = torch.cat([first[:, None], *tokens], dim=1)
         return self.norm(laid + self.think(laid)), torch.cat(masks, dim=1)
