@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from imder.models.base import Model
 from imder.models.gcnet import GCNet, GCNetConfig
 from imder.models.imder import IMDer, IMDerConfig
+from imder.models.late_fusion import LateFusion, LateFusionConfig
 from imder.models.mmin import MMIN, MMINConfig
 from imder.models.zero_fill import ZeroFill, ZeroFillConfig
 from imder.types import ImderError, Spec
@@ -25,6 +26,7 @@ SYSTEMS: dict[str, tuple[type[Model], type[Any]]] = {
     IMDer.system: (IMDer, IMDerConfig),
     MMIN.system: (MMIN, MMINConfig),
     ZeroFill.system: (ZeroFill, ZeroFillConfig),
+    LateFusion.system: (LateFusion, LateFusionConfig),
     GCNet.system: (GCNet, GCNetConfig),
 }
 
