@@ -19,6 +19,7 @@ from imder.models.gcnet import GCNet, GCNetConfig
 from imder.models.imder import IMDer, IMDerConfig
 from imder.models.late_fusion import LateFusion, LateFusionConfig
 from imder.models.mmin import MMIN, MMINConfig
+from imder.models.regression import Regression, RegressionConfig
 from imder.models.zero_fill import ZeroFill, ZeroFillConfig
 from imder.types import ImderError, Spec
 
@@ -27,6 +28,7 @@ SYSTEMS: dict[str, tuple[type[Model], type[Any]]] = {
     MMIN.system: (MMIN, MMINConfig),
     ZeroFill.system: (ZeroFill, ZeroFillConfig),
     LateFusion.system: (LateFusion, LateFusionConfig),
+    Regression.system: (Regression, RegressionConfig),
     GCNet.system: (GCNet, GCNetConfig),
 }
 
