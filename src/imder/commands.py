@@ -113,7 +113,8 @@ def evaluate(options: Namespace) -> None:
             model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
         )
     floor = _floor(options.run)
-    rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, **settings)
+    if model.system != "constant":  # which is the floor itself
+        rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, **settings)
     console.print(rich_table(summarise(rows), options.protocol, width=console.width))
     if options.out:
         write_csv(rows, options.out)

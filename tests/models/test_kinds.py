@@ -232,7 +232,7 @@ def test_kinds_share_their_first_weights():
 def test_regression_approaches_the_conditional_mean():
     """Linear-Gaussian encodings: E[vision | language] = A language, from a few thousand pairs."""
     generator = torch.Generator().manual_seed(0)
-    config = RecoveryConfig("regression", network=NetworkConfig((32,), 2, embedding=8, context=16, patch=1))
+    config = RecoveryConfig(kind="regression", network=NetworkConfig((32,), 2, embedding=8, context=16, patch=1))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         recovery = RegressionRecovery({"language": 1, "vision": 1}, 4, config)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Model, is_labelled, pattern_bits, to_prediction
+from imder.models.base import Model, check_available, is_labelled, pattern_bits, row_losses, to_prediction
 from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps
 from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
 from imder.models.mult import MulTFusion
@@ -242,8 +242,7 @@ class IMDerNetwork(Model):
         return spread, to_prediction(token, self.spec), recovered
 
     def _predict(self, batch: Batch, samples: int, seed: int, *, everything: bool) -> Output:
-        if not bool(batch.available.any(1).all()):
-            raise ImderError("a sample has no available modality: nothing can be predicted for it")
+        check_available(batch.available)
         trust = self.mix[pattern_bits(batch.available)]
         spread, token, recovered = self._branches(self.encode(batch), batch, samples, seed, (trust > 0) | everything)
         losses = {}
@@ -258,14 +257,6 @@ class IMDerNetwork(Model):
     def _usable(self, target: int, available: Tensor) -> Tensor:
         """``available`` without what training never saw together with the target."""
         return available & self.together[target]
-
-
-def row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
-    """``(B,)`` absolute errors or negative log-likelihoods of predictions; 0 where unlabelled."""
-    if spec.task == "classification":
-        chosen = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
-        return -chosen.clamp(min=1e-6).log() * is_labelled(labels, spec)
-    return (prediction - labels.nan_to_num()).abs() * is_labelled(labels, spec)
 
 
 def _prediction_loss(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:

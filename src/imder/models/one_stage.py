@@ -15,9 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, every_subset, start_head, task_loss, to_prediction
+from imder.models.base import (
+    Loss,
+    Model,
+    Phase,
+    check_available,
+    every_subset,
+    start_head,
+    task_loss,
+    to_prediction,
+)
 from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
-from imder.types import Batch, ImderError, Output, Spec
+from imder.types import Batch, Output, Spec
 
 
 class OneStage(Model):
@@ -87,8 +96,7 @@ class OneStage(Model):
             ImderError: a row has nothing available.
         """
         del samples, seed
-        if not bool(batch.available.any(1).all()):
-            raise ImderError("a sample has no available modality: nothing can be predicted for it")
+        check_available(batch.available)
         was = self.training
         self.eval()
         prediction = to_prediction(self(batch), self.spec)

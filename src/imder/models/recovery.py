@@ -77,7 +77,6 @@ class RecoveryConfig:
     """Of the diffusion model.
 
     Attributes:
-        kind: what stands for a missing encoding (see the module).
         condition: ``tokens`` (any K, own clocks) or ``channels`` (as published; one common clock).
         condition_noise: ``clean``, ``independent`` or ``shared`` (`imder.diffusion.loss`; ``channels`` only uses the
             last two).
@@ -88,9 +87,9 @@ class RecoveryConfig:
         levels: noise levels at which a training row is seen in one step; they share the condition's work (``edm``).
         log_sigma_mean, log_sigma_std: the normal law of ln sigma in the EDM loss, clipped to the schedule's range.
         network: of the score networks.
+        kind: what stands for a missing encoding (see the module).
     """
 
-    kind: Kind = "conditional"
     condition: Literal["tokens", "channels"] = "tokens"
     condition_noise: ConditionNoise = "clean"
     preconditioning: Literal["edm", "score"] = "edm"
@@ -101,6 +100,7 @@ class RecoveryConfig:
     log_sigma_mean: float = 0.8
     log_sigma_std: float = 1.2
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    kind: Kind = "conditional"
 
     def __post_init__(self) -> None:
         network = (self.condition, self.preconditioning)
