@@ -21,10 +21,12 @@ EPOCHS = {"training.stage1.max_epochs": 4, "training.stage1.batch_size": 16}
 TINY = {
     "late-fusion": {"model.encoder": {"width": 4, "steps": 3}, "model.fusion.hidden": 8, **EPOCHS},
     "zero-fill": {"model.encoder": {"width": 4, "steps": 3}, "model.fusion.hidden": 8, **EPOCHS},
+    "language-only": {"model.encoder": {"width": 4, "steps": 3}, "model.fusion.hidden": 8, **EPOCHS},
+    "mult": {"model.encoder": {"width": 4, "steps": 3}, "model.fusion": {"heads": 2, "layers": 1}, **EPOCHS},
     "ridge": {},
     "constant": {},
 }
-HEADS = ("late-fusion", "zero-fill")
+HEADS = ("late-fusion", "zero-fill", "mult")
 CPU = EngineConfig(accelerator="cpu")
 CASES = [(name, task) for name in TINY for task in TASKS]
 
@@ -177,3 +179,64 @@ def test_settings_are_those_of_fast():
     assert late.training.stage1 == fast.training.stage1
     with pytest.raises(ImderError, match="pooled"):
         load_config("late-fusion", overrides={"model.fusion.kind": "mult"})
+
+
+# One modality alone.
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_one_modality_alone_reads_nothing_else(task, trained):
+    """The constant where it is missing; where it is there, whatever else is there."""
+    model, _ = trained("language-only", task)
+    batch = batch_of(task)
+    rows = batch.available[:, 0]
+    found = model.predict(batch).prediction
+    floor = torch.tensor(floor_of(CORPORA[task]["train"], CORPORA[task].spec))
+    torch.testing.assert_close(found[~rows], floor.expand_as(found[~rows]))
+    assert not torch.isclose(found[rows], floor, atol=1e-6).all()
+    alone = batch.with_available(torch.tensor([True, False, False]).expand(len(batch), 3))
+    kept = rows.nonzero().squeeze(1)
+    torch.testing.assert_close(model.predict(take(alone, kept)).prediction, found[kept])
+
+
+def test_any_modality_may_be_the_only_one(tmp_path):
+    corpus = CORPORA["regression"]
+    config = load_config("language-only", overrides=TINY["language-only"] | {"model.modality": "audio"})
+    model = train(corpus, tmp_path / "audio", config=config, engine=CPU)
+    floor = torch.tensor(floor_of(corpus["train"], corpus.spec))
+    batch = batch_of("regression")
+    assert torch.equal(model.predict(batch).prediction == floor, ~batch.available[:, 2])
+    wrong = load_config("language-only", overrides={"model.modality": "text"})
+    with pytest.raises(ImderError, match=r"no modality 'text'; set model\.modality to one of language, vision, audio"):
+        train(corpus, tmp_path / "text", config=wrong, engine=CPU)
+
+
+def test_batches_without_the_modality_teach_nothing():
+    corpus = CORPORA["regression"]
+    model = build("language-only", load_config("language-only", overrides=TINY["language-only"]).model, corpus.spec)
+    batch = batch_of("regression")
+    without = batch.with_available(torch.tensor([False, True, True]).expand(len(batch), 3))
+    loss = model.losses(without, "stage1", 0)["task"]
+    assert (float(loss.total.detach()), loss.count) == (0.0, 0.0)
+
+
+# The multimodal transformer.
+
+
+def test_the_multimodal_transformer_is_not_told_what_is_missing(trained):
+    """A missing encoding is zeros, and so is the same prediction when zeros are what is available."""
+    model, _ = trained("mult", "regression")
+    batch = batch_of("regression")
+    encodings = {k: torch.randn(len(batch), 4, n) for k, n in model.steps.items()}
+    zeros = {k: e * batch.available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
+    everything = torch.ones_like(batch.available)
+    assert torch.equal(model.fuse(zeros, batch.available), model.fuse(zeros, everything))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [({"model.fusion.kind": "pooled"}, "late-fusion"), ({"model.encoder.clock": "own"}, "one clock")],
+)
+def test_the_multimodal_transformer_needs_one_clock(overrides, message):
+    with pytest.raises(ImderError, match=message):
+        load_config("mult", overrides=overrides)
