@@ -58,6 +58,11 @@ def _train(preset: str | None) -> ArgumentParser:
     parser.add_argument("--resume", help="run directory to go on with")
     parser.add_argument("--stage1", help="run whose stage 1 is used")
     parser.add_argument("--missing-rate", help="any, official or a number (default: the preset's)")
+    parser.add_argument(
+        "--recovery",
+        help="what stands for what is missing: conditional, unconditional, mean, regression, train-mean or zero "
+        "(default: the preset's)",
+    )
     parser.add_argument("--seed", type=NonNegativeInt, help="of everything random (default: 0)")
     parser.add_argument("--max-epochs", type=int, help="no phase runs longer")
     parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")

@@ -52,9 +52,8 @@ def train(options: Namespace) -> None:
     callbacks = [PhaseBar()]
     if options.resume is not None:
         out = options.resume
-        given = [
-            k for k in ("config", "stage1", "missing_rate", "seed", "max_epochs", "model", "training") if options[k]
-        ]
+        own = ("config", "stage1", "missing_rate", "recovery", "seed", "max_epochs", "model", "training")
+        given = [k for k in own if options[k]]
         if given:
             raise ImderError(
                 f"--resume goes on with the run's own configuration; leave out --{given[0].replace('_', '-')}"
@@ -62,12 +61,14 @@ def train(options: Namespace) -> None:
         train_model(corpus, out, resume=True, engine=engine, callbacks=callbacks)
     else:
         out = options.out
-        overrides = {group: _given(options[group]) for group in ("model", "training")}
+        overrides: dict[str, Any] = {group: _given(options[group]) for group in ("model", "training")}
         if options.missing_rate is not None:
             rate = options.missing_rate
             overrides["training"]["missing_rate"] = (
                 rate if rate in ("any", "official") else _number(rate, "--missing-rate")
             )
+        if options.recovery is not None:
+            overrides["model.recovery.kind"] = options.recovery
         if options.seed is not None:
             overrides["training"]["seed"] = int(options.seed)
         config = load_config(options.preset, options.config, overrides)
@@ -112,7 +113,8 @@ def evaluate(options: Namespace) -> None:
             model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
         )
     floor = _floor(options.run)
-    rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, **settings)
+    if model.system != "constant":  # which is the floor itself
+        rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, **settings)
     console.print(rich_table(summarise(rows), options.protocol, width=console.width))
     if options.out:
         write_csv(rows, options.out)

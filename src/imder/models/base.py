@@ -10,6 +10,7 @@ spread over several processes: sums and counts are reduced before they are divid
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from abc import ABC, abstractmethod
@@ -66,8 +67,9 @@ class Model(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
+        """Where the parameters are, or the buffers of a system that has none."""
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        return next((t.device for t in tensors), torch.device("cpu"))
 
     @classmethod
     @abstractmethod
@@ -91,7 +93,10 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def learning(self, phase: Phase) -> list[nn.Module]:
-        """The parts whose parameters a phase trains; everything else stays frozen, in evaluation mode."""
+        """The parts whose parameters a phase trains; everything else stays frozen, in evaluation mode.
+
+        Where they have no parameters nothing is trained by gradient: the phase is `begin` and `finish`.
+        """
 
     @abstractmethod
     def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
@@ -222,6 +227,20 @@ def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0
     else:
         rows = (output.squeeze(1) - labels.nan_to_num()).abs()
     return Loss((rows * labelled).sum(), float(labelled.sum()))
+
+
+def row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
+    """``(B,)`` absolute errors or negative log-likelihoods of predictions; 0 where unlabelled."""
+    if spec.task == "classification":
+        chosen = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+        return -chosen.clamp(min=1e-6).log() * is_labelled(labels, spec)
+    return (prediction - labels.nan_to_num()).abs() * is_labelled(labels, spec)
+
+
+def check_available(available: Tensor) -> None:
+    """Raise `ImderError` for a row of ``available`` (B, K) that has nothing."""
+    if not bool(available.any(1).all()):
+        raise ImderError("a sample has no available modality: nothing can be predicted for it")
 
 
 def every_subset(available: Tensor, keys: Tensor, seed: int = 0, limit: int = 15) -> tuple[Tensor, Tensor]:

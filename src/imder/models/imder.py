@@ -15,12 +15,13 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Phase, every_subset, pattern_bits, start_head, task_loss
+from imder.models.base import Loss, Phase, every_subset, pattern_bits, row_losses, start_head, task_loss
 from imder.models.cache import Drawn, RecoveryCache
 from imder.models.encoder import fit_features
 from imder.models.fusion import AVAILABLE, MISSING
-from imder.models.network import IMDerConfig, IMDerNetwork, evaluating, row_losses
-from imder.types import Batch, Recovery, Spec
+from imder.models.network import IMDerConfig, IMDerNetwork, evaluating
+from imder.models.recovery import FIXED
+from imder.types import Batch, ImderError, Recovery, Spec
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +48,28 @@ class IMDer(IMDerNetwork):
 
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
-        """A new model of a preset (``fast``, ``paper-mosi``, ...; `imder.models.registry.preset_names`)."""
+        """A new model of a preset (``fast``, ``paper-mosi``, ...; `imder.models.registry.preset_names`).
+
+        Raises:
+            ImderError: there is no such preset, or it is another system's.
+        """
         from imder.models.registry import build, read_preset
 
-        model = build("imder", read_preset(name)["model"], spec)
-        assert isinstance(model, cls)
+        preset = read_preset(name)
+        model = build(preset["system"], preset["model"], spec)
+        if not isinstance(model, cls):
+            raise ImderError(f"preset {name!r} configures a {model.system!r}, not a {cls.__name__}")
         return model
 
     @classmethod
     def phases(cls, config: IMDerConfig) -> tuple[Phase, ...]:
-        """Two branches learn score networks first, then use them; the published presets do both at once."""
-        return ("stage1", "score", "recovery") if config.two_branches else ("stage1", "joint")
+        """Two branches learn score networks first, then use them; the published presets do both at once.
+
+        A recovery that has nothing to learn has no ``score``.
+        """
+        if not config.two_branches:
+            return ("stage1", "joint")
+        return ("stage1", "recovery") if config.recovery.kind in FIXED else ("stage1", "score", "recovery")
 
     def learning(self, phase: Phase) -> list[nn.Module]:
         """Encoders learn in stage 1 only."""
@@ -83,9 +95,11 @@ class IMDer(IMDerNetwork):
         self._strict = strict
         if phase == "stage1" and self.config.encoder.standardize:
             fit_features(self.encoders, batches)
-        if phase in ("score", "joint"):
+        kind = self.config.recovery.kind
+        if phase in ("recovery" if kind in FIXED else "score", "joint"):
             with evaluating(self):
-                self._meet(batches)
+                if kind not in (*FIXED, "unconditional"):
+                    self._meet(batches)
                 self.recovery.fit(self._encodings(batches))
         if phase == "recovery":
             self.recovered_fusion.load_state_dict(self.fusion.state_dict())
@@ -175,7 +189,7 @@ class IMDer(IMDerNetwork):
             losses[f"reconstruction/{name}"] = Loss(error.sum(), float(known[rows].sum()), auxiliary)
         output = self.recovered_outputs(encodings, batch.available, recovered, 1)[0]
         losses = {"task": task_loss(output, batch.labels, self.spec), **losses}
-        if phase == "joint":
+        if phase == "joint" and self.config.recovery.kind not in FIXED:
             # A strict run never knows what it dropped: then each present modality is learned from the others instead.
             targets = batch.present if self._strict else batch.present & ~batch.available
             losses |= self._score_losses(truth, targets, batch, seed, auxiliary)
@@ -219,11 +233,12 @@ class IMDer(IMDerNetwork):
         if phase != "recovery":
             return
         total: dict[int, Tensor] = {}
+        draws = self._distinct(FINISH_DRAWS)
         with evaluating(self):
             for batch in batches:
                 assert batch.labels is not None
                 encodings = self.encode(batch)
-                branch, token = self._branches(encodings, batch, FINISH_DRAWS, seed, batch.available.any(1))[:2]
+                branch, token = self._branches(encodings, batch, draws, seed, batch.available.any(1))[:2]
                 assert token is not None
                 branch = branch.mean(0)
                 each = torch.stack(

@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Model, is_labelled, pattern_bits, to_prediction
+from imder.models.base import Model, check_available, is_labelled, pattern_bits, row_losses, to_prediction
 from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps
 from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
 from imder.models.mult import MulTFusion
 from imder.models.published import PublishedRecovery
+from imder.models.recovery import FIXED, SAMPLED, RecoveryConfig, TokenRecovery
 from imder.models.recovery import Recovery as RecoveryModel
-from imder.models.recovery import RecoveryConfig, TokenRecovery
+from imder.models.unsampled import FixedRecovery, RegressionRecovery
 from imder.nn.rcab import ResidualChannelAttention
 from imder.types import Batch, ImderError, Output, Recovery, Spec
 
@@ -45,7 +46,7 @@ class IMDerConfig:
     """Of the whole network.
 
     Attributes:
-        draws: recoveries for each prediction, averaged.
+        draws: recoveries for each prediction, averaged; one where nothing is sampled.
         two_branches: whether the missing-token branch exists and is averaged in.
         auxiliary: weight of score matching and reconstruction beside the task's loss (paper: 0.1).
         pool: recoveries of each training sample and pattern that stage 2 alternates between, drawn once each.
@@ -69,6 +70,15 @@ class IMDerConfig:
             )
 
 
+def recovery_type(config: RecoveryConfig) -> type[RecoveryModel]:
+    """What recovers under a configuration."""
+    if config.kind in FIXED:
+        return FixedRecovery
+    if config.kind == "regression":
+        return RegressionRecovery
+    return TokenRecovery if config.condition == "tokens" else PublishedRecovery
+
+
 class IMDerNetwork(Model):
     """The network and its use; how it learns is `imder.models.imder`.
 
@@ -90,8 +100,7 @@ class IMDerNetwork(Model):
         width = config.encoder.width
         self.encoders = nn.ModuleDict({m.name: Encoder(m, config.encoder) for m in spec.modalities})
         steps = {m.name: encoded_steps(m, config.encoder) for m in spec.modalities}
-        kind = TokenRecovery if config.recovery.condition == "tokens" else PublishedRecovery
-        self.recovery: RecoveryModel = kind(steps, width, config.recovery)
+        self.recovery: RecoveryModel = recovery_type(config.recovery)(steps, width, config.recovery)
         refinement = config.refinement
         self.refiners = nn.ModuleDict(
             {
@@ -201,7 +210,11 @@ class IMDerNetwork(Model):
         count = self.config.draws if samples is None else samples
         if count < 1:
             raise ImderError(f"samples must be at least 1, got {count}")
-        return count
+        return self._distinct(count)
+
+    def _distinct(self, draws: int) -> int:
+        """One, where all recoveries are equal."""
+        return draws if self.config.recovery.kind in SAMPLED else 1
 
     def forward(self, batch: Batch, samples: int | None = None, seed: int = 0) -> Output:
         """Predict; with labels, ``losses["task"]`` too. Differentiable but for the sampling."""
@@ -229,8 +242,7 @@ class IMDerNetwork(Model):
         return spread, to_prediction(token, self.spec), recovered
 
     def _predict(self, batch: Batch, samples: int, seed: int, *, everything: bool) -> Output:
-        if not bool(batch.available.any(1).all()):
-            raise ImderError("a sample has no available modality: nothing can be predicted for it")
+        check_available(batch.available)
         trust = self.mix[pattern_bits(batch.available)]
         spread, token, recovered = self._branches(self.encode(batch), batch, samples, seed, (trust > 0) | everything)
         losses = {}
@@ -245,14 +257,6 @@ class IMDerNetwork(Model):
     def _usable(self, target: int, available: Tensor) -> Tensor:
         """``available`` without what training never saw together with the target."""
         return available & self.together[target]
-
-
-def row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
-    """``(B,)`` absolute errors or negative log-likelihoods of predictions; 0 where unlabelled."""
-    if spec.task == "classification":
-        chosen = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
-        return -chosen.clamp(min=1e-6).log() * is_labelled(labels, spec)
-    return (prediction - labels.nan_to_num()).abs() * is_labelled(labels, spec)
 
 
 def _prediction_loss(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:

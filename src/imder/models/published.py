@@ -50,7 +50,7 @@ class PublishedRecovery(Recovery):
 
     def _groups(self, target: str, encodings: Encodings, available: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Rows of one pattern and their condition ``(n, width, steps)``; None where nothing is available."""
-        others = available.clone()
+        others = self.looked_at(available).clone()
         others[:, self.names.index(target)] = False
         groups: list[tuple[Tensor, Tensor | None]] = []
         for pattern in torch.unique(others, dim=0):

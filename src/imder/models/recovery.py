@@ -1,7 +1,18 @@
 """Recovery: score networks that learn p(encoding of k | available encodings), and the sampler that draws from it.
 
-Two kinds with one contract. `TokenRecovery` is what ``fast`` uses: clean condition as tokens, EDM preconditioning on
+Two networks with one contract. `TokenRecovery` is what ``fast`` uses: clean condition as tokens, EDM preconditioning on
 standardised encodings, a deterministic solver. `imder.models.published` is the paper's.
+
+What else could stand in place of a draw from p(e_k | available) is a *kind* of recovery, to see what each part is worth:
+
+    conditional     a draw from p(e_k | available e)         (the method)
+    unconditional   a draw from p(e_k): the same networks, which never look at a condition (paper, table 2, left column)
+    mean            D(0, sigma_max), about E[e_k | available e]: where nothing but noise is known, one evaluation
+    regression      E[e_k | available e] from a network trained with squared error    (`imder.models.unsampled`)
+    train-mean      the mean of the training encodings                                (`imder.models.unsampled`)
+    zero            0                                                                 (`imder.models.unsampled`)
+
+The last four draw nothing: they are denoisers that need no noise. All are refined and fused in the same way.
 
 Rows that lack modality k are gathered, whatever else they lack, into one sampler call for k. Noise belongs to
 (seed, key, modality, draw).
@@ -24,6 +35,11 @@ from imder.models.condition import TokenCondition
 from imder.nn.standardize import Standardizer, fit_together
 from imder.nn.unet import UNet
 from imder.types import ImderError
+
+Kind = Literal["conditional", "unconditional", "mean", "regression", "train-mean", "zero"]
+SAMPLED: tuple[Kind, ...] = ("conditional", "unconditional")
+FIXED: tuple[Kind, ...] = ("train-mean", "zero")
+"""Kinds that have nothing to learn."""
 
 DRAW_STEP = 0x1F123BB5159A55E5  # from the noise key of one (draw, modality) to the next; odd, so that none meet
 CPU_ROWS = 512  # sequences that a processor draws at once: with more, intermediate results no longer stay in its caches
@@ -71,6 +87,7 @@ class RecoveryConfig:
         levels: noise levels at which a training row is seen in one step; they share the condition's work (``edm``).
         log_sigma_mean, log_sigma_std: the normal law of ln sigma in the EDM loss, clipped to the schedule's range.
         network: of the score networks.
+        kind: what stands for a missing encoding (see the module).
     """
 
     condition: Literal["tokens", "channels"] = "tokens"
@@ -83,11 +100,17 @@ class RecoveryConfig:
     log_sigma_mean: float = 0.8
     log_sigma_std: float = 1.2
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    kind: Kind = "conditional"
 
     def __post_init__(self) -> None:
-        kind = (self.condition, self.preconditioning)
-        if kind not in (("tokens", "edm"), ("channels", "score")):
-            raise ImderError(f"recovery: condition {kind[0]!r} goes with {'edm' if kind[0] == 'tokens' else 'score'!r}")
+        network = (self.condition, self.preconditioning)
+        if network not in (("tokens", "edm"), ("channels", "score")):
+            fitting = "edm" if self.condition == "tokens" else "score"
+            raise ImderError(f"recovery: condition {self.condition!r} goes with {fitting!r}")
+        if self.kind == "regression" and self.condition != "tokens":
+            raise ImderError(
+                "recovery: kind 'regression' reads condition 'tokens' (encoder.clock 'own'), not 'channels'"
+            )
         if self.condition == "tokens" and self.condition_noise != "clean":
             raise ImderError("recovery: condition 'tokens' is clean; condition_noise needs condition 'channels'")
         if self.evaluations < 1 or (self.solver == "euler_maruyama" and self.evaluations < 2):
@@ -107,6 +130,10 @@ class Recovery(nn.Module, ABC):
         self.width = width
         self.config = config
         self.schedule = VESchedule(config.sigma)
+
+    def looked_at(self, available: Tensor) -> Tensor:
+        """What of ``available`` (R, K) the condition may use: nothing, where the kind is unconditional."""
+        return torch.zeros_like(available) if self.config.kind == "unconditional" else available
 
     def fit(self, encodings: Iterable[Encodings]) -> None:
         """Take statistics of training encodings, if the kind needs any."""
@@ -148,9 +175,11 @@ class Recovery(nn.Module, ABC):
             encodings: of every modality, ``(R, width, steps_k)``; anything where unavailable.
             available: ``(R, K)`` bool.
             keys: ``(R,)``.
-            draws: for each row.
+            draws: for each row; all equal where the kind samples nothing, whatever the seed.
             seed: of the noise.
         """
+        if self.config.kind not in SAMPLED:
+            return self._answer(target, encodings, available, keys).expand(draws, -1, -1, -1)
         rows, most = len(keys), max(1, CPU_ROWS // draws)
         if keys.device.type == "cpu" and rows > most:
             cuts = [slice(i, i + most) for i in range(0, rows, most)]
@@ -164,6 +193,17 @@ class Recovery(nn.Module, ABC):
         x = draw(denoise, shape, noise, self.schedule, self.config.solver, self.config.evaluations)
         restored = self.restore(target, x)
         return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
+
+    def _answer(self, target: str, encodings: Encodings, available: Tensor, keys: Tensor) -> Tensor:
+        """The denoiser's answer at the largest noise level, ``(R, width, steps)``.
+
+        x tells next to nothing there, so that D(x) is the mean of p(x0 | condition); x is 0, the middle of what it could
+        be. A condition that needs noise gets the same at every call.
+        """
+        noise = KeyedNoise(keys + self.names.index(target) * DRAW_STEP, 0)
+        x = encodings[target].new_zeros(len(keys), self.width, self.steps[target])
+        sigma = self.schedule.std(x.new_tensor(1.0))
+        return self.restore(target, self.denoiser(target, encodings, available, noise)(x, sigma))
 
 
 class TokenRecovery(Recovery):
@@ -198,7 +238,7 @@ class TokenRecovery(Recovery):
         fit_together(dict(self.standardize.items()), rows)  # type: ignore[arg-type]
 
     def _context(self, target: str, encodings: Encodings, available: Tensor) -> tuple[Tensor, Tensor]:
-        others = [k for k in self.names if k != target]
+        others, available = [k for k in self.names if k != target], self.looked_at(available)
         scaled = {k: self._scale(k, encodings[k]) for k in others}
         there = {k: available[:, self.names.index(k)] for k in others}
         tokens, mask = self.conditions[target](scaled, there)

@@ -18,16 +18,28 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from imder.models.base import Model
+from imder.models.constant import Constant, ConstantConfig
 from imder.models.gcnet import GCNet, GCNetConfig
 from imder.models.imder import IMDer, IMDerConfig
+from imder.models.language_only import LanguageOnly, LanguageOnlyConfig
+from imder.models.late_fusion import LateFusion, LateFusionConfig
 from imder.models.mmin import MMIN, MMINConfig
+from imder.models.regression import Regression, RegressionConfig
+from imder.models.ridge import Ridge, RidgeConfig
 from imder.models.zero_fill import ZeroFill, ZeroFillConfig
+from imder.models.zero_mult import MulT, MulTConfig
 from imder.types import ImderError, Spec
 
 SYSTEMS: dict[str, tuple[type[Model], type[Any]]] = {
     IMDer.system: (IMDer, IMDerConfig),
     MMIN.system: (MMIN, MMINConfig),
     ZeroFill.system: (ZeroFill, ZeroFillConfig),
+    LateFusion.system: (LateFusion, LateFusionConfig),
+    Regression.system: (Regression, RegressionConfig),
+    LanguageOnly.system: (LanguageOnly, LanguageOnlyConfig),
+    MulT.system: (MulT, MulTConfig),
+    Ridge.system: (Ridge, RidgeConfig),
+    Constant.system: (Constant, ConstantConfig),
     GCNet.system: (GCNet, GCNetConfig),
 }
 

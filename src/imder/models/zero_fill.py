@@ -6,16 +6,15 @@ states and averaging are worth together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, every_subset, start_head, task_loss, to_prediction
-from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
+from imder.models.encoder import EncoderConfig
 from imder.models.fusion import AVAILABLE, FusionConfig, PooledFusion
-from imder.types import Batch, Output, Spec
+from imder.models.one_stage import OneStage
+from imder.types import Spec
 
 
 @dataclass(frozen=True)
@@ -26,63 +25,22 @@ class ZeroFillConfig:
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
 
-class ZeroFill(Model):
+class ZeroFill(OneStage):
     """Encoders and fusion with zeros for what is missing."""
 
     system = "zero-fill"
     config: ZeroFillConfig
+    fusion: PooledFusion
 
     def __init__(self, spec: Spec, config: ZeroFillConfig) -> None:
-        super().__init__(spec, config)
-        self.encoders = nn.ModuleDict({m.name: Encoder(m, config.encoder) for m in spec.modalities})
-        steps = {m.name: encoded_steps(m, config.encoder) for m in spec.modalities}
-        self.fusion = PooledFusion(steps, config.encoder.width, spec.outputs, config.fusion)
+        super().__init__(spec, config, config.encoder)
+        self.fusion = PooledFusion(self.steps, config.encoder.width, spec.outputs, config.fusion)
 
-    def _fuse(self, encodings: dict[str, Tensor]) -> Tensor:
-        rows = len(next(iter(encodings.values())))
-        out: Tensor = self.fusion(encodings, torch.full((rows, len(encodings)), AVAILABLE, device=self.device))
+    def last_layer(self) -> nn.Linear:
+        """The fusion's head."""
+        return self.fusion.head
+
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
+        """Everything is said to be available."""
+        out: Tensor = self.fusion(encodings, torch.full_like(available, AVAILABLE, dtype=torch.int64))
         return out
-
-    def forward(self, batch: Batch) -> Tensor:
-        """The head's output ``(B, O)``."""
-        return self._fuse(encode_seen(self.encoders, batch, batch.available))
-
-    @classmethod
-    def phases(cls, config: ZeroFillConfig) -> tuple[Phase, ...]:
-        """One."""
-        return ("stage1",)
-
-    def start_from(self, labels: Tensor) -> None:
-        """The head begins at the constant floor."""
-        start_head(self.fusion.head, labels, self.spec)
-
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
-        """Feature statistics."""
-        del phase, seed, strict
-        fit_features(self.encoders, batches)
-
-    def learning(self, phase: Phase) -> list[nn.Module]:
-        """Everything."""
-        del phase
-        return [self.encoders, self.fusion]
-
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
-        """The task's."""
-        del phase
-        assert batch.labels is not None
-        encodings, labels = encode_seen(self.encoders, batch, batch.available), batch.labels
-        if every:
-            rows, masks = every_subset(batch.available, batch.keys, seed)
-            labels = labels[rows]
-            encodings = {k: e[rows] * masks[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
-        return {"task": task_loss(self._fuse(encodings), labels, self.spec)}
-
-    @torch.no_grad()
-    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Deterministic: ``samples`` and ``seed`` change nothing."""
-        del samples, seed
-        was = self.training
-        self.eval()
-        prediction = to_prediction(self(batch), self.spec)
-        self.train(was)
-        return Output(prediction, prediction[None])

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
+from imder.models.base import Phase
 from imder.models.registry import from_mapping, read_preset, system_entry
 from imder.types import ImderError
 
@@ -187,10 +188,28 @@ def load_config(
     kind, config_type = system_entry(system)
     training = from_mapping(TrainingConfig, data["training"], "training")
     model = from_mapping(config_type, data["model"])
-    for name in sorted({"stage1", "score", "recovery", "joint"} - set(kind.phases(model))):
-        if getattr(training, name) != PhaseConfig():
+    return RunConfig(system, model, _without_idle(training, kind.phases(model), preset), preset)
+
+
+def _without_idle(training: TrainingConfig, phases: tuple[Phase, ...], preset: str) -> TrainingConfig:
+    """``training`` with the defaults for phases that aren't gone through.
+
+    A preset says how its phases learn; where a setting of the model takes one of them away, what the preset says of it is
+    void. Anything else that is said of such a phase is a mistake (`ImderError`).
+    """
+    data = read_preset(preset)
+    kind, config_type = system_entry(data["system"])
+    idle: dict[str, Any] = {}
+    for name in sorted({"stage1", "score", "recovery", "joint"} - set(phases)):
+        if getattr(training, name) == PhaseConfig():
+            continue
+        usual = kind.phases(from_mapping(config_type, data["model"]))
+        if name not in usual:
             raise ImderError(f"training.{name} is set, but preset {preset!r} has no such phase")
-    return RunConfig(system, model, training, preset)
+        if getattr(training, name) != getattr(from_mapping(TrainingConfig, data["training"], "training"), name):
+            raise ImderError(f"training.{name} is set, but with these settings of the model there is no such phase")
+        idle[name] = PhaseConfig()
+    return replace(training, **idle)
 
 
 def _merged(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from imder import metrics
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.dialogues import dialogue_numbers
 from imder.data.formats import load_corpus
+from imder.data.loader import Pass
 from imder.models.base import Model, Phase, is_labelled, save_weights
 from imder.models.registry import build
 from imder.training.callbacks import Checkpoint, Keeper
@@ -165,17 +166,12 @@ def _phase(
         validation = validation_passes(
             corpus["valid"], config, training, every_pattern=phase != "score", context=model.context
         )
-        module = PhaseModule(model, phase, config, training, corpus["train"], validation)
-        keeper = Keeper(config.ema, config.patience)
-        with quiet():
-            checkpoint = run.checkpoint(phase)
-            saving = Checkpoint(checkpoint, engine.checkpoint_seconds)
-            trainer = trainer_of(run, phase, config, engine, [*callbacks, keeper, saving])
-            with interruptible(trainer):
-                trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-        model.load_state_dict(keeper.best_state)
-        model.finish(phase, validation, VALIDATION_SEED)
-        reached = {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
+        if any(True for part in model.learning(phase) for _ in part.parameters()):
+            reached = _learn(model, phase, corpus, training, run, engine, callbacks, validation)
+            model.finish(phase, validation, VALIDATION_SEED)
+        else:
+            model.finish(phase, validation, VALIDATION_SEED)
+            reached = {"valid": _task_loss(model, phase, validation)}
     model.requires_grad_(True)
     reached["seconds"] = round(time.monotonic() - started, 1)
     if is_main_process(engine):
@@ -184,6 +180,36 @@ def _phase(
         run.drop_checkpoint(phase)
     log.info("%s: %s", phase, reached)
     return reached
+
+
+def _learn(
+    model: Model,
+    phase: Phase,
+    corpus: Corpus,
+    training: TrainingConfig,
+    run: RunDirectory,
+    engine: EngineConfig,
+    callbacks: Sequence[L.Callback],
+    validation: Pass,
+) -> dict[str, Any]:
+    """Train what a phase trains, and load its best weights."""
+    config: PhaseConfig = getattr(training, phase)
+    module = PhaseModule(model, phase, config, training, corpus["train"], validation)
+    keeper = Keeper(config.ema, config.patience)
+    with quiet():
+        checkpoint = run.checkpoint(phase)
+        saving = Checkpoint(checkpoint, engine.checkpoint_seconds)
+        trainer = trainer_of(run, phase, config, engine, [*callbacks, keeper, saving])
+        with interruptible(trainer):
+            trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    model.load_state_dict(keeper.best_state)
+    return {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
+
+
+def _task_loss(model: Model, phase: Phase, validation: Pass) -> float:
+    """The task's loss of a phase that wasn't learned by gradient, on its validation pairs."""
+    losses = [model.losses(batch, phase, VALIDATION_SEED)["task"] for batch in validation]
+    return float(sum(float(x.total) for x in losses) / max(1.0, sum(x.count for x in losses)))
 
 
 def _adopt(model: Model, path: Path) -> None:
@@ -198,6 +224,10 @@ def _adopt(model: Model, path: Path) -> None:
     for prefix, module in model.named_modules():
         if id(module) in parts:
             wanted |= {k: v for k, v in state.items() if k.startswith(prefix + ".")}
+    if not wanted:
+        raise ImderError(
+            f"{path}: {model.system!r} learns nothing in a stage 1 that another run could give; leave it out"
+        )
     try:
         with safe_open(path, "pt") as file:
             found = {k: file.get_tensor(k) for k in wanted}

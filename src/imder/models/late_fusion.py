@@ -1,0 +1,51 @@
+"""Late fusion with modality dropout: a learned token for what is missing, every pattern of availability in every step.
+
+It is the first stage of ``fast`` and its missing-token branch, alone: what IMDer is better than late fusion is what
+recovery is worth. Weights and settings are the same, so that a run of one can be the first stage of the other
+(``--stage1``), and the comparison then leaves out the luck of another training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from imder.models.encoder import EncoderConfig
+from imder.models.fusion import AVAILABLE, MISSING, FusionConfig, PooledFusion
+from imder.models.one_stage import OneStage
+from imder.types import ImderError, Spec
+
+
+@dataclass(frozen=True)
+class LateFusionConfig:
+    """Encoders and fusion as in ``fast``."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+
+    def __post_init__(self) -> None:
+        if self.fusion.kind != "pooled":
+            raise ImderError("late-fusion has fusion.kind 'pooled'; for the multimodal transformer use the system mult")
+
+
+class LateFusion(OneStage):
+    """Encoders and the pooled fusion, which is told what is missing."""
+
+    system = "late-fusion"
+    config: LateFusionConfig
+    fusion: PooledFusion
+
+    def __init__(self, spec: Spec, config: LateFusionConfig) -> None:
+        super().__init__(spec, config, config.encoder)
+        self.fusion = PooledFusion(self.steps, config.encoder.width, spec.outputs, config.fusion)
+
+    def last_layer(self) -> nn.Linear:
+        """The fusion's head."""
+        return self.fusion.head
+
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
+        """Encodings of what is missing are never read: a learned token stands there."""
+        out: Tensor = self.fusion(encodings, torch.where(available, AVAILABLE, MISSING))
+        return out

@@ -1,0 +1,104 @@
+"""Systems that train encoders and a fusion at once, in a single phase, for every pattern of availability.
+
+    e_k = E_k(x_k)   where modality k is available, 0 elsewhere        (`imder.models.encoder`)
+    y   = fusion(e_1 ... e_K, available)
+
+They differ in the fusion, and in whether it is told what is missing. Nothing is sampled and nothing is recovered.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imder.models.base import (
+    Loss,
+    Model,
+    Phase,
+    check_available,
+    every_subset,
+    start_head,
+    task_loss,
+    to_prediction,
+)
+from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
+from imder.types import Batch, Output, Spec
+
+
+class OneStage(Model):
+    """Encoders and a fusion.
+
+    Args:
+        spec: of the corpus.
+        config: of the system.
+        encoder: of every modality's encoder.
+    """
+
+    fusion: nn.Module
+
+    def __init__(self, spec: Spec, config: Any, encoder: EncoderConfig) -> None:
+        super().__init__(spec, config)
+        self.encoders = nn.ModuleDict({m.name: Encoder(m, encoder) for m in spec.modalities})
+        self.steps = {m.name: encoded_steps(m, encoder) for m in spec.modalities}
+
+    @abstractmethod
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
+        """The output ``(B, O)`` of encodings ``(B, width, steps_k)``, which are 0 where ``available`` (B, K) is False."""
+
+    @abstractmethod
+    def last_layer(self) -> nn.Linear:
+        """What gives the output; its bias begins at the constant floor."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The output ``(B, O)``."""
+        return self.fuse(encode_seen(self.encoders, batch, batch.available), batch.available)
+
+    @classmethod
+    def phases(cls, config: Any) -> tuple[Phase, ...]:
+        """One."""
+        return ("stage1",)
+
+    def start_from(self, labels: Tensor) -> None:
+        """The last layer begins at the constant floor."""
+        start_head(self.last_layer(), labels, self.spec)
+
+    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+        """Feature statistics."""
+        del phase, seed, strict
+        fit_features(self.encoders, batches)
+
+    def learning(self, phase: Phase) -> list[nn.Module]:
+        """Everything."""
+        del phase
+        return [self.encoders, self.fusion]
+
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+        """The task's."""
+        del phase
+        assert batch.labels is not None
+        encodings = encode_seen(self.encoders, batch, batch.available)
+        labels, available = batch.labels, batch.available
+        if every:  # a row is encoded once, however many subsets of it there are
+            rows, available = every_subset(available, batch.keys, seed)
+            labels = labels[rows]
+            encodings = {k: e[rows] * available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
+        return {"task": task_loss(self.fuse(encodings, available), labels, self.spec)}
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
+        """Deterministic: ``samples`` and ``seed`` change nothing.
+
+        Raises:
+            ImderError: a row has nothing available.
+        """
+        del samples, seed
+        check_available(batch.available)
+        was = self.training
+        self.eval()
+        prediction = to_prediction(self(batch), self.spec)
+        self.train(was)
+        return Output(prediction, prediction[None])
