@@ -18,7 +18,16 @@ from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats_labels import require_labels
 from imder.data.missing import effective_rate
 from imder.evaluation.masks import RATES, ProtocolName, draw_cells
-from imder.evaluation.predicting import Predict, Progress, Rows, Values, model_predict, predict_cells, remembering
+from imder.evaluation.predicting import (
+    Predict,
+    Progress,
+    Rows,
+    Values,
+    mean_of,
+    model_predict,
+    predict_cells,
+    remembering,
+)
 from imder.models.base import Model
 from imder.types import ImderError
 
@@ -146,7 +155,7 @@ def constant_rows(
 
     def predict(_: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
         del available
-        return np.broadcast_to(value, (len(rows), *value.shape))
+        return np.broadcast_to(value, (len(rows), 1, *value.shape))
 
     return evaluate_predictor(
         "constant",
@@ -202,7 +211,7 @@ def evaluate_predictor(
         about = (name, run, corpus.name, split, cell.protocol, cell.rate, effective_rate(cell.mask), cell.available)
         row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))
         if served.any():
-            row |= metrics.evaluate(convention, found, labels[served])
+            row |= metrics.evaluate(convention, mean_of(found, corpus.spec.task), labels[served])
         else:
             row |= dict.fromkeys(metrics.CONVENTIONS[convention], float("nan"))
         rows.append(row)
