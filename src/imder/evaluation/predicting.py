@@ -33,7 +33,7 @@ from imder.models.base import Model
 from imder.types import ImderError, Task
 
 Rows = NDArray[np.int64]
-Values = NDArray[np.floating[Any]]
+Values = NDArray[Any]
 Predict = Callable[[Split, Rows, NDArray[np.bool_]], Values]
 """From a split, M row numbers and their ``available`` (M, K) to a spread: (M, S) values, or (M, S, C) probabilities.
 

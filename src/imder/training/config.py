@@ -71,6 +71,8 @@ class TrainingConfig:
         strict: draw masks once and use nothing of what they drop.
         seed: of everything random.
         validation_draws: masks of each validation sample, where not all patterns are tried.
+        calibration: validation samples at most from which is learned how sure predictions are (`imder.training.calibrate`);
+            0 for none.
     """
 
     missing_rate: str | float = "any"
@@ -78,6 +80,7 @@ class TrainingConfig:
     strict: bool = False
     seed: int = 0
     validation_draws: int = 3
+    calibration: int = 4096
     stage1: PhaseConfig = field(default_factory=PhaseConfig)
     score: PhaseConfig = field(default_factory=PhaseConfig)
     recovery: PhaseConfig = field(default_factory=PhaseConfig)
@@ -86,6 +89,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if any(p.missing == "every" for p in (self.score, self.recovery, self.joint)):
             raise ImderError("training: missing 'every' is for stage1 only")
+        if self.calibration < 0:
+            raise ImderError(f"training: calibration counts samples, got {self.calibration}; 0 for none")
         if self.seed < 0:
             raise ImderError(f"training: the seed must not be negative, got {self.seed}")
         rate = self.missing_rate
