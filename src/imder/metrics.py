@@ -39,13 +39,10 @@ CONVENTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Metric names of each convention, in the order of `evaluate`'s result."""
 
-_ERRORS = ("mae", "nll", "ece")
-_UNCERTAINTY = ("crps", "selective_mae", "nll_calibrated", "ece_calibrated", "selective_error")
-
 HIGHER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
-    {name: name not in _ERRORS for names in CONVENTIONS.values() for name in names} | dict.fromkeys(_UNCERTAINTY, False)
+    {name: name not in ("mae", "nll", "ece") for names in CONVENTIONS.values() for name in names}
 )
-"""For each metric name, whether a larger value is better; also for those of `imder.evaluation.certainty` that say it."""
+"""For each metric name, whether a larger value is better."""
 
 ECE_BINS = 15
 """Bins of the expected calibration error."""

@@ -32,6 +32,9 @@ CERTAIN = 0.8
 VALUE_METRICS = ("coverage", "width", "crps", "selective_mae")
 CLASS_METRICS = ("coverage", "set_size", "nll_calibrated", "ece_calibrated", "selective_error")
 
+LOWER_IS_BETTER = frozenset({"crps", "selective_mae", "nll_calibrated", "ece_calibrated", "selective_error"})
+"""Coverage, width and the size of sets are good or bad only together."""
+
 
 def names_of(task: Task) -> tuple[str, ...]:
     """The metrics of a task."""

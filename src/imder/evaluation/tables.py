@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from imder.evaluation.certainty import CLASS_METRICS, VALUE_METRICS
+from imder.evaluation.certainty import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
 from imder.evaluation.results import metric_names
 from imder.metrics import HIGHER_IS_BETTER
 from imder.models.registry import note_of
@@ -258,7 +258,7 @@ def _cells(
         means = {m: float(members[m].get(metric, math.nan)) for m in models if m in members}
         shown = {m: format_value(metric, value) for m, value in means.items()}
         rivals = [m for m in means if m not in references and not math.isnan(means[m])]
-        sign = 1 if HIGHER_IS_BETTER.get(metric, True) else -1
+        sign = 1 if HIGHER_IS_BETTER.get(metric, metric not in LOWER_IS_BETTER) else -1
         compared = len(rivals) > 1 and metric not in _NEVER_BOLD
         best = shown[max(rivals, key=lambda m: sign * means[m])] if compared else None
         for model in models:

@@ -5,8 +5,8 @@ an interval promises then holds for each subset, not merely on average over them
 say too little. It then uses the rows of all subsets of as many modalities, and if these are too few, all rows: coverage
 then holds on average over what was pooled. Which subsets do, `Calibration.notes` says.
 
-The rows are also those on which training was stopped. That makes validation look slightly better than new data, by less
-than a percent of coverage on the known-truth corpus; nobody should be surprised by more with few rows.
+The validation rows also decided when training stopped, so the system may fit them slightly better than new data.
+``benchmarks/uncertainty.py`` measures what that costs on a corpus whose truth is known.
 """
 
 from __future__ import annotations
