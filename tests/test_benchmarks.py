@@ -13,6 +13,7 @@ from imder.data.posterior import LabelPosterior
 from imder.data.synthetic import KnownTruth
 from imder.models.imder import IMDer
 from imder.models.registry import build, read_preset
+from uncertainty import exact_scores
 
 
 @pytest.fixture
@@ -96,3 +97,18 @@ def test_counted_arithmetic_and_tables():
     attend = torch.nn.functional.scaled_dot_product_attention
     assert flops(lambda: attend(query, key, key)) == 2 * (2 * 2 * 3 * 5 * 8)
     assert markdown([{"a": "x", "b": 0.12345}]) == "| a | b |\n|---|---:|\n| x | 0.123 |"
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_exact_scores_are_those_of_each_samples_own_subset(task):
+    truth = KnownTruth.standard()
+    split = truth.sample(40, 0, task=task)
+    mask = np.random.default_rng(0).random((40, 3)) < 0.5
+    mask[~mask.any(1)] = True
+    found = exact_scores(truth, split, task)(mask)
+    posterior = truth.label_posterior(split, mask)
+    if task == "regression":
+        expected = posterior.crps(split.labels)
+    else:
+        expected = -np.log(posterior.class_probabilities(truth.edges)[np.arange(40), split.labels])
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

@@ -105,6 +105,7 @@ def _evaluate() -> ArgumentParser:
 def _predict() -> ArgumentParser:
     parser = _new()
     _use(parser, 8, None)
+    parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets hold the label")
     parser.add_argument("--out", required=True, help="CSV to write")
     return parser
 

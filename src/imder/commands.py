@@ -19,7 +19,7 @@ from imder.data.store import write_store
 from imder.evaluation.grid import constant_rows
 from imder.evaluation.grid import evaluate as evaluate_model
 from imder.evaluation.results import summarise, write_csv
-from imder.evaluation.tables import rich_table
+from imder.evaluation.tables import rich_table, uncertainty_metrics
 from imder.models.base import Model
 from imder.predict import predictions, recover_to_store
 from imder.progress import PhaseBar, counting
@@ -28,8 +28,13 @@ from imder.training.engine import is_main_process
 from imder.training.run import RunDirectory
 from imder.training.train import train as train_model
 from imder.types import ImderError
+from imder.uncertainty.calibration import FILE as CALIBRATION
+from imder.uncertainty.calibration import Calibration
+from imder.uncertainty.describe import LEVEL
 
 console = Console()
+
+NOTES = 8
 
 
 def _threads(options: Namespace) -> None:
@@ -89,6 +94,9 @@ def train(options: Namespace) -> None:
     console.print(
         "validation, everything present available: " + ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items())
     )
+    calibration = RunDirectory(out).path / CALIBRATION
+    for note in Calibration.load(calibration).notes() if calibration.exists() else []:
+        console.print(f"calibration of {note}")
     console.print(f"saved in {out}")
 
 
@@ -113,9 +121,16 @@ def evaluate(options: Namespace) -> None:
             model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
         )
     floor = _floor(options.run)
+    calibrated = model.calibration is not None
     if model.system != "constant":  # which is the floor itself
-        rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, **settings)
-    console.print(rich_table(summarise(rows), options.protocol, width=console.width))
+        rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, calibrated=calibrated, **settings)
+    summary = summarise(rows)
+    console.print(rich_table(summary, options.protocol, width=console.width))
+    if model.calibration is not None:
+        console.print(f"\nuncertainty: {_promise(model, LEVEL)}; 80 %: the most certain rows")
+        shown = uncertainty_metrics(summary)
+        console.print(rich_table(summary, options.protocol, shown, width=console.width))
+    _say_calibration(model)
     if options.out:
         write_csv(rows, options.out)
         console.print(f"saved in {options.out}")
@@ -133,10 +148,31 @@ def predict(options: Namespace) -> None:
             samples=options.samples,
             seed=options.seed,
             batch_size=options.batch_size,
+            level=options.level,
             progress=report,
         )
     write_csv(rows, options.out)
+    if model.calibration is not None:
+        console.print(f"with {_promise(model, options.level)}")
+    _say_calibration(model)
     console.print(f"{len(rows)} predictions saved in {options.out}")
+
+
+def _promise(model: Model, level: float) -> str:
+    what = "sets of classes" if model.spec.task == "classification" else "intervals"
+    return f"{what} that should cover {100 * level:g} % of the labels"
+
+
+def _say_calibration(model: Model) -> None:
+    """What a user must know before trusting intervals: that there is none, or on what it rests."""
+    if model.calibration is None:
+        console.print(f"no calibration was saved with this model: nothing is said of how sure it is (no {CALIBRATION})")
+    elif notes := model.calibration.notes():
+        console.print("calibration of subsets with few validation samples:")
+        for note in notes[:NOTES]:
+            console.print(f"  {note}")
+        if len(notes) > NOTES:
+            console.print(f"  and {len(notes) - NOTES} more subsets")
 
 
 def recover(options: Namespace) -> None:

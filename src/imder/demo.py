@@ -65,6 +65,6 @@ def _bayes(truth: KnownTruth) -> Predict:
     """The median of the exact posterior given what is available: the optimum of the mean absolute error."""
 
     def predict(split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return truth.label_posterior(split.take(rows), available).median()
+        return truth.label_posterior(split.take(rows), available).median()[:, None]
 
     return predict

@@ -2,7 +2,8 @@
 
 Here everything that is present is available, and labels are neither needed nor looked at. The spread is over recoveries:
 how far the prediction hangs on what the missing modalities may have been. It is zero where nothing is missing, and for
-systems that sample nothing; noise in the labels themselves is no part of it.
+systems that sample nothing; noise in the labels themselves is no part of it. What a label may be, with all of that, is in
+the interval or the prediction set (`imder.uncertainty`), for every model that was saved with a calibration.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from imder.data.patterns import pattern_name
 from imder.data.store import write_store
 from imder.models.base import Model
 from imder.types import Batch, ImderError, Modality, Output, Recovery, Spec
+from imder.uncertainty.calibration import Calibration
+from imder.uncertainty.conformal import check_level
+from imder.uncertainty.describe import LEVEL, check_recoveries, describe_classes, describe_values
 
 Progress = Callable[[int, int], None]
 
@@ -52,6 +56,7 @@ class Predictor:
         samples: int | None = 8,
         seed: int = 0,
         batch_size: int = 64,
+        level: float = LEVEL,
         progress: Progress | None = None,
     ) -> list[dict[str, Any]]:
         """Predictions for a corpus, a split of samples, or the file of a corpus: see `predictions`.
@@ -62,7 +67,14 @@ class Predictor:
         if isinstance(data, str | Path):
             data = load_corpus(data, spec=self.model.spec)
         return predictions(
-            self.model, data, split, samples=samples, seed=seed, batch_size=batch_size, progress=progress
+            self.model,
+            data,
+            split,
+            samples=samples,
+            seed=seed,
+            batch_size=batch_size,
+            level=level,
+            progress=progress,
         )
 
 
@@ -74,6 +86,7 @@ def predictions(
     samples: int | None = 8,
     seed: int = 0,
     batch_size: int = 64,
+    level: float = LEVEL,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Predictions for every sample, in order.
@@ -85,6 +98,7 @@ def predictions(
         samples: recoveries for each prediction; None for the preset's number.
         seed: of the noise in recoveries.
         batch_size: samples predicted at once; changes nothing but the time.
+        level: how often intervals or prediction sets shall hold the label.
         progress: called with samples predicted and samples in all.
 
     Returns:
@@ -93,20 +107,28 @@ def predictions(
         * regression: ``prediction``; ``std``, ``q05``, ``q95``: standard deviation (of a sample, n - 1; 0 for a single
           recovery) and quantiles over recoveries;
         * classification: ``label``; ``p_<class>`` for each class, averaged over recoveries; ``entropy`` of these, in
-          nats.
+          nats;
+        * of a model with a calibration: ``low`` and ``high``, the interval that holds the label as often as ``level``
+          says, or ``set``, the classes of the prediction set joined by ``|``.
 
     Raises:
-        ImderError: the data don't fit the model, a sample has no modality, there is no such split, or no samples are
-            asked for.
+        ImderError: the level isn't in (0, 1), the data don't fit the model, a sample has no modality, there is no
+            such split, or no samples are asked for.
     """
     spec = model.spec
+    check_level(level)
     chosen = _choose(spec, data, split, labels=False)
     found: list[dict[str, Any]] = [{}] * len(chosen)
     for rows, batch in _batches(model, chosen, np.arange(len(chosen)), samples, batch_size, progress):
         output = model.predict(batch, samples=samples, seed=seed)
         described = _classes(output, spec) if spec.task == "classification" else _values(output)
+        if model.calibration is not None:
+            sure = _certainty(model.calibration, output, batch, level)
+            described = [values | more for values, more in zip(described, sure, strict=True)]
         for row, there, values in zip(rows, batch.available.tolist(), described, strict=True):
             found[row] = {"id": chosen.ids[row], "available": pattern_name(there, spec.names)} | values
+    if len(chosen) and model.calibration is not None:
+        check_recoveries(model.calibration, len(output.spread))
     return found
 
 
@@ -128,6 +150,18 @@ def _classes(output: Output, spec: Spec) -> list[dict[str, Any]]:
         | {"entropy": float(abs(h))}
         for p, h in zip(probabilities, entropy, strict=True)
     ]
+
+
+def _certainty(calibration: Calibration, output: Output, batch: Batch, level: float) -> list[dict[str, Any]]:
+    spread, available = output.spread.transpose(0, 1).cpu().numpy(), batch.available.cpu().numpy()
+    if calibration.spec.task == "classification":
+        members = describe_classes(calibration, spread, available, level).members.tolist()
+        return [
+            {"set": "|".join(c for c, there in zip(calibration.spec.classes, row, strict=True) if there)}
+            for row in members
+        ]
+    found = describe_values(calibration, spread, available, level)
+    return [{"low": low, "high": high} for low, high in zip(found.low.tolist(), found.high.tolist(), strict=True)]
 
 
 class Recovering(Protocol):

@@ -107,13 +107,26 @@ def test_masks_are_the_same_for_every_system_and_batch_size(corpus: Corpus) -> N
     def other(split, rows, available):
         assert split.labels is None
         seen.extend(zip(keys[rows].tolist(), map(tuple, available.tolist()), strict=True))
-        return np.zeros(len(rows))
+        return np.zeros((len(rows), 1))
 
     evaluate_predictor("other", other, corpus, rates=(0.4,), draws=2)
     assert asked[0] == asked[1] == set(seen)
     masks = [c.mask for c in draw_cells(corpus["test"].present, corpus.spec.names, rates=(0.4,), draws=2)]
     assert (masks[0] != masks[1]).any()
     assert mask_seed(0, 1) != mask_seed(1, 0)
+
+
+def test_a_predictor_gives_every_recovery(corpus: Corpus) -> None:
+    def two(split, rows, available):
+        return np.stack([rows * 0.0, rows * 0.0 + 1], axis=1)
+
+    def flat(split, rows, available):
+        return np.zeros(len(rows))
+
+    mae = np.abs(corpus["test"].labels.astype(np.float64) - 0.5).mean()
+    assert evaluate_predictor("two", two, corpus, protocol="natural")[0]["mae"] == pytest.approx(mae)
+    with pytest.raises(ImderError, match=r"\(M, S\)"):
+        evaluate_predictor("flat", flat, corpus, protocol="natural")
 
 
 def test_fixed_protocol_excludes_rows_without_the_subset() -> None:

@@ -17,10 +17,21 @@ from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats_labels import require_labels
 from imder.data.missing import effective_rate
+from imder.evaluation.certainty import certainty, knowing, names_of
 from imder.evaluation.masks import RATES, ProtocolName, draw_cells
-from imder.evaluation.predicting import Predict, Progress, Rows, Values, model_predict, predict_cells, remembering
+from imder.evaluation.predicting import (
+    Predict,
+    Progress,
+    Rows,
+    Values,
+    model_predict,
+    predict_cells,
+    remembering,
+)
 from imder.models.base import Model
+from imder.training.masks import labelled
 from imder.types import ImderError
+from imder.uncertainty.calibration import Calibration, fit_calibration
 
 COLUMNS = ("model", "run", "corpus", "split", "protocol", "rate", "effective_rate", "available", "draw", "seed", "n")
 """What every row holds before its metrics."""
@@ -60,8 +71,9 @@ def evaluate(
         progress: called with pairs predicted and pairs in all.
 
     Returns:
-        A row for each cell, with `COLUMNS` and the convention's metrics; ``rate`` is None where the protocol has none,
-        ``n`` counts the samples served, metrics are nan where that is 0 or where they are undefined.
+        A row for each cell, with `COLUMNS`, the convention's metrics and, where the system has a calibration, those of
+        `imder.evaluation.certainty`; ``rate`` is None where the protocol has none, ``n`` counts the samples served,
+        metrics are nan where that is 0 or where they are undefined.
 
     Raises:
         ImderError: the corpus doesn't fit the model, there is no such split, a label is missing, or what `draw_cells`
@@ -81,6 +93,7 @@ def evaluate(
         official_batch_size=official_batch_size,
         convention=convention,
         whole=model.context,
+        calibration=model.calibration,
     )
 
 
@@ -113,6 +126,7 @@ def evaluator(
         run=run,
         seed=seed,
         whole=model.context,
+        calibration=model.calibration,
     )
 
 
@@ -128,12 +142,13 @@ def constant_rows(
     seed: int = 0,
     official_batch_size: int = 32,
     convention: str | None = None,
+    calibrated: bool = False,
 ) -> list[dict[str, Any]]:
     """The floor of every table, ``constant``, on the same masks: see `floor_of`.
 
     Arguments are those of `evaluate`. ``corpus`` is taken as a model reads it (`check_compatible`), so that modalities and
     classes are numbered alike. ``floor`` is what was stored of the training corpus; None for that of this corpus'
-    training split.
+    training split. ``calibrated`` adds how sure it is, by the labels of split ``valid``, if there are any.
 
     Returns:
         Rows as `evaluate` gives; none where there is neither ``floor`` nor a training split with labels.
@@ -146,7 +161,7 @@ def constant_rows(
 
     def predict(_: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
         del available
-        return np.broadcast_to(value, (len(rows), *value.shape))
+        return np.broadcast_to(value, (len(rows), 1, *value.shape))
 
     return evaluate_predictor(
         "constant",
@@ -160,7 +175,22 @@ def constant_rows(
         seed=seed,
         official_batch_size=official_batch_size,
         convention=convention,
+        calibration=_calibration_of(value, corpus) if calibrated else None,
     )
+
+
+def _calibration_of(value: NDArray[np.float64], corpus: Corpus) -> Calibration | None:
+    """How sure the constant is, by the validation labels; None where there are none."""
+    valid = corpus.splits.get("valid")
+    rows = np.flatnonzero(labelled(valid)) if valid is not None else np.zeros(0, np.int64)
+    if valid is None or valid.labels is None or not len(rows):
+        return None
+    labels = valid.labels[rows]
+    bounds = None if corpus.spec.task == "classification" else (float(labels.min()), float(labels.max()))
+    spread = np.broadcast_to(value, (len(rows), 1, *value.shape))
+    # It sees nothing, so what is available doesn't matter: all rows together, whatever is asked for.
+    nothing = np.zeros((len(rows), len(corpus.spec.names)), dtype=bool)
+    return fit_calibration(corpus.spec, spread, nothing, labels, rows, bounds)
 
 
 def evaluate_predictor(
@@ -177,10 +207,11 @@ def evaluate_predictor(
     official_batch_size: int = 32,
     convention: str | None = None,
     whole: bool = False,
+    calibration: Calibration | None = None,
 ) -> list[dict[str, Any]]:
     """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column.
 
-    ``whole`` is for what looks at other samples too: see `predict_cells`.
+    ``whole`` is for what looks at other samples too: see `predict_cells`. ``calibration`` says how sure what predicts is.
     """
     samples = corpus[split]
     labels = require_labels(samples, f"{corpus.name} [{split}]")
@@ -196,15 +227,19 @@ def evaluate_predictor(
         seed=seed,
         official_batch_size=official_batch_size,
     )
+    task = corpus.spec.task
+    known = knowing(predict, task, labels, calibration)
+    names = (*metrics.CONVENTIONS[convention], *(names_of(task) if calibration is not None else ()))
     rows: list[dict[str, Any]] = []
-    for cell, found in zip(cells, predict_cells(predict, samples, cells, whole=whole), strict=True):
+    for cell, found in zip(cells, predict_cells(known, samples, cells, whole=whole), strict=True):
         served = cell.mask.any(axis=1)
         about = (name, run, corpus.name, split, cell.protocol, cell.rate, effective_rate(cell.mask), cell.available)
         row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))
         if served.any():
-            row |= metrics.evaluate(convention, found, labels[served])
+            row |= metrics.evaluate(convention, found["prediction"], labels[served])
+            row |= certainty(found, labels[served], task)
         else:
-            row |= dict.fromkeys(metrics.CONVENTIONS[convention], float("nan"))
+            row |= dict.fromkeys(names, float("nan"))
         rows.append(row)
     return rows
 

@@ -9,6 +9,9 @@ which varies the masks alone.
 Pairs are predicted in the order of their patterns, within a pattern by length: batches are then uniform, with little
 padding. A system is handed neither labels nor features of anything that isn't available.
 
+What is asked for is the *spread* (M, S, ...): what a system predicts under each of S recoveries of what is missing, S = 1
+where nothing is sampled. Its mean over S is the prediction, to which metrics belong; the rest says how sure it is.
+
 A system whose prediction for a sample depends on other samples of the split (`Model.context`) is handed whole cells
 instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once.
 """
@@ -27,18 +30,21 @@ from imder.data.dialogues import whole_dialogues
 from imder.data.loader import Pass, collate
 from imder.evaluation.masks import Cell
 from imder.models.base import Model
-from imder.types import ImderError
+from imder.types import ImderError, Task
 
 Rows = NDArray[np.int64]
-Values = NDArray[np.floating[Any]]
+Values = NDArray[Any]
 Predict = Callable[[Split, Rows, NDArray[np.bool_]], Values]
-"""From a split, M row numbers and their ``available`` (M, K) to predictions (M,) or probabilities (M, C)."""
+"""From a split, M row numbers and their ``available`` (M, K) to a spread: (M, S) values, or (M, S, C) probabilities.
+
+S, the number of recoveries, is one for all rows; it is 1 for a system that samples nothing.
+"""
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
 
 
 def predict_cells(predict: Predict, split: Split, cells: Sequence[Cell], *, whole: bool = False) -> list[Values]:
-    """For each cell the predictions for its served rows, in file order; every (sample, pattern) pair predicted once.
+    """For each cell the spread of its served rows, in file order; every (sample, pattern) pair predicted once.
 
     With ``whole``, ``predict`` is asked for whole cells one after the other, each of them all rows of the split in order;
     rows that a cell doesn't serve have nothing available. Every distinct cell is predicted once.
@@ -81,16 +87,33 @@ def model_predict(
             mask = pairs.available[part]
             dialogue = None if pairs.dialogue is None else pairs.dialogue[part]
             batch = collate(split, pairs.rows[part], mask, seen=mask, dialogue=dialogue).to(model.device)
-            found.append(model.predict(batch, samples=samples, seed=seed).prediction.cpu().numpy())
+            spread = model.predict(batch, samples=samples, seed=seed).spread
+            found.append(spread.transpose(0, 1).cpu().numpy())
             done += len(part)
         if progress is not None:
             progress(len(order), len(order))
-        sorted_values = np.concatenate(found) if found else np.zeros(0)
+        sorted_values = np.concatenate(found) if found else np.zeros((0, 1))
         values = np.empty_like(sorted_values)
         values[order] = sorted_values
         return values
 
     return predict
+
+
+def mean_of(spread: Values, task: Task) -> Values:
+    """The prediction that a spread (M, S) or (M, S, C) stands for: its mean over recoveries, (M,) or (M, C).
+
+    Raises:
+        ImderError: a spread of another shape.
+
+    >>> mean_of(np.array([[1.0, 3.0], [2.0, 2.0]]), "regression").tolist()
+    [2.0, 2.0]
+    """
+    wanted, dims = ("(M, S)", 2) if task == "regression" else ("(M, S, C)", 3)
+    if spread.ndim != dims or spread.shape[1] < 1:
+        raise ImderError(f"what predicts must give {wanted}, each of S recoveries for itself; got shape {spread.shape}")
+    mean: Values = spread.mean(axis=1)
+    return mean
 
 
 def _by_pattern(pairs: Pass) -> tuple[Pass, Rows]:

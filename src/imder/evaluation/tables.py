@@ -1,10 +1,10 @@
 """Tables of results: rows are missing rates (or available subsets), columns are systems times metrics.
 
 A cell reads "81.2 ± 0.9": mean and standard deviation of `imder.evaluation.results.summarise`; shares in percent,
-errors, correlations and likelihoods with three decimals; without ± where there is a single row to judge from, "–" where
-a metric is undefined. The best system of each row and metric is bold, and so is whatever reads the same; references
-(`REFERENCES`: the floor, and what only the generator of a synthetic corpus can know) don't compete. What must be known of a
-system (`imder.models.base.Model.note`) stands below.
+errors, correlations and likelihoods with three decimals; without ± where there is a single row to judge from, "–"
+where a metric is undefined or a system doesn't have it. The best system of each row and metric is bold, and so is
+whatever reads the same; references (`REFERENCES`: the floor, and what only the generator of a synthetic corpus can
+know) don't compete. What must be known of a system (`imder.models.base.Model.note`) stands below.
 
 Both renderings, for the terminal and Markdown, draw the same `Table`.
 """
@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from imder.evaluation.certainty import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
 from imder.evaluation.results import metric_names
 from imder.metrics import HIGHER_IS_BETTER
 from imder.models.registry import note_of
@@ -52,10 +53,21 @@ LABELS: Mapping[str, str] = {
     "macro_f1": "Macro F1",
     "nll": "NLL",
     "ece": "ECE",
+    "coverage": "Coverage",
+    "width": "Width",
+    "crps": "CRPS",
+    "selective_mae": "MAE of 80 %",
+    "set_size": "Set size",
+    "nll_calibrated": "NLL (cal.)",
+    "ece_calibrated": "ECE (cal.)",
+    "selective_error": "Error of 80 %",
 }
 """How metrics are called in tables and plots; others go by their own name."""
 
-_PLAIN = frozenset({"mae", "corr", "nll", "ece"})
+_PLAIN = frozenset(
+    {"mae", "corr", "nll", "ece", "width", "crps", "selective_mae", "set_size", "nll_calibrated", "ece_calibrated"}
+)
+_NEVER_BOLD = frozenset({"coverage", "width", "set_size"})  # neither more nor less is better, one without the other
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,12 @@ def default_metrics(summary: Summary) -> tuple[str, ...]:
     names = metric_names(summary)
     convention = "classification" if "accuracy" in names else "sims" if "acc3" in names else "mosi"
     return tuple(m for m in DEFAULT_METRICS[convention] if m in names) or tuple(names)
+
+
+def uncertainty_metrics(summary: Summary) -> tuple[str, ...]:
+    """What a table of how sure systems are shows (`imder.evaluation.certainty`); empty where no system is calibrated."""
+    names = metric_names(summary)
+    return tuple(m for m in (CLASS_METRICS if "set_size" in names else VALUE_METRICS) if m in names)
 
 
 def format_value(metric: str, mean: float, sd: float = math.nan) -> str:
@@ -222,7 +240,7 @@ def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -
 def _average(settings: Any, models: Sequence[str], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
     """Of each system that has every setting: means over settings."""
     return {
-        model: {m: sum(s[model][m] for s in settings) / len(settings) for m in metrics}
+        model: {m: sum(s[model].get(m, math.nan) for s in settings) / len(settings) for m in metrics}
         for model in models
         if all(model in s for s in settings)
     }
@@ -237,11 +255,12 @@ def _cells(
     """For each system its cells; bold needs a competitor."""
     out: dict[str, list[tuple[str, bool]]] = {model: [] for model in models}
     for metric in metrics:
-        means = {m: float(members[m][metric]) for m in models if m in members}
+        means = {m: float(members[m].get(metric, math.nan)) for m in models if m in members}
         shown = {m: format_value(metric, value) for m, value in means.items()}
         rivals = [m for m in means if m not in references and not math.isnan(means[m])]
-        sign = 1 if HIGHER_IS_BETTER.get(metric, True) else -1
-        best = shown[max(rivals, key=lambda m: sign * means[m])] if len(rivals) > 1 else None
+        sign = 1 if HIGHER_IS_BETTER.get(metric, metric not in LOWER_IS_BETTER) else -1
+        compared = len(rivals) > 1 and metric not in _NEVER_BOLD
+        best = shown[max(rivals, key=lambda m: sign * means[m])] if compared else None
         for model in models:
             sd = float(members[model].get(f"{metric}_sd", math.nan)) if model in means else math.nan
             text = format_value(metric, means.get(model, math.nan), sd)

@@ -27,6 +27,8 @@ from torch.nn import functional as F
 
 from imder.diffusion import KeyedNoise
 from imder.types import Batch, ImderError, Output, Spec
+from imder.uncertainty.calibration import FILE as CALIBRATION
+from imder.uncertainty.calibration import Calibration
 
 Phase = Literal["stage1", "score", "recovery", "joint"]
 """stage1: encoders and fusion; score, recovery: stage 2 in two steps (nothing is sampled while score networks learn);
@@ -64,6 +66,8 @@ class Model(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.config = config
+        self.calibration: Calibration | None = None
+        """How sure its predictions are; made at the end of training. None: nothing is known of that."""
 
     @property
     def device(self) -> torch.device:
@@ -136,14 +140,20 @@ class Model(nn.Module, ABC):
     # Files: huggingface_hub's conventions, safetensors only.
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json``; each appears under its name only when complete."""
+        """Write ``model.safetensors``, ``config.json`` and, where there is one, ``calibration.json``.
+
+        Each appears under its name only when complete.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         description = {"system": self.system, "spec": self.spec.to_dict(), "model": asdict(self.config)}
         part = folder / "config.json.part"
         part.write_text(json.dumps(description, indent=2) + "\n")
         os.replace(part, folder / "config.json")
+        (folder / CALIBRATION).unlink(missing_ok=True)  # never one of other weights
         save_weights(self.state_dict(), folder / "model.safetensors")
+        if self.calibration is not None:
+            self.calibration.save(folder / CALIBRATION)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload what `save_pretrained` writes to a hub repository (made if needed); returns its address."""
@@ -168,7 +178,8 @@ class Model(nn.Module, ABC):
         folder = Path(name)
         if not folder.is_dir():
             try:
-                folder = Path(snapshot_download(str(name), allow_patterns=["config.json", "model.safetensors"], **hub))
+                wanted = ["config.json", "model.safetensors", CALIBRATION]
+                folder = Path(snapshot_download(str(name), allow_patterns=wanted, **hub))
             except Exception as error:  # of many libraries: no such name, no network, no permission
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise ImderError(f"{name}: there is no such folder, and the hub gave no model ({reason})") from None
@@ -180,6 +191,10 @@ class Model(nn.Module, ABC):
         if not isinstance(model, cls):
             raise ImderError(f"{folder}: holds a {model.system!r}, not a {cls.__name__}")
         model.load_weights(folder / "model.safetensors")
+        if (folder / CALIBRATION).exists():
+            model.calibration = Calibration.load(folder / CALIBRATION)
+            if model.calibration.spec != model.spec:
+                raise ImderError(f"{folder / CALIBRATION}: of a model for another corpus")
         return model.eval()
 
     def load_weights(self, path: Path) -> None:

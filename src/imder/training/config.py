@@ -73,6 +73,8 @@ class TrainingConfig:
         seed: of everything random.
         validation_draws: masks of each validation sample, where not all patterns are tried.
         label_share: share of the training labels that is used, drawn by the seed; the other samples count as unlabelled.
+        calibration: validation samples at most from which is learned how sure predictions are (`imder.training.calibrate`);
+            0 for none.
     """
 
     missing_rate: str | float = "any"
@@ -81,6 +83,7 @@ class TrainingConfig:
     seed: int = 0
     validation_draws: int = 3
     label_share: float = 1.0
+    calibration: int = 4096
     stage1: PhaseConfig = field(default_factory=PhaseConfig)
     score: PhaseConfig = field(default_factory=PhaseConfig)
     recovery: PhaseConfig = field(default_factory=PhaseConfig)
@@ -89,6 +92,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if any(p.missing == "every" for p in (self.score, self.recovery, self.joint)):
             raise ImderError("training: missing 'every' is for stage1 only")
+        if self.calibration < 0:
+            raise ImderError(f"training: calibration counts samples, got {self.calibration}; 0 for none")
         if self.seed < 0:
             raise ImderError(f"training: the seed must not be negative, got {self.seed}")
         if not 0 < self.label_share <= 1:

@@ -2,6 +2,7 @@
 
     config.yaml          the complete configuration; ``--config`` takes it
     config.json, model.safetensors    the trained model (`Model.from_pretrained`)
+    calibration.json     how sure predictions are (`imder.uncertainty.calibration`)
     metrics.json         what training reached: validation losses of each phase, times, validation metrics
     environment.json     versions of what it ran on
     phases/*.safetensors the model after each phase; ``--stage1`` takes ``stage1.safetensors``

@@ -28,6 +28,7 @@ from imder.data.formats import load_corpus
 from imder.data.loader import Pass
 from imder.models.base import Model, Phase, is_labelled, save_weights
 from imder.models.registry import build
+from imder.training.calibrate import calibrate
 from imder.training.callbacks import Checkpoint, Keeper
 from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
 from imder.training.engine import check_engine, interruptible, is_main_process, quiet, trainer_of, wait_for_all
@@ -35,6 +36,8 @@ from imder.training.masks import hide_labels, labelled, natural_pass, training_p
 from imder.training.module import VALIDATION_SEED, PhaseModule
 from imder.training.run import RunDirectory
 from imder.types import ImderError
+from imder.uncertainty.calibration import FILE as CALIBRATION
+from imder.uncertainty.calibration import Calibration
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +113,13 @@ def train(
             reached[phase] = _phase(model, phase, corpus, settings.training, run, engine, callbacks, stage1)
     model.eval()
     if is_main_process(engine):
+        model.calibration = calibrate(model, corpus, settings.training)
         model.save_pretrained(run.path)
         valid = _natural_metrics(model, corpus["valid"], settings.training)
         run.write_json("metrics.json", {"phases": reached, "valid": valid})
     wait_for_all()  # what follows on the other processes may read the run
+    if not is_main_process(engine) and (run.path / CALIBRATION).exists():
+        model.calibration = Calibration.load(run.path / CALIBRATION)
     return model
 
 
