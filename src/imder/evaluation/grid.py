@@ -17,13 +17,16 @@ from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats_labels import require_labels
 from imder.data.missing import effective_rate
-from imder.evaluation.masks import RATES, ProtocolName, draw_cells
+from imder.evaluation.masks import RATES, Cell, ProtocolName, draw_cells
 from imder.evaluation.predicting import Predict, Progress, Rows, Values, model_predict, predict_cells, remembering
 from imder.models.base import Model
 from imder.types import ImderError
 
 COLUMNS = ("model", "run", "corpus", "split", "protocol", "rate", "effective_rate", "available", "draw", "seed", "n")
 """What every row holds before its metrics."""
+
+Keep = Callable[[Cell, Values], None]
+"""Called with each cell and what was predicted for the rows that it serves, in file order."""
 
 
 def evaluate(
@@ -177,10 +180,11 @@ def evaluate_predictor(
     official_batch_size: int = 32,
     convention: str | None = None,
     whole: bool = False,
+    keep: Keep | None = None,
 ) -> list[dict[str, Any]]:
     """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column.
 
-    ``whole`` is for what looks at other samples too: see `predict_cells`.
+    ``whole`` is for what looks at other samples too: see `predict_cells`. ``keep`` is handed the predictions themselves.
     """
     samples = corpus[split]
     labels = require_labels(samples, f"{corpus.name} [{split}]")
@@ -198,6 +202,8 @@ def evaluate_predictor(
     )
     rows: list[dict[str, Any]] = []
     for cell, found in zip(cells, predict_cells(predict, samples, cells, whole=whole), strict=True):
+        if keep is not None:
+            keep(cell, found)
         served = cell.mask.any(axis=1)
         about = (name, run, corpus.name, split, cell.protocol, cell.rate, effective_rate(cell.mask), cell.available)
         row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))
