@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 DEFAULT_RATES = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7"
 
@@ -29,6 +29,7 @@ def _parser(preset: str | None) -> ArgumentParser:
     commands.add_subcommand("predict", _predict(), help="predictions with their spread, as CSV")
     commands.add_subcommand("recover", _recover(), help="encodings of the missing modalities, sampled and refined")
     commands.add_subcommand("benchmark", _benchmark(), help="compare systems: a resumable grid of models and seeds")
+    commands.add_subcommand("tune", _tune(), help="search a preset's learning rate, decay, dropouts and width")
     commands.add_subcommand("demo", _demo(), help="train and evaluate on a corpus whose exact answers are known")
     data = _new()
     commands.add_subcommand("data", data, help="inspect a corpus, or convert it to the store format")
@@ -163,6 +164,23 @@ def _benchmark() -> ArgumentParser:
     )
     parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    return parser
+
+
+def _tune() -> ArgumentParser:
+    parser = _new()
+    parser.add_argument("model", help="a preset that has a search space; imder is the preset fast")
+    parser.add_argument("corpus", help="feature file, folder of npz files, or store; its test split isn't looked at")
+    parser.add_argument("--out", default="tune", help="folder; the same again goes on with it (default: tune)")
+    parser.add_argument("--trials", type=PositiveInt, help="in all (default: 30, unless --minutes is given)")
+    parser.add_argument("--minutes", type=PositiveFloat, help="no trial begins later")
+    parser.add_argument("--storage", help="URL of an Optuna storage, shared by processes (default: a file in --out)")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of training and search (default: 0)")
+    parser.add_argument("--max-epochs", type=PositiveInt, help="no phase runs longer")
+    parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
+    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    _threads(parser)
     return parser
 
 

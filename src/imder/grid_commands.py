@@ -1,4 +1,4 @@
-"""What the commands do that train many times: ``imder benchmark``."""
+"""What the commands do that train many times: ``imder benchmark`` and ``imder tune``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+import yaml
 from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from imder.data.formats import load_corpus
 from imder.evaluation.benchmark.cell import Source
-from imder.evaluation.benchmark.entries import DEFAULT_MODELS, TABLES, entries
+from imder.evaluation.benchmark.entries import DEFAULT_MODELS, PRESETS, TABLES, entries
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell, Plan, make_plan
@@ -20,6 +23,7 @@ from imder.evaluation.benchmark.report import write_report
 from imder.evaluation.benchmark.runner import Status, run_cells
 from imder.evaluation.drawing import draw_rich
 from imder.evaluation.grid import convention_of
+from imder.training.config import EngineConfig
 from imder.types import ImderError
 
 console = Console()
@@ -35,7 +39,7 @@ def benchmark(options: Namespace) -> int:
     corpus = source.load()
     plan = Place(options.out).join(asked)
     cells = asked.cells()
-    with _bar() as bar:
+    with _bar("cells") as bar:
         task = bar.add_task("", total=len(cells), note="")
 
         def report(now: Status) -> None:
@@ -112,9 +116,9 @@ def _rate(text: str) -> float:
         raise ImderError(f"--rates: {text!r} isn't a number") from None
 
 
-def _bar() -> Progress:
+def _bar(what: str) -> Progress:
     return Progress(
-        TextColumn("cells {task.completed}/{task.total}"),
+        TextColumn(f"{what} {{task.completed}}/{{task.total}}"),
         BarColumn(24),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
@@ -148,4 +152,40 @@ def _complain(failed: dict[GridCell, str]) -> None:
         print(f"imder: failed: {cell.name}: {reason}", file=sys.stderr)  # noqa: T201 - errors go where the others go
 
 
-COMMANDS: dict[str, Callable[[Namespace], int]] = {"benchmark": benchmark}
+def tune(options: Namespace) -> int:
+    """``imder tune``."""
+    from imder.evaluation.tuning import tune as search
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    preset = PRESETS.get(options.model, options.model)
+    corpus = load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty)
+    trials = 30 if options.trials is None and options.minutes is None else options.trials
+    accelerators = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
+    with _bar("trials") as bar:
+        task = bar.add_task("", total=trials, note="")
+
+        def report(done: int, total: int, least: float | None) -> None:
+            note = "" if least is None else f"least validation loss {least:.4g}"
+            bar.update(task, completed=done, total=total, note=note)
+
+        best = search(
+            preset,
+            corpus,
+            options.out,
+            trials=None if trials is None else int(trials),
+            minutes=None if options.minutes is None else float(options.minutes),
+            storage=options.storage,
+            seed=int(options.seed),
+            max_epochs=None if options.max_epochs is None else int(options.max_epochs),
+            engine=EngineConfig(accelerator=accelerators[options.device]),
+            report=report,
+        )
+    console.print(Text(yaml.safe_dump(best, sort_keys=False).rstrip()))
+    console.print(
+        Text(f"best.yaml and trials.csv saved in {options.out}; imder train ... --config {options.out}/best.yaml")
+    )
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {"benchmark": benchmark, "tune": tune}

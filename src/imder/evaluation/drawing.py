@@ -67,7 +67,7 @@ def table_width(table: Table) -> int:
 
 
 def draw_rich(table: Table, width: int | None = None) -> RichTable:
-    """For a terminal. Where ``width`` is too little, deviations go below their means."""
+    """For a terminal. Where ``width`` is too little, deviations and intervals go below their means."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -80,10 +80,17 @@ def draw_rich(table: Table, width: int | None = None) -> RichTable:
     for i, row in enumerate(table.cells()):
         texts = []
         for cell in row:
-            parts = [Text(t.replace(" ±", "\n±") if narrow else t, "bold" if bold else "") for t, bold in cell]
+            parts = [
+                Text(t.replace(" ±", "\n±").replace(" [", "\n[") if narrow else t, "bold" if bold else "")
+                for t, bold in cell
+            ]
             texts.append(Text(" / ").join(parts))
         drawn.add_row(*texts, end_section=i in table.sections)
     return drawn
+
+
+def _below(text: str) -> str:
+    return text.replace(" ±", "\n±").replace(" [", "\n[")
 
 
 def draw_markdown(table: Table) -> str:
