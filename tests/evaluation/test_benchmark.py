@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -288,6 +289,7 @@ MISTAKES = [
     (["--models", "zero-fill:mean"], "no variant 'mean'"),
     (["--models", "zero-fill,zero-fill"], "twice"),
     (["--models", "none.yaml"], "cannot read"),
+    (["--models", "CONSTANT"], "stands beside the models"),
     (["--models", ","], "at least one"),
     (["--protocols", "chance"], "unknown protocol 'chance'"),
     (["--rates", "0,x"], "'x' isn't a number"),
@@ -305,6 +307,8 @@ MISTAKES = [
 def test_mistakes(words, message, place: Path, tmp_path: Path, capsys) -> None:
     import re
 
+    (tmp_path / "constant.yaml").write_text("preset: zero-fill\n")
+    words = [str(tmp_path / "constant.yaml") if word == "CONSTANT" else word for word in words]
     assert benchmark(place, tmp_path / "out", *words) == 2
     errors = capsys.readouterr().err
     assert re.search(message, errors), errors
@@ -363,7 +367,7 @@ def test_folds_test_every_speaker_once(place: Path, tmp_path: Path) -> None:
     assert sorted(tested) == sorted(i for split in corpus.splits.values() for i in split.ids)
     for part in parts:
         speakers = [set(part[name].speaker or ()) for name in ("train", "valid", "test")]
-        assert not (speakers[0] & speakers[1] or speakers[0] & speakers[2] or speakers[1] & speakers[2])
+        assert sum(map(len, speakers)) == len(set.union(*speakers)) == 5
     row = corpus["test"].ids.index(parts[0]["test"].ids[0]) if parts[0]["test"].ids[0] in corpus["test"].ids else None
     if row is not None:
         assert np.array_equal(parts[0]["test"].features["audio"][0], corpus["test"].features["audio"][row])
@@ -417,3 +421,31 @@ def test_a_report_needs_something(place: Path, tmp_path: Path, done: Path) -> No
     at.join(plan)
     with pytest.raises(ImderError, match="no cell is finished"):
         write_report(at.path, load_corpus(place / "corpus"), plan)
+
+
+# Signals.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
+def test_signals(signal_: signal.Signals, place: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends with 130 and frees or leaves behind only what can be taken over; a killed worker is survived."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "imder", "benchmark", str(place / "corpus"), "--out", str(out), "--jobs", "2"]
+    command += ["--models", "imder", "--seeds", "2", "--protocols", "natural", "--resamples", "10", "--device", "cpu"]
+    command += ["--max-epochs", "12"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + 120
+    while not (running := list((out / "runs").glob("*/logs"))) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert running
+    holder = json.loads((out / "cells" / f"{running[0].parent.name}.lock").read_text())
+    os.kill(process.pid if signal_ == signal.SIGINT else holder["pid"], signal_)
+    _, errors = process.communicate(timeout=240)
+    if signal_ == signal.SIGKILL:
+        assert process.returncode == 0, errors.decode()
+    else:
+        assert process.returncode == 130, errors.decode()
+        assert errors.decode().rstrip().endswith("imder: interrupted")
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert list((out / "cells").glob("*.lock")) == []

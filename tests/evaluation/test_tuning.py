@@ -43,7 +43,7 @@ def test_every_space_fits_its_preset(preset: str) -> None:
 
 def test_unknown_keys_are_errors(monkeypatch) -> None:
     monkeypatch.setattr(search, "SPACES", {"fast": {"x": Dimension(("model.fusion.hiden",), 1, 2)}})
-    with pytest.raises(ImderError, match="model.fusion.hiden"):
+    with pytest.raises(ImderError, match=r"model\.fusion\.hiden"):
         space_of("fast")
     with pytest.raises(ImderError, match="no search space"):
         space_of("paper-mosi")

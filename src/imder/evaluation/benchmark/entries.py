@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imder.evaluation.masks import ProtocolName
+from imder.evaluation.tables import REFERENCES
 from imder.models.registry import SYSTEMS, preset_names
 from imder.training.config import RunConfig, capped, load_config
 from imder.types import ImderError
@@ -26,6 +27,8 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "imder": {
         "unconditional": {"model.recovery.kind": "unconditional"},
         "mean": {"model.recovery.kind": "mean"},
+        "train-mean": {"model.recovery.kind": "train-mean"},
+        "zero": {"model.recovery.kind": "zero"},
         "one-draw": {"model.draws": 1},
     },
 }
@@ -54,7 +57,7 @@ def entries(names: Sequence[str], max_epochs: int | None = None) -> list[Entry]:
         max_epochs: no phase runs longer.
 
     Raises:
-        ImderError: an unknown name or variant, a configuration that is wrong, or two entries of one name.
+        ImderError: an unknown name or variant, a configuration that is wrong, or two entries of one name, or of the floor's.
 
     >>> [(e.name, e.config.preset) for e in entries(["imder", "zero-fill"])]
     [('imder', 'fast'), ('zero-fill', 'zero-fill')]
@@ -64,6 +67,10 @@ def entries(names: Sequence[str], max_epochs: int | None = None) -> list[Entry]:
         raise ImderError("--models: name at least one")
     seen: set[str] = set()
     for entry in found:
+        if entry.name in REFERENCES:
+            raise ImderError(
+                f"--models: {entry.name} is a name of what stands beside the models; leave it out or rename it"
+            )
         if file_name(entry.name) in seen:
             raise ImderError(f"--models: {entry.name} is there twice; files are called by their names, so rename one")
         seen.add(file_name(entry.name))
