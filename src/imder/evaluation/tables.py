@@ -219,10 +219,15 @@ def paper_table(
     Raises:
         ImderError: as `make_table`.
     """
-    names = metric_names([row for row in summary if row["protocol"] == protocol])
-    shown = [m for m in PAPER_METRICS[_convention(names)] if m in names] or None
+    shown = paper_metrics(summary)
     table = make_table(summary, protocol, shown, references=references, averages=averages)
-    return replace(table, joined=len(shown or default_metrics(summary)))
+    return replace(table, joined=len(shown))
+
+
+def paper_metrics(summary: Summary) -> tuple[str, ...]:
+    """The metrics of `paper_table`."""
+    names = metric_names(summary)
+    return tuple(m for m in PAPER_METRICS[_convention(names)] if m in names) or default_metrics(summary)
 
 
 def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:

@@ -22,7 +22,7 @@ from imder.evaluation.grid import constant_rows
 from imder.evaluation.masks import ProtocolName
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.results import averages, metric_names, replacing, summarise, write_csv
-from imder.evaluation.tables import make_table, paper_table
+from imder.evaluation.tables import make_table, paper_metrics, paper_table
 from imder.types import ImderError
 
 
@@ -49,11 +49,13 @@ class Report:
     remarks: tuple[str, ...]
 
     def fitting(self, width: int) -> list[Table]:
-        """For each protocol the layout of the papers where a terminal has room for it, the long one otherwise."""
+        """For each protocol the layout of the papers where a terminal has room for it, else a line for each system."""
+        summary, mean = summarise(self.rows), averages(self.rows)
+        shown = paper_metrics(summary)
         return [
             paper
             if table_width(paper) <= width
-            else with_notes(make_table(summarise(self.rows), p, width=width, averages=averages(self.rows)), paper.notes)
+            else with_notes(make_table(summary, p, shown, width=width, averages=mean), paper.notes)
             for p, paper in zip(self.protocols, self.tables, strict=True)
         ]
 

@@ -193,7 +193,7 @@ def _text(row: dict[str, Any]) -> tuple[str, bool]:
     if np.isnan(row["difference"]):
         return "–", False
     scale, digits = (100, 1) if is_share(row["metric"]) else (1, 3)
-    values = [scale * row[k] for k in ("difference", "low", "high")]
+    values = [round(scale * row[k], digits) + 0.0 for k in ("difference", "low", "high")]
     text = "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(*values, d=digits)
     better = row["low"] > 0 if HIGHER_IS_BETTER[row["metric"]] else row["high"] < 0
     return text, bool(better)
