@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 DEFAULT_RATES = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7"
 
@@ -28,6 +28,8 @@ def _parser(preset: str | None) -> ArgumentParser:
     commands.add_subcommand("evaluate", _evaluate(), help="table of a trained model under a missing-modality protocol")
     commands.add_subcommand("predict", _predict(), help="predictions with their spread, as CSV")
     commands.add_subcommand("recover", _recover(), help="encodings of the missing modalities, sampled and refined")
+    commands.add_subcommand("benchmark", _benchmark(), help="compare systems: a resumable grid of models and seeds")
+    commands.add_subcommand("tune", _tune(), help="search a preset's learning rate, decay, dropouts and width")
     commands.add_subcommand("demo", _demo(), help="train and evaluate on a corpus whose exact answers are known")
     data = _new()
     commands.add_subcommand("data", data, help="inspect a corpus, or convert it to the store format")
@@ -141,6 +143,53 @@ def _demo() -> ArgumentParser:
     return parser
 
 
+def _benchmark() -> ArgumentParser:
+    parser = _new()
+    parser.add_argument("corpus", help="feature file, folder of npz files, or store")
+    parser.add_argument(
+        "--out", default="benchmark", help="folder; the same again goes on with it (default: benchmark)"
+    )
+    parser.add_argument("--models", help="presets, variants such as imder:mean, or YAML files, separated by commas")
+    parser.add_argument("--table", type=int, choices=[2, 3], help="models and protocols of the paper's table")
+    parser.add_argument("--protocols", help="of random, fixed, natural, official (default: random,fixed)")
+    parser.add_argument("--rates", default=DEFAULT_RATES, help="missing rates, separated by commas")
+    parser.add_argument("--seeds", type=PositiveInt, default=3, help="trainings of each model (default: 3)")
+    parser.add_argument("--draws", type=PositiveInt, default=10, help="mask draws for each rate (default: 10)")
+    parser.add_argument("--per-rate", action="store_true", help="a model for each rate instead of one for all")
+    parser.add_argument("--folds", type=NonNegativeInt, default=0, help="rotations over speakers (default: own splits)")
+    parser.add_argument("--max-epochs", type=PositiveInt, help="no phase runs longer")
+    parser.add_argument("--metrics", choices=["mosi", "sims", "classification"], help="convention (default: by labels)")
+    parser.add_argument("--official-batch-size", type=PositiveInt, default=32, help="of the released schedule")
+    parser.add_argument("--resamples", type=PositiveInt, default=1000, help="of the bootstrap (default: 1000)")
+    parser.add_argument("--jobs", type=PositiveInt, default=1, help="trainings at once (default: 1)")
+    parser.add_argument("--backend", choices=["loky", "ray", "dask"], default="loky", help="of joblib (default: loky)")
+    parser.add_argument("--address", help="of a running Ray or Dask cluster (default: start one here)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--threads", type=NonNegativeInt, default=0, help="CPU threads of each job (default: its share)"
+    )
+    parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
+    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    return parser
+
+
+def _tune() -> ArgumentParser:
+    parser = _new()
+    parser.add_argument("model", help="a preset that has a search space; imder is the preset fast")
+    parser.add_argument("corpus", help="feature file, folder of npz files, or store; its test split isn't looked at")
+    parser.add_argument("--out", default="tune", help="folder; the same again goes on with it (default: tune)")
+    parser.add_argument("--trials", type=PositiveInt, help="in all (default: 30, unless --minutes is given)")
+    parser.add_argument("--minutes", type=PositiveFloat, help="no trial begins later")
+    parser.add_argument("--storage", help="URL of an Optuna storage, shared by processes (default: a file in --out)")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of training and search (default: 0)")
+    parser.add_argument("--max-epochs", type=PositiveInt, help="no phase runs longer")
+    parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
+    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    _threads(parser)
+    return parser
+
+
 def _preset_of(argv: Sequence[str]) -> str | None:
     """The preset that `imder train` is asked for: it decides which keys exist. None for other commands."""
     if not argv or argv[0] != "train":
@@ -181,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             given = parser.parse_args(argv, defaults=False).train
             for group in ("model", "training"):
                 arguments.train[group] = given.get(group)
-        _run(arguments)
+        return _run(arguments)
     except (ImderError, ArgumentError) as error:
         print(f"imder: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -194,17 +243,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"imder: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 2
-    return 0
 
 
-def _run(arguments: Namespace) -> None:
-    from imder import commands
+def _run(arguments: Namespace) -> int:
+    from imder import commands, grid_commands
 
     name = arguments.command
     options = arguments[name]
     if name == "data":
         name, options = f"data_{options.action}", options[options.action]
+    if name in grid_commands.COMMANDS:
+        return grid_commands.COMMANDS[name](options)
     getattr(commands, name)(options)
+    return 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats_labels import require_labels
 from imder.data.missing import effective_rate
 from imder.evaluation.certainty import certainty, knowing, names_of
-from imder.evaluation.masks import RATES, ProtocolName, draw_cells
+from imder.evaluation.masks import RATES, Cell, ProtocolName, draw_cells
 from imder.evaluation.predicting import (
     Predict,
     Progress,
@@ -35,6 +35,9 @@ from imder.uncertainty.calibration import Calibration, fit_calibration
 
 COLUMNS = ("model", "run", "corpus", "split", "protocol", "rate", "effective_rate", "available", "draw", "seed", "n")
 """What every row holds before its metrics."""
+
+Keep = Callable[[Cell, Values], None]
+"""Called with each cell and what was predicted for the rows that it serves, in file order."""
 
 
 def evaluate(
@@ -208,10 +211,12 @@ def evaluate_predictor(
     convention: str | None = None,
     whole: bool = False,
     calibration: Calibration | None = None,
+    keep: Keep | None = None,
 ) -> list[dict[str, Any]]:
     """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column.
 
     ``whole`` is for what looks at other samples too: see `predict_cells`. ``calibration`` says how sure what predicts is.
+    ``keep`` is handed the predictions themselves.
     """
     samples = corpus[split]
     labels = require_labels(samples, f"{corpus.name} [{split}]")
@@ -232,6 +237,8 @@ def evaluate_predictor(
     names = (*metrics.CONVENTIONS[convention], *(names_of(task) if calibration is not None else ()))
     rows: list[dict[str, Any]] = []
     for cell, found in zip(cells, predict_cells(known, samples, cells, whole=whole), strict=True):
+        if keep is not None:
+            keep(cell, found["prediction"])
         served = cell.mask.any(axis=1)
         about = (name, run, corpus.name, split, cell.protocol, cell.rate, effective_rate(cell.mask), cell.available)
         row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))

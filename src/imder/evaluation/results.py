@@ -155,6 +155,46 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return out
 
 
+def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Means over the settings of each protocol, with the deviation of one draw of one run.
+
+    Settings are the missing rates or, where subsets are fixed, those that lack something. Of a run, only draws that are
+    there in every setting count; a system without any has no average.
+
+    Args:
+        rows: tidy rows of one corpus and split.
+
+    Returns:
+        Rows as `summarise` gives, ``available`` saying what the average is of. Protocols of a single setting have none.
+    """
+    means: list[dict[str, Any]] = []
+    for protocol in dict.fromkeys(row["protocol"] for row in rows):
+        mine = [row for row in rows if row["protocol"] == protocol]
+        longest = max(len(_names(row)) for row in mine)
+        if fixed := longest > 0:
+            mine = [row for row in mine if len(_names(row)) < longest]
+        settings = {(row["rate"], row["available"]) for row in mine}
+        if len(settings) < 2:
+            continue
+        groups: dict[tuple[Any, ...], list[Row]] = {}
+        for row in mine:
+            groups.setdefault(tuple(row[k] for k in ("model", "run", "seed", "draw")), []).append(row)
+        for members in groups.values():
+            if len(members) < len(settings):
+                continue
+            averaged = {name: float(np.mean([_number(r.get(name)) for r in members])) for name in metric_names(members)}
+            for name in ("effective_rate", "n"):
+                averaged[name] = float(np.mean([row[name] for row in members]))
+            about = {"rate": None, "available": "average, incomplete" if fixed else "average"}
+            means.append({**members[0], **about, **averaged})
+    return summarise(means)
+
+
+def _names(row: Row) -> list[str]:
+    """The fixed subset of a row."""
+    return row["available"].split("+") if row["available"] else []
+
+
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 

@@ -6,17 +6,18 @@ where a metric is undefined or a system doesn't have it. The best system of each
 whatever reads the same; references (`REFERENCES`: the floor, and what only the generator of a synthetic corpus can
 know) don't compete. What must be known of a system (`imder.models.base.Model.note`) stands below.
 
-Both renderings, for the terminal and Markdown, draw the same `Table`.
+How a `Table` is drawn, for the terminal, in Markdown and in LaTeX, is in `imder.evaluation.drawing`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from imder.evaluation.certainty import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
+from imder.evaluation.drawing import Table, draw_markdown, draw_rich, table_width
 from imder.evaluation.results import metric_names
 from imder.metrics import HIGHER_IS_BETTER
 from imder.models.registry import note_of
@@ -36,6 +37,13 @@ DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "nll"),
 }
 """What a table shows unless told otherwise, by convention."""
+
+PAPER_METRICS: Mapping[str, tuple[str, ...]] = {
+    "mosi": ("acc2", "f1", "acc7"),
+    "sims": ("acc2", "f1", "acc5"),
+    "classification": ("accuracy", "macro_f1", "nll"),
+}
+"""What a cell of `paper_table` holds, by convention."""
 
 LABELS: Mapping[str, str] = {
     "acc2": "ACC2",
@@ -70,19 +78,6 @@ _PLAIN = frozenset(
 _NEVER_BOLD = frozenset({"coverage", "width", "set_size"})  # neither more nor less is better, one without the other
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as text: a title, headers (a system above its metric), and rows of (text, bold)."""
-
-    title: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, bool], ...], ...]
-    sections: tuple[int, ...] = ()
-    """Rows after which a line is drawn."""
-    notes: tuple[str, ...] = ()
-    """Lines below, one for each system that has something to say."""
-
-
 def is_share(metric: str) -> bool:
     """Whether a metric is shown in percent."""
     return metric not in _PLAIN
@@ -91,8 +86,12 @@ def is_share(metric: str) -> bool:
 def default_metrics(summary: Summary) -> tuple[str, ...]:
     """The metrics that a table shows unless told otherwise."""
     names = metric_names(summary)
-    convention = "classification" if "accuracy" in names else "sims" if "acc3" in names else "mosi"
-    return tuple(m for m in DEFAULT_METRICS[convention] if m in names) or tuple(names)
+    return tuple(m for m in DEFAULT_METRICS[_convention(names)] if m in names) or tuple(names)
+
+
+def _convention(names: Sequence[str]) -> str:
+    """The convention that has such metrics."""
+    return "classification" if "accuracy" in names else "sims" if "acc3" in names else "mosi"
 
 
 def uncertainty_metrics(summary: Summary) -> tuple[str, ...]:
@@ -121,6 +120,7 @@ def make_table(
     *,
     references: Sequence[str] = REFERENCES,
     width: int | None = None,
+    averages: Summary = (),
 ) -> Table:
     """The table of one protocol.
 
@@ -130,6 +130,7 @@ def make_table(
         metrics: which metrics; None for `default_metrics`.
         references: systems that don't compete for bold.
         width: characters at hand. Where systems side by side would need more, they get a line each instead.
+        averages: of `imder.evaluation.results.averages`, with deviations; what has none there gets no average.
 
     Returns:
         Rows in the order in which settings first appear, systems likewise. Where there are rates, a last row holds
@@ -155,7 +156,10 @@ def make_table(
     settings = [_heads(setting, members) for setting, members in by_setting.items()]
     cells = [_cells(members, models, metrics, references) for members in by_setting.values()]
     rated = rows[0]["rate"] is not None
-    if rated and len(cells) > 1:
+    if mean := {row["model"]: row for row in averages if row["protocol"] == protocol}:
+        settings.append((next(iter(mean.values()))["available"], "", ""))
+        cells.append(_cells(mean, models, metrics, references))
+    elif rated and len(cells) > 1 and not averages:
         settings.append(("average", "", ""))
         cells.append(_cells(_average(by_setting.values(), models, metrics), models, metrics, references))
     off = rated and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
@@ -171,8 +175,9 @@ def make_table(
         (*heads, *(f"{model}\n{label}" for model in models for label in labels)),
         tuple((*s, *(cell for model in models for cell in c[model])) for s, c in zip(named, cells, strict=True)),
         notes=notes,
+        lead=len(heads),
     )
-    if width is None or _width(wide) <= width:
+    if width is None or table_width(wide) <= width:
         return wide
     blank = tuple(("", False) for _ in heads)
     return Table(
@@ -185,6 +190,7 @@ def make_table(
         ),
         tuple(range(len(models) - 1, len(models) * len(cells) - 1, len(models))),
         notes,
+        len(heads) + 1,
     )
 
 
@@ -197,20 +203,7 @@ def rich_table(
     width: int | None = None,
 ) -> RichTable:
     """`make_table` for a terminal. Where even a line for each system is too long, deviations go below their means."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    table = make_table(summary, protocol, metrics, references=references, width=width)
-    drawn = RichTable(title=Text(table.title, style="italic"), title_justify="left", caption_justify="left")
-    drawn.caption = Text("\n".join(table.notes)) if table.notes else None
-    narrow = width is not None and _width(table) > width
-    for i, header in enumerate(table.headers):
-        justify: Literal["left", "right"] = "left" if i == 0 or header == "model" else "right"
-        drawn.add_column(Text(header), justify=justify, no_wrap=True)
-    for i, row in enumerate(table.rows):
-        texts = [Text(t.replace(" ±", "\n±") if narrow else t, style="bold" if bold else "") for t, bold in row]
-        drawn.add_row(*texts, end_section=i in table.sections)
-    return drawn
+    return draw_rich(make_table(summary, protocol, metrics, references=references, width=width), width)
 
 
 def markdown_table(
@@ -221,12 +214,38 @@ def markdown_table(
     references: Sequence[str] = REFERENCES,
 ) -> str:
     """`make_table` in Markdown, without the title, with notes as a paragraph of each; ends in a line feed."""
-    table = make_table(summary, protocol, metrics, references=references)
-    heads = [header.replace("\n", " ") for header in table.headers]
-    rows = [[f"**{text}**" if bold else text for text, bold in row] for row in table.rows]
-    rule = ["---", *("---:" for _ in table.headers[1:])]
-    lines = [f"| {' | '.join(row)} |\n" for row in [heads, rule, *rows]]
-    return "".join([*lines, *(f"\n{note}\n" for note in table.notes)])
+    return draw_markdown(make_table(summary, protocol, metrics, references=references))
+
+
+def paper_table(
+    summary: Summary,
+    averages: Summary = (),
+    protocol: str = "random",
+    *,
+    references: Sequence[str] = REFERENCES,
+) -> Table:
+    """The layout of the field's papers: rows are settings and their average, a column for each system.
+
+    A cell holds the metrics of `PAPER_METRICS`, such as "ACC2 / F1 / ACC7".
+
+    Args:
+        summary: as in `make_table`.
+        averages: what `imder.evaluation.results.averages` gives.
+        protocol: which protocol.
+        references: systems that don't compete for bold.
+
+    Raises:
+        ImderError: as `make_table`.
+    """
+    shown = paper_metrics(summary)
+    table = make_table(summary, protocol, shown, references=references, averages=averages)
+    return replace(table, joined=len(shown))
+
+
+def paper_metrics(summary: Summary) -> tuple[str, ...]:
+    """The metrics of `paper_table`."""
+    names = metric_names(summary)
+    return tuple(m for m in PAPER_METRICS[_convention(names)] if m in names) or default_metrics(summary)
 
 
 def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:
@@ -266,9 +285,3 @@ def _cells(
             text = format_value(metric, means.get(model, math.nan), sd)
             out[model].append((text, model in rivals and shown[model] == best))
     return out
-
-
-def _width(table: Table) -> int:
-    """Characters of a terminal that a table needs."""
-    columns = [[*h.split("\n"), *(row[i][0] for row in table.rows)] for i, h in enumerate(table.headers)]
-    return 1 + sum(3 + max(map(len, texts)) for texts in columns)

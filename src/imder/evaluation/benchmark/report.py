@@ -1,0 +1,179 @@
+"""What a benchmark's folder says so far: results, tables, plots, comparisons. Cells that aren't finished are named.
+
+Everything is made anew from the cells' files, so a report can be made at any time, of any part of the grid.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imder.data.corpus import Corpus
+from imder.evaluation.benchmark.entries import note_of_entry
+from imder.evaluation.benchmark.folds import fold_of
+from imder.evaluation.benchmark.place import Place
+from imder.evaluation.benchmark.plan import MASK_SEED, RATED, GridCell, Plan
+from imder.evaluation.benchmark.significance import RESAMPLES, compare, comparison_tables
+from imder.evaluation.drawing import Table, draw_latex, draw_markdown, table_width, with_notes
+from imder.evaluation.grid import constant_rows
+from imder.evaluation.masks import ProtocolName
+from imder.evaluation.plots import plot_rates
+from imder.evaluation.results import averages, metric_names, replacing, summarise, write_csv
+from imder.evaluation.tables import make_table, paper_metrics, paper_table
+from imder.types import ImderError
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made.
+
+    Attributes:
+        protocols: in the order of the tables.
+        rows: tidy rows of all finished cells and of the floor.
+        tables: for each protocol the layout of the papers.
+        comparisons: for each protocol the differences on average, a line for each system.
+        missing: for each cell that isn't finished, why.
+        files: names of what was written.
+        remarks: what could not be made, and why.
+    """
+
+    protocols: tuple[ProtocolName, ...]
+    rows: list[dict[str, Any]]
+    tables: tuple[Table, ...]
+    comparisons: tuple[Table, ...]
+    missing: dict[str, str]
+    files: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def fitting(self, width: int) -> list[Table]:
+        """For each protocol the layout of the papers where a terminal has room for it, else a line for each system."""
+        summary, mean = summarise(self.rows), averages(self.rows)
+        shown = paper_metrics(summary)
+        return [
+            paper
+            if table_width(paper) <= width
+            else with_notes(make_table(summary, p, shown, width=width, averages=mean), paper.notes)
+            for p, paper in zip(self.protocols, self.tables, strict=True)
+        ]
+
+
+def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: int = RESAMPLES) -> Report:
+    """Write ``results.csv``, ``tables.md``, ``tables.tex``, ``significance.csv`` and a plot of each metric.
+
+    ``results.parquet`` is written too where pyarrow is installed.
+
+    Args:
+        place: the benchmark's folder.
+        corpus: the corpus, for the floor and for what belongs together in resampling.
+        plan: all that was asked for.
+        resamples: of the bootstrap.
+
+    Raises:
+        ImderError: no cell is finished.
+    """
+    at = Place(place)
+    cells = plan.cells()
+    finished = [cell for cell in cells if at.finished(cell, plan)]
+    missing = {cell.name: at.reason(cell) or "not run yet" for cell in cells if cell not in finished}
+    if not finished:
+        raise ImderError(f"{at.path}: no cell is finished; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
+    rows = [row for cell in _in_order(finished, plan) for row in at.rows(cell)]
+    rows = [row for row in rows if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
+    rows += _floor(corpus, plan)
+    comparisons, compared = compare(at, corpus, plan, finished, resamples=resamples)
+    notes = _notes(at, finished, plan, missing)
+    mean, summary = averages(rows), summarise(rows)
+    papers = tuple(with_notes(paper_table(summary, mean, p), notes) for p in plan.protocols)
+    longs = tuple(with_notes(make_table(summary, p, averages=mean), notes) for p in plan.protocols)
+    tables = comparison_tables(comparisons, compared)
+    files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
+    write_csv(rows, at.path / "results.csv")
+    if comparisons:
+        write_csv(comparisons, at.path / "significance.csv")
+    else:
+        files.remove("significance.csv")
+    remarks = []
+    if importlib.util.find_spec("pyarrow") is None:
+        remarks.append("results.parquet is left out: pyarrow isn't installed (pip install 'imder[parquet]')")
+    else:
+        _write_parquet(rows, at.path / "results.parquet")
+        files.append("results.parquet")
+    drawn = (*papers, *longs, *tables)
+    _write(at.path / "tables.md", "\n".join(f"## {table.title}\n\n{draw_markdown(table)}" for table in drawn))
+    _write(at.path / "tables.tex", "\n".join(map(draw_latex, drawn)))
+    files += _plots(at, rows, plan)
+    short = comparison_tables(comparisons, compared, brief=True)
+    return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks))
+
+
+def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:
+    """Models in the plan's order: that of the tables' columns."""
+    place = {name: i for i, name in enumerate(plan.models)}
+    return sorted(cells, key=lambda c: (place[c.model], c.seed, c.fold or 0, c.rate or 0.0))
+
+
+def _floor(corpus: Corpus, plan: Plan) -> list[dict[str, Any]]:
+    """The constant, on the same masks; of every rotation."""
+    folds = range(plan.shared.folds) if plan.shared.folds else (None,)
+    out: list[dict[str, Any]] = []
+    for fold in folds:
+        part = corpus if fold is None else fold_of(corpus, fold, plan.shared.folds)
+        for protocol in plan.protocols:
+            out += constant_rows(
+                part,
+                run="" if fold is None else f"fold{fold}",
+                protocol=protocol,
+                rates=plan.rates,
+                draws=plan.shared.draws,
+                seed=MASK_SEED,
+                official_batch_size=plan.shared.official_batch_size,
+                convention=plan.shared.convention,
+            )
+    return out
+
+
+def _notes(at: Place, finished: Sequence[GridCell], plan: Plan, missing: dict[str, str]) -> tuple[str, ...]:
+    notes = []
+    for model in plan.models:
+        system = plan.models[model]["system"]
+        if any(cell.model == model for cell in finished) and (note := note_of_entry(model, system)):
+            notes.append(f"{model}: {note}")
+    if plan.shared.per_rate:
+        notes.append("A model of its own for each missing rate.")
+    of = "seed" if plan.seeds == 1 else "seeds"
+    notes.append(f"Mean and deviation over {plan.seeds} {of} and {plan.shared.draws} draws of the masks.")
+    if plan.shared.folds:
+        notes.append(f"Rotation over speakers in {plan.shared.folds} folds; the deviation holds that between folds.")
+    if missing:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
+        notes.append(f"Missing: {reasons}.")
+    return tuple(notes)
+
+
+def _plots(at: Place, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
+    names = []
+    for protocol in plan.protocols:
+        if protocol not in RATED:
+            continue
+        for metric in metric_names([row for row in rows if row["protocol"] == protocol]):
+            names.append(f"{protocol}-{metric}.png")
+            plot_rates(rows, metric, at.path / names[-1], protocol=protocol)
+    return names
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = pyarrow.table({name: [row.get(name) for row in rows] for name in columns})
+    with replacing(path) as part:
+        parquet.write_table(table, part)

@@ -1,0 +1,236 @@
+"""All cells of a plan, by joblib, on one machine or on a cluster.
+
+Cells know nothing of each other; what is done, failed or under way is read from the folder, so progress and resuming are
+the same under every backend. Rounds follow one another until every cell is finished or has failed: a cell that another
+process works on is waited for, and one whose process was killed is tried once more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import joblib
+
+from imder.evaluation.benchmark.cell import Source, work
+from imder.evaluation.benchmark.locks import is_stale, read_holder
+from imder.evaluation.benchmark.place import Place
+from imder.evaluation.benchmark.plan import GridCell, Plan
+from imder.types import ImderError
+
+BackendName = Literal["loky", "ray", "dask"]
+KILLS = 2
+"""So many times a cell's process may be killed before the cell has failed."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a benchmark stands.
+
+    Attributes:
+        total, finished, failed: cells.
+        running: names of those under way, in any process.
+        left: seconds until all is done; None until a cell is finished.
+    """
+
+    total: int
+    finished: int
+    failed: int
+    running: tuple[str, ...]
+    left: float | None
+
+
+def status(at: Place, plan: Plan, cells: Sequence[GridCell], jobs: int) -> Status:
+    """Where a benchmark stands, by its files: a model's cells are taken to need as long as those that it has finished."""
+    took: dict[str, list[float]] = {}
+    open_: list[GridCell] = []
+    failed = 0
+    for cell in cells:
+        about = at.about(cell)
+        if about is not None and at.finished(cell, plan):
+            took.setdefault(cell.model, []).append(float(about["seconds"]))
+        elif at.reason(cell) is not None:
+            failed += 1
+        else:
+            open_.append(cell)
+    known = {model: sum(t) / len(t) for model, t in took.items()}
+    left = None
+    running = {cell: holder for cell in open_ if (holder := at.holder(cell)) is not None}
+    if known:
+        usual = sum(known.values()) / len(known)
+        left = sum(known.get(cell.model, usual) for cell in open_) / max(1, jobs)
+    finished = sum(map(len, took.values()))
+    return Status(len(cells), finished, failed, tuple(cell.name for cell in running), left)
+
+
+def run_cells(
+    place: str | Path,
+    source: Source,
+    plan: Plan,
+    cells: Sequence[GridCell],
+    *,
+    jobs: int = 1,
+    threads: int = 0,
+    backend: BackendName = "loky",
+    address: str | None = None,
+    device: str = "auto",
+    report: Callable[[Status], None] | None = None,
+    every: float = 1.0,
+) -> dict[GridCell, str]:
+    """Do cells.
+
+    Args:
+        place: the benchmark's folder, joined by the plan.
+        source: the corpus; every worker reads it.
+        plan: what is asked for in all.
+        cells: which of its cells.
+        jobs: at once.
+        threads: of each; 0 for an equal share of the processors.
+        backend: of joblib.
+        address: of a running cluster (``ray``, ``dask``); None to start one here.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        report: called with the status, every few seconds, in a thread.
+        every: seconds between two looks at the folder.
+
+    Returns:
+        The cells that failed, and why.
+
+    Raises:
+        ImderError: options that don't go together, or a backend that isn't installed.
+        KeyboardInterrupt: everything can be resumed.
+    """
+    if jobs < 1:
+        raise ImderError(f"--jobs: at least 1, got {jobs}")
+    at = Place(place)
+    threads = threads or max(1, joblib.cpu_count() // jobs)
+    killed: dict[GridCell, int] = {}
+    failed: dict[GridCell, str] = {}
+    todo = [cell for cell in cells if not at.finished(cell, plan)]
+    with _watching(at, plan, cells, jobs, report, every), _backend(backend, jobs, threads, address):
+        while todo:
+            tasks = [joblib.delayed(work)(at.path.absolute(), source, plan, c, threads, device) for c in todo]
+            try:
+                results = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
+            except Exception as error:  # each backend has its own for a worker that was killed
+                dead = [cell for cell in todo if _abandoned(at, cell)]
+                if not dead:
+                    raise ImderError(f"{backend}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+                for cell in dead:
+                    killed[cell] = killed.get(cell, 0) + 1
+                    if killed[cell] >= KILLS:
+                        at.fail(cell, "its process was killed (out of memory?)")
+                        failed[cell] = "its process was killed (out of memory?)"
+                results = []
+            for cell, result in zip(todo, results, strict=bool(results)):
+                if result == "failed":
+                    failed[cell] = at.reason(cell) or "unknown"
+            todo = [cell for cell in todo if cell not in failed and not at.finished(cell, plan)]
+            if "elsewhere" in results and todo:
+                _wait(at, plan, todo, every)
+    return failed
+
+
+def _abandoned(at: Place, cell: GridCell) -> bool:
+    """Whether a process left a cell without freeing it."""
+    holder = read_holder(at.file(cell, "lock"))
+    return holder is not None and is_stale(holder)
+
+
+def _wait(at: Place, plan: Plan, cells: Sequence[GridCell], every: float) -> None:
+    """Until a cell is free, or all are finished."""
+    while not any(at.holder(cell) is None for cell in cells if not at.finished(cell, plan)):
+        if all(at.finished(cell, plan) for cell in cells):
+            return
+        time.sleep(every)
+
+
+@contextmanager
+def _watching(
+    at: Place,
+    plan: Plan,
+    cells: Sequence[GridCell],
+    jobs: int,
+    report: Callable[[Status], None] | None,
+    every: float,
+) -> Iterator[None]:
+    """Report the status again and again while something is done, and once at the end."""
+    if report is None:
+        yield
+        return
+    over = threading.Event()
+
+    def look() -> None:
+        while True:
+            report(status(at, plan, cells, jobs))
+            if over.wait(every):
+                break
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        report(status(at, plan, cells, jobs))
+
+
+@contextmanager
+def _backend(name: BackendName, jobs: int, threads: int, address: str | None) -> Iterator[None]:
+    """Joblib's backend, set up."""
+    if name == "loky":
+        if address is not None:
+            raise ImderError("--address: loky has no cluster; choose --backend ray or --backend dask")
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=threads):
+            yield
+    elif name == "ray":
+        with _ray(jobs, address), joblib.parallel_config(backend="ray"):
+            yield
+    else:
+        with _dask(jobs, threads, address), joblib.parallel_config(backend="dask"):
+            yield
+
+
+@contextmanager
+def _ray(jobs: int, address: str | None) -> Iterator[None]:
+    ray = _installed("ray")
+    _installed("ray.util.joblib").register_ray()
+    own = not ray.is_initialized()
+    if own:
+        here: dict[str, Any] = (
+            {"num_cpus": jobs, "include_dashboard": False} if address is None else {"address": address}
+        )
+        ray.init(log_to_driver=False, **here)
+    try:
+        yield
+    finally:
+        if own:
+            ray.shutdown()
+
+
+@contextmanager
+def _dask(jobs: int, threads: int, address: str | None) -> Iterator[None]:
+    connect = _installed("distributed").Client
+    # One task at a time in each process: the seeds of torch belong to a process.
+    here: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    with connect(**here) if address is None else connect(address):
+        yield
+
+
+def _installed(module: str) -> Any:
+    """An optional package.
+
+    Raises:
+        ImderError: it isn't installed.
+    """
+    extra = {"ray": "ray", "distributed": "dask"}[module.partition(".")[0]]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImderError(f"--backend {extra}: {error}; pip install 'imder[{extra}]'") from None
