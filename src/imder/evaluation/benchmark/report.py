@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imder.data.corpus import Corpus
+from imder.evaluation.benchmark.ensemble import ENSEMBLED, ensemble_rows
 from imder.evaluation.benchmark.entries import note_of_entry
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.benchmark.place import Place
@@ -81,10 +82,11 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     if not finished:
         raise ImderError(f"{at.path}: no cell is finished; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
     rows = [row for cell in _in_order(finished, plan) for row in at.rows(cell)]
-    rows = [row for row in rows if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
-    rows += _floor(corpus, plan)
+    together = ensemble_rows(at, plan, finished)
+    rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
+    rows += _floor(corpus, plan, calibrated=any("coverage" in row for row in rows))
     comparisons, compared = compare(at, corpus, plan, finished, resamples=resamples)
-    notes = _notes(at, finished, plan, missing)
+    notes = _notes(at, finished, plan, missing, ensemble=bool(together))
     mean, summary = averages(rows), summarise(rows)
     papers = tuple(with_notes(paper_table(summary, mean, p), notes) for p in plan.protocols)
     longs = tuple(with_notes(make_table(summary, p, averages=mean), notes) for p in plan.protocols)
@@ -115,7 +117,7 @@ def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:
     return sorted(cells, key=lambda c: (place[c.model], c.seed, c.fold or 0, c.rate or 0.0))
 
 
-def _floor(corpus: Corpus, plan: Plan) -> list[dict[str, Any]]:
+def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, Any]]:
     """The constant, on the same masks; of every rotation."""
     folds = range(plan.shared.folds) if plan.shared.folds else (None,)
     out: list[dict[str, Any]] = []
@@ -131,12 +133,22 @@ def _floor(corpus: Corpus, plan: Plan) -> list[dict[str, Any]]:
                 seed=MASK_SEED,
                 official_batch_size=plan.shared.official_batch_size,
                 convention=plan.shared.convention,
+                calibrated=calibrated,
             )
     return out
 
 
-def _notes(at: Place, finished: Sequence[GridCell], plan: Plan, missing: dict[str, str]) -> tuple[str, ...]:
+def _notes(
+    at: Place, finished: Sequence[GridCell], plan: Plan, missing: dict[str, str], *, ensemble: bool
+) -> tuple[str, ...]:
     notes = []
+    if ensemble:
+        notes.append(
+            f"{plan.seeds} {ENSEMBLED}: the average of its seeds' predictions, {plan.seeds} times the compute."
+        )
+    shares = {float(model["training"]["label_share"]) for model in plan.models.values()}
+    if shares != {1.0}:
+        notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
     for model in plan.models:
         system = plan.models[model]["system"]
         if any(cell.model == model for cell in finished) and (note := note_of_entry(model, system)):
