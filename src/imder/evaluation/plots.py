@@ -57,7 +57,9 @@ def plot_rates(
     scale = 100 if is_share(metric) else 1
     drawn = {"systems": 0, "references": 0}
     for model in dict.fromkeys(row["model"] for row in rows):
-        mine = [row for row in summary if row["model"] == model]
+        mine = [row for row in summary if row["model"] == model and metric in row]
+        if not mine:  # not every system has every metric: an ensemble isn't calibrated
+            continue
         x = np.array([row["rate"] for row in mine])
         mean = scale * np.array([row[metric] for row in mine])
         sd = np.nan_to_num(scale * np.array([row[f"{metric}_sd"] for row in mine]))

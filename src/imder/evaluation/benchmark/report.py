@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from imder.evaluation.grid import constant_rows
 from imder.evaluation.masks import ProtocolName
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.results import averages, metric_names, replacing, summarise, write_csv
-from imder.evaluation.tables import make_table, paper_metrics, paper_table
+from imder.evaluation.tables import make_table, paper_metrics, paper_table, uncertainty_metrics
 from imder.types import ImderError
 
 
@@ -91,6 +91,9 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     papers = tuple(with_notes(paper_table(summary, mean, p), notes) for p in plan.protocols)
     longs = tuple(with_notes(make_table(summary, p, averages=mean), notes) for p in plan.protocols)
     tables = comparison_tables(comparisons, compared)
+    if known := uncertainty_metrics(summary):
+        sure = [make_table(summary, p, known, averages=mean) for p in plan.protocols]
+        longs += tuple(replace(table, title=f"{table.title}: how sure") for table in sure)
     files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
     write_csv(rows, at.path / "results.csv")
     if comparisons:
