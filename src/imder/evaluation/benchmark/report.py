@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imder.data.corpus import Corpus
+from imder.evaluation.benchmark.clusters import by_cluster, cluster_tables
 from imder.evaluation.benchmark.ensemble import ENSEMBLED, ensemble_rows
 from imder.evaluation.benchmark.entries import note_of_entry
 from imder.evaluation.benchmark.folds import fold_of
@@ -91,6 +92,8 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     papers = tuple(with_notes(paper_table(summary, mean, p), notes) for p in plan.protocols)
     longs = tuple(with_notes(make_table(summary, p, averages=mean), notes) for p in plan.protocols)
     tables = comparison_tables(comparisons, compared)
+    apart, whose = by_cluster(at, corpus, plan, finished)
+    tables += cluster_tables(apart, whose, plan.shared.convention)
     if known := uncertainty_metrics(summary):
         sure = [make_table(summary, p, known, averages=mean) for p in plan.protocols]
         longs += tuple(replace(table, title=f"{table.title}: how sure") for table in sure)
@@ -100,6 +103,9 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
         write_csv(comparisons, at.path / "significance.csv")
     else:
         files.remove("significance.csv")
+    if apart:
+        write_csv(apart, at.path / f"{whose}.csv")
+        files.append(f"{whose}.csv")
     remarks = []
     if importlib.util.find_spec("pyarrow") is None:
         remarks.append("results.parquet is left out: pyarrow isn't installed (pip install 'imder[parquet]')")
