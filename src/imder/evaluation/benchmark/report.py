@@ -24,7 +24,14 @@ from imder.evaluation.grid import constant_rows
 from imder.evaluation.masks import ProtocolName
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.results import averages, metric_names, replacing, summarise, write_csv
-from imder.evaluation.tables import make_table, paper_metrics, paper_table, uncertainty_metrics
+from imder.evaluation.tables import (
+    LABELS,
+    default_metrics,
+    make_table,
+    paper_metrics,
+    paper_table,
+    uncertainty_metrics,
+)
 from imder.types import ImderError
 
 
@@ -90,13 +97,9 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     notes = _notes(at, finished, plan, missing, ensemble=bool(together))
     mean, summary = averages(rows), summarise(rows)
     papers = tuple(with_notes(paper_table(summary, mean, p), notes) for p in plan.protocols)
-    longs = tuple(with_notes(make_table(summary, p, averages=mean), notes) for p in plan.protocols)
     tables = comparison_tables(comparisons, compared)
     apart, whose = by_cluster(at, corpus, plan, finished)
     tables += cluster_tables(apart, whose, plan.shared.convention)
-    if known := uncertainty_metrics(summary):
-        sure = [make_table(summary, p, known, averages=mean) for p in plan.protocols]
-        longs += tuple(replace(table, title=f"{table.title}: how sure") for table in sure)
     files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
     write_csv(rows, at.path / "results.csv")
     if comparisons:
@@ -112,12 +115,24 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     else:
         _write_parquet(rows, at.path / "results.parquet")
         files.append("results.parquet")
-    drawn = (*papers, *longs, *tables)
+    shown = (*default_metrics(summary), *uncertainty_metrics(summary))
+    each = [_of_metric(summary, p, metric, mean) for p in plan.protocols for metric in shown]
+    drawn = (*papers, *tables, *each)
     _write(at.path / "tables.md", "\n".join(f"## {table.title}\n\n{draw_markdown(table)}" for table in drawn))
     _write(at.path / "tables.tex", "\n".join(map(draw_latex, drawn)))
     files += _plots(at, rows, plan)
     short = comparison_tables(comparisons, compared, brief=True)
     return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks))
+
+
+def _of_metric(
+    summary: Sequence[dict[str, Any]], protocol: ProtocolName, metric: str, mean: Sequence[dict[str, Any]]
+) -> Table:
+    """One metric, a column for each system."""
+    table = make_table(summary, protocol, [metric], averages=mean)
+    label = LABELS.get(metric, metric)
+    heads = tuple(head.removesuffix(f"\n{label}") for head in table.headers)
+    return replace(table, title=f"{table.title}: {label}", headers=heads)
 
 
 def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:
