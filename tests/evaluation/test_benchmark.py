@@ -32,7 +32,7 @@ from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell
 from imder.evaluation.benchmark.report import write_report
 from imder.evaluation.benchmark.significance import clusters_of
-from imder.evaluation.results import read_csv
+from imder.evaluation.results import averages, read_csv, summarise
 from imder.types import ImderError
 
 TABLES = ("results.csv", "significance.csv", "tables.md", "tables.tex")
@@ -412,6 +412,20 @@ def test_folds_test_every_speaker_once(place: Path, tmp_path: Path) -> None:
     words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "natural", "--folds", 3]
     assert benchmark(place, tmp_path / "out", *words) == 0
     assert "Rotation over speakers in 3 folds" in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_deviations_hold_that_between_folds(place: Path, tmp_path: Path) -> None:
+    """Of the average over rates too: other speakers are tested in each rotation, whatever the rate."""
+    words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--folds", 3]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    rows = read_csv(tmp_path / "out" / "results.csv")
+    for row in (*summarise(rows), *averages(rows)):
+        assert row["runs"] == {"late-fusion": 6, "2 late-fusion": 3, "constant": 3}[row["model"]]
+        assert row["draws"] == 2
+    mine = [row for row in rows if row["model"] == "late-fusion"]
+    of_runs = [np.mean([r["mae"] for r in mine if r["run"] == run]) for run in {r["run"] for r in mine}]
+    (average,) = (row for row in averages(rows) if row["model"] == "late-fusion")
+    assert average["mae_sd"] >= np.std(of_runs, ddof=1) - 1e-9
 
 
 def test_clusters(place: Path) -> None:

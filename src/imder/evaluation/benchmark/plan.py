@@ -52,13 +52,20 @@ class GridCell:
         >>> GridCell("imder:mean", 0.3, 1).name, GridCell("mmin", None, 0, fold=2).name
         ('imder+mean-0.3-1', 'mmin-any-0-fold2')
         """
-        fold = "" if self.fold is None else f"-fold{self.fold}"
-        return f"{file_name(self.model)}-{'any' if self.rate is None else f'{self.rate:g}'}-{self.seed}{fold}"
+        rate = "any" if self.rate is None else f"{self.rate:g}"
+        return f"{file_name(self.model)}-{rate}-{self.seed}{self._fold}"
 
     @property
     def run(self) -> str:
-        """What goes into the ``run`` column: the models that one seed trains for several rates are one run."""
-        return f"{file_name(self.model)}-{self.seed}"
+        """What goes into the ``run`` column: the models that one seed trains for several rates are one run.
+
+        Each rotation is a run of its own, since it tests other samples: deviations hold what that makes.
+        """
+        return f"{file_name(self.model)}-{self.seed}{self._fold}"
+
+    @property
+    def _fold(self) -> str:
+        return "" if self.fold is None else f"-fold{self.fold}"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     missing = {cell.name: at.reason(cell) or "not run yet" for cell in cells if cell not in finished}
     if not finished:
         raise ImderError(f"{at.path}: no cell is finished; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
-    rows = [row for cell in _in_order(finished, plan) for row in at.rows(cell)]
+    rows = [row | {"run": cell.run} for cell in _in_order(finished, plan) for row in at.rows(cell)]
     together = ensemble_rows(at, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _floor(corpus, plan, calibrated=any("coverage" in row for row in rows))
