@@ -322,6 +322,34 @@ def test_a_killed_worker_is_tried_once_more(place: Path, tmp_path: Path, monkeyp
     assert "killed" in str(Place(out).reason(died[0]))
 
 
+def test_only_the_cell_that_gets_its_worker_killed_fails(done: Path, tmp_path: Path, monkeypatch) -> None:
+    """A worker's death takes the others with it: what they worked on is innocent, and is finished."""
+    plan = Place(done).plan()
+    at = Place(tmp_path / "out")
+    at.join(plan)
+    guilty, innocent = (GridCell("zero-fill", None, seed) for seed in (0, 1))
+    others = at.file(innocent, "lock")
+
+    def working(place, source, plan, cell, threads, device):
+        lock = Lock(Place(place).file(cell, "lock"))
+        assert lock.acquire()
+        if cell.seed == 0:
+            until = time.monotonic() + 60
+            while not others.exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(2)
+        about = {"protocols": list(plan.protocols), "rates": list(plan.rates), "seconds": 2.0}
+        Place(place).save(cell, [{"mae": 1.0}], {}, about)
+        lock.release()
+        return "finished"
+
+    monkeypatch.setattr(runner, "work", working)
+    failed = runner.run_cells(at.path, cell_module.Source(""), plan, [guilty, innocent], jobs=2)
+    assert set(failed) == {guilty}
+    assert at.finished(innocent, plan)
+
+
 MISTAKES = [
     (["--models", "nothing"], "no preset 'nothing'"),
     (["--models", "zero-fill:mean"], "no variant 'mean'"),
