@@ -360,6 +360,7 @@ MISTAKES = [
     (["--protocols", "chance"], "unknown protocol 'chance'"),
     (["--rates", "0,x"], "'x' isn't a number"),
     (["--rates", "2"], r"lies in \[0, 1\]"),
+    (["--rates", "0.25", "--protocols", "official"], "official protocol: the rate must be one of"),
     (["--per-rate", "--protocols", "fixed"], "no rates to train"),
     (["--table", 3, "--models", "imder"], "leave out --models"),
     (["--address", "auto", "--models", "zero-fill"], "loky has no cluster"),
@@ -379,6 +380,20 @@ def test_mistakes(words, message, place: Path, tmp_path: Path, capsys) -> None:
     errors = capsys.readouterr().err
     assert re.search(message, errors), errors
     assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_what_a_protocol_refuses_is_not_trained_for(place: Path, tmp_path: Path, capsys) -> None:
+    corpus = load_corpus(place / "corpus")
+    splits = {
+        name: replace(split, features={k: v for k, v in split.features.items() if k != "audio"})
+        for name, split in corpus.splits.items()
+    }
+    spec = replace(corpus.spec, modalities=tuple(m for m in corpus.spec.modalities if m.name != "audio"))
+    write_store(replace(corpus, spec=spec, splits=splits), tmp_path / "two")
+    words = ["--models", "zero-fill", "--protocols", "random,official"]
+    assert benchmark(tmp_path, tmp_path / "out", *words, corpus="two") == 2
+    assert "three modalities only" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_setting_is_refused(place: Path, done: Path, capsys) -> None:
