@@ -178,6 +178,18 @@ def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> N
     assert at.plan().models["late-fusion"]["training"]["label_share"] == 0.5
 
 
+def test_every_table_says_who_sees_the_neighbours(place: Path, tmp_path: Path) -> None:
+    """Differences and how sure systems are, as much as the metrics; also under another name."""
+    (tmp_path / "graph.yaml").write_text("preset: gcnet\nmodel: {hidden: 4}\n")
+    words = [*TINY, "--models", f"zero-fill,gcnet,{tmp_path / 'graph.yaml'}", "--seeds", 1, "--protocols", "random"]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    tables = (tmp_path / "out" / "tables.md").read_text().split("\n## ")
+    assert len(tables) == 5
+    for table in tables:
+        for name in ("gcnet", "graph"):
+            assert f"{name}: predicts a clip from the whole dialogue" in " ".join(table.split())
+
+
 def test_classification(place: Path, tmp_path: Path) -> None:
     words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "fixed"]
     assert benchmark(place, tmp_path / "out", *words, corpus="classes") == 0
