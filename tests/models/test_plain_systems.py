@@ -177,8 +177,12 @@ def test_settings_are_those_of_fast():
     fast, late = load_config("fast"), load_config("late-fusion")
     assert (late.model.encoder, late.model.fusion) == (fast.model.encoder, fast.model.fusion)
     assert late.training.stage1 == fast.training.stage1
+
+
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "language-only"])
+def test_another_fusion_is_another_system(preset):
     with pytest.raises(ImderError, match="pooled"):
-        load_config("late-fusion", overrides={"model.fusion.kind": "mult"})
+        load_config(preset, overrides={"model.fusion.kind": "mult"})
 
 
 # One modality alone.

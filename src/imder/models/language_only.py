@@ -34,6 +34,12 @@ class LanguageOnlyConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
+    def __post_init__(self) -> None:
+        if self.fusion.kind != "pooled":
+            raise ImderError(
+                "language-only has fusion.kind 'pooled'; for the multimodal transformer use the system mult"
+            )
+
 
 class LanguageOnly(Model):
     """Encoder, pooling, one hidden layer, prediction.
