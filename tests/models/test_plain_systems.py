@@ -185,6 +185,19 @@ def test_another_fusion_is_another_system(preset):
         load_config(preset, overrides={"model.fusion.kind": "mult"})
 
 
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "mult", "language-only"])
+def test_predicting_leaves_every_part_in_its_mode(trained, preset):
+    """A part that a phase keeps in evaluation mode stays there."""
+    model, _ = trained(preset, "regression")
+    parts = list(model.children())
+    model.train()
+    parts[0].eval()
+    before = [m.training for m in model.modules()]
+    model.predict(batch_of("regression"))
+    assert [m.training for m in model.modules()] == before
+    model.eval()
+
+
 # One modality alone.
 
 
