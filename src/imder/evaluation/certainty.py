@@ -104,14 +104,14 @@ def certainty(records: NDArray[Any], labels: NDArray[Any], task: Task) -> dict[s
     rows, members, calibrated = np.arange(len(labels)), records["members"], records["calibrated"]
     proper = metrics.evaluate("classification", calibrated, labels)
     wrong = calibrated.argmax(axis=1) != labels
-    values = (
+    found = (
         members[rows, labels].mean(),
         members.sum(axis=1).mean(),
         proper["nll"],
         proper["ece"],
         np.average(wrong, weights=_most_certain(calibrated.max(axis=1))),
     )
-    return {name: float(value) for name, value in zip(CLASS_METRICS, values, strict=True)}
+    return {name: float(value) for name, value in zip(CLASS_METRICS, found, strict=True)}
 
 
 def _most_certain(certainty: NDArray[np.float64]) -> NDArray[np.float64]:
