@@ -18,6 +18,7 @@ from imder.types import ImderError
 
 optuna = pytest.importorskip("optuna", reason="optuna isn't installed (pip install 'imder[tune]')")
 
+from imder.evaluation import tuning  # noqa: E402
 from imder.evaluation.tuning import tune  # noqa: E402
 
 TINY = {"encoder": {"width": 4}}
@@ -94,6 +95,25 @@ def test_failed_trials_are_counted(corpus: Corpus, tmp_path: Path, monkeypatch) 
     with pytest.raises(ImderError, match="none of 2 trials"):
         tune("zero-fill", corpus, tmp_path, trials=2, max_epochs=2)
     assert [row["state"] for row in trials(tmp_path)] == ["fail", "fail"]
+
+
+def test_an_interrupted_trial_counts_for_nothing(corpus: Corpus, tmp_path: Path, monkeypatch) -> None:
+    """Every system gets as many trials as was said, the first of them its own preset."""
+    rates: list[float] = []
+
+    def interrupted_once(known, path, config, engine) -> float:
+        rates.append(config.training.stage1.learning_rate)
+        if len(rates) == 1:
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr(tuning, "_loss", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        tune("zero-fill", corpus, tmp_path, trials=3)
+    tune("zero-fill", corpus, tmp_path, trials=3)
+    assert len(rates) == 1 + 3
+    assert rates[1] == rates[0] == load_config("zero-fill").training.stage1.learning_rate
+    assert [row["state"] for row in trials(tmp_path)] == ["fail", *["complete"] * 3]
 
 
 def test_command(corpus: Corpus, tmp_path: Path, capsys) -> None:

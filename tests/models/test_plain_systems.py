@@ -177,8 +177,25 @@ def test_settings_are_those_of_fast():
     fast, late = load_config("fast"), load_config("late-fusion")
     assert (late.model.encoder, late.model.fusion) == (fast.model.encoder, fast.model.fusion)
     assert late.training.stage1 == fast.training.stage1
+
+
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "language-only"])
+def test_another_fusion_is_another_system(preset):
     with pytest.raises(ImderError, match="pooled"):
-        load_config("late-fusion", overrides={"model.fusion.kind": "mult"})
+        load_config(preset, overrides={"model.fusion.kind": "mult"})
+
+
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "mult", "language-only"])
+def test_predicting_leaves_every_part_in_its_mode(trained, preset):
+    """A part that a phase keeps in evaluation mode stays there."""
+    model, _ = trained(preset, "regression")
+    parts = list(model.children())
+    model.train()
+    parts[0].eval()
+    before = [m.training for m in model.modules()]
+    model.predict(batch_of("regression"))
+    assert [m.training for m in model.modules()] == before
+    model.eval()
 
 
 # One modality alone.

@@ -4,7 +4,8 @@ The loss is that of the phase that predicts (the last one), on validation masks 
 split isn't even handed over. The first trial is the preset itself, or what is nearest to it in the space.
 
 Trials are in an Optuna storage, which several processes on several machines may share; a study of the same name goes on
-where it was left. A trial is a training from scratch with the same seed; its run is removed once its loss is known.
+where it was left. A trial is a training from scratch with the same seed; its run is removed once its loss is known. One that
+was interrupted counts for nothing: another is made instead, and the preset itself is tried again.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from imder.training.config import EngineConfig, RunConfig, capped, load_config
 from imder.training.run import RunDirectory
 from imder.training.train import train
 from imder.types import ImderError
+
+REASON = "reason"
+"""Attribute of a trial that failed: why."""
 
 Report = Callable[[int, int, float | None], None]
 """Called with the trials done, those to do and the least loss so far."""
@@ -81,14 +85,19 @@ def tune(
     study = _study(
         optuna, storage or f"sqlite:///{(out / 'trials.sqlite').absolute()}", preset, corpus.name, about, seed
     )
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial({name: first_value(d, start) for name, d in space.items()}, skip_if_exists=True)
+    first = {name: first_value(d, start) for name, d in space.items()}
+    if not any(t.system_attrs.get("fixed_params") == first for t in _alive(optuna, study)):
+        study.enqueue_trial(first)
 
     def objective(trial: Any) -> float:
         values = {name: _suggest(trial, name, dimension) for name, dimension in space.items()}
         config = load_config(preset, overrides=overrides(space, values, start) | {"training.seed": seed})
         config = config if max_epochs is None else capped(config, max_epochs)
-        return _loss(known, out / "trials" / str(trial.number), config, engine)
+        try:
+            return _loss(known, out / "trials" / str(trial.number), config, engine)
+        except Exception as error:
+            trial.set_user_attr(REASON, str(error))
+            raise
 
     until = None if minutes is None else time.monotonic() + 60 * minutes
     while _open(optuna, study, trials) and (until is None or time.monotonic() < until):
@@ -99,7 +108,7 @@ def tune(
             report(len(done), trials or len(done), _least(optuna, study))
     best = _write(optuna, study, space, start, out)
     if best is None:
-        failed = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.FAIL]
+        failed = _done(optuna, study)
         raise ImderError(f"tune: none of {len(failed)} trials succeeded; see {out / 'trials.csv'}")
     return best
 
@@ -141,11 +150,16 @@ def _study(optuna: Any, url: str, preset: str, corpus: str, about: dict[str, Any
     return study
 
 
+def _alive(optuna: Any, study: Any) -> list[Any]:
+    """Trials but those that were interrupted: they ended without a loss and without a reason."""
+    found = study.get_trials(deepcopy=False)
+    return [t for t in found if t.state != optuna.trial.TrialState.FAIL or REASON in t.user_attrs]
+
+
 def _done(optuna: Any, study: Any) -> list[Any]:
-    """Trials that ended."""
+    """Trials that ended by themselves."""
     states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
-    found: list[Any] = study.get_trials(deepcopy=False, states=states)
-    return found
+    return [t for t in _alive(optuna, study) if t.state in states]
 
 
 def _open(optuna: Any, study: Any, trials: int | None) -> bool:

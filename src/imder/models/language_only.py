@@ -18,6 +18,7 @@ from imder.models.base import Loss, Model, Phase, check_available, start_head, t
 from imder.models.constant import floor_of_labels
 from imder.models.encoder import Encoder, EncoderConfig
 from imder.models.fusion import FusionConfig, Reader, pool
+from imder.models.network import evaluating
 from imder.nn.resample import frame_mask
 from imder.types import Batch, ImderError, Output, Spec
 
@@ -33,6 +34,12 @@ class LanguageOnlyConfig:
     modality: str = "language"
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
+
+    def __post_init__(self) -> None:
+        if self.fusion.kind != "pooled":
+            raise ImderError(
+                "language-only has fusion.kind 'pooled'; for the multimodal transformer use the system mult"
+            )
 
 
 class LanguageOnly(Model):
@@ -116,10 +123,9 @@ class LanguageOnly(Model):
         """
         del samples, seed
         check_available(batch.available)
-        was, rows = self.training, self._rows(batch)
-        self.eval()
-        found = to_prediction(self(batch, rows), self.spec)
-        self.train(was)
+        rows = self._rows(batch)
+        with evaluating(self):
+            found = to_prediction(self(batch, rows), self.spec)
         floor = self.floor if self.spec.task == "classification" else self.floor[0]
         prediction = floor.expand(len(batch), *floor.shape).index_copy(0, rows, found.to(floor.dtype))
         return Output(prediction, prediction[None])

@@ -26,6 +26,7 @@ from imder.models.base import (
     to_prediction,
 )
 from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
+from imder.models.network import evaluating
 from imder.types import Batch, Output, Spec
 
 
@@ -97,8 +98,6 @@ class OneStage(Model):
         """
         del samples, seed
         check_available(batch.available)
-        was = self.training
-        self.eval()
-        prediction = to_prediction(self(batch), self.spec)
-        self.train(was)
+        with evaluating(self):
+            prediction = to_prediction(self(batch), self.spec)
         return Output(prediction, prediction[None])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from imder.models.encoder import EncoderConfig
 from imder.models.fusion import AVAILABLE, FusionConfig, PooledFusion
 from imder.models.one_stage import OneStage
-from imder.types import Spec
+from imder.types import ImderError, Spec
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class ZeroFillConfig:
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
+
+    def __post_init__(self) -> None:
+        if self.fusion.kind != "pooled":
+            raise ImderError("zero-fill has fusion.kind 'pooled'; for the multimodal transformer use the system mult")
 
 
 class ZeroFill(OneStage):

@@ -36,7 +36,8 @@ def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict
         groups.setdefault((cell.fold, cell.rate), []).append(cell)
     name = f"{plan.seeds} {ENSEMBLED}"
     out = []
-    for members in groups.values():
+    for (fold, _), members in groups.items():
+        run = name if fold is None else f"{name}-fold{fold}"
         kept = [at.predictions(cell) for cell in members]
         labels = kept[0]["labels"]
         for protocol in plan.protocols:
@@ -45,5 +46,5 @@ def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict
             for row, values in zip(like, mean, strict=True):
                 served = ~np.isnan(values.reshape(len(values), -1)).any(axis=1)
                 found = metrics.evaluate(plan.shared.convention, values[served], labels[served])
-                out.append({key: row[key] for key in COLUMNS} | {"model": name, "run": name} | found)
+                out.append({key: row[key] for key in COLUMNS} | {"model": name, "run": run} | found)
     return out

@@ -32,6 +32,7 @@ from imder.evaluation.tables import (
     paper_table,
     uncertainty_metrics,
 )
+from imder.models.registry import note_of
 from imder.types import ImderError
 
 
@@ -89,7 +90,7 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     missing = {cell.name: at.reason(cell) or "not run yet" for cell in cells if cell not in finished}
     if not finished:
         raise ImderError(f"{at.path}: no cell is finished; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
-    rows = [row for cell in _in_order(finished, plan) for row in at.rows(cell)]
+    rows = [row | {"run": cell.run} for cell in _in_order(finished, plan) for row in at.rows(cell)]
     together = ensemble_rows(at, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _floor(corpus, plan, calibrated=any("coverage" in row for row in rows))
@@ -100,6 +101,8 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     tables = comparison_tables(comparisons, compared)
     apart, whose = by_cluster(at, corpus, plan, finished)
     tables += cluster_tables(apart, whose, plan.shared.convention)
+    said = _system_notes(finished, plan)
+    tables = tuple(with_notes(table, said) for table in tables)
     files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
     write_csv(rows, at.path / "results.csv")
     if comparisons:
@@ -116,12 +119,12 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
         _write_parquet(rows, at.path / "results.parquet")
         files.append("results.parquet")
     shown = (*default_metrics(summary), *uncertainty_metrics(summary))
-    each = [_of_metric(summary, p, metric, mean) for p in plan.protocols for metric in shown]
+    each = [with_notes(_of_metric(summary, p, metric, mean), said) for p in plan.protocols for metric in shown]
     drawn = (*papers, *tables, *each)
     _write(at.path / "tables.md", "\n".join(f"## {table.title}\n\n{draw_markdown(table)}" for table in drawn))
     _write(at.path / "tables.tex", "\n".join(map(draw_latex, drawn)))
     files += _plots(at, rows, plan)
-    short = comparison_tables(comparisons, compared, brief=True)
+    short = tuple(with_notes(table, said) for table in comparison_tables(comparisons, compared, brief=True))
     return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks))
 
 
@@ -173,10 +176,7 @@ def _notes(
     shares = {float(model["training"]["label_share"]) for model in plan.models.values()}
     if shares != {1.0}:
         notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
-    for model in plan.models:
-        system = plan.models[model]["system"]
-        if any(cell.model == model for cell in finished) and (note := note_of_entry(model, system)):
-            notes.append(f"{model}: {note}")
+    notes += _system_notes(finished, plan)
     if plan.shared.per_rate:
         notes.append("A model of its own for each missing rate.")
     of = "seed" if plan.seeds == 1 else "seeds"
@@ -187,6 +187,13 @@ def _notes(
         reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
         notes.append(f"Missing: {reasons}.")
     return tuple(notes)
+
+
+def _system_notes(finished: Sequence[GridCell], plan: Plan) -> tuple[str, ...]:
+    """What readers of any table must know of the models in it."""
+    there = [model for model in plan.models if any(cell.model == model for cell in finished)]
+    notes = {model: note_of(model) or note_of_entry(model, plan.models[model]["system"]) for model in there}
+    return tuple(f"{model}: {note}" for model, note in notes.items() if note)
 
 
 def _plots(at: Place, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
