@@ -184,7 +184,7 @@ def test_every_table_says_who_sees_the_neighbours(place: Path, tmp_path: Path) -
     words = [*TINY, "--models", f"zero-fill,gcnet,{tmp_path / 'graph.yaml'}", "--seeds", 1, "--protocols", "random"]
     assert benchmark(place, tmp_path / "out", *words) == 0
     tables = (tmp_path / "out" / "tables.md").read_text().split("\n## ")
-    assert len(tables) == 5
+    assert len(tables) > 5
     for table in tables:
         for name in ("gcnet", "graph"):
             assert f"{name}: predicts a clip from the whole dialogue" in " ".join(table.split())
