@@ -84,7 +84,8 @@ def _use(parser: ArgumentParser, samples: int | None, split: str | None) -> None
     parser.add_argument("run", help="run directory, or a model's folder or hub id")
     parser.add_argument("corpus")
     parser.add_argument("--split", default=split, help=f"default: {split or 'test, or the only one'}")
-    parser.add_argument("--samples", type=int, default=samples, help="recoveries for each prediction")
+    usual = "the preset's" if samples is None else samples
+    parser.add_argument("--samples", type=int, default=samples, help=f"recoveries of each sample (default: {usual})")
     parser.add_argument("--seed", type=NonNegativeInt, default=0)
     parser.add_argument("--batch-size", type=PositiveInt, default=64)
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
@@ -106,7 +107,7 @@ def _evaluate() -> ArgumentParser:
 
 def _predict() -> ArgumentParser:
     parser = _new()
-    _use(parser, 8, None)
+    _use(parser, None, None)
     parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets hold the label")
     parser.add_argument("--out", required=True, help="CSV to write")
     return parser

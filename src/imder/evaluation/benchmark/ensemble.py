@@ -20,6 +20,11 @@ ENSEMBLED = "late-fusion"
 """Of which model: the strongest of the plain ones."""
 
 
+def ensemble_name(plan: Plan) -> str:
+    """What the average is called in tables."""
+    return f"{plan.seeds} {ENSEMBLED}"
+
+
 def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict[str, Any]]:
     """Tidy rows of the average over seeds of `ENSEMBLED`; none unless it has several and all are among ``cells``.
 
@@ -34,7 +39,7 @@ def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict
     groups: dict[tuple[Any, ...], list[GridCell]] = {}
     for cell in mine:
         groups.setdefault((cell.fold, cell.rate), []).append(cell)
-    name = f"{plan.seeds} {ENSEMBLED}"
+    name = ensemble_name(plan)
     out = []
     for (fold, _), members in groups.items():
         run = name if fold is None else f"{name}-fold{fold}"
