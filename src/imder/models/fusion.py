@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from imder.types import ImderError
+
 MISSING, AVAILABLE, RECOVERED = 0, 1, 2
 """States of a modality, as `PooledFusion` is told them."""
 
@@ -46,6 +48,12 @@ class FusionConfig:
     embedding_dropout: float = 0.0
     audio_dropout: float = 0.0
     causal: bool = False
+
+
+def require_pooled(fusion: FusionConfig, system: str) -> None:
+    """Refuse, for a system that has no other, a fusion that isn't ``pooled`` (`ImderError`)."""
+    if fusion.kind != "pooled":
+        raise ImderError(f"{system} has fusion.kind 'pooled'; for the multimodal transformer use the system mult")
 
 
 def pool(encoding: Tensor) -> Tensor:

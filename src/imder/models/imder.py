@@ -15,12 +15,14 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Phase, every_subset, pattern_bits, row_losses, start_head, task_loss
+from imder.models.base import Phase, evaluating
 from imder.models.cache import Drawn, RecoveryCache
 from imder.models.encoder import fit_features
 from imder.models.fusion import AVAILABLE, MISSING
-from imder.models.network import IMDerConfig, IMDerNetwork, evaluating
+from imder.models.network import IMDerConfig, IMDerNetwork
+from imder.models.objective import Loss, row_losses, start_head, task_loss
 from imder.models.recovery import FIXED
+from imder.models.subsets import every_subset, pattern_bits
 from imder.types import Batch, ImderError, Recovery, Spec
 
 log = logging.getLogger(__name__)

@@ -12,25 +12,17 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from imder.models.base import (
-    Loss,
-    Model,
-    Phase,
-    check_available,
-    every_subset,
-    start_head,
-    task_loss,
-    to_prediction,
-)
+from imder.models.base import Deterministic, Phase
 from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
-from imder.models.network import evaluating
-from imder.types import Batch, Output, Spec
+from imder.models.fusion import PooledFusion
+from imder.models.objective import Loss, start_head, task_loss, to_prediction
+from imder.models.subsets import every_subset
+from imder.types import Batch, Spec
 
 
-class OneStage(Model):
+class OneStage(Deterministic):
     """Encoders and a fusion.
 
     Args:
@@ -89,15 +81,25 @@ class OneStage(Model):
             encodings = {k: e[rows] * available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
         return {"task": task_loss(self.fuse(encodings, available), labels, self.spec)}
 
-    @torch.no_grad()
-    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Deterministic: ``samples`` and ``seed`` change nothing.
+    def answer(self, batch: Batch) -> Tensor:
+        """What the output says."""
+        return to_prediction(self(batch), self.spec)
 
-        Raises:
-            ImderError: a row has nothing available.
-        """
-        del samples, seed
-        check_available(batch.available)
-        with evaluating(self):
-            prediction = to_prediction(self(batch), self.spec)
-        return Output(prediction, prediction[None])
+
+class PooledOneStage(OneStage):
+    """Encoders and the pooled fusion of ``fast``.
+
+    Args:
+        spec: of the corpus.
+        config: with ``encoder`` and ``fusion``.
+    """
+
+    fusion: PooledFusion
+
+    def __init__(self, spec: Spec, config: Any) -> None:
+        super().__init__(spec, config, config.encoder)
+        self.fusion = PooledFusion(self.steps, config.encoder.width, spec.outputs, config.fusion)
+
+    def last_layer(self) -> nn.Linear:
+        """The fusion's head."""
+        return self.fusion.head

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imder.models.encoder import EncoderConfig
-from imder.models.fusion import AVAILABLE, FusionConfig, PooledFusion
-from imder.models.one_stage import OneStage
-from imder.types import ImderError, Spec
+from imder.models.fusion import AVAILABLE, FusionConfig, require_pooled
+from imder.models.one_stage import PooledOneStage
 
 
 @dataclass(frozen=True)
@@ -25,24 +24,14 @@ class ZeroFillConfig:
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
     def __post_init__(self) -> None:
-        if self.fusion.kind != "pooled":
-            raise ImderError("zero-fill has fusion.kind 'pooled'; for the multimodal transformer use the system mult")
+        require_pooled(self.fusion, "zero-fill")
 
 
-class ZeroFill(OneStage):
+class ZeroFill(PooledOneStage):
     """Encoders and fusion with zeros for what is missing."""
 
     system = "zero-fill"
     config: ZeroFillConfig
-    fusion: PooledFusion
-
-    def __init__(self, spec: Spec, config: ZeroFillConfig) -> None:
-        super().__init__(spec, config, config.encoder)
-        self.fusion = PooledFusion(self.steps, config.encoder.width, spec.outputs, config.fusion)
-
-    def last_layer(self) -> nn.Linear:
-        """The fusion's head."""
-        return self.fusion.head
 
     def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
         """Everything is said to be available."""
