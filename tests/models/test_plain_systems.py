@@ -247,7 +247,8 @@ def test_the_multimodal_transformer_is_not_told_what_is_missing(trained):
     encodings = {k: torch.randn(len(batch), 4, n) for k, n in model.steps.items()}
     zeros = {k: e * batch.available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
     everything = torch.ones_like(batch.available)
-    assert torch.equal(model.fuse(zeros, batch.available), model.fuse(zeros, everything))
+    rows = torch.arange(len(batch))
+    assert torch.equal(model.fuse(encodings, batch.available, rows), model.fuse(zeros, everything, rows))
 
 
 @pytest.mark.parametrize(

@@ -132,12 +132,12 @@ class IMDer(IMDerNetwork):
         assert batch.labels is not None
         if phase == "stage1":
             encodings = self.encode(batch)
-            labels, available = batch.labels, batch.available
-            if every:
-                rows, available = every_subset(available, batch.keys, seed)
-                encodings, labels = {k: e[rows] for k, e in encodings.items()}, labels[rows]
-            output = self._fuse(self.fusion, encodings, torch.where(available, AVAILABLE, MISSING))
-            return {"task": task_loss(output, labels, self.spec)}
+            if not every:
+                output = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
+                return {"task": task_loss(output, batch.labels, self.spec)}
+            rows, available = every_subset(batch.available, batch.keys, seed)
+            output = self._fuse(self.fusion, encodings, torch.where(available, AVAILABLE, MISSING), rows)
+            return {"task": task_loss(output, batch.labels[rows], self.spec)}
         with torch.no_grad():
             truth = self.encode(batch, batch.present)
         if phase == "score":

@@ -34,7 +34,8 @@ class LateFusion(PooledOneStage):
     system = "late-fusion"
     config: LateFusionConfig
 
-    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
         """Encodings of what is missing are never read: a learned token stands there."""
-        out: Tensor = self.fusion(encodings, torch.where(available, AVAILABLE, MISSING))
+        state = torch.where(available, AVAILABLE, MISSING)
+        out: Tensor = self.fusion(encodings, state, rows[:, None].expand_as(state))
         return out

@@ -179,8 +179,14 @@ class IMDerNetwork(Model):
         with evaluating(self):
             return self._recover(self.encode(batch), batch.available, batch.available, batch.keys, samples, seed)
 
-    def _fuse(self, fusion: nn.Module, encodings: dict[str, Tensor], state: Tensor) -> Tensor:
-        out = fusion(encodings, state) if self.config.two_branches else fusion(encodings)[0]
+    def _fuse(
+        self, fusion: nn.Module, encodings: dict[str, Tensor], state: Tensor, rows: Tensor | None = None
+    ) -> Tensor:
+        """One output for each row of ``state``; ``rows`` says whose encodings it means, where they serve several."""
+        if self.config.two_branches:
+            out = fusion(encodings, state, None if rows is None else rows[:, None].expand_as(state))
+        else:
+            out = fusion(encodings if rows is None else {k: e[rows] for k, e in encodings.items()})[0]
         return out  # type: ignore[no-any-return]
 
     def recovered_outputs(

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from imder.models.base import Deterministic, Phase
@@ -39,8 +40,17 @@ class OneStage(Deterministic):
         self.steps = {m.name: encoded_steps(m, encoder) for m in spec.modalities}
 
     @abstractmethod
-    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
-        """The output ``(B, O)`` of encodings ``(B, width, steps_k)``, which are 0 where ``available`` (B, K) is False."""
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
+        """The output for some clips, each under one or several patterns of availability.
+
+        Args:
+            encodings: of N clips, ``(N, width, steps_k)``.
+            available: ``(B, K)`` bool: of the encodings, what may be read.
+            rows: ``(B,)``, whose encodings are meant.
+
+        Returns:
+            ``(B, O)``.
+        """
 
     @abstractmethod
     def last_layer(self) -> nn.Linear:
@@ -48,7 +58,8 @@ class OneStage(Deterministic):
 
     def forward(self, batch: Batch) -> Tensor:
         """The output ``(B, O)``."""
-        return self.fuse(encode_seen(self.encoders, batch, batch.available), batch.available)
+        everything = torch.arange(len(batch), device=batch.available.device)
+        return self.fuse(encode_seen(self.encoders, batch, batch.available), batch.available, everything)
 
     @classmethod
     def phases(cls, config: Any) -> tuple[Phase, ...]:
@@ -73,13 +84,11 @@ class OneStage(Deterministic):
         """The task's."""
         del phase
         assert batch.labels is not None
-        encodings = encode_seen(self.encoders, batch, batch.available)
-        labels, available = batch.labels, batch.available
-        if every:  # a row is encoded once, however many subsets of it there are
-            rows, available = every_subset(available, batch.keys, seed)
-            labels = labels[rows]
-            encodings = {k: e[rows] * available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
-        return {"task": task_loss(self.fuse(encodings, available), labels, self.spec)}
+        if not every:
+            return {"task": task_loss(self(batch), batch.labels, self.spec)}
+        rows, available = every_subset(batch.available, batch.keys, seed)
+        encodings = encode_seen(self.encoders, batch, batch.available)  # once, however many subsets of a row there are
+        return {"task": task_loss(self.fuse(encodings, available, rows), batch.labels[rows], self.spec)}
 
     def answer(self, batch: Batch) -> Tensor:
         """What the output says."""

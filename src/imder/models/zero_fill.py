@@ -33,7 +33,10 @@ class ZeroFill(PooledOneStage):
     system = "zero-fill"
     config: ZeroFillConfig
 
-    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
-        """Everything is said to be available."""
-        out: Tensor = self.fusion(encodings, torch.full_like(available, AVAILABLE, dtype=torch.int64))
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
+        """Everything is said to be available; one more encoding, of zeros, stands for all that is missing."""
+        zeros = len(next(iter(encodings.values())))
+        padded = {k: torch.cat([e, torch.zeros_like(e[:1])]) for k, e in encodings.items()}
+        state = torch.full_like(available, AVAILABLE, dtype=torch.int64)
+        out: Tensor = self.fusion(padded, state, torch.where(available, rows[:, None], zeros))
         return out
