@@ -71,7 +71,8 @@ def _train(preset: str | None) -> ArgumentParser:
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
     _threads(parser)
     if preset is not None:
-        from imder.models.registry import read_preset, system_entry
+        from imder.models.presets import read_preset
+        from imder.models.registry import system_entry
         from imder.training.config import EngineConfig, TrainingConfig
 
         parser.add_argument("--model", type=system_entry(read_preset(preset)["system"])[1])
@@ -151,6 +152,7 @@ def _benchmark() -> ArgumentParser:
         "--out", default="benchmark", help="folder; the same again goes on with it (default: benchmark)"
     )
     parser.add_argument("--models", help="presets, variants such as imder:mean, or YAML files, separated by commas")
+    parser.add_argument("--tuned", metavar="NAME", help="settings tuned for this corpus, where a model has them")
     parser.add_argument("--table", type=int, choices=[2, 3], help="models and protocols of the paper's table")
     parser.add_argument("--protocols", help="of random, fixed, natural, official (default: random,fixed)")
     parser.add_argument("--rates", default=DEFAULT_RATES, help="missing rates, separated by commas")

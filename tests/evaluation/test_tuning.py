@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +12,7 @@ import pytest
 import yaml
 
 from imder.data.corpus import Corpus
+from imder.data.formats import load_corpus
 from imder.data.store import write_store
 from imder.data.synthetic import KnownTruth
 from imder.evaluation import search
@@ -78,8 +83,6 @@ def test_the_better_of_two_and_going_on(corpus: Corpus, tmp_path: Path, monkeypa
 def test_the_first_trial_is_the_preset(corpus: Corpus, tmp_path: Path) -> None:
     tune("zero-fill", corpus, tmp_path / "tune", trials=1, max_epochs=1)
     train(corpus, tmp_path / "run", preset="zero-fill", max_epochs=1)
-    import json
-
     reached = json.loads((tmp_path / "run" / "metrics.json").read_text())["phases"]["stage1"]["valid"]
     assert float(trials(tmp_path / "tune")[0]["valid"]) == pytest.approx(reached, abs=1e-6)
 
@@ -114,6 +117,36 @@ def test_an_interrupted_trial_counts_for_nothing(corpus: Corpus, tmp_path: Path,
     assert len(rates) == 1 + 3
     assert rates[1] == rates[0] == load_config("zero-fill").training.stage1.learning_rate
     assert [row["state"] for row in trials(tmp_path)] == ["fail", *["complete"] * 3]
+
+
+def test_a_killed_trial_counts_for_nothing(corpus: Corpus, tmp_path: Path, monkeypatch) -> None:
+    """Its heart has stopped: the preset itself is tried again."""
+    monkeypatch.setattr(tuning, "HEARTBEAT", 1)
+    monkeypatch.setattr(tuning, "DEAD_AFTER", 2)
+    write_store(corpus, tmp_path / "corpus")
+    killed = (
+        "import os, sys\n"
+        "from imder.data.formats import load_corpus\n"
+        "from imder.evaluation import tuning\n"
+        "tuning.HEARTBEAT, tuning.DEAD_AFTER = 1, 2\n"
+        "tuning._loss = lambda *_: os._exit(9)\n"
+        "tuning.tune('zero-fill', load_corpus(sys.argv[1]), sys.argv[2], trials=2)\n"
+    )
+    out = tmp_path / "tune"
+    ended = subprocess.run([sys.executable, "-c", killed, str(tmp_path / "corpus"), str(out)], check=False)
+    assert ended.returncode == 9
+    time.sleep(2.5)
+    rates: list[float] = []
+
+    def loss(known, path, config, engine) -> float:
+        rates.append(config.training.stage1.learning_rate)
+        return 1.0
+
+    monkeypatch.setattr(tuning, "_loss", loss)
+    tune("zero-fill", load_corpus(tmp_path / "corpus"), out, trials=2)
+    assert len(rates) == 2
+    assert rates[0] == load_config("zero-fill").training.stage1.learning_rate
+    assert [row["state"] for row in trials(out)] == ["fail", "complete", "complete"]
 
 
 def test_command(corpus: Corpus, tmp_path: Path, capsys) -> None:

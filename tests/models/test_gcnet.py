@@ -7,7 +7,8 @@ import torch
 
 from imder.data.missing import AnySubset
 from imder.models.gcnet import GCNet, GCNetConfig
-from imder.models.registry import build, read_preset
+from imder.models.presets import read_preset
+from imder.models.registry import build
 from imder.training.config import load_config
 from imder.types import Batch, ImderError, Modality, Spec
 

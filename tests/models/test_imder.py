@@ -13,9 +13,10 @@ from torch import nn
 from golden_rule import assert_parity
 from imder.models.condition import TokenCondition
 from imder.models.imder import IMDer, IMDerConfig
+from imder.models.presets import preset_names, read_preset
 from imder.models.published import PublishedRecovery
 from imder.models.recovery import NetworkConfig, RecoveryConfig, TokenRecovery
-from imder.models.registry import build, from_mapping, preset_names, read_preset
+from imder.models.registry import build, from_mapping
 from imder.nn.standardize import Standardizer
 from imder.training.config import load_config
 from imder.types import Batch, ImderError, Modality, Spec

@@ -14,7 +14,8 @@ from imder.data.synthetic import KnownTruth
 from imder.models.base import Model
 from imder.models.codes import CodeConfig
 from imder.models.mmin import MMIN, CascadeConfig, MMINConfig
-from imder.models.registry import build, from_mapping, read_preset
+from imder.models.presets import read_preset
+from imder.models.registry import build, from_mapping
 from imder.nn.perceptron import Perceptron
 from imder.nn.sequence import MaxLSTM, MeanOverTime, TextCNN
 from imder.training.config import EngineConfig, load_config

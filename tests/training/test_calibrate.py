@@ -24,8 +24,9 @@ from imder.evaluation.grid import constant_rows, evaluate, evaluator
 from imder.models.base import Model
 from imder.models.registry import SYSTEMS
 from imder.predict import Predictor
-from imder.training.calibrate import SEED, calibrate
+from imder.training.calibrate import calibrate
 from imder.training.config import TrainingConfig, load_config
+from imder.training.judge import SEED
 from imder.training.train import train
 from imder.types import ImderError
 from imder.uncertainty.calibration import Calibration

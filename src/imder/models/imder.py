@@ -50,12 +50,13 @@ class IMDer(IMDerNetwork):
 
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
-        """A new model of a preset (``fast``, ``paper-mosi``, ...; `imder.models.registry.preset_names`).
+        """A new model of a preset (``fast``, ``paper-mosi``, ...; `imder.models.presets.preset_names`).
 
         Raises:
             ImderError: there is no such preset, or it is another system's.
         """
-        from imder.models.registry import build, read_preset
+        from imder.models.presets import read_preset
+        from imder.models.registry import build
 
         preset = read_preset(name)
         model = build(preset["system"], preset["model"], spec)
