@@ -100,7 +100,7 @@ def _plan(options: Namespace, source: Source) -> Plan:
         rates=[_rate(text) for text in _listed(options.rates)],
         protocols=protocols,
         per_rate=options.per_rate,
-        convention=options.metrics or convention_of(corpus),
+        convention=convention_of(corpus, options.metrics),
         official_batch_size=int(options.official_batch_size),
         folds=int(options.folds),
     )

@@ -380,6 +380,8 @@ MISTAKES = [
     (["--folds", 2], "at least 3"),
     (["--folds", 6], "fewer than 6"),
     (["--seeds", 0], "seeds"),
+    (["--metrics", "classification"], "classification metrics don't fit a corpus for regression"),
+    (["--tuned", "elsewhere"], "nothing is tuned for 'elsewhere'"),
 ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from batches import take
 from imder.data.corpus import Corpus, Ragged, floor_of, spec_of
 from imder.data.loader import collate
 from imder.data.synthetic import KnownTruth
@@ -79,21 +80,6 @@ def batch_of(task, split="test"):
     mask = data.present & (rng.random(data.present.shape) < 0.6)
     mask = np.where(mask.any(1, keepdims=True), mask, data.present)
     return collate(data, np.arange(len(data)), mask)
-
-
-def take(batch, rows):
-    """Some rows, padded no further than they need."""
-    lengths = {k: n[rows] for k, n in batch.lengths.items()}
-    features = {k: x[rows, : max(1, int(lengths[k].max()))] for k, x in batch.features.items()}
-    return replace(
-        batch,
-        features=features,
-        lengths=lengths,
-        present=batch.present[rows],
-        available=batch.available[rows],
-        keys=batch.keys[rows],
-        labels=batch.labels[rows],
-    )
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from batches import take
 from imder.models import recovery
 from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion, pool
 from imder.models.recovery import DRAW_STEP
@@ -75,13 +76,6 @@ def every_pattern(copies=2):
     lengths = {m.name: torch.full((rows,), m.length) for m in SPEC.modalities}
     keys = torch.arange(rows) * 7919
     return Batch(features, lengths, torch.ones_like(available), available, keys, random(rows, seed=9))
-
-
-def take(batch, rows):
-    """Some rows, any number of times."""
-    features = {k: x[rows] for k, x in batch.features.items()}
-    lengths = {k: n[rows] for k, n in batch.lengths.items()}
-    return Batch(features, lengths, batch.present[rows], batch.available[rows], batch.keys[rows], batch.labels[rows])
 
 
 def counted(monkeypatch, owner, name):
