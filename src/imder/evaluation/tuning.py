@@ -22,8 +22,9 @@ import yaml
 
 from imder.data.corpus import Corpus
 from imder.evaluation.benchmark.plan import fingerprint
-from imder.evaluation.results import replacing, write_csv
+from imder.evaluation.results import write_csv
 from imder.evaluation.search import Dimension, Space, first_value, overrides, space_of
+from imder.jobs.files import replacing
 from imder.training.config import EngineConfig, RunConfig, capped, load_config
 from imder.training.run import RunDirectory
 from imder.training.train import train

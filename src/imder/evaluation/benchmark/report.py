@@ -21,8 +21,9 @@ from imder.evaluation.drawing import Table, draw_latex, draw_markdown, table_wid
 from imder.evaluation.grid import constant_rows
 from imder.evaluation.masks import ProtocolName
 from imder.evaluation.plots import plot_rates
-from imder.evaluation.results import averages, metric_names, replacing, summarise, write_csv
+from imder.evaluation.results import averages, metric_names, summarise, write_csv
 from imder.evaluation.tables import make_table, paper_metrics, paper_table
+from imder.jobs.files import replacing
 from imder.types import ImderError
 
 
