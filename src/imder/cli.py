@@ -30,6 +30,7 @@ def _parser(preset: str | None) -> ArgumentParser:
     commands.add_subcommand("recover", _recover(), help="encodings of the missing modalities, sampled and refined")
     commands.add_subcommand("benchmark", _benchmark(), help="compare systems: a resumable grid of models and seeds")
     commands.add_subcommand("tune", _tune(), help="search a preset's learning rate, decay, dropouts and width")
+    commands.add_subcommand("extract", _extract(), help="features from videos, sound, transcripts and OpenFace tables")
     commands.add_subcommand("demo", _demo(), help="train and evaluate on a corpus whose exact answers are known")
     data = _new()
     commands.add_subcommand("data", data, help="inspect a corpus, or convert it to the store format")
@@ -173,6 +174,33 @@ def _benchmark() -> ArgumentParser:
     return parser
 
 
+def _extract() -> ArgumentParser:
+    parser = _new()
+    parser.add_argument("source", help="CSV manifest, or folder of media")
+    parser.add_argument("out", help="store to write")
+    parser.add_argument(
+        "--language", help="transformer: folder or name, or none (default: BERT of the texts' language)"
+    )
+    parser.add_argument("--max-tokens", type=PositiveInt, default=50, help="of a text (default: 50)")
+    parser.add_argument("--audio", default="librosa33", help="librosa33, mel64, egemaps or none (default: librosa33)")
+    parser.add_argument(
+        "--vision",
+        default="cues",
+        help="columns of OpenFace: cues (49), sims (709), groups such as pose+aus, or none (default: cues)",
+    )
+    parser.add_argument("--openface", help="OpenFace's FeatureExtraction or its folder (default: on PATH, if anywhere)")
+    parser.add_argument(
+        "--task", choices=["regression", "classification"], help="kind of labels (default: by the labels)"
+    )
+    parser.add_argument("--jobs", type=PositiveInt, default=1, help="clips at once (default: 1)")
+    parser.add_argument("--backend", choices=["loky", "ray", "dask"], default="loky", help="of joblib (default: loky)")
+    parser.add_argument("--address", help="of a running Ray or Dask cluster (default: start one here)")
+    parser.add_argument(
+        "--threads", type=NonNegativeInt, default=0, help="CPU threads of each job (default: its share)"
+    )
+    return parser
+
+
 def _tune() -> ArgumentParser:
     parser = _new()
     parser.add_argument("model", help="a preset that has a search space; imder is the preset fast")
@@ -252,6 +280,10 @@ def _run(arguments: Namespace) -> int:
     options = arguments[name]
     if name == "data":
         name, options = f"data_{options.action}", options[options.action]
+    if name == "extract":
+        from imder.extract_command import extract
+
+        return extract(options)
     if name in grid_commands.COMMANDS:
         return grid_commands.COMMANDS[name](options)
     getattr(commands, name)(options)

@@ -24,7 +24,7 @@ def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
         ImderError: the corpus has a modality or a class that the model doesn't know, or other dimensions.
     """
     splits = fit_splits(spec, corpus.splits, corpus.spec.task, corpus.spec.classes, corpus.name)
-    return Corpus(corpus.name, spec_of(splits, spec.task, spec.classes), splits)
+    return Corpus(corpus.name, spec_of(splits, spec.task, spec.classes), splits, corpus.recipe)
 
 
 def fit_splits(

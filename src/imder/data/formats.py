@@ -61,8 +61,10 @@ def load_corpus(
         if spec is None and task not in (None, corpus.spec.task):
             raise ImderError(f"{path}: the store holds labels for {corpus.spec.task}, not for {task}; convert it again")
         splits: dict[str, Split] = dict(corpus.splits)
+        recipe = corpus.recipe
         name, task, classes = corpus.name, corpus.spec.task, corpus.spec.classes
     else:
+        recipe = None
         splits, task, classes = _assemble(_read(path), task, spec)
     splits = {key: _without_empty(split, f"{path} [{key}]", drop_empty) for key, split in splits.items()}
     if spec is not None:
@@ -73,7 +75,7 @@ def load_corpus(
     if task == "classification" and len(classes) < 2:
         raise ImderError(f"{path}: classification_labels: at least two classes are needed, found {len(classes)}")
     try:
-        return Corpus(name, spec_of(splits, task, classes), splits)
+        return Corpus(name, spec_of(splits, task, classes), splits, recipe)
     except ImderError as error:  # a name that no modality can have
         raise ImderError(f"{path}: {error}") from None
 

@@ -1,0 +1,201 @@
+"""OpenFace's table: a row for each frame and face, read whatever version wrote it.
+
+Headers come with blanks after the commas and without; separators are commas or semicolons; ``face_id`` is there where several
+faces were tracked, ``confidence`` and ``success`` nearly always. Of several faces the one with the largest mean
+confidence counts. Frames in which the tracker failed (``success`` 0, or values that aren't numbers) are left out and counted.
+A last row that breaks off is left out and said; a broken row elsewhere is an error.
+
+OpenFace 2 (Baltrusaitis et al., FG 2018) writes 709 features: gaze 8, eye landmarks 112 + 168, head pose 6, landmarks
+136 + 204, shape parameters 40, action units 17 intensities + 18 presences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.types import ImderError
+
+_UNITS = ("01", "02", "04", "05", "06", "07", "09", "10", "12", "14", "15", "17", "20", "23", "25", "26", "45")
+_XYZ = ("x", "y", "z")
+
+GAZE = (*(f"gaze_{eye}_{axis}" for eye in (0, 1) for axis in _XYZ), "gaze_angle_x", "gaze_angle_y")
+POSE = tuple(f"pose_{kind}{axis}" for kind in "TR" for axis in _XYZ)
+UNITS = (*(f"AU{unit}_r" for unit in _UNITS), *(f"AU{unit}_c" for unit in (*_UNITS[:-1], "28", "45")))
+LANDMARKS = tuple(f"{axis}_{point}" for axis in "xy" for point in range(68))
+_EYES = tuple(f"eye_lmk_{axis}_{point}" for axis in "xyXYZ" for point in range(56))
+_SPACE = tuple(f"{axis}_{point}" for axis in "XYZ" for point in range(68))
+_SHAPE = (*(f"p_{name}" for name in ("scale", "rx", "ry", "rz", "tx", "ty")), *(f"p_{i}" for i in range(34)))
+
+GROUPS = {
+    "gaze": GAZE,
+    "pose": POSE,
+    "aus": UNITS,
+    "landmarks": LANDMARKS,
+    "cues": (*GAZE, *POSE, *UNITS),
+    "sims": (*GAZE, *_EYES, *POSE, *LANDMARKS, *_SPACE, *_SHAPE, *UNITS),
+}
+"""Columns by name: four groups, and two presets."""
+
+
+def columns_of(text: str) -> tuple[str, ...]:
+    """The columns of a preset, or of groups joined by ``+``.
+
+    Raises:
+        ImderError: a name isn't known, or columns repeat.
+
+    >>> [len(columns_of(name)) for name in ("cues", "sims", "pose+aus", "landmarks")]
+    [49, 709, 41, 136]
+    """
+    found: list[str] = []
+    for name in text.split("+"):
+        if name not in GROUPS:
+            raise ImderError(
+                f"--vision: unknown columns {name!r}; known are {', '.join(GROUPS)}, several joined by +, and none"
+            )
+        found += GROUPS[name]
+    if len(set(found)) < len(found):
+        raise ImderError(f"--vision: {text}: columns repeat")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One face of a table.
+
+    Attributes:
+        values: ``(T, D)`` float32, the columns asked for, frames in order.
+        times: ``(T,)`` seconds; None where the table has no timestamps.
+        untracked: frames left out because the tracker failed.
+        faces: how many there were.
+        broken_off: whether the last row was incomplete.
+    """
+
+    values: NDArray[np.float32]
+    times: NDArray[np.float64] | None
+    untracked: int
+    faces: int
+    broken_off: bool
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """The names of a table's columns.
+
+    Raises:
+        ImderError: it can't be read, or isn't a table of OpenFace.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return _header(path, file.readline())
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ImderError(f"{path}: is not text, so no table of OpenFace") from None
+
+
+def _header(path: Path, line: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in line.split(_separator(line)))
+    if not line.strip():
+        raise ImderError(f"{path}: the file is empty")
+    if not any(name in GROUPS["sims"] for name in names):
+        raise ImderError(f"{path}: none of its columns is OpenFace's (the first is {names[0][:40]!r})")
+    repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    if repeated:
+        raise ImderError(f"{path}: the column {min(repeated)!r} is there twice")
+    return names
+
+
+def _separator(line: str) -> str:
+    return ";" if line.count(";") > line.count(",") else ","
+
+
+def check_columns(path: Path, names: Sequence[str], columns: str) -> None:
+    """Raises an `ImderError` that says which columns a table lacks and what it would do for."""
+    missing = [name for name in columns_of(columns) if name not in names]
+    if not missing:
+        return
+    whole = [group for group in ("gaze", "pose", "aus", "landmarks") if set(GROUPS[group]) <= set(names)]
+    advice = f"; it has those of --vision {'+'.join(whole)}" if whole else ""
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    raise ImderError(f"{path}: lacks the column {missing[0]!r}{more} of --vision {columns}{advice}")
+
+
+def read_openface(path: Path, columns: str) -> Tracked:
+    """The face of a table that was tracked with most confidence.
+
+    Args:
+        path: the CSV.
+        columns: see `columns_of`.
+
+    Raises:
+        ImderError: it can't be read, lacks columns, or has a broken row that isn't the last.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ImderError(f"{path}: is not text, so no table of OpenFace") from None
+    names = _header(path, lines[0] if lines else "")
+    check_columns(path, names, columns)
+    table, broken_off = _numbers(path, lines, len(names))
+    at = {name: i for i, name in enumerate(names)}
+    faces = 1
+    if "face_id" in at:
+        table, faces = _best_face(table, at)
+    wanted = [at[name] for name in columns_of(columns)]
+    with np.errstate(over="ignore"):
+        values = table[:, wanted].astype(np.float32)
+    tracked = np.isfinite(values).all(axis=1)
+    if "success" in at:
+        tracked &= table[:, at["success"]] == 1
+    times = table[tracked, at["timestamp"]] if "timestamp" in at else None
+    return Tracked(values[tracked], times, int((~tracked).sum()), faces, broken_off)
+
+
+def _numbers(path: Path, lines: list[str], width: int) -> tuple[NDArray[np.float64], bool]:
+    """The rows as numbers, and whether the last one broke off."""
+    separator = _separator(lines[0])
+    last = max((i for i, line in enumerate(lines) if line.strip()), default=0)
+    rows: list[NDArray[np.float64]] = []
+    for i, line in enumerate(lines[1 : last + 1], start=1):
+        parts = line.split(separator)
+        if len(parts) < width and i == last:
+            return _stacked(rows, width), True
+        if len(parts) != width:
+            raise ImderError(f"{path}: line {i + 1}: {len(parts)} values where the header has {width} columns")
+        try:
+            rows.append(np.array(parts, np.float64))
+        except ValueError:
+            rows.append(np.array([_number(path, i + 1, part) for part in parts]))
+    return _stacked(rows, width), False
+
+
+def _stacked(rows: list[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
+    return np.stack(rows) if rows else np.zeros((0, width))
+
+
+def _number(path: Path, line: int, text: str) -> float:
+    """A number; what OpenFace writes where there is none (``-nan(ind)``) is nan."""
+    word = text.strip().lower().lstrip("+-")
+    if word.startswith(("nan", "inf", "1.#")):
+        return float("nan")
+    try:
+        return float(word) if text.strip()[:1] != "-" else -float(word)
+    except ValueError:
+        raise ImderError(f"{path}: line {line}: {text.strip()[:40]!r} is not a number") from None
+
+
+def _best_face(table: NDArray[np.float64], at: dict[str, int]) -> tuple[NDArray[np.float64], int]:
+    """The rows of the face with the largest mean confidence (the longest, then the first, where equal)."""
+    ids = table[:, at["face_id"]]
+    faces = np.unique(ids)
+    if len(faces) < 2:
+        return table, len(faces)
+    confidence = table[:, at["confidence"]] if "confidence" in at else np.zeros(len(table))
+    best = max(faces, key=lambda face: (confidence[ids == face].mean(), (ids == face).sum(), -face))
+    return table[ids == best], len(faces)
