@@ -63,11 +63,12 @@ class TextEncoder:
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         folder = Path(model).expanduser()
         local = folder.is_dir()
+        here = local or _fetchable(model)
         try:
             # A folder that exists is meant: a name on the hub that looks the same is not asked for.
             where = str(folder) if local else model
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(where, local_files_only=local)
-            self._model: Any = AutoModel.from_pretrained(where, local_files_only=local, use_safetensors=True)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(where, local_files_only=here)
+            self._model: Any = AutoModel.from_pretrained(where, local_files_only=here, use_safetensors=True)
         except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
             raise ImderError(_advice(model, local, error)) from None
         if getattr(self._model.config, "is_encoder_decoder", False):
@@ -96,6 +97,23 @@ class TextEncoder:
         for word, number in sorted(self._tokenizer.get_vocab().items()):
             digest.update(f"{word}\0{number}\n".encode())
         return digest.hexdigest()
+
+
+def _fetchable(model: str) -> bool:
+    """Whether a model lies in the hub's cache already.
+
+    Raises:
+        ImderError: it doesn't, and can't be fetched. Loading would find that out too, after a minute of trying.
+    """
+    from huggingface_hub import model_info, try_to_load_from_cache
+
+    try:
+        if isinstance(try_to_load_from_cache(model, "model.safetensors"), str):
+            return True
+        model_info(model, timeout=10)
+    except Exception as error:  # many kinds: no such name, no network, no permission
+        raise ImderError(_advice(model, False, error)) from None
+    return False
 
 
 def _advice(model: str, local: bool, error: Exception) -> str:

@@ -95,7 +95,9 @@ class Sound:
             if not container.streams.audio:
                 raise NoSoundTrack(f"{self.path}: there is no sound in it")
             stream = container.streams.audio[0]
-            promised = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+            promised = (container.duration or 0) / av.time_base
+            if stream.duration and stream.time_base:
+                promised = float(stream.duration * stream.time_base)
             seconds = 0.0
             # Planar floats, channels and rate as they are: mixing and resampling are the same for every file.
             convert = av.AudioResampler(format="fltp")
@@ -108,7 +110,7 @@ class Sound:
                 self._damaged(seconds, error)
                 return
             if seconds < promised - _SHORT:
-                self._damaged(seconds, f"{promised:.2f} s were promised")
+                self._damaged(seconds, f"it should be {promised:.2f} s long")
 
     def _damaged(self, seconds: float, error: object) -> None:
         """A damaged end is a remark if something came before it, and a fault otherwise."""
