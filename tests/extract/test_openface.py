@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from tiny_media import openface_columns, openface_rows, write_openface
 
 from imder.extract.openface import GROUPS, columns_of, read_openface
 from imder.extract.vision import find_openface, track, vision_recipe
 from imder.types import ImderError
+from tiny_media import openface_columns, openface_rows, write_openface
 
 DATA = os.environ.get("IMDER_DATA")
 
@@ -88,7 +88,7 @@ def test_a_last_row_that_breaks_off(tmp_path):
 )
 def test_mistakes(tmp_path, text, message):
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(ImderError, match="a.csv") as caught:
+    with pytest.raises(ImderError, match=r"a\.csv") as caught:
         read_openface(tmp_path / "a.csv", "aus")
     assert message in str(caught.value)
 

@@ -69,7 +69,7 @@ class TextEncoder:
             where = str(folder) if local else model
             self._tokenizer: Any = AutoTokenizer.from_pretrained(where, local_files_only=here)
             self._model: Any = AutoModel.from_pretrained(where, local_files_only=here, use_safetensors=True)
-        except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        except Exception as error:  # configuration, weights and tokenizer each have their own
             raise ImderError(_advice(model, local, error)) from None
         if getattr(self._model.config, "is_encoder_decoder", False):
             self._model = self._model.get_encoder()

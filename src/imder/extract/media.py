@@ -19,6 +19,7 @@ from imder.types import ImderError
 Samples = NDArray[np.float32]
 
 _CHUNK = 1 << 18  # samples read at a time
+_CAREFUL = 1 << 12
 _SHORT = 0.25  # seconds that a container may promise and not hold
 
 
@@ -72,17 +73,24 @@ class Sound:
             yield from self._decoded_by_av()
             return
         with file:
+            start, step = 0, _CHUNK
             while True:
                 try:
-                    piece = file.read(_CHUNK, dtype="float32", always_2d=True)
+                    if step == _CAREFUL:
+                        file.seek(start)
+                    piece = file.read(step, dtype="float32", always_2d=True)
                 except soundfile.SoundFileError as error:
-                    self._damaged(file.tell() / file.samplerate, error)
+                    if step > _CAREFUL:  # all of this piece is lost: take it again in small ones, up to the damage
+                        step = _CAREFUL
+                        continue
+                    self._damaged(start / file.samplerate, error)
                     return
                 if not len(piece):
-                    break
+                    if start < file.frames:
+                        self._damaged(start / file.samplerate, "the file ends early")
+                    return
+                start += len(piece)
                 yield file.samplerate, piece.mean(axis=1, dtype=np.float32)
-            if file.tell() < file.frames:
-                self._damaged(file.tell() / file.samplerate, "the file ends early")
 
     def _decoded_by_av(self) -> Iterator[tuple[int, Samples]]:
         import av

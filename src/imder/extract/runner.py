@@ -1,8 +1,8 @@
 """All clips, in parallel, resumable.
 
 Every clip is worked on alone and kept in a file (`imder.extract.place`), so what is done is read from the folder, whichever
-process on whichever machine did it. A clip that fails, or whose process is killed twice, is written down and the others
-go on. At the end everything becomes one store, whole or not at all.
+process on whichever machine did it. A clip that fails, or whose process is killed even when it is alone, is written down
+and the others go on. At the end everything becomes one store, whole or not at all.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from imder.types import ImderError, Task
 
 Row = tuple[str, str, str]
 
-_KILLS = 2
-"""So many times a clip's process may be killed before the clip has failed."""
 _EVERY = 0.5
 
 
@@ -154,12 +152,15 @@ def _work(
     for clip in clips:
         place.end(keys[clip.id])
         place.file(keys[clip.id]).unlink(missing_ok=True)
-    killed: dict[str, int] = {}
     todo = list(clips)
+    suspects: list[Clip] = []
     with backend_of(backend, jobs, threads, address):
-        while todo:
-            size = max(1, min(16, len(todo) // (8 * jobs)))  # a task's own cost shared by several clips
-            shares = [todo[i : i + size] for i in range(0, len(todo), size)]
+        while todo or suspects:
+            # Where a process is killed, those beside it die too: whoever was at work is tried again, alone.
+            alone = not todo
+            now = [suspects.pop()] if alone else todo
+            size = max(1, min(16, len(now) // (8 * jobs)))  # a task's own cost shared by several clips
+            shares = [now[i : i + size] for i in range(0, len(now), size)]
             tasks = [
                 joblib.delayed(_share)(place, [(clip, keys[clip.id]) for clip in share], recipe, openface, threads)
                 for share in shares
@@ -167,20 +168,22 @@ def _work(
             try:
                 stops = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
             except Exception as error:  # each backend has its own for a worker that was killed
-                dead = [clip for clip in todo if place.busy(keys[clip.id]) and not place.finished(keys[clip.id])]
+                dead = [clip for clip in now if place.busy(keys[clip.id]) and not place.finished(keys[clip.id])]
                 if not dead:
                     raise ImderError(f"{backend}: {type(error).__name__}: {' '.join(str(error).split())}") from error
                 for clip in dead:
                     place.end(keys[clip.id])
-                    killed[clip.id] = killed.get(clip.id, 0) + 1
-                    if killed[clip.id] >= _KILLS:
-                        reason = "its process was killed (out of memory?)"
-                        place.save(keys[clip.id], Extracted(failures={"all": reason}))
+                    if alone:
+                        place.save(
+                            keys[clip.id], Extracted(failures={"all": "its process was killed (out of memory?)"})
+                        )
+                    else:
+                        suspects.append(clip)
                 stops = []
             for stop in stops:
                 if stop is not None:
                     raise ImderError(f"{stop}; what is finished is kept: the same command goes on")
-            todo = [clip for clip in todo if not place.finished(keys[clip.id])]
+            todo = [clip for clip in todo if clip not in suspects and not place.finished(keys[clip.id])]
 
 
 def _share(
