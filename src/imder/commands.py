@@ -10,7 +10,7 @@ import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
-from imder.data.compatible import check_compatible
+from imder.data.compatible import check_compatible, check_recipe
 from imder.data.corpus import Corpus
 from imder.data.formats import load_corpus
 from imder.data.inspect import inspect_corpus
@@ -120,7 +120,7 @@ def evaluate(options: Namespace) -> None:
         rows = evaluate_model(
             model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
         )
-    floor = _floor(options.run)
+    floor = _trained_on(options.run).get("floor")
     calibrated = model.calibration is not None
     if model.system != "constant":  # which is the floor itself
         rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, calibrated=calibrated, **settings)
@@ -218,12 +218,10 @@ def demo(options: Namespace) -> None:
     run_demo(Path(options.out), int(options.seed), console)
 
 
-def _floor(run: str) -> Any:
-    """The constant of the corpus that a run was trained on, if it is a run directory."""
+def _trained_on(run: str) -> dict[str, Any]:
+    """What is known of the corpus that a run was trained on; nothing where it isn't a run directory."""
     directory = RunDirectory(run)
-    return (
-        directory.read_json("trained_on.json").get("floor") if (directory.path / "trained_on.json").exists() else None
-    )
+    return dict(directory.read_json("trained_on.json")) if (directory.path / "trained_on.json").exists() else {}
 
 
 def _model(options: Namespace) -> Model:
@@ -241,7 +239,9 @@ def _model(options: Namespace) -> Model:
 
 
 def _corpus(model: Model, options: Namespace) -> Corpus:
-    return load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec)
+    corpus = load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec)
+    check_recipe(_trained_on(options.run).get("recipe"), corpus, options.run)
+    return corpus
 
 
 def _number(text: str, option: str) -> float:

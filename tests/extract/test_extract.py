@@ -24,11 +24,12 @@ for package in ("librosa", "soundfile", "av", "transformers"):
     pytest.importorskip(package)
 
 from imder.cli import main  # noqa: E402
+from imder.data.compatible import check_recipe  # noqa: E402
 from imder.data.corpus import key_of  # noqa: E402
 from imder.data.formats import load_corpus  # noqa: E402
 from imder.data.store import read_store, write_store  # noqa: E402
 from imder.extract import runner  # noqa: E402
-from imder.extract.recipe import Recipe, difference  # noqa: E402
+from imder.extract.recipe import Recipe  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 
 
@@ -102,8 +103,13 @@ def test_what_was_done_stays_with_the_corpus(clips, tmp_path, bert):
     assert run(clips, tmp_path / "one", bert) == 0
     assert run(clips, tmp_path / "two", bert, "--audio", "mel64") == 0
     one, two = (Recipe.from_dict(read_store(tmp_path / n).recipe, n) for n in ("one", "two"))
-    assert difference(one, one) is None
-    assert difference(one, two) == "audio: kind is librosa33 in one and mel64 in the other"
+    assert one.key() != two.key()
+    check_recipe(one.to_dict(), load_corpus(tmp_path / "one"), "runs/a")
+    check_recipe(None, load_corpus(tmp_path / "one"), "runs/a")
+    with pytest.raises(
+        ImderError, match=r"than those runs/a was trained on \(audio: kind is librosa33 in the first and mel64"
+    ):
+        check_recipe(one.to_dict(), load_corpus(tmp_path / "two"), "runs/a")
     write_store(load_corpus(tmp_path / "one"), tmp_path / "copy")
     assert Recipe.from_dict(load_corpus(tmp_path / "copy").recipe, "copy") == one
     assert_array_equal(

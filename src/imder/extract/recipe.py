@@ -1,8 +1,8 @@
 """What was done to raw media: a recipe. Features of another recipe are other features, whatever their width.
 
-A recipe is stored with a corpus (`imder.data.corpus.Corpus.recipe`) as plain containers. Two recipes are the same where
-every modality that both have was made in the same way: a language model is known by its fingerprint, not by the folder
-it lies in, and versions of libraries are kept for the reader only.
+A recipe is stored with a corpus (`imder.data.corpus.Corpus.recipe`) as plain containers; `imder.data.compatible.check_recipe`
+compares two. A language model is known by its fingerprint, not by the folder it lies in, and versions of libraries are kept for
+the reader only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -147,27 +147,3 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def difference(one: Recipe, other: Recipe) -> str | None:
-    """What first tells two recipes apart, in words; None where what both have was made in the same way.
-
-    >>> a = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64))
-    >>> b = Recipe(audio=AudioRecipe("mel64", 16000, 512, 2048, 64))
-    >>> difference(a, b)
-    'audio: rate is 22050 in one and 16000 in the other'
-    >>> difference(a, Recipe()) is None
-    True
-    """
-    for name in ("language", "vision", "audio"):
-        first, second = getattr(one, name), getattr(other, name)
-        if first is None or second is None:
-            continue
-        for entry in fields(first):
-            a, b = getattr(first, entry.name), getattr(second, entry.name)
-            if a == b or (name, entry.name) == ("language", "model"):
-                continue
-            if entry.name == "fingerprint":
-                return f"language: the transformer is {first.model} in one and {second.model} in the other"
-            return f"{name}: {entry.name} is {a} in one and {b} in the other"
-    return None

@@ -105,7 +105,14 @@ def train(
                 dialogue_numbers(corpus["valid"])
             floor = floor_of(corpus["train"], corpus.spec)
             if is_main_process(engine):
-                run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
+                run.create(
+                    settings,
+                    corpus.spec,
+                    corpus=name,
+                    floor=floor,
+                    stage1=str(stage1) if stage1 else None,
+                    recipe=corpus.recipe,
+                )
         else:
             stage1 = run.read_json("trained_on.json")["stage1"]
         reached = {}
