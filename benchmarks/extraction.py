@@ -75,7 +75,7 @@ def speed(data: Path, model: str) -> None:
         rows = list(csv.DictReader(file))[:60]
     print("| what | work | rate |\n|---|---|---:|")
     for kind in ("librosa33", "mel64"):
-        recipe = audio_recipe(kind)  # type: ignore[arg-type]
+        recipe = audio_recipe(kind)
         sounds = [Sound(data / "ravdess_speech" / row["audio"], recipe.rate) for row in rows]
         audio_features(sounds[0], recipe)  # librosa compiles on first use
         seconds = sum(sum(map(len, sound.chunks())) for sound in sounds) / recipe.rate

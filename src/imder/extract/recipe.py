@@ -1,8 +1,8 @@
 """What was done to raw media: a recipe. Features of another recipe are other features, whatever their width.
 
 A recipe is stored with a corpus (`imder.data.corpus.Corpus.recipe`) as plain containers; `imder.data.compatible.check_recipe`
-compares two. A language model is known by its fingerprint, not by the folder it lies in, and versions of libraries are kept for
-the reader only.
+compares two. A language model is known by its fingerprint, not by the folder it lies in, and versions of libraries are kept
+for the reader only.
 """
 
 from __future__ import annotations
