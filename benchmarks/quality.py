@@ -1,6 +1,6 @@
 """Are recoveries right? Sampled encodings of trained models against exact conditional draws, on the known-truth corpus.
 
-    python benchmarks/quality.py [--out DIR] [--rows 12] [--draws 32]
+    python benchmarks/quality.py [--out DIR] [--rows 8] [--draws 32]
 
 Trains `fast` as the demo does, and the network of `paper-mosi` with small widths on the same corpus for as many seconds,
 without any sampling while its score networks learn (as published, nearly all of its time would go there). Then every
@@ -55,7 +55,7 @@ def main() -> None:
     """Train, sample, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--rows", type=int, default=12, help="samples; twelve times as many where nothing is slow")
+    parser.add_argument("--rows", type=int, default=8, help="samples; twelve times as many where nothing is slow")
     parser.add_argument("--draws", type=int, default=32)
     options = parser.parse_args()
     torch.set_num_threads(1)

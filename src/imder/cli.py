@@ -157,6 +157,7 @@ def _benchmark() -> ArgumentParser:
     parser.add_argument("--seeds", type=PositiveInt, default=3, help="trainings of each model (default: 3)")
     parser.add_argument("--draws", type=PositiveInt, default=10, help="mask draws for each rate (default: 10)")
     parser.add_argument("--per-rate", action="store_true", help="a model for each rate instead of one for all")
+    parser.add_argument("--label-share", type=float, default=1.0, help="of the training labels used (default: all)")
     parser.add_argument("--folds", type=NonNegativeInt, default=0, help="rotations over speakers (default: own splits)")
     parser.add_argument("--max-epochs", type=PositiveInt, help="no phase runs longer")
     parser.add_argument("--metrics", choices=["mosi", "sims", "classification"], help="convention (default: by labels)")

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from imder.data.formats import load_corpus
 from imder.evaluation.benchmark.cell import Source
-from imder.evaluation.benchmark.entries import DEFAULT_MODELS, PRESETS, TABLES, entries
+from imder.evaluation.benchmark.entries import PRESETS, TABLES, default_models, entries
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell, Plan, make_plan
@@ -75,7 +75,8 @@ def _plan(options: Namespace, source: Source) -> Plan:
     if options.table is not None and (options.models or options.protocols):
         given = "--models" if options.models else "--protocols"
         raise ImderError(f"--table {options.table} says models and protocols; leave out {given}")
-    models: Sequence[str] = DEFAULT_MODELS
+    corpus = source.load()
+    models: Sequence[str] = default_models(corpus.spec.names)
     protocols: Sequence[str] = ("random",) if options.per_rate else ("random", "fixed")
     if options.table is not None:
         models, protocols = TABLES[options.table]
@@ -83,8 +84,8 @@ def _plan(options: Namespace, source: Source) -> Plan:
         models = _listed(options.models)
     if options.protocols:
         protocols = _listed(options.protocols)
-    found = entries(models, None if options.max_epochs is None else int(options.max_epochs))
-    corpus = source.load()
+    epochs = None if options.max_epochs is None else int(options.max_epochs)
+    found = entries(models, epochs, float(options.label_share))
     if not options.folds:
         for split in ("train", "valid", "test"):
             if corpus[split].labels is None:

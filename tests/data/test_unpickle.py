@@ -9,6 +9,7 @@ import os
 import pickle
 import struct
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,26 @@ def test_damaged_files(tmp_path: Path) -> None:
             restricted_load(save(tmp_path, junk))
     with pytest.raises(ImderError, match=r"nowhere\.pkl: cannot be read"):
         restricted_load(tmp_path / "nowhere.pkl")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02}r\xff\xff\xff\x7f.",  # an empty dict, memorised at place 2^31 - 1
+        b"}p99999999999\n.",
+        b"\x80\x04c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
+        b"\x80\x04c__builtin__\nbytes\nJ\xff\xff\xff\x7f\x85R.",
+    ],
+    ids=["binary memo", "text memo", "bytearray", "bytes"],
+)
+def test_a_few_bytes_do_not_ask_for_all_memory(data: bytes, tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImderError, match="not a complete pickle of arrays and plain containers"):
+            restricted_load(save(tmp_path, data))
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.binary(max_size=200))

@@ -140,6 +140,44 @@ def test_the_bootstrap_agrees_with_the_table(done: Path) -> None:
     assert float(found[0]["low"]) < float(found[0]["high"])
 
 
+def test_each_cluster_by_itself(done: Path, place: Path) -> None:
+    """``dialogues.csv`` against means over one dialogue's samples, from the predictions."""
+    import csv
+
+    at, test = Place(done), load_corpus(place / "corpus")["test"]
+    assert test.dialogue is not None
+    with (done / "dialogues.csv").open() as file:
+        found = [r for r in csv.DictReader(file) if (r["rate"], r["metric"], r["protocol"]) == ("0.5", "mae", "random")]
+    assert {row["cluster"] for row in found} == set(test.dialogue)
+    error = {}
+    for cell in at.plan().cells():
+        arrays = at.predictions(cell)
+        mine = np.abs(arrays["random"] - arrays["labels"])[arrays["random_rate"] == 0.5]
+        error.setdefault(cell.model, []).append(mine.mean(0))
+    for row in found:
+        rows = np.array([name == row["cluster"] for name in test.dialogue])
+        expected = np.mean(error["narrow"], 0)[rows].mean() - np.mean(error["zero-fill"], 0)[rows].mean()
+        assert float(row["difference"]) == pytest.approx(expected, abs=1e-6)
+        assert int(row["n"]) == rows.sum()
+    assert "on how many of them the system is better than zero-fill" in " ".join(
+        (done / "tables.md").read_text().split()
+    )
+
+
+def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> None:
+    words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--label-share", 0.5]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    at = Place(tmp_path / "out")
+    kept = [at.predictions(cell) for cell in at.plan().cells()]
+    errors = np.abs(np.mean([a["random"] for a in kept], 0) - kept[0]["labels"]).mean(1)
+    rows = [row for row in read_csv(at.path / "results.csv") if row["model"] == "2 late-fusion"]
+    assert [row["mae"] for row in rows] == pytest.approx(errors.tolist(), abs=1e-6)
+    text = " ".join((at.path / "tables.md").read_text().split())
+    assert "the average of its seeds' predictions, 2 times the compute" in text
+    assert "Share of training labels used: 50 %." in text
+    assert at.plan().models["late-fusion"]["training"]["label_share"] == 0.5
+
+
 def test_classification(place: Path, tmp_path: Path) -> None:
     words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "fixed"]
     assert benchmark(place, tmp_path / "out", *words, corpus="classes") == 0

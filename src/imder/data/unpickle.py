@@ -5,16 +5,20 @@ numpy arrays, numpy scalars and plain containers are written, and even these don
 reconstruction trusts the file (a forged dtype turns bytes into pointers), so arrays and dtypes are first read as the
 inert `_Array` and `_DType`, their parts are checked, and real arrays take their places only when the whole file has
 been read. Every other name is refused at the moment it is named, before anything can be called.
+
+Nor may a few bytes ask for all memory there is: places in the memo (a forged one makes the unpickler reserve room for
+billions) are checked in a pass over the opcodes before, and nothing is made from a bare length.
 """
 
 from __future__ import annotations
 
 import math
 import pickle
+import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import IO, Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +143,25 @@ def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
     return text.encode(encoding)
 
 
+def _made(kind: type[bytes] | type[bytearray]) -> Callable[..., Any]:
+    """The type as something to call with contents: a number would be a length, and cost as much."""
+
+    def make(*args: Any) -> Any:
+        if args and not isinstance(args[0], (bytes, bytearray, str, list, tuple)):
+            raise pickle.UnpicklingError(f"{kind.__name__} of {type(args[0]).__name__}")
+        return kind(*args)
+
+    return make
+
+
+def _check_memo(file: IO[bytes]) -> None:
+    """Raise for a place in the memo beyond what so many bytes can have filled; leaves the file at its start."""
+    for opcode, argument, position in pickletools.genops(file):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > (position or 0):
+            raise pickle.UnpicklingError(f"memo place {argument} at byte {position}")
+    file.seek(0)
+
+
 _NDARRAY = _Name()
 _NAMES: dict[tuple[str, str], _Name] = {
     ("numpy", "ndarray"): _NDARRAY,
@@ -150,9 +173,11 @@ for _core in ("numpy.core", "numpy._core"):
     _NAMES[f"{_core}.multiarray", "_reconstruct"] = _Name(_reconstruct)
     _NAMES[f"{_core}.multiarray", "scalar"] = _Name(_scalar)
     _NAMES[f"{_core}.numeric", "_frombuffer"] = _Name(_frombuffer)
-for _type in (list, dict, set, frozenset, tuple, bytes, bytearray, complex):
-    for _module in ("builtins", "__builtin__"):
+for _module in ("builtins", "__builtin__"):
+    for _type in (list, dict, set, frozenset, tuple, complex):
         _NAMES[_module, _type.__name__] = _Name(_type)
+    for _raw in (bytes, bytearray):
+        _NAMES[_module, _raw.__name__] = _Name(_made(_raw))
 
 
 class _Restricted(pickle.Unpickler):
@@ -221,6 +246,7 @@ def restricted_load(path: str | Path) -> Any:
     """
     try:
         with open(path, "rb") as file:
+            _check_memo(file)
             return _Settle()(_Restricted(file, encoding="latin1").load())
     except _Refused as refused:
         raise ImderError(f"{path}: refused {refused}: only numpy arrays and plain containers are read") from None

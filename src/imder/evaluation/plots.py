@@ -23,6 +23,7 @@ from imder.types import ImderError
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv<>"
+FEW = 5  # systems whose legend finds room among the lines
 
 
 def plot_rates(
@@ -52,13 +53,17 @@ def plot_rates(
     if len({(row["corpus"], row["split"]) for row in rows}) > 1:
         raise ImderError("results of several corpora or splits: make a plot of each")
     summary = sorted(summarise(rows), key=lambda row: row["rate"])
-    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    many = len(models) > FEW
+    figure = Figure(figsize=(8.2 if many else 6.4, 4.2), dpi=150, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     scale = 100 if is_share(metric) else 1
     drawn = {"systems": 0, "references": 0}
-    for model in dict.fromkeys(row["model"] for row in rows):
-        mine = [row for row in summary if row["model"] == model]
+    for model in models:
+        mine = [row for row in summary if row["model"] == model and metric in row]
+        if not mine:  # not every system has every metric: an ensemble isn't calibrated
+            continue
         x = np.array([row["rate"] for row in mine])
         mean = scale * np.array([row[metric] for row in mine])
         sd = np.nan_to_num(scale * np.array([row[f"{metric}_sd"] for row in mine]))
@@ -67,10 +72,11 @@ def plot_rates(
             drawn["references"] += 1
         else:
             place = drawn["systems"] % len(COLOURS)
-            style = ("-", COLOURS[place], MARKERS[place])
+            again = drawn["systems"] >= len(COLOURS)  # colours come round: dashed, so that no two look alike
+            style = ("--" if again else "-", COLOURS[place], MARKERS[place])
             drawn["systems"] += 1
         line, colour, marker = style
-        axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.06 if many else 0.15, linewidth=0)
         axes.plot(x, mean, line, color=colour, marker=marker, markersize=5, linewidth=1.8, label=model)
     what = {"random": "share of present modalities dropped", "official": "nominal"}.get(protocol, protocol)
     axes.set_xlabel(f"missing rate ({what})")
@@ -79,6 +85,9 @@ def plot_rates(
     axes.xaxis.set_major_locator(MultipleLocator(0.1))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    if many:  # beside the lines, which would leave no room
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+    else:
+        axes.legend(frameon=False)
     with replacing(path) as part, part.open("wb") as file:
         canvas.print_png(file)  # type: ignore[no-untyped-call]

@@ -51,20 +51,29 @@ def _space(
     }
 
 
+def _fusing(*phases: str) -> Space:
+    """Of a system with fast's encoders and pooled fusion."""
+    return _space(
+        phases,
+        [phase for phase in phases if phase != "score"],
+        ("model.encoder.feature_dropout",),
+        ("model.fusion.dropout",),
+        ("model.fusion.hidden",),
+    )
+
+
 SPACES: Mapping[str, Space] = {
-    "fast": _space(
-        ("stage1", "score", "recovery"),
-        ("stage1", "recovery"),
-        ("model.encoder.feature_dropout",),
-        ("model.fusion.dropout",),
-        ("model.fusion.hidden",),
-    ),
-    "zero-fill": _space(
+    "fast": _fusing("stage1", "score", "recovery"),
+    "regression": _fusing("stage1", "score", "recovery"),
+    "late-fusion": _fusing("stage1"),
+    "zero-fill": _fusing("stage1"),
+    "language-only": _fusing("stage1"),
+    "mult": _space(
         ("stage1",),
         ("stage1",),
         ("model.encoder.feature_dropout",),
         ("model.fusion.dropout",),
-        ("model.fusion.hidden",),
+        ("model.encoder.width",),
     ),
     "mmin": _space(
         ("stage1", "joint"),

@@ -7,7 +7,7 @@ which is one table: `VARIANTS`. A path that ends in ``.yaml`` or ``.yml`` is a c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,19 @@ from imder.models.registry import SYSTEMS, preset_names
 from imder.training.config import RunConfig, capped, load_config
 from imder.types import ImderError
 
-DEFAULT_MODELS = ("imder", "zero-fill", "mmin", "gcnet")
+DEFAULT_MODELS = (
+    "imder",
+    "imder:unconditional",
+    "imder:mean",
+    "regression",
+    "late-fusion",
+    "zero-fill",
+    "mult",
+    "mmin",
+    "gcnet",
+    "language-only",
+    "ridge",
+)
 """What is compared unless told otherwise: every system in the configuration for everyday use."""
 
 PRESETS: Mapping[str, str] = {"imder": "fast"}
@@ -49,12 +61,22 @@ class Entry:
     config: RunConfig
 
 
-def entries(names: Sequence[str], max_epochs: int | None = None) -> list[Entry]:
+def default_models(modalities: Sequence[str]) -> tuple[str, ...]:
+    """`DEFAULT_MODELS`, less what needs a modality that a corpus doesn't have.
+
+    >>> "language-only" in default_models(["vision", "audio"])
+    False
+    """
+    return tuple(m for m in DEFAULT_MODELS if m != "language-only" or "language" in modalities)
+
+
+def entries(names: Sequence[str], max_epochs: int | None = None, label_share: float = 1.0) -> list[Entry]:
     """The entries of names as they are given.
 
     Args:
         names: see the module.
         max_epochs: no phase runs longer.
+        label_share: of the training labels, for every model; below 1 it wins over what configurations say.
 
     Raises:
         ImderError: an unknown name or variant, a configuration that is wrong, or two entries of one name, or of the floor's.
@@ -63,6 +85,9 @@ def entries(names: Sequence[str], max_epochs: int | None = None) -> list[Entry]:
     [('imder', 'fast'), ('zero-fill', 'zero-fill')]
     """
     found = [_entry(name) for name in names]
+    if label_share != 1:
+        shared = [replace(e.config, training=replace(e.config.training, label_share=label_share)) for e in found]
+        found = [Entry(e.name, config) for e, config in zip(found, shared, strict=True)]
     if not found:
         raise ImderError("--models: name at least one")
     seen: set[str] = set()

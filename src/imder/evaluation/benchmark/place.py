@@ -66,7 +66,11 @@ class Place:
         marker = self.path / "benchmark.json"
         if self.path.exists() and not self.path.is_dir():
             raise ImderError(f"{self.path}: is a file; a benchmark is a folder")
-        if not marker.exists() and self.path.exists() and any(p.name != "cells" for p in self.path.iterdir()):
+        # Another process may be writing its marker right now: what is called like it is no stranger.
+        strangers = self.path.exists() and any(
+            p.name != "cells" and not p.name.lstrip(".").startswith(marker.name) for p in self.path.iterdir()
+        )
+        if strangers and not marker.exists():
             raise ImderError(f"{self.path}: is not empty and not a benchmark's; choose another --out")
         try:
             (self.path / "cells").mkdir(parents=True, exist_ok=True)

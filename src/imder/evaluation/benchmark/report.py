@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from imder.data.corpus import Corpus
+from imder.evaluation.benchmark.clusters import by_cluster, cluster_tables
+from imder.evaluation.benchmark.ensemble import ENSEMBLED, ensemble_rows
 from imder.evaluation.benchmark.entries import note_of_entry
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.benchmark.place import Place
@@ -22,7 +24,14 @@ from imder.evaluation.grid import constant_rows
 from imder.evaluation.masks import ProtocolName
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.results import averages, metric_names, summarise, write_csv
-from imder.evaluation.tables import make_table, paper_metrics, paper_table
+from imder.evaluation.tables import (
+    LABELS,
+    default_metrics,
+    make_table,
+    paper_metrics,
+    paper_table,
+    uncertainty_metrics,
+)
 from imder.jobs.files import replacing
 from imder.types import ImderError
 
@@ -82,32 +91,49 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     if not finished:
         raise ImderError(f"{at.path}: no cell is finished; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
     rows = [row for cell in _in_order(finished, plan) for row in at.rows(cell)]
-    rows = [row for row in rows if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
-    rows += _floor(corpus, plan)
+    together = ensemble_rows(at, plan, finished)
+    rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
+    rows += _floor(corpus, plan, calibrated=any("coverage" in row for row in rows))
     comparisons, compared = compare(at, corpus, plan, finished, resamples=resamples)
-    notes = _notes(at, finished, plan, missing)
+    notes = _notes(at, finished, plan, missing, ensemble=bool(together))
     mean, summary = averages(rows), summarise(rows)
     papers = tuple(with_notes(paper_table(summary, mean, p), notes) for p in plan.protocols)
-    longs = tuple(with_notes(make_table(summary, p, averages=mean), notes) for p in plan.protocols)
     tables = comparison_tables(comparisons, compared)
+    apart, whose = by_cluster(at, corpus, plan, finished)
+    tables += cluster_tables(apart, whose, plan.shared.convention)
     files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
     write_csv(rows, at.path / "results.csv")
     if comparisons:
         write_csv(comparisons, at.path / "significance.csv")
     else:
         files.remove("significance.csv")
+    if apart:
+        write_csv(apart, at.path / f"{whose}.csv")
+        files.append(f"{whose}.csv")
     remarks = []
     if importlib.util.find_spec("pyarrow") is None:
         remarks.append("results.parquet is left out: pyarrow isn't installed (pip install 'imder[parquet]')")
     else:
         _write_parquet(rows, at.path / "results.parquet")
         files.append("results.parquet")
-    drawn = (*papers, *longs, *tables)
+    shown = (*default_metrics(summary), *uncertainty_metrics(summary))
+    each = [_of_metric(summary, p, metric, mean) for p in plan.protocols for metric in shown]
+    drawn = (*papers, *tables, *each)
     _write(at.path / "tables.md", "\n".join(f"## {table.title}\n\n{draw_markdown(table)}" for table in drawn))
     _write(at.path / "tables.tex", "\n".join(map(draw_latex, drawn)))
     files += _plots(at, rows, plan)
     short = comparison_tables(comparisons, compared, brief=True)
     return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks))
+
+
+def _of_metric(
+    summary: Sequence[dict[str, Any]], protocol: ProtocolName, metric: str, mean: Sequence[dict[str, Any]]
+) -> Table:
+    """One metric, a column for each system."""
+    table = make_table(summary, protocol, [metric], averages=mean)
+    label = LABELS.get(metric, metric)
+    heads = tuple(head.removesuffix(f"\n{label}") for head in table.headers)
+    return replace(table, title=f"{table.title}: {label}", headers=heads)
 
 
 def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:
@@ -116,7 +142,7 @@ def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:
     return sorted(cells, key=lambda c: (place[c.model], c.seed, c.fold or 0, c.rate or 0.0))
 
 
-def _floor(corpus: Corpus, plan: Plan) -> list[dict[str, Any]]:
+def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, Any]]:
     """The constant, on the same masks; of every rotation."""
     folds = range(plan.shared.folds) if plan.shared.folds else (None,)
     out: list[dict[str, Any]] = []
@@ -132,12 +158,22 @@ def _floor(corpus: Corpus, plan: Plan) -> list[dict[str, Any]]:
                 seed=MASK_SEED,
                 official_batch_size=plan.shared.official_batch_size,
                 convention=plan.shared.convention,
+                calibrated=calibrated,
             )
     return out
 
 
-def _notes(at: Place, finished: Sequence[GridCell], plan: Plan, missing: dict[str, str]) -> tuple[str, ...]:
+def _notes(
+    at: Place, finished: Sequence[GridCell], plan: Plan, missing: dict[str, str], *, ensemble: bool
+) -> tuple[str, ...]:
     notes = []
+    if ensemble:
+        notes.append(
+            f"{plan.seeds} {ENSEMBLED}: the average of its seeds' predictions, {plan.seeds} times the compute."
+        )
+    shares = {float(model["training"]["label_share"]) for model in plan.models.values()}
+    if shares != {1.0}:
+        notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
     for model in plan.models:
         system = plan.models[model]["system"]
         if any(cell.model == model for cell in finished) and (note := note_of_entry(model, system)):

@@ -8,7 +8,8 @@ by itself: of twenty true zeros, about one lies outside of its interval.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,17 +65,52 @@ def compare(
         A row for each (protocol, setting, model, metric), with ``difference``, ``low``, ``high`` and ``defined`` (the share
         of resamples in which the metric was defined); and what was resampled, in words.
     """
+    tests = tested(corpus, plan)
+    names, what = tests.clusters
+    weights = cluster_weights(names, resamples, SEED)
+    rows = [
+        about | _row(key, metric, found) for about, key, metric, found in differences(at, plan, cells, tests, weights)
+    ]
+    if not rows:
+        return [], ""
+    count = len(set(names))
+    words = f"{resamples} resamples of {count} {what}"
+    return rows, words + (f"; so few {what} make intervals too narrow" if count < FEW else "")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The test samples of a benchmark, rotation by rotation.
+
+    Attributes:
+        splits: for each rotation (None: there is none) its test split.
+        clusters: `clusters_of` all of them.
+    """
+
+    splits: dict[int | None, Split]
+    clusters: tuple[list[str], str]
+
+
+def tested(corpus: Corpus, plan: Plan) -> Tested:
+    """What a plan tests on."""
+    folds = range(plan.shared.folds) if plan.shared.folds else [None]
+    splits = {f: corpus["test"] if f is None else fold_of(corpus, f, plan.shared.folds)["test"] for f in folds}
+    named = [clusters_of(split) for split in splits.values()]
+    return Tested(splits, ([name for part, _ in named for name in part], named[0][1]))
+
+
+def differences(
+    at: Place, plan: Plan, cells: Sequence[GridCell], tests: Tested, weights: Array
+) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
+    """For each model but the reference, setting and metric: what it is, and its differences under weights ``(B, N)``.
+
+    Metrics are averaged over the draws, and over the seeds that both have; the differences are ``(B,)``.
+    """
     models = [m for m in plan.models if any(c.model == m for c in cells)]
     if len(models) < 2:
-        return [], ""
+        return
     reference = "imder" if "imder" in models else models[0]
-    folds = range(plan.shared.folds) if plan.shared.folds else [None]
-    tests = {f: corpus["test"] if f is None else fold_of(corpus, f, plan.shared.folds)["test"] for f in folds}
-    named = [clusters_of(test) for test in tests.values()]
-    names, what = [name for part, _ in named for name in part], named[0][1]
-    weights = cluster_weights(names, resamples, SEED)
-    found = {m: _by_seed(at, plan, [c for c in cells if c.model == m], tests, weights) for m in models}
-    rows: list[dict[str, Any]] = []
+    found = {m: _by_seed(at, plan, [c for c in cells if c.model == m], tests.splits, weights) for m in models}
     for model in models:
         common = sorted(found[model].keys() & found[reference].keys())
         if model == reference or not common:
@@ -83,10 +119,7 @@ def compare(
         about = {"model": model, "reference": reference, "seeds": len(common)}
         for key in [key for key in mine if key in theirs]:
             for metric in MAIN_METRICS[plan.shared.convention]:
-                rows.append(about | _row(key, metric, mine[key][metric] - theirs[key][metric]))
-    count = len(set(names))
-    words = f"{resamples} resamples of {count} {what}"
-    return rows, words + (f"; so few {what} make intervals too narrow" if count < FEW else "")
+                yield about, key, metric, mine[key][metric] - theirs[key][metric]
 
 
 def _by_seed(
