@@ -23,7 +23,8 @@ from imder.data.loader import collate, served
 from imder.data.posterior import LabelPosterior
 from imder.data.synthetic import KnownTruth
 from imder.data.unknown_length import UnknownLength
-from imder.models.network import IMDerNetwork, evaluating
+from imder.models.base import evaluating
+from imder.models.network import IMDerNetwork
 from imder.nn.standardize import Standardizer
 from imder.types import Batch, Recovery
 

@@ -32,8 +32,9 @@ from imder.data.formats import load_corpus
 from imder.data.loader import served
 from imder.data.missing import AnySubset
 from imder.evaluation.grid import evaluate
-from imder.models.base import Model, task_loss, to_prediction
+from imder.models.base import Model
 from imder.models.encoder import fit_features
+from imder.models.objective import task_loss, to_prediction
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer
 from imder.types import Batch, Spec

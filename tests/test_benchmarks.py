@@ -12,7 +12,8 @@ from measure import alternate, flops, markdown, ratio
 from imder.data.posterior import LabelPosterior
 from imder.data.synthetic import KnownTruth
 from imder.models.imder import IMDer
-from imder.models.registry import build, read_preset
+from imder.models.presets import read_preset
+from imder.models.registry import build
 from uncertainty import exact_scores
 
 

@@ -33,6 +33,14 @@ def added(tmp_path, monkeypatch):
     return next(iter(line))
 
 
+def test_all_of_the_example_learns(added):
+    """What a phase doesn't name stays in evaluation mode: dropout that nobody names is never applied."""
+    kind, config = registry.SYSTEMS[added]
+    model = kind(KnownTruth.standard().corpus(2, 2, 2).spec, config())
+    named = {id(m) for part in model.learning("stage1") for m in part.modules()}
+    assert {id(m) for m in model.modules()} - named == {id(model)}
+
+
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_the_example_trains_evaluates_predicts_and_loads(added, task, tmp_path, capsys):
     corpus, run = tmp_path / "corpus", tmp_path / "run"

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
-from imder.models.base import Loss, Model, Phase
+from imder.models.base import Model, Phase
+from imder.models.objective import Loss
 from imder.types import Batch, Output, Recovery
 
 NAMES = ("language", "vision", "audio")

@@ -72,7 +72,8 @@ def _train(preset: str | None) -> ArgumentParser:
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
     _threads(parser)
     if preset is not None:
-        from imder.models.registry import read_preset, system_entry
+        from imder.models.presets import read_preset
+        from imder.models.registry import system_entry
         from imder.training.config import EngineConfig, TrainingConfig
 
         parser.add_argument("--model", type=system_entry(read_preset(preset)["system"])[1])
@@ -85,7 +86,8 @@ def _use(parser: ArgumentParser, samples: int | None, split: str | None) -> None
     parser.add_argument("run", help="run directory, or a model's folder or hub id")
     parser.add_argument("corpus")
     parser.add_argument("--split", default=split, help=f"default: {split or 'test, or the only one'}")
-    parser.add_argument("--samples", type=int, default=samples, help="recoveries for each prediction")
+    usual = "the preset's" if samples is None else samples
+    parser.add_argument("--samples", type=int, default=samples, help=f"recoveries of each sample (default: {usual})")
     parser.add_argument("--seed", type=NonNegativeInt, default=0)
     parser.add_argument("--batch-size", type=PositiveInt, default=64)
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
@@ -107,7 +109,7 @@ def _evaluate() -> ArgumentParser:
 
 def _predict() -> ArgumentParser:
     parser = _new()
-    _use(parser, 8, None)
+    _use(parser, None, None)
     parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets hold the label")
     parser.add_argument("--out", required=True, help="CSV to write")
     return parser
@@ -151,6 +153,7 @@ def _benchmark() -> ArgumentParser:
         "--out", default="benchmark", help="folder; the same again goes on with it (default: benchmark)"
     )
     parser.add_argument("--models", help="presets, variants such as imder:mean, or YAML files, separated by commas")
+    parser.add_argument("--tuned", metavar="NAME", help="settings tuned for this corpus, where a model has them")
     parser.add_argument("--table", type=int, choices=[2, 3], help="models and protocols of the paper's table")
     parser.add_argument("--protocols", help="of random, fixed, natural, official (default: random,fixed)")
     parser.add_argument("--rates", default=DEFAULT_RATES, help="missing rates, separated by commas")

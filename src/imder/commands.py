@@ -29,7 +29,6 @@ from imder.training.run import RunDirectory
 from imder.training.train import train as train_model
 from imder.types import ImderError
 from imder.uncertainty.calibration import FILE as CALIBRATION
-from imder.uncertainty.calibration import Calibration
 from imder.uncertainty.describe import LEVEL
 
 console = Console()
@@ -63,7 +62,7 @@ def train(options: Namespace) -> None:
             raise ImderError(
                 f"--resume goes on with the run's own configuration; leave out --{given[0].replace('_', '-')}"
             )
-        train_model(corpus, out, resume=True, engine=engine, callbacks=callbacks)
+        model = train_model(corpus, out, resume=True, engine=engine, callbacks=callbacks)
     else:
         out = options.out
         overrides: dict[str, Any] = {group: _given(options[group]) for group in ("model", "training")}
@@ -77,7 +76,7 @@ def train(options: Namespace) -> None:
         if options.seed is not None:
             overrides["training"]["seed"] = int(options.seed)
         config = load_config(options.preset, options.config, overrides)
-        train_model(
+        model = train_model(
             corpus,
             out,
             config=config,
@@ -94,8 +93,7 @@ def train(options: Namespace) -> None:
     console.print(
         "validation, everything present available: " + ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items())
     )
-    calibration = RunDirectory(out).path / CALIBRATION
-    for note in Calibration.load(calibration).notes() if calibration.exists() else []:
+    for note in [] if model.calibration is None else model.calibration.notes():
         console.print(f"calibration of {note}")
     console.print(f"saved in {out}")
 

@@ -85,7 +85,7 @@ def _plan(options: Namespace, source: Source) -> Plan:
     if options.protocols:
         protocols = _listed(options.protocols)
     epochs = None if options.max_epochs is None else int(options.max_epochs)
-    found = entries(models, epochs, float(options.label_share))
+    found = entries(models, epochs, float(options.label_share), options.tuned)
     if not options.folds:
         for split in ("train", "valid", "test"):
             if corpus[split].labels is None:
@@ -100,7 +100,7 @@ def _plan(options: Namespace, source: Source) -> Plan:
         rates=[_rate(text) for text in _listed(options.rates)],
         protocols=protocols,
         per_rate=options.per_rate,
-        convention=options.metrics or convention_of(corpus),
+        convention=convention_of(corpus, options.metrics),
         official_batch_size=int(options.official_batch_size),
         folds=int(options.folds),
     )

@@ -31,7 +31,7 @@ from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell
 from imder.evaluation.benchmark.report import write_report
 from imder.evaluation.benchmark.significance import clusters_of
-from imder.evaluation.results import read_csv
+from imder.evaluation.results import averages, read_csv, summarise
 from imder.jobs.locks import SILENT, Lock
 from imder.types import ImderError
 
@@ -178,6 +178,18 @@ def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> N
     assert at.plan().models["late-fusion"]["training"]["label_share"] == 0.5
 
 
+def test_every_table_says_who_sees_the_neighbours(place: Path, tmp_path: Path) -> None:
+    """Differences and how sure systems are, as much as the metrics; also under another name."""
+    (tmp_path / "graph.yaml").write_text("preset: gcnet\nmodel: {hidden: 4}\n")
+    words = [*TINY, "--models", f"zero-fill,gcnet,{tmp_path / 'graph.yaml'}", "--seeds", 1, "--protocols", "random"]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    tables = (tmp_path / "out" / "tables.md").read_text().split("\n## ")
+    assert len(tables) > 5
+    for table in tables:
+        for name in ("gcnet", "graph"):
+            assert f"{name}: predicts a clip from the whole dialogue" in " ".join(table.split())
+
+
 def test_classification(place: Path, tmp_path: Path) -> None:
     words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "fixed"]
     assert benchmark(place, tmp_path / "out", *words, corpus="classes") == 0
@@ -260,6 +272,7 @@ def test_two_processes_share_the_work(place: Path, done: Path, tmp_path: Path) -
     assert len(logs) == 4, "each training began once"
 
 
+@pytest.mark.slow
 def test_jobs_in_processes_give_the_same(place: Path, done: Path, tmp_path: Path) -> None:
     assert benchmark(place, tmp_path / "out", *TINY, *PAIR, "--jobs", 2) == 0
     same_tables(done, tmp_path / "out")
@@ -322,6 +335,34 @@ def test_a_killed_worker_is_tried_once_more(place: Path, tmp_path: Path, monkeyp
     assert "killed" in str(Place(out).reason(died[0]))
 
 
+def test_only_the_cell_that_gets_its_worker_killed_fails(done: Path, tmp_path: Path, monkeypatch) -> None:
+    """A worker's death takes the others with it: what they worked on is innocent, and is finished."""
+    plan = Place(done).plan()
+    at = Place(tmp_path / "out")
+    at.join(plan)
+    guilty, innocent = (GridCell("zero-fill", None, seed) for seed in (0, 1))
+    others = at.file(innocent, "lock")
+
+    def working(place, source, plan, cell, threads, device):
+        lock = Lock(Place(place).file(cell, "lock"))
+        assert lock.acquire()
+        if cell.seed == 0:
+            until = time.monotonic() + 60
+            while not others.exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(2)
+        about = {"protocols": list(plan.protocols), "rates": list(plan.rates), "seconds": 2.0}
+        Place(place).save(cell, [{"mae": 1.0}], {}, about)
+        lock.release()
+        return "finished"
+
+    monkeypatch.setattr(runner, "work", working)
+    failed = runner.run_cells(at.path, cell_module.Source(""), plan, [guilty, innocent], jobs=2)
+    assert set(failed) == {guilty}
+    assert at.finished(innocent, plan)
+
+
 MISTAKES = [
     (["--models", "nothing"], "no preset 'nothing'"),
     (["--models", "zero-fill:mean"], "no variant 'mean'"),
@@ -332,12 +373,15 @@ MISTAKES = [
     (["--protocols", "chance"], "unknown protocol 'chance'"),
     (["--rates", "0,x"], "'x' isn't a number"),
     (["--rates", "2"], r"lies in \[0, 1\]"),
+    (["--rates", "0.25", "--protocols", "official"], "official protocol: the rate must be one of"),
     (["--per-rate", "--protocols", "fixed"], "no rates to train"),
     (["--table", 3, "--models", "imder"], "leave out --models"),
     (["--address", "auto", "--models", "zero-fill"], "loky has no cluster"),
     (["--folds", 2], "at least 3"),
     (["--folds", 6], "fewer than 6"),
     (["--seeds", 0], "seeds"),
+    (["--metrics", "classification"], "classification metrics don't fit a corpus for regression"),
+    (["--tuned", "elsewhere"], "nothing is tuned for 'elsewhere'"),
 ]
 
 
@@ -351,6 +395,20 @@ def test_mistakes(words, message, place: Path, tmp_path: Path, capsys) -> None:
     errors = capsys.readouterr().err
     assert re.search(message, errors), errors
     assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_what_a_protocol_refuses_is_not_trained_for(place: Path, tmp_path: Path, capsys) -> None:
+    corpus = load_corpus(place / "corpus")
+    splits = {
+        name: replace(split, features={k: v for k, v in split.features.items() if k != "audio"})
+        for name, split in corpus.splits.items()
+    }
+    spec = replace(corpus.spec, modalities=tuple(m for m in corpus.spec.modalities if m.name != "audio"))
+    write_store(replace(corpus, spec=spec, splits=splits), tmp_path / "two")
+    words = ["--models", "zero-fill", "--protocols", "random,official"]
+    assert benchmark(tmp_path, tmp_path / "out", *words, corpus="two") == 2
+    assert "three modalities only" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_setting_is_refused(place: Path, done: Path, capsys) -> None:
@@ -411,7 +469,23 @@ def test_folds_test_every_speaker_once(place: Path, tmp_path: Path) -> None:
         assert np.array_equal(parts[0]["test"].features["audio"][0], corpus["test"].features["audio"][row])
     words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "natural", "--folds", 3]
     assert benchmark(place, tmp_path / "out", *words) == 0
-    assert "Rotation over speakers in 3 folds" in (tmp_path / "out" / "tables.md").read_text()
+    text = " ".join((tmp_path / "out" / "tables.md").read_text().split())
+    assert "Rotation over speakers in 3 folds" in text
+    assert "the test samples of all rotations together" in text
+
+
+def test_deviations_hold_that_between_folds(place: Path, tmp_path: Path) -> None:
+    """Of the average over rates too: other speakers are tested in each rotation, whatever the rate."""
+    words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--folds", 3]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    rows = read_csv(tmp_path / "out" / "results.csv")
+    for row in (*summarise(rows), *averages(rows)):
+        assert row["runs"] == {"late-fusion": 6, "2 late-fusion": 3, "constant": 3}[row["model"]]
+        assert row["draws"] == 2
+    mine = [row for row in rows if row["model"] == "late-fusion"]
+    of_runs = [np.mean([r["mae"] for r in mine if r["run"] == run]) for run in {r["run"] for r in mine}]
+    (average,) = (row for row in averages(rows) if row["model"] == "late-fusion")
+    assert average["mae_sd"] >= np.std(of_runs, ddof=1) - 1e-9
 
 
 def test_clusters(place: Path) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +12,7 @@ import pytest
 import yaml
 
 from imder.data.corpus import Corpus
+from imder.data.formats import load_corpus
 from imder.data.store import write_store
 from imder.data.synthetic import KnownTruth
 from imder.evaluation import search
@@ -18,6 +23,7 @@ from imder.types import ImderError
 
 optuna = pytest.importorskip("optuna", reason="optuna isn't installed (pip install 'imder[tune]')")
 
+from imder.evaluation import tuning  # noqa: E402
 from imder.evaluation.tuning import tune  # noqa: E402
 
 TINY = {"encoder": {"width": 4}}
@@ -77,8 +83,6 @@ def test_the_better_of_two_and_going_on(corpus: Corpus, tmp_path: Path, monkeypa
 def test_the_first_trial_is_the_preset(corpus: Corpus, tmp_path: Path) -> None:
     tune("zero-fill", corpus, tmp_path / "tune", trials=1, max_epochs=1)
     train(corpus, tmp_path / "run", preset="zero-fill", max_epochs=1)
-    import json
-
     reached = json.loads((tmp_path / "run" / "metrics.json").read_text())["phases"]["stage1"]["valid"]
     assert float(trials(tmp_path / "tune")[0]["valid"]) == pytest.approx(reached, abs=1e-6)
 
@@ -94,6 +98,55 @@ def test_failed_trials_are_counted(corpus: Corpus, tmp_path: Path, monkeypatch) 
     with pytest.raises(ImderError, match="none of 2 trials"):
         tune("zero-fill", corpus, tmp_path, trials=2, max_epochs=2)
     assert [row["state"] for row in trials(tmp_path)] == ["fail", "fail"]
+
+
+def test_an_interrupted_trial_counts_for_nothing(corpus: Corpus, tmp_path: Path, monkeypatch) -> None:
+    """Every system gets as many trials as was said, the first of them its own preset."""
+    rates: list[float] = []
+
+    def interrupted_once(known, path, config, engine) -> float:
+        rates.append(config.training.stage1.learning_rate)
+        if len(rates) == 1:
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr(tuning, "_loss", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        tune("zero-fill", corpus, tmp_path, trials=3)
+    tune("zero-fill", corpus, tmp_path, trials=3)
+    assert len(rates) == 1 + 3
+    assert rates[1] == rates[0] == load_config("zero-fill").training.stage1.learning_rate
+    assert [row["state"] for row in trials(tmp_path)] == ["fail", *["complete"] * 3]
+
+
+def test_a_killed_trial_counts_for_nothing(corpus: Corpus, tmp_path: Path, monkeypatch) -> None:
+    """Its heart has stopped: the preset itself is tried again."""
+    monkeypatch.setattr(tuning, "HEARTBEAT", 1)
+    monkeypatch.setattr(tuning, "DEAD_AFTER", 2)
+    write_store(corpus, tmp_path / "corpus")
+    killed = (
+        "import os, sys\n"
+        "from imder.data.formats import load_corpus\n"
+        "from imder.evaluation import tuning\n"
+        "tuning.HEARTBEAT, tuning.DEAD_AFTER = 1, 2\n"
+        "tuning._loss = lambda *_: os._exit(9)\n"
+        "tuning.tune('zero-fill', load_corpus(sys.argv[1]), sys.argv[2], trials=2)\n"
+    )
+    out = tmp_path / "tune"
+    ended = subprocess.run([sys.executable, "-c", killed, str(tmp_path / "corpus"), str(out)], check=False)
+    assert ended.returncode == 9
+    time.sleep(4)  # the storage counts whole seconds
+    rates: list[float] = []
+
+    def loss(known, path, config, engine) -> float:
+        rates.append(config.training.stage1.learning_rate)
+        return 1.0
+
+    monkeypatch.setattr(tuning, "_loss", loss)
+    tune("zero-fill", load_corpus(tmp_path / "corpus"), out, trials=2)
+    assert len(rates) == 2
+    assert rates[0] == load_config("zero-fill").training.stage1.learning_rate
+    assert [row["state"] for row in trials(out)] == ["fail", "complete", "complete"]
 
 
 def test_command(corpus: Corpus, tmp_path: Path, capsys) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from imder.models.base import every_subset, pattern_bits
 from imder.models.cache import RecoveryCache
+from imder.models.subsets import every_subset, pattern_bits
 
 NAMES = ("language", "vision", "audio")
 STEPS = {"language": 3, "vision": 1, "audio": 2}

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from batches import spoiled, take
 from imder.data.missing import AnySubset
 from imder.models.gcnet import GCNet, GCNetConfig
-from imder.models.registry import build, read_preset
+from imder.models.presets import read_preset
+from imder.models.registry import build
 from imder.training.config import load_config
 from imder.types import Batch, ImderError, Modality, Spec
 
@@ -33,23 +35,6 @@ def make_batch(spec=SPEC, sizes=SIZES, seed=0):
     position = torch.cat([3 * torch.randperm(s, generator=rng) for s in sizes])
     speaker = torch.randint(0, 3, (n,), generator=rng)
     return Batch(features, lengths, present, available, torch.arange(n), labels, dialogue, position, speaker)
-
-
-def take(batch, rows):
-    rows = torch.as_tensor(rows)
-    parts = {k: getattr(batch, k)[rows] for k in ("present", "available", "keys", "labels")}
-    places = {k: getattr(batch, k)[rows] for k in ("dialogue", "position", "speaker")}
-    by_name = {k: {n: v[rows] for n, v in getattr(batch, k).items()} for k in ("features", "lengths")}
-    return Batch(**by_name, **parts, **places)
-
-
-def spoiled(batch, seen):
-    """NaN in whatever ``seen`` doesn't mark, and beyond the valid frames."""
-    out = {}
-    for i, (name, x) in enumerate(batch.features.items()):
-        valid = torch.arange(x.shape[1])[None] < (batch.lengths[name] * seen[:, i])[:, None]
-        out[name] = torch.where(valid[..., None], x, torch.nan)
-    return replace(batch, features=out)
 
 
 def small(spec=SPEC, **config):

@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from batches import spoiled, take
 from golden_rule import assert_parity
 from imder.models.condition import TokenCondition
 from imder.models.imder import IMDer, IMDerConfig
+from imder.models.presets import preset_names, read_preset
 from imder.models.published import PublishedRecovery
 from imder.models.recovery import NetworkConfig, RecoveryConfig, TokenRecovery
-from imder.models.registry import build, from_mapping, preset_names, read_preset
+from imder.models.registry import build, from_mapping
 from imder.nn.standardize import Standardizer
 from imder.training.config import load_config
 from imder.types import Batch, ImderError, Modality, Spec
@@ -93,25 +95,6 @@ def make_batch(spec=SPEC, copies=2, seed=0):
     else:
         labels = torch.randn(rows, generator=generator)
     return Batch(features, lengths, torch.ones_like(available), available, keys, labels)
-
-
-def take(batch, rows):
-    """Some rows, padded no further than they need."""
-    rows = torch.as_tensor(rows)
-    lengths = {name: n[rows] for name, n in batch.lengths.items()}
-    features = {name: x[rows, : max(1, int(lengths[name].max()))] for name, x in batch.features.items()}
-    return Batch(features, lengths, batch.present[rows], batch.available[rows], batch.keys[rows], batch.labels[rows])
-
-
-def spoiled(batch, seen):
-    """NaN wherever ``seen`` (B, K) and the lengths leave nothing to read, and lengths that mean nothing there."""
-    features, lengths = {}, {}
-    for i, (name, x) in enumerate(batch.features.items()):
-        valid = (torch.arange(x.shape[1])[None] < batch.lengths[name][:, None]) & seen[:, i : i + 1]
-        features[name] = torch.where(valid[..., None], x, torch.nan)
-        garbage = torch.tensor([0, 1, x.shape[1], 99, -3])[torch.arange(len(batch)) % 5]
-        lengths[name] = torch.where(seen[:, i], batch.lengths[name], garbage)
-    return replace(batch, features=features, lengths=lengths)
 
 
 def assert_same(ours, theirs, rows=None):

@@ -9,12 +9,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from batches import spoiled, take
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.synthetic import KnownTruth
 from imder.models.base import Model
 from imder.models.codes import CodeConfig
 from imder.models.mmin import MMIN, CascadeConfig, MMINConfig
-from imder.models.registry import build, from_mapping, read_preset
+from imder.models.presets import read_preset
+from imder.models.registry import build, from_mapping
 from imder.nn.perceptron import Perceptron
 from imder.nn.sequence import MaxLSTM, MeanOverTime, TextCNN
 from imder.training.config import EngineConfig, load_config
@@ -60,25 +62,6 @@ def make_batch(spec=SPEC, copies=2, seed=0):
     else:
         labels = torch.randn(rows, generator=generator)
     return Batch(features, lengths, torch.ones_like(available), available, torch.arange(rows), labels)
-
-
-def take(batch, rows):
-    """Some rows, padded no further than they need."""
-    rows = torch.as_tensor(rows)
-    lengths = {name: n[rows] for name, n in batch.lengths.items()}
-    features = {name: x[rows, : max(1, int(lengths[name].max()))] for name, x in batch.features.items()}
-    return Batch(features, lengths, batch.present[rows], batch.available[rows], batch.keys[rows], batch.labels[rows])
-
-
-def spoiled(batch, seen):
-    """NaN wherever ``seen`` (B, K) and the lengths leave nothing to read, and lengths that mean nothing there."""
-    features, lengths = {}, {}
-    for i, (name, x) in enumerate(batch.features.items()):
-        valid = (torch.arange(x.shape[1])[None] < batch.lengths[name][:, None]) & seen[:, i : i + 1]
-        features[name] = torch.where(valid[..., None], x, torch.nan)
-        garbage = torch.tensor([0, 1, x.shape[1], 99, -3])[torch.arange(len(batch)) % 5]
-        lengths[name] = torch.where(seen[:, i], batch.lengths[name], garbage)
-    return replace(batch, features=features, lengths=lengths)
 
 
 def objective(losses):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from batches import take
 from imder.data.corpus import Corpus, Ragged, floor_of, spec_of
 from imder.data.loader import collate
 from imder.data.synthetic import KnownTruth
@@ -79,21 +80,6 @@ def batch_of(task, split="test"):
     mask = data.present & (rng.random(data.present.shape) < 0.6)
     mask = np.where(mask.any(1, keepdims=True), mask, data.present)
     return collate(data, np.arange(len(data)), mask)
-
-
-def take(batch, rows):
-    """Some rows, padded no further than they need."""
-    lengths = {k: n[rows] for k, n in batch.lengths.items()}
-    features = {k: x[rows, : max(1, int(lengths[k].max()))] for k, x in batch.features.items()}
-    return replace(
-        batch,
-        features=features,
-        lengths=lengths,
-        present=batch.present[rows],
-        available=batch.available[rows],
-        keys=batch.keys[rows],
-        labels=batch.labels[rows],
-    )
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)
@@ -177,8 +163,25 @@ def test_settings_are_those_of_fast():
     fast, late = load_config("fast"), load_config("late-fusion")
     assert (late.model.encoder, late.model.fusion) == (fast.model.encoder, fast.model.fusion)
     assert late.training.stage1 == fast.training.stage1
+
+
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "language-only"])
+def test_another_fusion_is_another_system(preset):
     with pytest.raises(ImderError, match="pooled"):
-        load_config("late-fusion", overrides={"model.fusion.kind": "mult"})
+        load_config(preset, overrides={"model.fusion.kind": "mult"})
+
+
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "mult", "language-only"])
+def test_predicting_leaves_every_part_in_its_mode(trained, preset):
+    """A part that a phase keeps in evaluation mode stays there."""
+    model, _ = trained(preset, "regression")
+    parts = list(model.children())
+    model.train()
+    parts[0].eval()
+    before = [m.training for m in model.modules()]
+    model.predict(batch_of("regression"))
+    assert [m.training for m in model.modules()] == before
+    model.eval()
 
 
 # One modality alone.
@@ -230,7 +233,8 @@ def test_the_multimodal_transformer_is_not_told_what_is_missing(trained):
     encodings = {k: torch.randn(len(batch), 4, n) for k, n in model.steps.items()}
     zeros = {k: e * batch.available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
     everything = torch.ones_like(batch.available)
-    assert torch.equal(model.fuse(zeros, batch.available), model.fuse(zeros, everything))
+    rows = torch.arange(len(batch))
+    assert torch.equal(model.fuse(encodings, batch.available, rows), model.fuse(zeros, everything, rows))
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from imder.data.patterns import patterns
 from imder.data.store import write_store
 from imder.data.synthetic import KnownTruth
 from imder.evaluation.grid import evaluate
-from imder.models.base import Model, pattern_bits
+from imder.models.base import Model
 from imder.models.registry import build
 from imder.models.ridge import Ridge, RidgeConfig, logistic_path, ridge_path
+from imder.models.subsets import pattern_bits
 from imder.training.config import EngineConfig, load_config
 from imder.training.masks import strict_mask
 from imder.training.train import train

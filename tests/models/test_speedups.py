@@ -15,9 +15,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from batches import take
 from imder.models import recovery
+from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion, pool
 from imder.models.recovery import DRAW_STEP
 from imder.models.registry import build
+from imder.models.subsets import every_subset
 from imder.nn.attention import MultiHeadAttention, causal_mask
 from imder.nn.standardize import Standardizer
 from imder.nn.unet import CrossAttention, TimeConv, UNet
@@ -227,3 +230,45 @@ def test_recoveries_drawn_once_are_those_drawn_again(model, monkeypatch):
         for name, loss in losses.items():
             torch.testing.assert_close(loss.total, fresh[name].total, rtol=1e-4, atol=1e-4)
             assert loss.count == fresh[name].count
+
+
+@pytest.mark.parametrize("name", ["fast", "late-fusion", "zero-fill", "mult"])
+def test_a_row_is_encoded_and_pooled_once_for_all_its_patterns(name):
+    """Loss and gradients are those of a batch that repeats a row for each subset of what it has."""
+    overrides = {"model.encoder.width": 8, "model.encoder.steps": 5}
+    system = load_config(name).system
+    model = scrambled(build(system, load_config(name, overrides=overrides).model, SPEC))
+    batch = every_pattern()
+    rows, masks = every_subset(batch.available, batch.keys)
+    assert len(rows) == 2 * (3 * 1 + 3 * 3 + 7)
+    repeated = take(batch, rows).with_available(masks)
+    got = model.losses(batch, "stage1", 0, every=True)["task"]
+    plain = model.losses(repeated, "stage1", 0)["task"]
+    assert got.count == plain.count == len(rows)
+    torch.testing.assert_close(got.total, plain.total, rtol=1e-5, atol=0)
+    weights = [p for part in model.learning("stage1") for p in part.parameters()]
+    found = torch.autograd.grad(got.total, weights, allow_unused=True)
+    for a, b in zip(found, torch.autograd.grad(plain.total, weights, allow_unused=True), strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()) + 1e-6)
+
+
+def test_what_is_meant_several_times_is_pooled_once(monkeypatch):
+    fusion = scrambled(PooledFusion({"a": 5, "b": 1}, 4, 1, FusionConfig(hidden=8)))
+    encodings = {"a": random(3, 4, 5), "b": random(3, 4, 1, seed=1)}
+    rows = torch.tensor([[0, 2], [0, 1], [2, 2], [2, 0]])
+    state = torch.tensor([[AVAILABLE, RECOVERED], [RECOVERED, MISSING], [AVAILABLE, AVAILABLE], [MISSING, AVAILABLE]])
+    plain = fusion({k: e[rows[:, i]] for i, (k, e) in enumerate(encodings.items())}, state)
+    pooled = []
+    monkeypatch.setattr("imder.models.fusion.pool", lambda e: pooled.append(len(e)) or pool(e))
+    torch.testing.assert_close(fusion(encodings, state, rows), plain, rtol=1e-5, atol=1e-6)
+    assert pooled == [2, 2]
+
+
+def test_the_deviation_of_pooling_is_the_population_one():
+    x = random(4, 3, 6).double()
+    expected = torch.cat(
+        [x.mean(2), (x.var(2, correction=0) + 1e-6).sqrt(), (x.diff(dim=2).square().mean(2) + 1e-6).sqrt()], 1
+    )
+    torch.testing.assert_close(pool(x), expected)

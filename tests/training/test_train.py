@@ -15,7 +15,8 @@ from imder.data.corpus import Corpus, Ragged
 from imder.data.loader import collate
 from imder.data.synthetic import KnownTruth
 from imder.models.base import Model
-from imder.models.registry import preset_names, system_entry
+from imder.models.presets import preset_names
+from imder.models.registry import system_entry
 from imder.training.config import EngineConfig, PhaseConfig, TrainingConfig, load_config
 from imder.training.masks import hide_labels, labelled, natural_pass, strict_mask, training_pass, validation_passes
 from imder.training.train import train

@@ -9,6 +9,9 @@ From a calibrated system (`imder.uncertainty`), for each cell of a protocol, at 
   ``ece_calibrated`` of the calibrated probabilities; ``selective_error``, the share of mistakes among the 80 % of the rows
   whose most probable class is the most probable.
 
+Rows that are equally sure count alike: where the 80 % end among them, each of them takes the share that is left. (A system
+that samples nothing is as sure of one row as of another; the order of the file must not choose between them.)
+
 What is known of a row hangs on the row and its subset alone, so it is worked out once for each pair, like the prediction.
 """
 
@@ -86,27 +89,41 @@ def certainty(records: NDArray[Any], labels: NDArray[Any], task: Task) -> dict[s
     if task == "regression":
         if "low" not in names:
             return {}
-        kept = _most_certain(-records["deviation"])
+        share = _most_certain(-records["deviation"])
         within = (records["low"] <= labels) & (labels <= records["high"])
         errors = np.abs(records["prediction"].astype(np.float64) - labels)
-        columns = (within, records["high"] - records["low"], records["crps"], errors[kept])
-        return {name: float(column.mean()) for name, column in zip(VALUE_METRICS, columns, strict=True)}
+        values = (
+            within.mean(),
+            (records["high"] - records["low"]).mean(),
+            records["crps"].mean(),
+            np.average(errors, weights=share),
+        )
+        return {name: float(value) for name, value in zip(VALUE_METRICS, values, strict=True)}
     if "members" not in names:
         return {}
     rows, members, calibrated = np.arange(len(labels)), records["members"], records["calibrated"]
     proper = metrics.evaluate("classification", calibrated, labels)
     wrong = calibrated.argmax(axis=1) != labels
-    values = (
+    found = (
         members[rows, labels].mean(),
         members.sum(axis=1).mean(),
         proper["nll"],
         proper["ece"],
-        wrong[_most_certain(calibrated.max(axis=1))].mean(),
+        np.average(wrong, weights=_most_certain(calibrated.max(axis=1))),
     )
-    return {name: float(value) for name, value in zip(CLASS_METRICS, values, strict=True)}
+    return {name: float(value) for name, value in zip(CLASS_METRICS, found, strict=True)}
 
 
-def _most_certain(certainty: NDArray[np.float64]) -> Rows:
-    """The `CERTAIN` share of the rows, by what is larger where a row is surer; of equals the first."""
-    count = max(1, int(np.ceil(CERTAIN * len(certainty) - 1e-9)))
-    return np.argsort(-certainty, kind="stable")[:count]
+def _most_certain(certainty: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of each row is among the `CERTAIN` share of the rows, by what is larger where a row is surer.
+
+    Differences that rounding makes are none.
+
+    >>> _most_certain(np.array([3.0, 1.0, 2.0, 1.0, 1.0])).round(3).tolist()
+    [1.0, 0.667, 1.0, 0.667, 0.667]
+    """
+    wanted = max(1.0, CERTAIN * len(certainty))
+    steps = np.round(-certainty, 9)
+    _, place, count = np.unique(steps, return_inverse=True, return_counts=True)
+    before = np.cumsum(count) - count
+    return np.asarray(np.clip((wanted - before) / count, 0.0, 1.0)[place])

@@ -220,7 +220,7 @@ def evaluate_predictor(
     """
     samples = corpus[split]
     labels = require_labels(samples, f"{corpus.name} [{split}]")
-    convention = convention or convention_of(corpus)
+    convention = convention_of(corpus, convention)
     if convention not in metrics.CONVENTIONS:
         raise ImderError(f"unknown metric convention {convention!r}; use one of {', '.join(metrics.CONVENTIONS)}")
     cells = draw_cells(
@@ -251,8 +251,20 @@ def evaluate_predictor(
     return rows
 
 
-def convention_of(corpus: Corpus) -> str:
-    """The metrics that fit a corpus: by its training labels, or by all where there is no training split."""
+def convention_of(corpus: Corpus, asked: str | None = None) -> str:
+    """The metrics that fit a corpus: by its training labels, or by all where there is no training split.
+
+    Args:
+        corpus: any.
+        asked: the name that was asked for, which must fit the task.
+
+    Raises:
+        ImderError: it doesn't.
+    """
+    if asked is not None:
+        if (asked == "classification") != (corpus.spec.task == "classification"):
+            raise ImderError(f"{corpus.name}: {asked} metrics don't fit a corpus for {corpus.spec.task}")
+        return asked
     splits = [corpus["train"]] if "train" in corpus.splits else list(corpus.splits.values())
     known = [s.labels for s in splits if s.labels is not None]
     return metrics.default_convention(corpus.spec.task, np.concatenate(known) if known else np.zeros(0))

@@ -1,10 +1,13 @@
 """Tuning: the configuration of a preset's search space with the least validation loss.
 
-The loss is that of the phase that predicts (the last one), on validation masks that are the same for every trial. The test
-split isn't even handed over. The first trial is the preset itself, or what is nearest to it in the space.
+The loss is that of the finished system's predictions for every subset of what each validation sample has
+(`imder.training.judge`): the same for every system, whatever its own objective is. The test split isn't even handed over. The
+first trial is the preset itself, or what is nearest to it in the space.
 
 Trials are in an Optuna storage, which several processes on several machines may share; a study of the same name goes on
-where it was left. A trial is a training from scratch with the same seed; its run is removed once its loss is known.
+where it was left. A trial is a training from scratch with the same seed; its run is removed once its loss is known. One that
+was interrupted counts for nothing: another is made instead, and the preset itself is tried again. One whose process was
+killed is known by its heart, which has stopped for `DEAD_AFTER` seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -26,9 +31,13 @@ from imder.evaluation.results import write_csv
 from imder.evaluation.search import Dimension, Space, first_value, overrides, space_of
 from imder.jobs.files import replacing
 from imder.training.config import EngineConfig, RunConfig, capped, load_config
-from imder.training.run import RunDirectory
+from imder.training.judge import validation_loss
 from imder.training.train import train
 from imder.types import ImderError
+
+HEARTBEAT, DEAD_AFTER = 20, 60
+REASON = "reason"
+"""Attribute of a trial that failed: why."""
 
 Report = Callable[[int, int, float | None], None]
 """Called with the trials done, those to do and the least loss so far."""
@@ -82,17 +91,24 @@ def tune(
     study = _study(
         optuna, storage or f"sqlite:///{(out / 'trials.sqlite').absolute()}", preset, corpus.name, about, seed
     )
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial({name: first_value(d, start) for name, d in space.items()}, skip_if_exists=True)
+    first = {name: first_value(d, start) for name, d in space.items()}
 
     def objective(trial: Any) -> float:
         values = {name: _suggest(trial, name, dimension) for name, dimension in space.items()}
-        config = load_config(preset, overrides=overrides(space, values, start) | {"training.seed": seed})
+        fixed = {"training.seed": seed, "training.calibration": 0}  # how sure it is has no part in the loss
+        config = load_config(preset, overrides=overrides(space, values, start) | fixed)
         config = config if max_epochs is None else capped(config, max_epochs)
-        return _loss(known, out / "trials" / str(trial.number), config, engine)
+        try:
+            return _loss(known, out / "trials" / str(trial.number), config, engine)
+        except Exception as error:
+            trial.set_user_attr(REASON, str(error))
+            raise
 
     until = None if minutes is None else time.monotonic() + 60 * minutes
     while _open(optuna, study, trials) and (until is None or time.monotonic() < until):
+        _fail_dead(optuna, study)
+        if not any(t.system_attrs.get("fixed_params") == first for t in _alive(optuna, study)):
+            study.enqueue_trial(first)
         study.optimize(objective, n_trials=1, catch=(ImderError,))
         _write(optuna, study, space, start, out)
         if report is not None:
@@ -100,7 +116,7 @@ def tune(
             report(len(done), trials or len(done), _least(optuna, study))
     best = _write(optuna, study, space, start, out)
     if best is None:
-        failed = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.FAIL]
+        failed = _done(optuna, study)
         raise ImderError(f"tune: none of {len(failed)} trials succeeded; see {out / 'trials.csv'}")
     return best
 
@@ -108,9 +124,7 @@ def tune(
 def _loss(corpus: Corpus, path: Path, config: RunConfig, engine: EngineConfig | None) -> float:
     shutil.rmtree(path, ignore_errors=True)  # of a trial of this number that was killed
     try:
-        train(corpus, path, config=config, engine=engine)
-        phases = RunDirectory(path).read_json("metrics.json")["phases"]
-        return float(list(phases.values())[-1]["valid"])
+        return validation_loss(train(corpus, path, config=config, engine=engine), corpus, config.training)
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -127,7 +141,8 @@ def _study(optuna: Any, url: str, preset: str, corpus: str, about: dict[str, Any
     name = f"{preset} on {corpus}"
     try:
         options = {"engine_kwargs": {"connect_args": {"timeout": 60}}} if url.startswith("sqlite") else {}
-        store = optuna.storages.RDBStorage(url, **options)
+        with _experimental(optuna):
+            store = optuna.storages.RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=DEAD_AFTER, **options)
         study = optuna.create_study(storage=store, study_name=name, direction="minimize", load_if_exists=True)
     except Exception as error:  # of whatever database it is
         raise ImderError(f"--storage {url}: {' '.join(str(error).split())[:300]}") from None
@@ -142,11 +157,30 @@ def _study(optuna: Any, url: str, preset: str, corpus: str, about: dict[str, Any
     return study
 
 
+@contextmanager
+def _experimental(optuna: Any) -> Iterator[None]:
+    """Heartbeats are called experimental since 2021."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def _fail_dead(optuna: Any, study: Any) -> None:
+    """Let trials of killed processes fail."""
+    with _experimental(optuna):
+        optuna.storages.fail_stale_trials(study)
+
+
+def _alive(optuna: Any, study: Any) -> list[Any]:
+    """Trials but those that were interrupted: they ended without a loss and without a reason."""
+    found = study.get_trials(deepcopy=False)
+    return [t for t in found if t.state != optuna.trial.TrialState.FAIL or REASON in t.user_attrs]
+
+
 def _done(optuna: Any, study: Any) -> list[Any]:
-    """Trials that ended."""
+    """Trials that ended by themselves."""
     states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
-    found: list[Any] = study.get_trials(deepcopy=False, states=states)
-    return found
+    return [t for t in _alive(optuna, study) if t.state in states]
 
 
 def _open(optuna: Any, study: Any, trials: int | None) -> bool:

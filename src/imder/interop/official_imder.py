@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from imder.models.imder import IMDer
-from imder.models.registry import read_preset
+from imder.models.presets import read_preset
 from imder.types import ImderError, Modality, Spec
 
 logger = logging.getLogger(__name__)

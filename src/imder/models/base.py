@@ -3,9 +3,6 @@
 A system is a module made of a configuration and a `Spec`. Training it is a sequence of *phases*; in each, some of its
 parameters learn from losses that it defines. The training engine knows nothing else of it, nor does the evaluation:
 `Model.predict` is all they call.
-
-Losses come as sums and counts, so that a loss over missing rows is the same whether a batch is processed at once or
-spread over several processes: sums and counts are reduced before they are divided.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,9 +20,9 @@ import torch
 from huggingface_hub import HfApi, snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from imder.diffusion import KeyedNoise
+from imder.models.objective import Loss
+from imder.models.subsets import check_available
 from imder.types import Batch, ImderError, Output, Spec
 from imder.uncertainty.calibration import FILE as CALIBRATION
 from imder.uncertainty.calibration import Calibration
@@ -33,18 +30,6 @@ from imder.uncertainty.calibration import Calibration
 Phase = Literal["stage1", "score", "recovery", "joint"]
 """stage1: encoders and fusion; score, recovery: stage 2 in two steps (nothing is sampled while score networks learn);
 joint: stage 2 as published."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """One term of the objective: weight * (sum over rows) / (number of rows).
-
-    ``total`` is a scalar tensor, ``count`` a float or scalar tensor; a count of 0 means that no row took part.
-    """
-
-    total: Tensor
-    count: float
-    weight: float = 1.0
 
 
 class Model(nn.Module, ABC):
@@ -222,92 +207,37 @@ def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, str] 
     os.replace(part, path)
 
 
-def is_labelled(labels: Tensor, spec: Spec) -> Tensor:
-    """``(B,)`` bool: which labels are known (not NaN, not -1)."""
-    return labels >= 0 if spec.task == "classification" else ~labels.isnan()
+class Deterministic(Model):
+    """A system that samples nothing: its predictions hang on a row alone, and there is one for each."""
+
+    @abstractmethod
+    def answer(self, batch: Batch) -> Tensor:
+        """Predictions ``(B,)``, or probabilities ``(B, C)``, in evaluation mode."""
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
+        """``samples`` and ``seed`` change nothing.
+
+        Raises:
+            ImderError: a row has nothing available.
+        """
+        del samples, seed
+        check_available(batch.available)
+        with evaluating(self):
+            prediction = self.answer(batch)
+        return Output(prediction, prediction[None])
 
 
-def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0) -> Loss:
-    """L1 for regression, cross-entropy for classification, over labelled rows.
+class evaluating:
+    """Evaluation mode for a while."""
 
-    Args:
-        output: ``(B, 1)`` or logits ``(B, C)``.
-        labels: ``(B,)``; NaN or -1 where unlabelled.
-        spec: says which task.
-        smoothing: of the labels (classification).
-    """
-    labelled = is_labelled(labels, spec)
-    if spec.task == "classification":
-        rows = F.cross_entropy(output, labels.clamp(min=0), reduction="none", label_smoothing=smoothing)
-    else:
-        rows = (output.squeeze(1) - labels.nan_to_num()).abs()
-    return Loss((rows * labelled).sum(), float(labelled.sum()))
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
 
+    def __enter__(self) -> None:
+        self._was = [m for m in self._module.modules() if m.training]
+        self._module.eval()
 
-def row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
-    """``(B,)`` absolute errors or negative log-likelihoods of predictions; 0 where unlabelled."""
-    if spec.task == "classification":
-        chosen = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
-        return -chosen.clamp(min=1e-6).log() * is_labelled(labels, spec)
-    return (prediction - labels.nan_to_num()).abs() * is_labelled(labels, spec)
-
-
-def check_available(available: Tensor) -> None:
-    """Raise `ImderError` for a row of ``available`` (B, K) that has nothing."""
-    if not bool(available.any(1).all()):
-        raise ImderError("a sample has no available modality: nothing can be predicted for it")
-
-
-def every_subset(available: Tensor, keys: Tensor, seed: int = 0, limit: int = 15) -> tuple[Tensor, Tensor]:
-    """Every non-empty subset of each row's available modalities; ``limit`` random ones for a row that has more.
-
-    Random subsets belong to (seed, key): a row has the same in every batch.
-
-    Args:
-        available: ``(B, K)`` bool.
-        keys: ``(B,)``.
-        seed: of the random subsets.
-        limit: subsets of a row at most.
-
-    Returns:
-        Row numbers ``(M,)`` and masks ``(M, K)``.
-
-    >>> rows, masks = every_subset(torch.tensor([[True, True], [False, True]]), torch.arange(2))
-    >>> rows.tolist(), masks.tolist()
-    ([0, 1, 0, 0], [[False, True], [False, True], [True, False], [True, True]])
-    """
-    count = available.shape[1]
-    if 2**count - 1 <= limit:
-        bits = torch.arange(1, 2**count, device=available.device)
-        subsets = (bits[:, None] >> torch.arange(count, device=bits.device).flip(0)) & 1 > 0
-        whole = ~(subsets[:, None] & ~available[None]).any(2)
-        pattern, rows = whole.nonzero(as_tuple=True)
-        return rows, subsets[pattern]
-    subsets_of = 2 ** available.sum(1) - 1
-    place = torch.arange(limit, device=keys.device)[:, None]
-    # Uniform draws lie in (0, 1]: one less than their ceiling is a whole number below the count.
-    drawn = (KeyedNoise(keys, seed).uniform((len(keys), limit)).T * subsets_of).ceil().long() - 1
-    number = torch.where(subsets_of <= limit, place, drawn) + 1  # (limit, B); bit i: a row's i-th available modality
-    masks = available & ((number[..., None] >> (available.cumsum(1) - 1).clamp(min=0)) & 1 > 0)
-    pattern, rows = (place < subsets_of).nonzero(as_tuple=True)
-    return rows, masks[pattern, rows]
-
-
-def pattern_bits(available: Tensor) -> Tensor:
-    """``(B,)``: availability ``(B, K)`` as one number, modality k at bit k."""
-    return (available.long() << torch.arange(available.shape[1], device=available.device)).sum(1)
-
-
-def to_prediction(output: Tensor, spec: Spec) -> Tensor:
-    """A head's output ``(..., O)`` as a prediction: ``(...)`` values, or ``(..., C)`` probabilities."""
-    return output.softmax(-1) if spec.task == "classification" else output.squeeze(-1)
-
-
-@torch.no_grad()
-def start_head(head: nn.Linear, labels: Tensor, spec: Spec) -> None:
-    """Set a head's bias to the constant floor: the median, or the logarithm of the class frequencies."""
-    if spec.task == "classification":
-        counts = torch.bincount(labels, minlength=spec.outputs).float()
-        head.bias.copy_(((counts + 1) / (counts.sum() + spec.outputs)).log())
-    else:
-        head.bias.fill_(float(labels.median()))
+    def __exit__(self, *exc: object) -> None:
+        for m in self._was:
+            m.training = True

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from imder.models.base import pattern_bits
+from imder.models.subsets import pattern_bits
 
 Drawn = dict[str, tuple[Tensor, Tensor]]
 """For each modality that some row lacks: the rows ``(R,)`` and their sampled encodings ``(R, width, steps)``."""

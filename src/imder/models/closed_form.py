@@ -6,22 +6,18 @@ saved, loaded and used as any other system's.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from imder.models.base import Loss, Model, Phase, check_available, is_labelled, row_losses
-from imder.types import Batch, Output
+from imder.models.base import Deterministic, Phase
+from imder.models.objective import Loss, is_labelled, row_losses
+from imder.types import Batch
 
 
-class ClosedForm(Model):
+class ClosedForm(Deterministic):
     """What such systems share."""
-
-    @abstractmethod
-    def answer(self, batch: Batch) -> Tensor:
-        """Predictions ``(B,)``, or probabilities ``(B, C)``."""
 
     @classmethod
     def phases(cls, config: Any) -> tuple[Phase, ...]:
@@ -40,15 +36,3 @@ class ClosedForm(Model):
         assert batch.labels is not None
         rows = row_losses(self.answer(batch), batch.labels, self.spec)
         return {"task": Loss(rows.sum(), float(is_labelled(batch.labels, self.spec).sum()))}
-
-    @torch.no_grad()
-    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Deterministic: ``samples`` and ``seed`` change nothing.
-
-        Raises:
-            ImderError: a row has nothing available.
-        """
-        del samples, seed
-        check_available(batch.available)
-        prediction = self.answer(batch)
-        return Output(prediction, prediction[None])

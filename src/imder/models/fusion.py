@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from imder.types import ImderError
+
 MISSING, AVAILABLE, RECOVERED = 0, 1, 2
 """States of a modality, as `PooledFusion` is told them."""
 
@@ -48,14 +50,26 @@ class FusionConfig:
     causal: bool = False
 
 
+def require_pooled(fusion: FusionConfig, system: str) -> None:
+    """Refuse, for a system that has no other, a fusion that isn't ``pooled`` (`ImderError`)."""
+    if fusion.kind != "pooled":
+        raise ImderError(f"{system} has fusion.kind 'pooled'; for the multimodal transformer use the system mult")
+
+
 def pool(encoding: Tensor) -> Tensor:
     """Mean, deviation and deviation of differences over time: ``(B, W, L)`` -> ``(B, 3 W)``, ``(B, W)`` if L is 1."""
     mean = encoding.mean(2)
     if encoding.shape[2] == 1:
         return mean
-    deviation = (encoding.var(2, correction=0) + 1e-6).sqrt()
+    deviation = ((encoding - mean[..., None]).square().mean(2) + 1e-6).sqrt()  # var() is several times slower
     difference = (encoding.diff(dim=2).square().mean(2) + 1e-6).sqrt()
     return torch.cat([mean, deviation, difference], dim=1)
+
+
+def _pool_rows(encoding: Tensor, rows: Tensor) -> Tensor:
+    """Statistics of some rows of ``(N, W, L)``, each row pooled once however often it is named."""
+    distinct, place = torch.unique(rows, return_inverse=True)
+    return pool(encoding[distinct])[place]
 
 
 class Reader(nn.Module):
@@ -99,24 +113,26 @@ class PooledFusion(nn.Module):
         self.experts = nn.ModuleDict({k: nn.Linear(hidden, outputs, bias=False) for k in steps})
         self.head = nn.Linear(hidden, outputs)
 
-    def forward(self, encodings: Mapping[str, Tensor], state: Tensor) -> Tensor:
+    def forward(self, encodings: Mapping[str, Tensor], state: Tensor, rows: Tensor | None = None) -> Tensor:
         """Fuse.
 
         Args:
-            encodings: for each modality ``(B, W, L_k)``; never read where the state is MISSING.
+            encodings: for each modality ``(N, W, L_k)``; never read where the state is MISSING.
             state: ``(B, K)`` int64.
+            rows: ``(B, K)``, which of the N encodings of each modality is meant; None where N = B and b means b. What is
+                meant several times is pooled once.
 
         Returns:
             ``(B, O)``.
         """
         vectors, direct = [], self.head.bias.new_zeros(len(state), self.head.out_features)
         for i, name in enumerate(self.names):
-            rows = (state[:, i] != MISSING).nonzero().squeeze(1)
+            there = (state[:, i] != MISSING).nonzero().squeeze(1)
             vector = self.missing[i].expand(len(state), -1)
-            if len(rows):
-                read = self.read[name](pool(encodings[name][rows]))
-                vector = vector.index_copy(0, rows, read.to(vector.dtype))
-                direct = direct.index_add(0, rows, self.experts[name](read).to(direct.dtype))
+            if len(there):
+                read = self.read[name](_pool_rows(encodings[name], there if rows is None else rows[there, i]))
+                vector = vector.index_copy(0, there, read.to(vector.dtype))
+                direct = direct.index_add(0, there, self.experts[name](read).to(direct.dtype))
             vectors.append(vector + self.state[state[:, i], i])
         stacked = torch.stack(vectors, dim=1)
         told = nn.functional.one_hot(state, 3).to(stacked)

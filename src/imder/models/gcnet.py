@@ -28,8 +28,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, is_labelled, start_head, task_loss, to_prediction
-from imder.models.network import evaluating
+from imder.models.base import Model, Phase, evaluating
+from imder.models.objective import Loss, is_labelled, start_head, task_loss, to_prediction
 from imder.nn.graph import TEMPORAL, BiLSTM, GraphBranch, speaker_relations, temporal_relations
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together

@@ -15,12 +15,14 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Phase, every_subset, pattern_bits, row_losses, start_head, task_loss
+from imder.models.base import Phase, evaluating
 from imder.models.cache import Drawn, RecoveryCache
 from imder.models.encoder import fit_features
 from imder.models.fusion import AVAILABLE, MISSING
-from imder.models.network import IMDerConfig, IMDerNetwork, evaluating
+from imder.models.network import IMDerConfig, IMDerNetwork
+from imder.models.objective import Loss, row_losses, start_head, task_loss
 from imder.models.recovery import FIXED
+from imder.models.subsets import every_subset, pattern_bits
 from imder.types import Batch, ImderError, Recovery, Spec
 
 log = logging.getLogger(__name__)
@@ -48,12 +50,13 @@ class IMDer(IMDerNetwork):
 
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
-        """A new model of a preset (``fast``, ``paper-mosi``, ...; `imder.models.registry.preset_names`).
+        """A new model of a preset (``fast``, ``paper-mosi``, ...; `imder.models.presets.preset_names`).
 
         Raises:
             ImderError: there is no such preset, or it is another system's.
         """
-        from imder.models.registry import build, read_preset
+        from imder.models.presets import read_preset
+        from imder.models.registry import build
 
         preset = read_preset(name)
         model = build(preset["system"], preset["model"], spec)
@@ -130,12 +133,12 @@ class IMDer(IMDerNetwork):
         assert batch.labels is not None
         if phase == "stage1":
             encodings = self.encode(batch)
-            labels, available = batch.labels, batch.available
-            if every:
-                rows, available = every_subset(available, batch.keys, seed)
-                encodings, labels = {k: e[rows] for k, e in encodings.items()}, labels[rows]
-            output = self._fuse(self.fusion, encodings, torch.where(available, AVAILABLE, MISSING))
-            return {"task": task_loss(output, labels, self.spec)}
+            if not every:
+                output = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
+                return {"task": task_loss(output, batch.labels, self.spec)}
+            rows, available = every_subset(batch.available, batch.keys, seed)
+            output = self._fuse(self.fusion, encodings, torch.where(available, AVAILABLE, MISSING), rows)
+            return {"task": task_loss(output, batch.labels[rows], self.spec)}
         with torch.no_grad():
             truth = self.encode(batch, batch.present)
         if phase == "score":

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, check_available, start_head, task_loss, to_prediction
+from imder.models.base import Deterministic, Phase
 from imder.models.constant import floor_of_labels
 from imder.models.encoder import Encoder, EncoderConfig
-from imder.models.fusion import FusionConfig, Reader, pool
+from imder.models.fusion import FusionConfig, Reader, pool, require_pooled
+from imder.models.objective import Loss, start_head, task_loss, to_prediction
 from imder.nn.resample import frame_mask
-from imder.types import Batch, ImderError, Output, Spec
+from imder.types import Batch, ImderError, Spec
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,11 @@ class LanguageOnlyConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
+    def __post_init__(self) -> None:
+        require_pooled(self.fusion, "language-only")
 
-class LanguageOnly(Model):
+
+class LanguageOnly(Deterministic):
     """Encoder, pooling, one hidden layer, prediction.
 
     Args:
@@ -107,19 +111,9 @@ class LanguageOnly(Model):
         rows = self._rows(batch)
         return {"task": task_loss(self(batch, rows), batch.labels[rows], self.spec)}
 
-    @torch.no_grad()
-    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Deterministic: ``samples`` and ``seed`` change nothing.
-
-        Raises:
-            ImderError: a row has nothing available.
-        """
-        del samples, seed
-        check_available(batch.available)
-        was, rows = self.training, self._rows(batch)
-        self.eval()
+    def answer(self, batch: Batch) -> Tensor:
+        """What the head says, or the floor where the modality is missing."""
+        rows = self._rows(batch)
         found = to_prediction(self(batch, rows), self.spec)
-        self.train(was)
         floor = self.floor if self.spec.task == "classification" else self.floor[0]
-        prediction = floor.expand(len(batch), *floor.shape).index_copy(0, rows, found.to(floor.dtype))
-        return Output(prediction, prediction[None])
+        return floor.expand(len(batch), *floor.shape).index_copy(0, rows, found.to(floor.dtype))

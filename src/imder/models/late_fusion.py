@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imder.models.encoder import EncoderConfig
-from imder.models.fusion import AVAILABLE, MISSING, FusionConfig, PooledFusion
-from imder.models.one_stage import OneStage
-from imder.types import ImderError, Spec
+from imder.models.fusion import AVAILABLE, MISSING, FusionConfig, require_pooled
+from imder.models.one_stage import PooledOneStage
 
 
 @dataclass(frozen=True)
@@ -26,26 +25,17 @@ class LateFusionConfig:
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
     def __post_init__(self) -> None:
-        if self.fusion.kind != "pooled":
-            raise ImderError("late-fusion has fusion.kind 'pooled'; for the multimodal transformer use the system mult")
+        require_pooled(self.fusion, "late-fusion")
 
 
-class LateFusion(OneStage):
+class LateFusion(PooledOneStage):
     """Encoders and the pooled fusion, which is told what is missing."""
 
     system = "late-fusion"
     config: LateFusionConfig
-    fusion: PooledFusion
 
-    def __init__(self, spec: Spec, config: LateFusionConfig) -> None:
-        super().__init__(spec, config, config.encoder)
-        self.fusion = PooledFusion(self.steps, config.encoder.width, spec.outputs, config.fusion)
-
-    def last_layer(self) -> nn.Linear:
-        """The fusion's head."""
-        return self.fusion.head
-
-    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
         """Encodings of what is missing are never read: a learned token stands there."""
-        out: Tensor = self.fusion(encodings, torch.where(available, AVAILABLE, MISSING))
+        state = torch.where(available, AVAILABLE, MISSING)
+        out: Tensor = self.fusion(encodings, state, rows[:, None].expand_as(state))
         return out

@@ -27,13 +27,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Loss, Model, Phase, every_subset, start_head, task_loss, to_prediction
+from imder.models.base import Deterministic, Phase, evaluating
 from imder.models.codes import CodeConfig, CodeEncoder, codes_of
 from imder.models.encoder import fit_features
-from imder.models.network import evaluating
+from imder.models.objective import Loss, start_head, task_loss, to_prediction
+from imder.models.subsets import every_subset
 from imder.nn.cascade import CascadeAutoencoder
 from imder.nn.perceptron import Perceptron
-from imder.types import Batch, ImderError, Output, Spec
+from imder.types import Batch, ImderError, Spec
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Imagination(NamedTuple):
     latent: Tensor
 
 
-class MMIN(Model):
+class MMIN(Deterministic):
     """Missing modality imagination network (Zhao, Li, Jin, ACL 2021).
 
     Deterministic: h' is a best guess, no draw from a distribution, so outputs hold no recoveries; `imagine` gives it.
@@ -194,16 +195,6 @@ class MMIN(Model):
         losses["cycle"] = Loss(cycle.sum(), float(len(cycle)), self.config.cycle)
         return losses
 
-    @torch.no_grad()
-    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Deterministic: ``samples`` and ``seed`` change nothing.
-
-        Raises:
-            ImderError: a row has no available modality.
-        """
-        del samples, seed
-        if not bool(batch.available.any(1).all()):
-            raise ImderError("a sample has no available modality: nothing can be predicted for it")
-        with evaluating(self):
-            prediction = to_prediction(self(batch), self.spec)
-        return Output(prediction, prediction[None])
+    def answer(self, batch: Batch) -> Tensor:
+        """What the head on the latent says."""
+        return to_prediction(self(batch), self.spec)

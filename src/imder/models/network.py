@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Model, check_available, is_labelled, pattern_bits, row_losses, to_prediction
+from imder.models.base import Model, evaluating
 from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps
 from imder.models.fusion import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
 from imder.models.mult import MulTFusion
+from imder.models.objective import is_labelled, row_losses, to_prediction
 from imder.models.published import PublishedRecovery
 from imder.models.recovery import FIXED, SAMPLED, RecoveryConfig, TokenRecovery
 from imder.models.recovery import Recovery as RecoveryModel
+from imder.models.subsets import check_available, pattern_bits
 from imder.models.unsampled import FixedRecovery, RegressionRecovery
 from imder.nn.rcab import ResidualChannelAttention
 from imder.types import Batch, ImderError, Output, Recovery, Spec
@@ -177,8 +179,14 @@ class IMDerNetwork(Model):
         with evaluating(self):
             return self._recover(self.encode(batch), batch.available, batch.available, batch.keys, samples, seed)
 
-    def _fuse(self, fusion: nn.Module, encodings: dict[str, Tensor], state: Tensor) -> Tensor:
-        out = fusion(encodings, state) if self.config.two_branches else fusion(encodings)[0]
+    def _fuse(
+        self, fusion: nn.Module, encodings: dict[str, Tensor], state: Tensor, rows: Tensor | None = None
+    ) -> Tensor:
+        """One output for each row of ``state``; ``rows`` says whose encodings it means, where they serve several."""
+        if self.config.two_branches:
+            out = fusion(encodings, state, None if rows is None else rows[:, None].expand_as(state))
+        else:
+            out = fusion(encodings if rows is None else {k: e[rows] for k, e in encodings.items()})[0]
         return out  # type: ignore[no-any-return]
 
     def recovered_outputs(
@@ -261,18 +269,3 @@ class IMDerNetwork(Model):
 
 def _prediction_loss(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
     return row_losses(prediction, labels, spec).sum() / is_labelled(labels, spec).sum().clamp(min=1)
-
-
-class evaluating:
-    """Evaluation mode for a while."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-
-    def __enter__(self) -> None:
-        self._was = [m for m in self._module.modules() if m.training]
-        self._module.eval()
-
-    def __exit__(self, *exc: object) -> None:
-        for m in self._was:
-            m.training = True

@@ -15,21 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import (
-    Loss,
-    Model,
-    Phase,
-    check_available,
-    every_subset,
-    start_head,
-    task_loss,
-    to_prediction,
-)
+from imder.models.base import Deterministic, Phase
 from imder.models.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
-from imder.types import Batch, Output, Spec
+from imder.models.fusion import PooledFusion
+from imder.models.objective import Loss, start_head, task_loss, to_prediction
+from imder.models.subsets import every_subset
+from imder.types import Batch, Spec
 
 
-class OneStage(Model):
+class OneStage(Deterministic):
     """Encoders and a fusion.
 
     Args:
@@ -46,8 +40,17 @@ class OneStage(Model):
         self.steps = {m.name: encoded_steps(m, encoder) for m in spec.modalities}
 
     @abstractmethod
-    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
-        """The output ``(B, O)`` of encodings ``(B, width, steps_k)``, which are 0 where ``available`` (B, K) is False."""
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
+        """The output for some clips, each under one or several patterns of availability.
+
+        Args:
+            encodings: of N clips, ``(N, width, steps_k)``.
+            available: ``(B, K)`` bool: of the encodings, what may be read.
+            rows: ``(B,)``, whose encodings are meant.
+
+        Returns:
+            ``(B, O)``.
+        """
 
     @abstractmethod
     def last_layer(self) -> nn.Linear:
@@ -55,7 +58,8 @@ class OneStage(Model):
 
     def forward(self, batch: Batch) -> Tensor:
         """The output ``(B, O)``."""
-        return self.fuse(encode_seen(self.encoders, batch, batch.available), batch.available)
+        everything = torch.arange(len(batch), device=batch.available.device)
+        return self.fuse(encode_seen(self.encoders, batch, batch.available), batch.available, everything)
 
     @classmethod
     def phases(cls, config: Any) -> tuple[Phase, ...]:
@@ -80,25 +84,31 @@ class OneStage(Model):
         """The task's."""
         del phase
         assert batch.labels is not None
-        encodings = encode_seen(self.encoders, batch, batch.available)
-        labels, available = batch.labels, batch.available
-        if every:  # a row is encoded once, however many subsets of it there are
-            rows, available = every_subset(available, batch.keys, seed)
-            labels = labels[rows]
-            encodings = {k: e[rows] * available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
-        return {"task": task_loss(self.fuse(encodings, available), labels, self.spec)}
+        if not every:
+            return {"task": task_loss(self(batch), batch.labels, self.spec)}
+        rows, available = every_subset(batch.available, batch.keys, seed)
+        encodings = encode_seen(self.encoders, batch, batch.available)  # once, however many subsets of a row there are
+        return {"task": task_loss(self.fuse(encodings, available, rows), batch.labels[rows], self.spec)}
 
-    @torch.no_grad()
-    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Deterministic: ``samples`` and ``seed`` change nothing.
+    def answer(self, batch: Batch) -> Tensor:
+        """What the output says."""
+        return to_prediction(self(batch), self.spec)
 
-        Raises:
-            ImderError: a row has nothing available.
-        """
-        del samples, seed
-        check_available(batch.available)
-        was = self.training
-        self.eval()
-        prediction = to_prediction(self(batch), self.spec)
-        self.train(was)
-        return Output(prediction, prediction[None])
+
+class PooledOneStage(OneStage):
+    """Encoders and the pooled fusion of ``fast``.
+
+    Args:
+        spec: of the corpus.
+        config: with ``encoder`` and ``fusion``.
+    """
+
+    fusion: PooledFusion
+
+    def __init__(self, spec: Spec, config: Any) -> None:
+        super().__init__(spec, config, config.encoder)
+        self.fusion = PooledFusion(self.steps, config.encoder.width, spec.outputs, config.fusion)
+
+    def last_layer(self) -> nn.Linear:
+        """The fusion's head."""
+        return self.fusion.head

@@ -1,20 +1,11 @@
-"""Systems by name, and the presets that configure them.
-
-A system is one file and one line here. A preset is a YAML file that names its system and overrides the defaults of its
-configuration and of training; unknown keys are errors. A system that no such file names is a preset of its own name, with
-all defaults.
-"""
+"""Systems by name: each is one file and one line here. Configurations come from plain containers, every key checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import is_dataclass
-from functools import cache
-from importlib import resources
 from typing import Any, cast, get_type_hints
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from imder.models.base import Model
@@ -42,30 +33,6 @@ SYSTEMS: dict[str, tuple[type[Model], type[Any]]] = {
     Constant.system: (Constant, ConstantConfig),
     GCNet.system: (GCNet, GCNetConfig),
 }
-
-
-def preset_names() -> list[str]:
-    """The presets that come with the package."""
-    files = _preset_files()
-    configured = {str(data["system"]) for data in files.values()}
-    return sorted({*files, *(set(SYSTEMS) - configured)})
-
-
-@cache
-def _preset_files() -> dict[str, dict[str, Any]]:
-    folder = resources.files("imder.presets")
-    return {p.name[:-5]: yaml.safe_load(p.read_text()) for p in folder.iterdir() if p.name.endswith(".yaml")}
-
-
-def read_preset(name: str) -> dict[str, Any]:
-    """A preset's mapping: ``system``, ``model``, ``training``.
-
-    Raises:
-        ImderError: there is no such preset.
-    """
-    if name not in preset_names():
-        raise ImderError(f"there is no preset {name!r}; choose from {', '.join(preset_names())}")
-    return deepcopy(_preset_files().get(name, {"system": name, "model": {}, "training": {}}))
 
 
 def system_entry(name: str) -> tuple[type[Model], type[Any]]:

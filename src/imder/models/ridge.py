@@ -27,9 +27,11 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from imder.data.patterns import pattern_name, patterns
-from imder.models.base import Phase, is_labelled, pattern_bits, row_losses, to_prediction
+from imder.models.base import Phase
 from imder.models.closed_form import ClosedForm
 from imder.models.constant import floor_of_labels
+from imder.models.objective import is_labelled, row_losses, to_prediction
+from imder.models.subsets import pattern_bits
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together
 from imder.types import Batch, ImderError, Modality, Spec

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imder.models.encoder import EncoderConfig
-from imder.models.fusion import AVAILABLE, FusionConfig, PooledFusion
-from imder.models.one_stage import OneStage
-from imder.types import Spec
+from imder.models.fusion import AVAILABLE, FusionConfig, require_pooled
+from imder.models.one_stage import PooledOneStage
 
 
 @dataclass(frozen=True)
@@ -24,23 +23,20 @@ class ZeroFillConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
+    def __post_init__(self) -> None:
+        require_pooled(self.fusion, "zero-fill")
 
-class ZeroFill(OneStage):
+
+class ZeroFill(PooledOneStage):
     """Encoders and fusion with zeros for what is missing."""
 
     system = "zero-fill"
     config: ZeroFillConfig
-    fusion: PooledFusion
 
-    def __init__(self, spec: Spec, config: ZeroFillConfig) -> None:
-        super().__init__(spec, config, config.encoder)
-        self.fusion = PooledFusion(self.steps, config.encoder.width, spec.outputs, config.fusion)
-
-    def last_layer(self) -> nn.Linear:
-        """The fusion's head."""
-        return self.fusion.head
-
-    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
-        """Everything is said to be available."""
-        out: Tensor = self.fusion(encodings, torch.full_like(available, AVAILABLE, dtype=torch.int64))
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
+        """Everything is said to be available; one more encoding, of zeros, stands for all that is missing."""
+        zeros = len(next(iter(encodings.values())))
+        padded = {k: torch.cat([e, torch.zeros_like(e[:1])]) for k, e in encodings.items()}
+        state = torch.full_like(available, AVAILABLE, dtype=torch.int64)
+        out: Tensor = self.fusion(padded, state, torch.where(available, rows[:, None], zeros))
         return out

@@ -60,7 +60,8 @@ class MulT(OneStage):
         """The fusion's last one."""
         return self.fusion.out
 
-    def fuse(self, encodings: dict[str, Tensor], available: Tensor) -> Tensor:
+    def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
         """Zeros are fused like anything else."""
-        out: Tensor = self.fusion(encodings)[0]
+        seen = {k: e[rows] * available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
+        out: Tensor = self.fusion(seen)[0]
         return out

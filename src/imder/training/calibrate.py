@@ -1,35 +1,22 @@
 """The last step of training: how sure the finished system is, learned from validation rows.
 
-Every validation sample is predicted under every subset of what it has (the random ones of `AnySubset` where there are too
-many), with as many recoveries as predictions use, and `imder.uncertainty.calibration` compares with the labels.
+Every validation sample is predicted under every subset of what it has (`imder.training.judge`), with as many recoveries as
+predictions use, and `imder.uncertainty.calibration` compares with the labels.
 
-For a system that reads whole dialogues, what a clip's neighbours show matters too. Masks are then drawn for all clips at
-once, each clip with a subset of its own, `DIALOGUE_DRAWS` times, and rows are taken together by the clip's own subset: what
-is promised holds on average over such neighbours, not for neighbours that lack more or less.
+For a system that reads whole dialogues rows are taken together by the clip's own subset: what is promised holds on average
+over neighbours that show as much as in `judge`, not for neighbours that lack more or less.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-from numpy.typing import NDArray
 
-from imder.data.corpus import Corpus, Split
-from imder.data.dialogues import whole_dialogues
-from imder.data.loader import Pass, collate
-from imder.data.missing import AnySubset
-from imder.data.patterns import patterns
+from imder.data.corpus import Corpus
 from imder.models.base import Model
 from imder.training.config import TrainingConfig
-from imder.training.masks import labelled, strict_mask
-from imder.types import ImderError
+from imder.training.judge import judge
+from imder.training.masks import labelled
 from imder.uncertainty.calibration import Calibration, fit_calibration
-
-MANY_PATTERNS = 31
-SUBSET_DRAWS = 16
-DIALOGUE_DRAWS = 8
-SEED = 20_000  # of masks and noise: neither training's nor validation's
 
 
 def calibrate(model: Model, corpus: Corpus, training: TrainingConfig) -> Calibration | None:
@@ -45,20 +32,14 @@ def calibrate(model: Model, corpus: Corpus, training: TrainingConfig) -> Calibra
     """
     if not training.calibration:
         return None
-    valid = corpus["valid"]
-    assert valid.labels is not None
-    seen = strict_mask(valid, training) if training.strict else valid.present
-    known = np.flatnonzero(labelled(valid) & seen.any(1))
-    if not len(known):
-        raise ImderError(f"{corpus.name}: no labelled sample of split 'valid' has anything to calibrate on")
-    rng = np.random.default_rng((SEED, training.seed))
-    chosen = np.sort(rng.permutation(known)[: training.calibration])
-    pairs = _dialogue_pairs(valid, seen) if model.context else _pairs(valid, seen, chosen)
-    spread = _predict(model, pairs)
-    kept = np.flatnonzero(np.isin(pairs.rows, chosen) & pairs.available.any(1))
-    rows = pairs.rows[kept]
+    judged = judge(model, corpus, training, training.calibration)
     return fit_calibration(
-        model.spec, spread[kept], pairs.available[kept], valid.labels[rows], rows, label_bounds(corpus, model.spec.task)
+        model.spec,
+        judged.spread,
+        judged.available,
+        judged.labels,
+        judged.rows,
+        label_bounds(corpus, model.spec.task),
     )
 
 
@@ -69,43 +50,3 @@ def label_bounds(corpus: Corpus, task: str) -> tuple[float, float] | None:
     labels = [s.labels[labelled(s)] for s in (corpus["train"], corpus["valid"]) if s.labels is not None]
     every = np.concatenate(labels)
     return float(every.min()), float(every.max())
-
-
-def _pairs(split: Split, seen: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Pass:
-    """Each chosen sample under subsets of what is seen of it, subset by subset."""
-    there = seen[chosen]
-    k = there.shape[1]
-    if 2**k - 1 <= MANY_PATTERNS:
-        subsets = np.array(patterns(k))
-        pattern, place = np.nonzero(~(subsets[:, None] & ~there).any(2))
-        masks = subsets[pattern]
-    else:
-        every = np.concatenate([AnySubset().draw(there, SEED + i) for i in range(SUBSET_DRAWS)])
-        place = np.tile(np.arange(len(chosen)), SUBSET_DRAWS)
-        both = np.unique(np.column_stack([every, place]), axis=0)  # a subset drawn twice says nothing new
-        masks, place = both[:, :k].astype(bool), both[:, k]
-    return Pass(split, chosen[place], masks, 256)
-
-
-def _dialogue_pairs(split: Split, seen: NDArray[np.bool_]) -> Pass:
-    """All samples under several draws of masks, dialogue by dialogue; a sample that shows nothing holds a place."""
-    there = np.flatnonzero(seen.any(1))
-    masks = np.zeros((DIALOGUE_DRAWS, *seen.shape), dtype=bool)
-    for i, mask in enumerate(masks):
-        mask[there] = AnySubset().draw(seen[there], SEED + i)
-    copy = np.repeat(np.arange(DIALOGUE_DRAWS), len(split))
-    rows = np.tile(np.arange(len(split)), DIALOGUE_DRAWS)
-    return whole_dialogues(Pass(split, rows, masks.reshape(-1, seen.shape[1]), 256), copy, 256)
-
-
-def _predict(model: Model, pairs: Pass) -> NDArray[np.float32]:
-    """The spread ``(M, S, ...)`` of all pairs; the system sees neither labels nor what isn't available."""
-    split = replace(pairs.split, labels=None)
-    found = []
-    for index in range(len(pairs)):
-        part = pairs.part(index)
-        mask = pairs.available[part]
-        dialogue = None if pairs.dialogue is None else pairs.dialogue[part]
-        batch = collate(split, pairs.rows[part], mask, seen=mask, dialogue=dialogue).to(model.device)
-        found.append(model.predict(batch, seed=SEED).spread.transpose(0, 1).float().cpu().numpy())
-    return np.concatenate(found)

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import yaml
 
 from imder.models.base import Phase
-from imder.models.registry import from_mapping, read_preset, system_entry
+from imder.models.presets import merged, read_preset
+from imder.models.registry import from_mapping, system_entry
 from imder.types import ImderError
 
 
@@ -180,11 +181,11 @@ def load_config(
     if system != data["system"]:
         raise ImderError(f"preset {preset!r} configures {data['system']!r}, not {system!r}")
     for part in ("model", "training"):
-        data = _merged(data, {part: given.get(part) or {}})
+        data = merged(data, {part: given.get(part) or {}})
     for key, value in (overrides or {}).items():
         for step in reversed(key.split(".")):
             value = {step: value}
-        data = _merged(data, value)
+        data = merged(data, value)
     if unknown := sorted(set(data) - {"system", "model", "training"}):
         raise ImderError(f"unknown key {unknown[0]}; a configuration has model.* and training.*")
     for part in ("model", "training"):
@@ -215,14 +216,6 @@ def _without_idle(training: TrainingConfig, phases: tuple[Phase, ...], preset: s
             raise ImderError(f"training.{name} is set, but with these settings of the model there is no such phase")
         idle[name] = PhaseConfig()
     return replace(training, **idle)
-
-
-def _merged(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    out = dict(base)
-    for key, value in change.items():
-        old = out.get(key)
-        out[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return out
 
 
 def capped(config: RunConfig, max_epochs: int) -> RunConfig:

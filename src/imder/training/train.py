@@ -26,7 +26,8 @@ from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.dialogues import dialogue_numbers
 from imder.data.formats import load_corpus
 from imder.data.loader import Pass
-from imder.models.base import Model, Phase, is_labelled, save_weights
+from imder.models.base import Model, Phase, save_weights
+from imder.models.objective import is_labelled
 from imder.models.registry import build
 from imder.training.calibrate import calibrate
 from imder.training.callbacks import Checkpoint, Keeper

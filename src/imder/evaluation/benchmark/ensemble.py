@@ -20,6 +20,11 @@ ENSEMBLED = "late-fusion"
 """Of which model: the strongest of the plain ones."""
 
 
+def ensemble_name(plan: Plan) -> str:
+    """What the average is called in tables."""
+    return f"{plan.seeds} {ENSEMBLED}"
+
+
 def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict[str, Any]]:
     """Tidy rows of the average over seeds of `ENSEMBLED`; none unless it has several and all are among ``cells``.
 
@@ -34,9 +39,10 @@ def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict
     groups: dict[tuple[Any, ...], list[GridCell]] = {}
     for cell in mine:
         groups.setdefault((cell.fold, cell.rate), []).append(cell)
-    name = f"{plan.seeds} {ENSEMBLED}"
+    name = ensemble_name(plan)
     out = []
-    for members in groups.values():
+    for (fold, _), members in groups.items():
+        run = name if fold is None else f"{name}-fold{fold}"
         kept = [at.predictions(cell) for cell in members]
         labels = kept[0]["labels"]
         for protocol in plan.protocols:
@@ -45,5 +51,5 @@ def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict
             for row, values in zip(like, mean, strict=True):
                 served = ~np.isnan(values.reshape(len(values), -1)).any(axis=1)
                 found = metrics.evaluate(plan.shared.convention, values[served], labels[served])
-                out.append({key: row[key] for key in COLUMNS} | {"model": name, "run": name} | found)
+                out.append({key: row[key] for key in COLUMNS} | {"model": name, "run": run} | found)
     return out

@@ -13,7 +13,8 @@ from typing import Any
 
 from imder.evaluation.masks import ProtocolName
 from imder.evaluation.tables import REFERENCES
-from imder.models.registry import SYSTEMS, preset_names
+from imder.models.presets import preset_names, tuned_names
+from imder.models.registry import SYSTEMS
 from imder.training.config import RunConfig, capped, load_config
 from imder.types import ImderError
 
@@ -70,21 +71,27 @@ def default_models(modalities: Sequence[str]) -> tuple[str, ...]:
     return tuple(m for m in DEFAULT_MODELS if m != "language-only" or "language" in modalities)
 
 
-def entries(names: Sequence[str], max_epochs: int | None = None, label_share: float = 1.0) -> list[Entry]:
+def entries(
+    names: Sequence[str], max_epochs: int | None = None, label_share: float = 1.0, tuned: str | None = None
+) -> list[Entry]:
     """The entries of names as they are given.
 
     Args:
         names: see the module.
         max_epochs: no phase runs longer.
         label_share: of the training labels, for every model; below 1 it wins over what configurations say.
+        tuned: a corpus whose tuned settings each preset takes that has some (`imder.models.presets`).
 
     Raises:
-        ImderError: an unknown name or variant, a configuration that is wrong, or two entries of one name, or of the floor's.
+        ImderError: an unknown name or variant, a configuration that is wrong, two entries of one name, or of the floor's, or
+            nothing is tuned for that corpus.
 
     >>> [(e.name, e.config.preset) for e in entries(["imder", "zero-fill"])]
     [('imder', 'fast'), ('zero-fill', 'zero-fill')]
     """
-    found = [_entry(name) for name in names]
+    if tuned is not None and tuned not in tuned_names():
+        raise ImderError(f"--tuned: nothing is tuned for {tuned!r}; choose from {', '.join(tuned_names())}")
+    found = [_entry(name, tuned) for name in names]
     if label_share != 1:
         shared = [replace(e.config, training=replace(e.config.training, label_share=label_share)) for e in found]
         found = [Entry(e.name, config) for e, config in zip(found, shared, strict=True)]
@@ -107,7 +114,7 @@ def file_name(name: str) -> str:
     return name.replace(":", "+")
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str, tuned: str | None) -> Entry:
     if name.endswith((".yaml", ".yml")):
         stem = Path(name).stem
         if not stem.replace("-", "").replace("_", "").replace(".", "").isalnum():
@@ -118,6 +125,8 @@ def _entry(name: str) -> Entry:
     if preset not in preset_names():
         known = ", ".join(sorted({*preset_names(), *PRESETS}))
         raise ImderError(f"--models: there is no preset {base!r}; choose from {known}, or give a YAML file")
+    if tuned in tuned_names(preset):
+        preset = f"{preset}@{tuned}"
     if not variant and ":" not in name:
         return Entry(name, load_config(preset))
     variants = VARIANTS.get(base, {})

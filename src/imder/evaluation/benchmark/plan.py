@@ -19,11 +19,15 @@ import numpy as np
 from imder import metrics
 from imder.data.corpus import Corpus
 from imder.evaluation.benchmark.entries import Entry, file_name
-from imder.evaluation.masks import ProtocolName
+from imder.evaluation.benchmark.folds import fold_of
+from imder.evaluation.masks import ProtocolName, draw_cells
 from imder.types import ImderError
 
 MASK_SEED = 0
 """Of the masks of every evaluation."""
+
+LOOKED_AT = 64
+"""Frames of each modality and split that a fingerprint reads."""
 
 RATED = ("random", "official")
 """Protocols that have rates."""
@@ -52,13 +56,20 @@ class GridCell:
         >>> GridCell("imder:mean", 0.3, 1).name, GridCell("mmin", None, 0, fold=2).name
         ('imder+mean-0.3-1', 'mmin-any-0-fold2')
         """
-        fold = "" if self.fold is None else f"-fold{self.fold}"
-        return f"{file_name(self.model)}-{'any' if self.rate is None else f'{self.rate:g}'}-{self.seed}{fold}"
+        rate = "any" if self.rate is None else f"{self.rate:g}"
+        return f"{file_name(self.model)}-{rate}-{self.seed}{self._fold}"
 
     @property
     def run(self) -> str:
-        """What goes into the ``run`` column: the models that one seed trains for several rates are one run."""
-        return f"{file_name(self.model)}-{self.seed}"
+        """What goes into the ``run`` column: the models that one seed trains for several rates are one run.
+
+        Each rotation is a run of its own, since it tests other samples: deviations hold what that makes.
+        """
+        return f"{file_name(self.model)}-{self.seed}{self._fold}"
+
+    @property
+    def _fold(self) -> str:
+        return "" if self.fold is None else f"-fold{self.fold}"
 
 
 @dataclass(frozen=True)
@@ -167,8 +178,8 @@ def make_plan(
     """A checked plan.
 
     Raises:
-        ImderError: numbers that make no grid, unknown protocols or metrics, or models for single rates where a protocol
-            has none.
+        ImderError: numbers that make no grid, unknown protocols or metrics, protocols or rates that the test samples
+            don't allow, or models for single rates where a protocol has none.
     """
     if min(seeds, draws, official_batch_size) < 1:
         raise ImderError("benchmark: seeds, draws and the official batch size must be at least 1")
@@ -182,6 +193,17 @@ def make_plan(
         raise ImderError(f"--per-rate: the {without[0]} protocol has no rates to train a model for; leave it out")
     if convention not in metrics.CONVENTIONS:
         raise ImderError(f"unknown metric convention {convention!r}; use one of {', '.join(metrics.CONVENTIONS)}")
+    present = (fold_of(corpus, 0, folds) if folds else corpus)["test"].present
+    for protocol in protocols:  # before anything is trained: what a protocol refuses, every cell would fail with
+        draw_cells(
+            present,
+            corpus.spec.names,
+            protocol=protocol,  # type: ignore[arg-type]
+            rates=rates,
+            draws=1,
+            seed=MASK_SEED,
+            official_batch_size=official_batch_size,
+        )
     shared = Shared(corpus.name, fingerprint(corpus), draws, per_rate, convention, official_batch_size, folds)
     models = {entry.name: entry.config.to_dict() for entry in entries}
     distinct = tuple(dict.fromkeys(protocols))
@@ -189,14 +211,17 @@ def make_plan(
 
 
 def fingerprint(corpus: Corpus) -> str:
-    """A hash of ids, labels, lengths and the first frame of every modality: what tells corpora apart, read quickly."""
+    """A hash of ids, labels, lengths, speakers, dialogues and some frames: what tells corpora apart, read quickly."""
     digest = hashlib.blake2b(repr(corpus.spec).encode(), digest_size=12)
     for name, split in corpus.splits.items():
         digest.update(repr((name, split.ids)).encode())
-        digest.update(np.ascontiguousarray(split.labels if split.labels is not None else []).tobytes())
+        digest.update(repr((split.speaker, split.dialogue)).encode())
+        for known in (split.labels, split.position):
+            digest.update(np.ascontiguousarray(known if known is not None else []).tobytes())
         for ragged in split.features.values():
             digest.update(ragged.lengths.tobytes())
-            digest.update(np.asarray(ragged.values[:1], np.float64).tobytes())
+            some = np.unique(np.linspace(0, max(len(ragged.values) - 1, 0), LOOKED_AT).astype(np.int64))
+            digest.update(np.asarray(ragged.values[some[some < len(ragged.values)]], np.float64).tobytes())
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from imder.data.corpus import Corpus
 from imder.evaluation.benchmark.clusters import by_cluster, cluster_tables
-from imder.evaluation.benchmark.ensemble import ENSEMBLED, ensemble_rows
+from imder.evaluation.benchmark.ensemble import ENSEMBLED, ensemble_name, ensemble_rows
 from imder.evaluation.benchmark.entries import note_of_entry
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.benchmark.place import Place
@@ -26,6 +26,7 @@ from imder.evaluation.plots import plot_rates
 from imder.evaluation.results import averages, metric_names, summarise, write_csv
 from imder.evaluation.tables import (
     LABELS,
+    REFERENCES,
     default_metrics,
     make_table,
     paper_metrics,
@@ -33,6 +34,7 @@ from imder.evaluation.tables import (
     uncertainty_metrics,
 )
 from imder.jobs.files import replacing
+from imder.models.registry import note_of
 from imder.types import ImderError
 
 
@@ -48,6 +50,7 @@ class Report:
         missing: for each cell that isn't finished, why.
         files: names of what was written.
         remarks: what could not be made, and why.
+    references: what stands beside the systems and doesn't compete with them.
     """
 
     protocols: tuple[ProtocolName, ...]
@@ -57,6 +60,7 @@ class Report:
     missing: dict[str, str]
     files: tuple[str, ...]
     remarks: tuple[str, ...]
+    references: tuple[str, ...]
 
     def fitting(self, width: int) -> list[Table]:
         """For each protocol the layout of the papers where a terminal has room for it, else a line for each system."""
@@ -65,7 +69,9 @@ class Report:
         return [
             paper
             if table_width(paper) <= width
-            else with_notes(make_table(summary, p, shown, width=width, averages=mean), paper.notes)
+            else with_notes(
+                make_table(summary, p, shown, references=self.references, width=width, averages=mean), paper.notes
+            )
             for p, paper in zip(self.protocols, self.tables, strict=True)
         ]
 
@@ -90,17 +96,20 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     missing = {cell.name: at.reason(cell) or "not run yet" for cell in cells if cell not in finished}
     if not finished:
         raise ImderError(f"{at.path}: no cell is finished; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
-    rows = [row for cell in _in_order(finished, plan) for row in at.rows(cell)]
+    rows = [row | {"run": cell.run} for cell in _in_order(finished, plan) for row in at.rows(cell)]
     together = ensemble_rows(at, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _floor(corpus, plan, calibrated=any("coverage" in row for row in rows))
     comparisons, compared = compare(at, corpus, plan, finished, resamples=resamples)
     notes = _notes(at, finished, plan, missing, ensemble=bool(together))
     mean, summary = averages(rows), summarise(rows)
-    papers = tuple(with_notes(paper_table(summary, mean, p), notes) for p in plan.protocols)
+    beside = (*REFERENCES, ensemble_name(plan))
+    papers = tuple(with_notes(paper_table(summary, mean, p, references=beside), notes) for p in plan.protocols)
     tables = comparison_tables(comparisons, compared)
     apart, whose = by_cluster(at, corpus, plan, finished)
     tables += cluster_tables(apart, whose, plan.shared.convention)
+    said = _system_notes(finished, plan)
+    tables = tuple(with_notes(table, said) for table in tables)
     files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
     write_csv(rows, at.path / "results.csv")
     if comparisons:
@@ -117,20 +126,24 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
         _write_parquet(rows, at.path / "results.parquet")
         files.append("results.parquet")
     shown = (*default_metrics(summary), *uncertainty_metrics(summary))
-    each = [_of_metric(summary, p, metric, mean) for p in plan.protocols for metric in shown]
+    each = [with_notes(_of_metric(summary, p, m, mean, beside), said) for p in plan.protocols for m in shown]
     drawn = (*papers, *tables, *each)
     _write(at.path / "tables.md", "\n".join(f"## {table.title}\n\n{draw_markdown(table)}" for table in drawn))
     _write(at.path / "tables.tex", "\n".join(map(draw_latex, drawn)))
     files += _plots(at, rows, plan)
-    short = comparison_tables(comparisons, compared, brief=True)
-    return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks))
+    short = tuple(with_notes(table, said) for table in comparison_tables(comparisons, compared, brief=True))
+    return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks), beside)
 
 
 def _of_metric(
-    summary: Sequence[dict[str, Any]], protocol: ProtocolName, metric: str, mean: Sequence[dict[str, Any]]
+    summary: Sequence[dict[str, Any]],
+    protocol: ProtocolName,
+    metric: str,
+    mean: Sequence[dict[str, Any]],
+    references: Sequence[str],
 ) -> Table:
     """One metric, a column for each system."""
-    table = make_table(summary, protocol, [metric], averages=mean)
+    table = make_table(summary, protocol, [metric], references=references, averages=mean)
     label = LABELS.get(metric, metric)
     heads = tuple(head.removesuffix(f"\n{label}") for head in table.headers)
     return replace(table, title=f"{table.title}: {label}", headers=heads)
@@ -174,10 +187,7 @@ def _notes(
     shares = {float(model["training"]["label_share"]) for model in plan.models.values()}
     if shares != {1.0}:
         notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
-    for model in plan.models:
-        system = plan.models[model]["system"]
-        if any(cell.model == model for cell in finished) and (note := note_of_entry(model, system)):
-            notes.append(f"{model}: {note}")
+    notes += _system_notes(finished, plan)
     if plan.shared.per_rate:
         notes.append("A model of its own for each missing rate.")
     of = "seed" if plan.seeds == 1 else "seeds"
@@ -188,6 +198,13 @@ def _notes(
         reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
         notes.append(f"Missing: {reasons}.")
     return tuple(notes)
+
+
+def _system_notes(finished: Sequence[GridCell], plan: Plan) -> tuple[str, ...]:
+    """What readers of any table must know of the models in it."""
+    there = [model for model in plan.models if any(cell.model == model for cell in finished)]
+    notes = {model: note_of(model) or note_of_entry(model, plan.models[model]["system"]) for model in there}
+    return tuple(f"{model}: {note}" for model, note in notes.items() if note)
 
 
 def _plots(at: Place, rows: list[dict[str, Any]], plan: Plan) -> list[str]:

@@ -2,7 +2,8 @@
 
 Cells know nothing of each other; what is done, failed or under way is read from the folder, so progress and resuming are
 the same under every backend. Rounds follow one another until every cell is finished or has failed: a cell that another
-process works on is waited for, and one whose process was killed is tried once more.
+process works on is waited for, and one whose process was killed is tried once more, alone: where a worker is killed, the
+backend ends the others too, and what they worked on isn't to blame.
 """
 
 from __future__ import annotations
@@ -112,11 +113,13 @@ def run_cells(
     todo = [cell for cell in cells if not at.finished(cell, plan)]
     with _watching(at, plan, cells, jobs, report, every), backend_of(backend, jobs, threads, address):
         while todo:
-            tasks = [joblib.delayed(work)(at.path.absolute(), source, plan, c, threads, device) for c in todo]
+            suspects = [cell for cell in todo if cell in killed]
+            now = suspects[:1] or todo
+            tasks = [joblib.delayed(work)(at.path.absolute(), source, plan, c, threads, device) for c in now]
             try:
                 results = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
             except Exception as error:  # each backend has its own for a worker that was killed
-                dead = [cell for cell in todo if _abandoned(at, cell)]
+                dead = [cell for cell in now if _abandoned(at, cell)]
                 if not dead:
                     raise ImderError(f"{backend}: {type(error).__name__}: {' '.join(str(error).split())}") from error
                 for cell in dead:
@@ -125,12 +128,12 @@ def run_cells(
                         at.fail(cell, "its process was killed (out of memory?)")
                         failed[cell] = "its process was killed (out of memory?)"
                 results = []
-            for cell, result in zip(todo, results, strict=bool(results)):
+            for cell, result in zip(now, results, strict=bool(results)):
                 if result == "failed":
                     failed[cell] = at.reason(cell) or "unknown"
             todo = [cell for cell in todo if cell not in failed and not at.finished(cell, plan)]
             if "elsewhere" in results and todo:
-                _wait(at, plan, todo, every)
+                _wait(at, plan, [cell for cell in now if cell in todo] or todo, every)
     return failed
 
 

@@ -75,6 +75,8 @@ def compare(
         return [], ""
     count = len(set(names))
     words = f"{resamples} resamples of {count} {what}"
+    if plan.shared.folds:  # tables of metrics average over rotations instead: shares agree, correlations needn't
+        words += ", the test samples of all rotations together"
     return rows, words + (f"; so few {what} make intervals too narrow" if count < FEW else "")
 
 

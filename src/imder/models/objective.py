@@ -1,0 +1,72 @@
+"""What systems learn from: losses as sums and counts, the task's loss, and how a head's output becomes a prediction.
+
+Losses come as sums and counts, so that a loss over missing rows is the same whether a batch is processed at once or
+spread over several processes: sums and counts are reduced before they are divided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imder.types import Spec
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One term of the objective: weight * (sum over rows) / (number of rows).
+
+    ``total`` is a scalar tensor, ``count`` a float or scalar tensor; a count of 0 means that no row took part.
+    """
+
+    total: Tensor
+    count: float
+    weight: float = 1.0
+
+
+def is_labelled(labels: Tensor, spec: Spec) -> Tensor:
+    """``(B,)`` bool: which labels are known (not NaN, not -1)."""
+    return labels >= 0 if spec.task == "classification" else ~labels.isnan()
+
+
+def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0) -> Loss:
+    """L1 for regression, cross-entropy for classification, over labelled rows.
+
+    Args:
+        output: ``(B, 1)`` or logits ``(B, C)``.
+        labels: ``(B,)``; NaN or -1 where unlabelled.
+        spec: says which task.
+        smoothing: of the labels (classification).
+    """
+    labelled = is_labelled(labels, spec)
+    if spec.task == "classification":
+        rows = F.cross_entropy(output, labels.clamp(min=0), reduction="none", label_smoothing=smoothing)
+    else:
+        rows = (output.squeeze(1) - labels.nan_to_num()).abs()
+    return Loss((rows * labelled).sum(), float(labelled.sum()))
+
+
+def row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
+    """``(B,)`` absolute errors or negative log-likelihoods of predictions; 0 where unlabelled."""
+    if spec.task == "classification":
+        chosen = prediction.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+        return -chosen.clamp(min=1e-6).log() * is_labelled(labels, spec)
+    return (prediction - labels.nan_to_num()).abs() * is_labelled(labels, spec)
+
+
+def to_prediction(output: Tensor, spec: Spec) -> Tensor:
+    """A head's output ``(..., O)`` as a prediction: ``(...)`` values, or ``(..., C)`` probabilities."""
+    return output.softmax(-1) if spec.task == "classification" else output.squeeze(-1)
+
+
+@torch.no_grad()
+def start_head(head: nn.Linear, labels: Tensor, spec: Spec) -> None:
+    """Set a head's bias to the constant floor: the median, or the logarithm of the class frequencies."""
+    if spec.task == "classification":
+        counts = torch.bincount(labels, minlength=spec.outputs).float()
+        head.bias.copy_(((counts + 1) / (counts.sum() + spec.outputs)).log())
+    else:
+        head.bias.fill_(float(labels.median()))

@@ -1,0 +1,70 @@
+"""Presets: configurations by name.
+
+A preset is a YAML file that names its system and overrides the defaults of its configuration and of training; unknown keys
+are errors. A system that no such file names is a preset of its own name, with all defaults.
+
+``preset@corpus`` is a preset with the settings that `imder tune` found for it on a corpus: the file of the corpus, in the
+folder ``tuned``, says for each preset what is different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from imder.models.registry import SYSTEMS
+from imder.types import ImderError
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package, but the tuned ones."""
+    files = _files()
+    configured = {str(data["system"]) for data in files.values()}
+    return sorted({*files, *(set(SYSTEMS) - configured)})
+
+
+def tuned_names(preset: str | None = None) -> list[str]:
+    """The corpora that something is tuned for: some preset, or a given one."""
+    return sorted(corpus for corpus, presets in _files("tuned").items() if preset is None or preset in presets)
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """A preset's mapping: ``system``, ``model``, ``training``.
+
+    Raises:
+        ImderError: there is no such preset.
+    """
+    base, at, corpus = name.partition("@")
+    if base not in preset_names():
+        raise ImderError(f"there is no preset {base!r}; choose from {', '.join(preset_names())}")
+    preset = deepcopy(_files().get(base, {"system": base, "model": {}, "training": {}}))
+    if not at:
+        return preset
+    if corpus not in tuned_names(base):
+        known = ", ".join(f"{base}@{c}" for c in tuned_names(base)) or f"use {base}, or imder tune {base} CORPUS"
+        raise ImderError(f"preset {base!r} isn't tuned for {corpus!r}; {known}")
+    return merged(preset, _files("tuned")[corpus][base])
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings, the second one's values before the first's.
+
+    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    """
+    out = dict(base)
+    for key, value in change.items():
+        old = out.get(key)
+        out[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return out
+
+
+@cache
+def _files(folder: str = "") -> dict[str, dict[str, Any]]:
+    place = resources.files("imder.presets").joinpath(folder)
+    return {p.name[:-5]: yaml.safe_load(p.read_text()) for p in place.iterdir() if p.name.endswith(".yaml")}
