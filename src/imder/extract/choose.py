@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from imder.extract.audio import audio_recipe
-from imder.extract.language import MAX_TOKENS, TextEncoder, default_model
+from imder.extract.language import MAX_TOKENS, TextEncoder, default_model, encoder_of
 from imder.extract.manifest import Clip
 from imder.extract.openface import check_columns, read_header
 from imder.extract.recipe import AudioKind, Recipe, versions
@@ -58,7 +58,7 @@ def choose_recipe(
             "(vision needs tables of OpenFace, or its program with --openface)"
         )
     if made.audio is not None:
-        _require("librosa", "soundfile", "av", *(("opensmile",) if made.audio.kind == "egemaps" else ()))
+        _require_sound(made.audio.kind)
     if made.vision is not None:
         _try_first_table(clips, vision)
     if not wanted["language"]:
@@ -69,12 +69,26 @@ def choose_recipe(
     return Recipe(encoder.recipe(max_tokens), made.vision, made.audio, made.versions)
 
 
+def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
+    """What would fail for every clip alike when these clips follow a recipe that exists, said before any work.
+
+    Raises:
+        ImderError: a package or the transformer is missing, or the first table lacks columns.
+    """
+    if recipe.audio is not None and any(clip.has["audio"] for clip in clips):
+        _require_sound(recipe.audio.kind)
+    if recipe.vision is not None:
+        _try_first_table(clips, recipe.vision.columns)
+    if recipe.language is not None and any(clip.has["language"] for clip in clips):
+        encoder_of(recipe.language.model, recipe.language.fingerprint)
+
+
 def _kind(name: str) -> AudioKind:
     return name  # type: ignore[return-value] # audio_recipe says which it knows
 
 
-def _require(*packages: str) -> None:
-    for name in packages:
+def _require_sound(kind: AudioKind) -> None:
+    for name in ("librosa", "soundfile", "av", *(("opensmile",) if kind == "egemaps" else ())):
         if find_spec(name) is None:
             extra = "egemaps" if name == "opensmile" else "extract"
             raise ImderError(f"extraction of sound needs {name}: pip install 'imder[{extra}]'")

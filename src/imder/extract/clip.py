@@ -30,6 +30,9 @@ class Extracted:
         failures: for each modality that should be there and isn't, why.
         remarks: for a modality, what its user should know.
         untracked: frames of the face that were left out.
+        times: for modalities whose frames are known to lie in time ``(T,)`` seconds. Not kept on disk, like the next:
+            corpora have no times.
+        seconds: how long the longest of them is.
     """
 
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -38,6 +41,8 @@ class Extracted:
     failures: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     untracked: int = 0
+    times: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def extract_clip(clip: Clip, recipe: Recipe, openface: str | None = None) -> Extracted:
@@ -106,6 +111,8 @@ def _audio(clip: Clip, recipe: AudioRecipe, out: Extracted) -> None:
     if not np.isfinite(found).all():
         raise ImderError(f"{file}: the features are not finite")
     out.features["audio"] = found
+    out.times["audio"] = np.arange(len(found)) * (recipe.hop / recipe.rate)
+    out.seconds = max(out.seconds, sound.seconds)
     if sound.remarks:
         out.remarks["audio"] = "; ".join(sound.remarks)
 
@@ -121,6 +128,9 @@ def _vision(clip: Clip, recipe: Recipe, openface: str | None, out: Extracted) ->
         assert openface is not None
         found = track(clip.video, openface, part)
     out.untracked = found.untracked
+    if found.times is not None and found.seconds is not None:
+        out.times["vision"] = found.times
+        out.seconds = max(out.seconds, found.seconds)
     said = []
     if found.broken_off:
         said.append("the last row breaks off, read up to it")

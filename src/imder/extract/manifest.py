@@ -73,6 +73,16 @@ def read_source(path: str | Path) -> tuple[Clip, ...]:
     return clips
 
 
+def is_source(path: str | Path) -> bool:
+    """Whether a path looks like what `read_source` reads, not like a corpus: a table of text, or a folder of media."""
+    path = Path(path)
+    if not path.is_dir():
+        return path.suffix.lower() in (".csv", ".tsv", ".txt")
+    if (path / "corpus.json").exists() or any(path.glob("*.npz")):
+        return False
+    return any(file.suffix.lower() in VIDEOS | SOUNDS | {".txt", ".csv"} for file in path.rglob("*"))
+
+
 def _folder(path: Path) -> Iterator[Clip]:
     if (path / "manifest.csv").exists():
         raise ImderError(f"{path}: holds a manifest; if it is meant, say {path / 'manifest.csv'}")

@@ -35,11 +35,13 @@ class Sound:
         path: the file.
         rate: samples per second.
         remarks: what was noticed while reading, such as a damaged end; filled by going through `chunks`.
+        seconds: how long it is, once `chunks` was gone through to its end.
     """
 
     path: Path
     rate: int
     remarks: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
     def chunks(self) -> Iterator[Samples]:
         """The signal in pieces of any sizes, each ``(n,)`` in about [-1, 1].
@@ -58,6 +60,7 @@ class Sound:
                 yield piece
         if count == 0:
             raise ImderError(f"{self.path}: the sound is empty")
+        self.seconds = count / self.rate
 
     def _decoded(self) -> Iterator[tuple[int, Samples]]:
         """(rate, mono piece) as the file has them."""

@@ -11,9 +11,10 @@ OpenFace 2 (Baltrusaitis et al., FG 2018) writes 709 features: gaze 8, eye landm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ GROUPS = {
     "sims": (*GAZE, *_EYES, *POSE, *LANDMARKS, *_SPACE, *_SHAPE, *UNITS),
 }
 """Columns by name: four groups, and two presets."""
+_ABOUT = ("face_id", "timestamp", "confidence", "success")
 
 
 def columns_of(text: str) -> tuple[str, ...]:
@@ -70,6 +72,7 @@ class Tracked:
     Attributes:
         values: ``(T, D)`` float32, the columns asked for, frames in order.
         times: ``(T,)`` seconds; None where the table has no timestamps.
+        seconds: how long the table lasts, frames that were left out included; None without timestamps.
         untracked: frames left out because the tracker failed.
         faces: how many there were.
         broken_off: whether the last row was incomplete.
@@ -77,6 +80,7 @@ class Tracked:
 
     values: NDArray[np.float32]
     times: NDArray[np.float64] | None
+    seconds: float | None
     untracked: int
     faces: int
     broken_off: bool
@@ -135,48 +139,75 @@ def read_openface(path: Path, columns: str) -> Tracked:
         ImderError: it can't be read, lacks columns, or has a broken row that isn't the last.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open(encoding="utf-8-sig") as file:
+            return _tracked(path, file, columns)
     except OSError as error:
         raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
         raise ImderError(f"{path}: is not text, so no table of OpenFace") from None
-    names = _header(path, lines[0] if lines else "")
+
+
+def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
+    header = file.readline()
+    names = _header(path, header)
     check_columns(path, names, columns)
-    table, broken_off = _numbers(path, lines, len(names))
     at = {name: i for i, name in enumerate(names)}
-    faces = 1
-    if "face_id" in at:
-        table, faces = _best_face(table, at)
-    wanted = [at[name] for name in columns_of(columns)]
-    with np.errstate(over="ignore"):
-        values = table[:, wanted].astype(np.float32)
+    known = [name for name in _ABOUT if name in at]
+    values, table, broken_off = _numbers(
+        path, file, _separator(header), len(names), [at[n] for n in columns_of(columns)], [at[n] for n in known]
+    )
+    about = {name: table[:, i] for i, name in enumerate(known)}
+    times = about.get("timestamp")
+    seconds = None if times is None else _seconds(times)
     tracked = np.isfinite(values).all(axis=1)
-    if "success" in at:
-        tracked &= table[:, at["success"]] == 1
-    times = table[tracked, at["timestamp"]] if "timestamp" in at else None
-    return Tracked(values[tracked], times, int((~tracked).sum()), faces, broken_off)
+    faces, best = 1, np.ones(len(values), bool)
+    if "face_id" in about:
+        best, faces = _best_face(about)
+    if "success" in about:
+        tracked &= about["success"] == 1
+    kept = best & tracked
+    times = None if times is None else times[kept]
+    return Tracked(values[kept], times, seconds, int((best & ~tracked).sum()), faces, broken_off)
 
 
-def _numbers(path: Path, lines: list[str], width: int) -> tuple[NDArray[np.float64], bool]:
-    """The rows as numbers, and whether the last one broke off."""
-    separator = _separator(lines[0])
-    last = max((i for i, line in enumerate(lines) if line.strip()), default=0)
-    rows: list[NDArray[np.float64]] = []
-    for i, line in enumerate(lines[1 : last + 1], start=1):
+def _numbers(
+    path: Path, file: Iterable[str], separator: str, width: int, wanted: list[int], about: list[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
+    """Two selections of columns of the rows below the header, and whether the last row broke off.
+
+    Row by row, so that memory holds what is wanted, not what is in the file: OpenFace writes 714 columns unless told otherwise.
+    """
+    values: list[NDArray[np.float32]] = []
+    beside: list[NDArray[np.float64]] = []
+    short: tuple[int, str] | None = None  # a row with too few values: forgiven if nothing follows
+    for i, line in enumerate(file, start=2):
+        blank = not line.strip()
+        if short is not None and not blank:
+            found = len(short[1].split(separator))
+            raise ImderError(f"{path}: line {short[0]}: {found} values where the header has {width} columns")
         parts = line.split(separator)
-        if len(parts) < width and i == last:
-            return _stacked(rows, width), True
+        if blank or len(parts) < width:
+            short = short or (i, line)
+            continue
         if len(parts) != width:
-            raise ImderError(f"{path}: line {i + 1}: {len(parts)} values where the header has {width} columns")
+            raise ImderError(f"{path}: line {i}: {len(parts)} values where the header has {width} columns")
         try:
-            rows.append(np.array(parts, np.float64))
+            row = np.array(parts, np.float64)
         except ValueError:
-            rows.append(np.array([_number(path, i + 1, part) for part in parts]))
-    return _stacked(rows, width), False
+            row = np.array([_number(path, i, part) for part in parts])
+        with np.errstate(over="ignore"):
+            values.append(row[wanted].astype(np.float32))
+        beside.append(row[about])
+    broken_off = short is not None and bool(short[1].strip())
+    if not values:
+        return np.zeros((0, len(wanted)), np.float32), np.zeros((0, len(about))), broken_off
+    return np.stack(values), np.stack(beside), broken_off
 
 
-def _stacked(rows: list[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
-    return np.stack(rows) if rows else np.zeros((0, width))
+def _seconds(times: NDArray[np.float64]) -> float:
+    """How long a table lasts: to the end of its last frame, tracked or not."""
+    there = np.unique(times[np.isfinite(times)])
+    return float(there[-1] + np.median(np.diff(there))) if len(there) > 1 else float(there.sum())
 
 
 def _number(path: Path, line: int, text: str) -> float:
@@ -190,12 +221,12 @@ def _number(path: Path, line: int, text: str) -> float:
         raise ImderError(f"{path}: line {line}: {text.strip()[:40]!r} is not a number") from None
 
 
-def _best_face(table: NDArray[np.float64], at: dict[str, int]) -> tuple[NDArray[np.float64], int]:
-    """The rows of the face with the largest mean confidence (the longest, then the first, where equal)."""
-    ids = table[:, at["face_id"]]
+def _best_face(about: Mapping[str, NDArray[np.float64]]) -> tuple[NDArray[np.bool_], int]:
+    """Which rows are of the face with the largest mean confidence (the longest, then the first, where equal)."""
+    ids = about["face_id"]
     faces = np.unique(ids)
     if len(faces) < 2:
-        return table, len(faces)
-    confidence = table[:, at["confidence"]] if "confidence" in at else np.zeros(len(table))
+        return np.ones(len(ids), bool), len(faces)
+    confidence = about.get("confidence", np.zeros(len(ids)))
     best = max(faces, key=lambda face: (confidence[ids == face].mean(), (ids == face).sum(), -face))
-    return table[ids == best], len(faces)
+    return ids == best, len(faces)
