@@ -26,7 +26,9 @@ def _parser(preset: str | None) -> ArgumentParser:
     commands = parser.add_subcommands(required=True, dest="command")
     commands.add_subcommand("train", _train(preset), help="train a system on a corpus")
     commands.add_subcommand("evaluate", _evaluate(), help="table of a trained model under a missing-modality protocol")
-    commands.add_subcommand("predict", _predict(), help="predictions with their spread, as CSV")
+    commands.add_subcommand(
+        "predict", _predict(), help="predictions with their uncertainty: of a corpus, clips or a recording"
+    )
     commands.add_subcommand("recover", _recover(), help="encodings of the missing modalities, sampled and refined")
     commands.add_subcommand("benchmark", _benchmark(), help="compare systems: a resumable grid of models and seeds")
     commands.add_subcommand("tune", _tune(), help="search a preset's learning rate, decay, dropouts and width")
@@ -82,9 +84,12 @@ def _train(preset: str | None) -> ArgumentParser:
     return parser
 
 
-def _use(parser: ArgumentParser, samples: int | None, split: str | None) -> None:
+def _use(parser: ArgumentParser, samples: int | None, split: str | None, *, media: bool = False) -> None:
     parser.add_argument("run", help="run directory, or a model's folder or hub id")
-    parser.add_argument("corpus")
+    if media:
+        parser.add_argument("corpus", nargs="?", help="corpus, manifest of clips, or folder of media")
+    else:
+        parser.add_argument("corpus")
     parser.add_argument("--split", default=split, help=f"default: {split or 'test, or the only one'}")
     usual = "the preset's" if samples is None else samples
     parser.add_argument("--samples", type=int, default=samples, help=f"recoveries of each sample (default: {usual})")
@@ -108,10 +113,13 @@ def _evaluate() -> ArgumentParser:
 
 
 def _predict() -> ArgumentParser:
+    from imder.media_options import media_options
+
     parser = _new()
-    _use(parser, None, None)
+    _use(parser, None, None, media=True)
+    media_options(parser)
     parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets hold the label")
-    parser.add_argument("--out", required=True, help="CSV to write")
+    parser.add_argument("--out", help="CSV to write; a single clip needs none")
     return parser
 
 
@@ -179,29 +187,10 @@ def _benchmark() -> ArgumentParser:
 
 
 def _extract() -> ArgumentParser:
+    from imder.media_options import extract_options
+
     parser = _new()
-    parser.add_argument("source", help="CSV manifest, or folder of media")
-    parser.add_argument("out", help="store to write")
-    parser.add_argument(
-        "--language", help="transformer: folder or name, or none (default: BERT of the texts' language)"
-    )
-    parser.add_argument("--max-tokens", type=PositiveInt, default=50, help="of a text (default: 50)")
-    parser.add_argument("--audio", default="librosa33", help="librosa33, mel64, egemaps or none (default: librosa33)")
-    parser.add_argument(
-        "--vision",
-        default="cues",
-        help="columns of OpenFace: cues (49), sims (709), groups such as pose+aus, or none (default: cues)",
-    )
-    parser.add_argument("--openface", help="OpenFace's FeatureExtraction or its folder (default: on PATH, if anywhere)")
-    parser.add_argument(
-        "--task", choices=["regression", "classification"], help="kind of labels (default: by the labels)"
-    )
-    parser.add_argument("--jobs", type=PositiveInt, default=1, help="clips at once (default: 1)")
-    parser.add_argument("--backend", choices=["loky", "ray", "dask"], default="loky", help="of joblib (default: loky)")
-    parser.add_argument("--address", help="of a running Ray or Dask cluster (default: start one here)")
-    parser.add_argument(
-        "--threads", type=NonNegativeInt, default=0, help="CPU threads of each job (default: its share)"
-    )
+    extract_options(parser)
     return parser
 
 
@@ -288,6 +277,10 @@ def _run(arguments: Namespace) -> int:
         from imder.extract_command import extract
 
         return extract(options)
+    if name == "predict":
+        from imder.media_command import predict
+
+        return predict(options)
     if name in grid_commands.COMMANDS:
         return grid_commands.COMMANDS[name](options)
     getattr(commands, name)(options)

@@ -23,7 +23,7 @@ from imder.evaluation.certainty import CLASS_METRICS, VALUE_METRICS
 from imder.evaluation.grid import constant_rows, evaluate, evaluator
 from imder.models.base import Model
 from imder.models.registry import SYSTEMS
-from imder.predict import Predictor
+from imder.media.predictor import Predictor
 from imder.training.calibrate import calibrate
 from imder.training.config import TrainingConfig, load_config
 from imder.training.judge import SEED

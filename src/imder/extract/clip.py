@@ -111,7 +111,7 @@ def _audio(clip: Clip, recipe: AudioRecipe, out: Extracted) -> None:
     if not np.isfinite(found).all():
         raise ImderError(f"{file}: the features are not finite")
     out.features["audio"] = found
-    out.times["audio"] = np.arange(len(found)) * (recipe.hop / recipe.rate)
+    out.times["audio"] = np.arange(len(found), dtype=np.float64) * (recipe.hop / recipe.rate)
     out.seconds = max(out.seconds, sound.seconds)
     if sound.remarks:
         out.remarks["audio"] = "; ".join(sound.remarks)

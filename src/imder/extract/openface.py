@@ -175,7 +175,7 @@ def _numbers(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
     """Two selections of columns of the rows below the header, and whether the last row broke off.
 
-    Row by row, so that memory holds what is wanted, not what is in the file: OpenFace writes 714 columns unless told otherwise.
+    Row by row, so that memory holds what is wanted, not what is in the file: usually OpenFace writes 714 columns.
     """
     values: list[NDArray[np.float32]] = []
     beside: list[NDArray[np.float64]] = []
