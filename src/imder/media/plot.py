@@ -82,7 +82,8 @@ def _values(axes: Axes, rows: Sequence[Row], middle: NDArray[np.float64], level:
 
 def _classes(figure: Figure, axes: Axes, rows: Sequence[Row], classes: Sequence[str], level: float) -> None:
     shares = np.stack([_column(rows, f"p_{name}") for name in classes])
-    drawn = axes.pcolormesh(_edges(rows), np.arange(len(classes) + 1) - 0.5, shares, cmap="Blues", vmin=0, vmax=1)
+    most = max(0.5, np.ceil(10 * np.nanmax(shares)) / 10)  # of many classes none may ever be likely
+    drawn = axes.pcolormesh(_edges(rows), np.arange(len(classes) + 1) - 0.5, shares, cmap="Blues", vmin=0, vmax=most)
     axes.set_yticks(range(len(classes)), classes)
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

@@ -186,7 +186,9 @@ class Predictor:
             raise ImderError("a text and a transcript of it: give one of them")
         cues = () if transcript is None else read_transcript(transcript)
         words = cues[0].text if cues else text  # some, so that what language needs is looked for
-        clip = self.clip(video=video, audio=audio, text=words, openface=openface, name=name or _stem(transcript))
+        if name is None and transcript is not None and video is None and audio is None and openface is None:
+            name = Path(transcript).stem
+        clip = self.clip(video=video, audio=audio, text=words, openface=openface, name=name)
         check_ready(recipe, [clip])
         return read_recording(replace(clip, text=None) if cues else clip, recipe, cues=cues, openface=self._openface)
 
@@ -263,7 +265,3 @@ def remembered(run: str | Path) -> Mapping[str, Any] | None:
         return None
     found: Mapping[str, Any] | None = directory.read_json("trained_on.json").get("recipe")
     return found
-
-
-def _stem(path: str | Path | None) -> str | None:
-    return None if path is None else Path(path).stem

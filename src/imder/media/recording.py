@@ -1,8 +1,8 @@
 """A recording: the features of the whole and when each frame was. Cutting it is slicing.
 
 Files are gone through as for a clip (`imder.extract.clip`), a little at a time, and what is held are features: no window is
-decoded again. So a window differs from a clip that was cut out beforehand in what belongs to the whole: the frames at its edges see
-the sound beyond them, and in ``librosa33`` the tuning and the loudest level are the recording's.
+decoded again. So a window differs from a clip that was cut out beforehand in what belongs to the whole: frames at its edges
+see the sound beyond them, and in ``librosa33`` the tuning and the loudest level are the recording's.
 
 Time runs from 0 to ``seconds``, the end of what lasts longest: the sound, the table of the face with its untracked frames,
 or, where there is neither, the transcript.

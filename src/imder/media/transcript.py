@@ -98,10 +98,11 @@ def _table(path: Path, text: str) -> Iterator[Cue]:
             cells = {(name or "").strip(): cell for name, cell in row.items()}
             times = []
             for name in ("start", "end"):
+                cell = cells[name] or ""
                 try:
-                    times.append(float(cells[name] or ""))
+                    times.append(float(cell))
                 except ValueError:
-                    raise ImderError(f"{where}: {name}: {cells[name]!r} is not a number of seconds") from None
+                    raise ImderError(f"{where}: {name}: {cell!r} is not a number of seconds") from None
             yield from _cue(where, times[0], times[1], cells["text"] or "")
     except csv.Error as error:
         raise ImderError(f"{path}: line {rows.line_num}: not CSV ({error})") from None
