@@ -121,8 +121,9 @@ def _recording(options: Namespace, given: dict[str, str]) -> int:
     if options.split is not None:
         raise ImderError("--split: one recording has no splits")
     predictor = _predictor(options)
-    with counting("reading the recording"):
+    with counting("reading the recording") as report:  # how long that takes nobody knows beforehand
         recording = predictor.read_recording(**given)
+        report(1, 1)
     hop = options.hop if options.hop is not None else options.window / 4
     with counting("predicting") as report:
         rows = predictor.predict_windows(
