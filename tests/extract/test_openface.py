@@ -158,3 +158,20 @@ def test_real_tables(name, columns, frames, broken_off):
     found = read_openface(Path(str(DATA)) / "openface" / name, columns)
     assert len(found.values) + found.untracked == frames
     assert found.broken_off == broken_off
+
+
+def test_memory_is_that_of_the_columns_wanted(tmp_path):
+    """OpenFace writes hundreds of columns for each frame, and recordings are long."""
+    import tracemalloc
+
+    columns = openface_columns("sims")
+    path = write_openface(tmp_path / "t.csv", openface_rows(800, columns), columns)
+    tracemalloc.start()
+    try:
+        found = read_openface(path, "aus")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.values.shape == (800, 35)
+    assert found.seconds == pytest.approx(800 / 30, abs=1e-3)
+    assert peak < path.stat().st_size / 2

@@ -1,4 +1,4 @@
-"""From raw media to a corpus: an optional part (`imder[extract]`) that the rest of the library never imports.
+"""From raw media to a corpus: an optional part (`imder[extract]`) that only `imder.media` and the commands import.
 
 manifest   which clips there are, and what each of them has
 recipe     what is done to them; features of two recipes don't go together
