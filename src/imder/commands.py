@@ -10,7 +10,7 @@ import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
-from imder.data.compatible import check_compatible, check_recipe
+from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.data.formats import load_corpus
 from imder.data.inspect import inspect_corpus
@@ -56,7 +56,17 @@ def train(options: Namespace) -> None:
     callbacks = [PhaseBar()]
     if options.resume is not None:
         out = options.resume
-        own = ("config", "stage1", "missing_rate", "recovery", "seed", "max_epochs", "model", "training")
+        own = (
+            "config",
+            "stage1",
+            "missing_rate",
+            "recovery",
+            "language_encoder",
+            "seed",
+            "max_epochs",
+            "model",
+            "training",
+        )
         given = [k for k in own if options[k]]
         if given:
             raise ImderError(
@@ -73,6 +83,8 @@ def train(options: Namespace) -> None:
             )
         if options.recovery is not None:
             overrides["model.recovery.kind"] = options.recovery
+        if options.language_encoder is not None:
+            overrides["training"].setdefault("language_encoder", {})["name"] = options.language_encoder
         if options.seed is not None:
             overrides["training"]["seed"] = int(options.seed)
         config = load_config(options.preset, options.config, overrides)
@@ -121,7 +133,7 @@ def evaluate(options: Namespace) -> None:
     floor = _trained_on(options.run).get("floor")
     calibrated = model.calibration is not None
     if model.system != "constant":  # which is the floor itself
-        rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, calibrated=calibrated, **settings)
+        rows += constant_rows(corpus, floor=floor, calibrated=calibrated, **settings)
     summary = summarise(rows)
     console.print(rich_table(summary, options.protocol, width=console.width))
     if model.calibration is not None:
@@ -237,7 +249,8 @@ def _model(options: Namespace) -> Model:
 
 
 def _corpus(model: Model, options: Namespace) -> Corpus:
-    corpus = load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec)
+    has_encoder = model.language is not None
+    corpus = load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec, token_ids=has_encoder)
     check_recipe(_trained_on(options.run).get("recipe"), corpus, options.run)
     return corpus
 

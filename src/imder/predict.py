@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from imder.data.compatible import fit_splits
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.dialogues import whole_dialogues
 from imder.data.formats import load_corpus
@@ -65,7 +64,7 @@ class Predictor:
             ImderError: the data don't fit the model, or there is no such split.
         """
         if isinstance(data, str | Path):
-            data = load_corpus(data, spec=self.model.spec)
+            data = load_corpus(data, spec=self.model.spec, token_ids=self.model.language is not None)
         return predictions(
             self.model,
             data,
@@ -117,7 +116,7 @@ def predictions(
     """
     spec = model.spec
     check_level(level)
-    chosen = _choose(spec, data, split, labels=False)
+    chosen = _choose(model, data, split, labels=False)
     found: list[dict[str, Any]] = [{}] * len(chosen)
     for rows, batch in _batches(model, chosen, np.arange(len(chosen)), samples, batch_size, progress):
         output = model.predict(batch, samples=samples, seed=seed)
@@ -203,7 +202,7 @@ def recover_to_store(
     if not hasattr(model, "recover"):
         raise ImderError(f"the system {model.system!r} recovers no encodings")
     recovering = cast(Recovering, model)
-    chosen = _choose(model.spec, data, split, labels=True)
+    chosen = _choose(model, data, split, labels=True)
     name = "all" if isinstance(data, Split) else _split_name(data, split)
     title = "recovered" if isinstance(data, Split) else f"{data.name}-recovered"
     lacking = np.flatnonzero(~chosen.present.all(axis=1))
@@ -247,17 +246,17 @@ def _split_name(corpus: Corpus, split: str | None) -> str:
     return next(iter(corpus.splits))
 
 
-def _choose(spec: Spec, data: Corpus | Split, split: str | None, *, labels: bool) -> Split:
+def _choose(model: Model, data: Corpus | Split, split: str | None, *, labels: bool) -> Split:
     """The samples as the model reads them, with labels or without looking at them."""
     if isinstance(data, Corpus):
         name = _split_name(data, split)
-        found, task, classes, where = data[name], data.spec.task, data.spec.classes, data.name
+        found = data[name]
     elif split is not None:
         raise ImderError(f"a split was given, not a corpus: there is no split {split!r} to choose")
     else:
-        name, found, task, classes, where = "all", data, spec.task, spec.classes, "samples"
+        name, found, data = "all", data, Corpus("samples", model.spec, {"all": data})
     found = found if labels else replace(found, labels=None)
-    chosen = fit_splits(spec, {name: found}, task, classes, where)[name]
+    chosen = model.prepare(replace(data, splits={name: found}))[name]
     for i in np.flatnonzero(~chosen.present.any(axis=1)):
         raise ImderError(f"sample {chosen.ids[i]!r} has no modality at all: nothing can be predicted for it")
     return chosen

@@ -28,6 +28,7 @@ from imder.data.formats_fields import Raw, find_sequences, read_dialogues, read_
 from imder.data.formats_labels import read_labels, require_labels
 from imder.data.formats_tokens import read_tokens
 from imder.data.store import is_store, read_store
+from imder.data.token_ids import as_ids, ids_of
 from imder.data.unpickle import restricted_load
 from imder.types import ImderError, Spec, Task
 
@@ -37,7 +38,12 @@ _PICKLES = (".pkl", ".pickle", ".p")
 
 
 def load_corpus(
-    path: str | Path, task: Task | None = None, drop_empty: bool = False, spec: Spec | None = None
+    path: str | Path,
+    task: Task | None = None,
+    drop_empty: bool = False,
+    spec: Spec | None = None,
+    *,
+    token_ids: bool = False,
 ) -> Corpus:
     """The corpus in a pickle, an npz file, a folder of ``train/valid/test.npz``, or a store.
 
@@ -49,6 +55,7 @@ def load_corpus(
         drop_empty: leave out samples without any modality, and count them, instead of raising.
         spec: what a trained model knows. The corpus is then fitted to it as by `check_compatible`; it may hold a single
             modality, and labels are those of the model's task or None.
+        token_ids: the model makes its language features itself: in their place are token ids (`imder.data.token_ids`).
 
     Raises:
         ImderError: anything is wrong with the file, or it doesn't fit ``spec``.
@@ -69,6 +76,8 @@ def load_corpus(
         splits, task, classes = _assemble(_read(path), task, spec)
     splits = {key: _without_empty(split, f"{path} [{key}]", drop_empty) for key, split in splits.items()}
     if spec is not None:
+        if token_ids:
+            splits, spec = ids_of(splits, str(path)), as_ids(spec)
         splits, task, classes = fit_splits(spec, splits, task, classes, str(path)), spec.task, spec.classes
     first = next(iter(splits.values()))
     if len(first.features) < 2:

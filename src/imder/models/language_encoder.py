@@ -29,6 +29,7 @@ OPTION = "--language-encoder"
 FOLDER = "language"
 """In a model's folder: the tuned transformer, as its own library saves it."""
 
+RATE = 1e-4
 TOKENS_AT_ONCE = 4096
 
 
@@ -44,7 +45,7 @@ class LanguageEncoderConfig:
     """
 
     name: str | None = None
-    learning_rate: float = 1e-4
+    learning_rate: float = RATE
     frozen_layers: int = 0
 
     def __post_init__(self) -> None:
@@ -52,7 +53,7 @@ class LanguageEncoderConfig:
             raise ImderError(f"{OPTION}: give a folder or a name")
         if self.learning_rate < 0 or self.frozen_layers < 0:
             raise ImderError("training.language_encoder: learning_rate and frozen_layers must not be negative")
-        if self.name is None and self != LanguageEncoderConfig():
+        if self.name is None and (self.learning_rate, self.frozen_layers) != (RATE, 0):
             raise ImderError(f"training.language_encoder: is set, but which transformer isn't said; add {OPTION}")
 
 
@@ -145,8 +146,8 @@ class LanguageEncoder:
             if len(values) and values.max() >= self._vocabulary:
                 row = int(np.searchsorted(tokens.offsets, int(values.argmax()), side="right")) - 1
                 raise ImderError(
-                    f"{ids.name} [{name}]: language: sample {split.ids[row]!r}: the token id {int(values.max())} is not in the "
-                    f"vocabulary of {self._folder} ({self._vocabulary} tokens); use the transformer that the ids were made for"
+                    f"{ids.name} [{name}]: language: sample {split.ids[row]!r}: the token id {int(values.max())} isn't one of "
+                    f"the {self._vocabulary} that {self._folder} knows; use the transformer that the ids were made for"
                 )
             longest = int(tokens.lengths.max(initial=0))
             try:
@@ -194,7 +195,7 @@ class LanguageEncoder:
         start, stop = int(tokens.offsets[0]), int(tokens.offsets[-1])
         with tempfile.TemporaryFile(dir=folder) as file:
             values = np.memmap(file, np.float32, "w+", shape=(max(1, stop - start), self.dim))[: stop - start]
-        self.module.eval().to(device)
+        self.module.eval().requires_grad_(False).to(device)
         try:
             for rows in _alike(tokens):
                 ids = torch.from_numpy(np.stack([tokens[i][:, 0] for i in rows]).astype(np.int64)).to(device)
