@@ -150,10 +150,11 @@ def predict(options: Namespace) -> None:
     """``imder predict``."""
     _threads(options)
     model = _model(options)
+    corpus = _corpus(model, options)
     with counting("predicting") as report:
         rows = predictions(
             model,
-            _corpus(model, options),
+            corpus,
             options.split,
             samples=options.samples,
             seed=options.seed,
@@ -189,10 +190,11 @@ def recover(options: Namespace) -> None:
     """``imder recover``."""
     _threads(options)
     model = _model(options)
+    corpus = _corpus(model, options)
     with counting("recovering") as report:
         made = recover_to_store(
             model,
-            _corpus(model, options),
+            corpus,
             options.out,
             options.split,
             samples=options.samples,
