@@ -506,6 +506,30 @@ def test_without_the_library(corpus, bert, tmp_path, monkeypatch):
         train(corpus, tmp_path / "run", config=config_of(bert), engine=CPU)
 
 
+def test_ids_of_another_vocabulary_are_noticed(corpus, bert, tmp_path, caplog):
+    train_split = corpus["train"]
+    tiny_bert(tmp_path / "bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(5, WORDS))]
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words) + "\n")
+    (tmp_path / "bert" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    encoder = LanguageEncoder(tmp_path / "bert")
+    rng = np.random.default_rng(0)
+    right = [np.array([2, *rng.integers(5, WORDS, 3), 3])[:, None] for _ in train_split.ids]
+    texts = tuple(" ".join(f"word{k}" for k in t[1:-1, 0]) for t in right)
+
+    def ids(**more):
+        known = replace(train_split, **more)
+        language = {**train_split.features, "language": known.tokens}
+        return with_token_ids(replace(corpus, splits={**corpus.splits, "train": replace(known, features=language)}))
+
+    assert encoder.knows(ids(tokens=Ragged.from_list(right, 1), texts=texts)) is True
+    wrong = ids(tokens=Ragged.from_list([(t + 1) % WORDS for t in right], 1), texts=texts)
+    assert encoder.knows(wrong) is False
+    assert encoder.knows(ids(tokens=Ragged.from_list(right, 1))) is None
+    train(wrong, tmp_path / "run", config=config_of(tmp_path / "bert"), engine=CPU)
+    assert "words: the token ids aren't what the tokenizer of" in caplog.text
+
+
 def test_ids_that_do_not_fit(corpus, bert, tmp_path):
     test = corpus["test"]
     values = test.tokens.values.copy()

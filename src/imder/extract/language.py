@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from imder.extract.recipe import LanguageRecipe
-from imder.models.pretrained import folder_of, load_transformer, states_of, transformers_for
+from imder.models.pretrained import folder_of, load_tokenizer, load_transformer, states_of, transformers_for
 from imder.types import ImderError
 
 OPTION = "--language"
@@ -54,8 +54,8 @@ class TextEncoder:
     def __init__(self, model: str) -> None:
         transformers_for(OPTION)  # that it is missing is said before anything is fetched
         folder = folder_of(model, OPTION, ", or leave language out: --language none")
-        whole, self._tokenizer = load_transformer(folder, OPTION, tokenizer=True)
-        self._model: Any = states_of(whole)
+        self._tokenizer: Any = load_tokenizer(folder, OPTION)
+        self._model: Any = states_of(load_transformer(folder, OPTION))
         self.model = model
         self.dim = int(self._model.config.hidden_size)
 

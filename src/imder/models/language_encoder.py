@@ -21,7 +21,14 @@ from torch import Tensor, nn
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.token_ids import LANGUAGE, as_ids, ids_of
-from imder.models.pretrained import TOKENIZER_FILES, folder_of, load_transformer, states_of, transformers_for
+from imder.models.pretrained import (
+    TOKENIZER_FILES,
+    folder_of,
+    load_tokenizer,
+    load_transformer,
+    states_of,
+    transformers_for,
+)
 from imder.nn.resample import frame_mask
 from imder.types import ImderError, Spec
 
@@ -29,6 +36,7 @@ OPTION = "--language-encoder"
 FOLDER = "language"
 """In a model's folder: the tuned transformer, as its own library saves it."""
 
+LOOKED_AT = 16
 RATE = 1e-4
 TOKENS_AT_ONCE = 4096
 
@@ -74,7 +82,7 @@ class LanguageEncoder:
     def __init__(self, model: str | Path) -> None:
         transformers_for(OPTION)  # that it is missing is said before anything is fetched
         self._folder = folder_of(str(model), OPTION)
-        self._whole: Any = load_transformer(self._folder, OPTION, tokenizer=False, dtype=torch.float32)[0]
+        self._whole: Any = load_transformer(self._folder, OPTION, dtype=torch.float32)
         self.module: nn.Module = states_of(self._whole)
         self.module.requires_grad_(False)
         config: Any = self.module.config
@@ -158,6 +166,26 @@ class LanguageEncoder:
                     f"{ids.name} [{name}]: language: {self._folder} can't read a text of {longest} tokens "
                     f"({str(error).splitlines()[0]}); extract with fewer, --max-tokens"
                 ) from None
+
+    def knows(self, ids: Corpus) -> bool | None:
+        """Whether its tokenizer makes the ids of a corpus of its texts; None where one of them isn't known.
+
+        Another vocabulary's ids are numbers like its own, and nothing else would tell. Some texts may differ (they may have
+        been corrected since, or cut off elsewhere); it is judged by whether any agrees.
+        """
+        split = ids.splits["train"]
+        rows = np.flatnonzero(split.features[LANGUAGE].lengths > 0)[:LOOKED_AT]
+        if split.texts is None or not len(rows) or not any((self._folder / name).is_file() for name in TOKENIZER_FILES):
+            return None
+        try:
+            tokenize = load_tokenizer(self._folder, OPTION)
+        except ImderError:  # ids are all that is needed: a tokenizer that can't be used here stops nobody
+            return None
+        for i in rows.tolist():
+            found = split.features[LANGUAGE][i][:, 0].tolist()
+            if tokenize(split.texts[i], truncation=True, max_length=max(3, len(found)))["input_ids"] == found:
+                return True
+        return False
 
     def read(self, spec: Spec, corpus: Corpus, only: str | None, device: torch.device | str) -> Corpus:
         """A corpus as a system of ``spec`` reads it (`check_compatible`), with features computed from its token ids.

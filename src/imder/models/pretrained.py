@@ -79,32 +79,37 @@ def folder_of(model: str, option: str, otherwise: str = "") -> Path:
         ) from None
 
 
-def load_transformer(folder: Path, option: str, *, tokenizer: bool, **options: Any) -> tuple[Any, Any]:
-    """The model, in evaluation mode, and its tokenizer (None unless asked for).
+def load_transformer(folder: Path, option: str, **options: Any) -> Any:
+    """The model in a folder, in evaluation mode.
 
     Args:
         folder: see `folder_of`.
         option: by which option it was named, for the message.
-        tokenizer: whether that is needed too.
         options: of the model, as the library knows them.
 
     Raises:
         ImderError: files are missing or damaged.
     """
-    library = transformers_for(option)
+    loader = transformers_for(option).AutoModel
     try:
-        words = library.AutoTokenizer.from_pretrained(str(folder), local_files_only=True) if tokenizer else None
-        model = library.AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True, **options)
-    except Exception as error:  # configuration, weights and tokenizer each have their own
-        needed = (
-            "config.json, model.safetensors and the tokenizer's files"
-            if tokenizer
-            else "config.json, model.safetensors"
-        )
-        raise ImderError(
-            f"{option} {folder}: the folder can't be read as a transformer ({_reason(error)}); it needs {needed}"
-        ) from None
-    return model.eval(), words
+        return loader.from_pretrained(str(folder), local_files_only=True, use_safetensors=True, **options).eval()
+    except Exception as error:  # configuration and weights each have their own
+        raise _unreadable(folder, option, error, "config.json and model.safetensors") from None
+
+
+def load_tokenizer(folder: Path, option: str) -> Any:
+    """The tokenizer in a folder: arguments and errors are those of `load_transformer`."""
+    loader = transformers_for(option).AutoTokenizer
+    try:
+        return loader.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # each kind of tokenizer has its own
+        raise _unreadable(folder, option, error, "config.json, model.safetensors and the tokenizer's files") from None
+
+
+def _unreadable(folder: Path, option: str, error: Exception, needed: str) -> ImderError:
+    return ImderError(
+        f"{option} {folder}: the folder can't be read as a transformer ({_reason(error)}); it needs {needed}"
+    )
 
 
 def states_of(model: Any) -> Any:

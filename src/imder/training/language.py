@@ -6,6 +6,7 @@ A run that takes over another's stage 1 takes its encoder too.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -16,6 +17,8 @@ from imder.models.language_encoder import FOLDER, OPTION, LanguageEncoder, Langu
 from imder.models.tuned import Tuned
 from imder.training.run import RunDirectory
 from imder.types import ImderError
+
+log = logging.getLogger(__name__)
 
 
 class RunLanguage:
@@ -52,6 +55,12 @@ class RunLanguage:
             self.encoder = LanguageEncoder(config.name if stage1 is None else Path(stage1) / FOLDER)
         self._tunes = bool(self.encoder.learning(config.frozen_layers)) and tunes
         self.encoder.check(ids)
+        if self.encoder.knows(ids) is False:
+            log.warning(
+                "%s: the token ids aren't what the tokenizer of %s makes of the texts: were they made for another one?",
+                ids.name,
+                config.name,
+            )
         self.spec = self.encoder.spec(ids.spec)
         self._features: Corpus | None = None
 
