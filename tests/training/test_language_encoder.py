@@ -377,6 +377,20 @@ def test_texts_under_many_masks_are_encoded_once_in_validation(corpus, bert, tmp
     assert texts == [texts[0], 3 * texts[0], texts[0]]
 
 
+def test_token_ids_are_enough(corpus, bert, tmp_path):
+    """A corpus may have no other language features at all."""
+    splits = {
+        name: replace(s, features={k: s.features[k] for k in ("vision", "audio")}) for name, s in corpus.splits.items()
+    }
+    bare = replace(corpus, splits=splits, spec=spec_of(splits, "regression"))
+    one = train(bare, tmp_path / "one", config=config_of(bert), engine=CPU)
+    other = train(corpus, tmp_path / "other", config=config_of(bert), engine=CPU)
+    assert one.spec == other.spec
+    assert predictions(one, bare) == predictions(other, corpus)
+    write_store(bare, tmp_path / "store")
+    assert Predictor(tmp_path / "one").predict(tmp_path / "store") == predictions(one, bare)
+
+
 # What a run leaves behind.
 
 

@@ -86,8 +86,10 @@ class LanguageEncoder:
         self.module: nn.Module = states_of(self._whole)
         self.module.requires_grad_(False)
         config: Any = self.module.config
-        self.dim = int(config.hidden_size)
-        self._vocabulary = int(config.vocab_size)
+        try:
+            self.dim, self._vocabulary = int(config.hidden_size), int(config.vocab_size)
+        except AttributeError as error:
+            raise ImderError(f"{OPTION} {model}: is no transformer for texts ({error})") from None
         self._pad = int(getattr(config, "pad_token_id", None) or 0)
         self._layers = int(getattr(config, "num_hidden_layers", 0))
 
