@@ -68,6 +68,7 @@ def _train(preset: str | None) -> ArgumentParser:
         help="what stands for what is missing: conditional, unconditional, mean, regression, train-mean or zero "
         "(default: the preset's)",
     )
+    parser.add_argument("--language-encoder", help="transformer (folder or name) to tune in stage 1, on token ids")
     parser.add_argument("--seed", type=NonNegativeInt, help="of everything random (default: 0)")
     parser.add_argument("--max-epochs", type=int, help="no phase runs longer")
     parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")

@@ -10,7 +10,7 @@ import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
-from imder.data.compatible import check_compatible, check_recipe
+from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.data.formats import load_corpus
 from imder.data.inspect import inspect_corpus
@@ -57,7 +57,17 @@ def train(options: Namespace) -> None:
     callbacks = [PhaseBar()]
     if options.resume is not None:
         out = options.resume
-        own = ("config", "stage1", "missing_rate", "recovery", "seed", "max_epochs", "model", "training")
+        own = (
+            "config",
+            "stage1",
+            "missing_rate",
+            "recovery",
+            "language_encoder",
+            "seed",
+            "max_epochs",
+            "model",
+            "training",
+        )
         given = [k for k in own if options[k]]
         if given:
             raise ImderError(
@@ -74,6 +84,8 @@ def train(options: Namespace) -> None:
             )
         if options.recovery is not None:
             overrides["model.recovery.kind"] = options.recovery
+        if options.language_encoder is not None:
+            overrides["training"].setdefault("language_encoder", {})["name"] = options.language_encoder
         if options.seed is not None:
             overrides["training"]["seed"] = int(options.seed)
         config = load_config(options.preset, options.config, overrides)
@@ -122,7 +134,7 @@ def evaluate(options: Namespace) -> None:
     floor = trained_on(options.run).get("floor")
     calibrated = model.calibration is not None
     if model.system != "constant":  # which is the floor itself
-        rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, calibrated=calibrated, **settings)
+        rows += constant_rows(corpus, floor=floor, calibrated=calibrated, **settings)
     summary = summarise(rows)
     console.print(rich_table(summary, options.protocol, width=console.width))
     if model.calibration is not None:
@@ -141,10 +153,11 @@ def predict(options: Namespace) -> None:
         raise ImderError("say where the predictions go with --out")
     set_threads(options)
     model = load_model(options)
+    corpus = _corpus(model, options)
     with counting("predicting") as report:
         rows = predictions(
             model,
-            _corpus(model, options),
+            corpus,
             options.split,
             samples=options.samples,
             seed=options.seed,
@@ -181,10 +194,11 @@ def recover(options: Namespace) -> None:
     """``imder recover``."""
     set_threads(options)
     model = load_model(options)
+    corpus = _corpus(model, options)
     with counting("recovering") as report:
         made = recover_to_store(
             model,
-            _corpus(model, options),
+            corpus,
             options.out,
             options.split,
             samples=options.samples,
@@ -242,7 +256,8 @@ def load_model(options: Namespace) -> Model:
 
 
 def _corpus(model: Model, options: Namespace) -> Corpus:
-    corpus = load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec)
+    has_encoder = model.language is not None
+    corpus = load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec, token_ids=has_encoder)
     check_recipe(trained_on(options.run).get("recipe"), corpus, options.run)
     return corpus
 

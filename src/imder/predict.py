@@ -16,7 +16,6 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.compatible import fit_splits
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.dialogues import whole_dialogues
 from imder.data.loader import Pass
@@ -68,7 +67,7 @@ def predictions(
         ImderError: the level isn't in (0, 1), the data don't fit the model, a sample has no modality, there is no
             such split, or no samples are asked for.
     """
-    chosen = _choose(model.spec, data, split, labels=False)
+    chosen = _choose(model, data, split, labels=False)
     found, recoveries = predicted_rows(model, chosen, samples, seed, batch_size, level, progress)
     if found and model.calibration is not None:
         check_recoveries(model.calibration, recoveries)
@@ -174,7 +173,7 @@ def recover_to_store(
     if not hasattr(model, "recover"):
         raise ImderError(f"the system {model.system!r} recovers no encodings")
     recovering = cast(Recovering, model)
-    chosen = _choose(model.spec, data, split, labels=True)
+    chosen = _choose(model, data, split, labels=True)
     name = "all" if isinstance(data, Split) else _split_name(data, split)
     title = "recovered" if isinstance(data, Split) else f"{data.name}-recovered"
     lacking = np.flatnonzero(~chosen.present.all(axis=1))
@@ -218,17 +217,17 @@ def _split_name(corpus: Corpus, split: str | None) -> str:
     return next(iter(corpus.splits))
 
 
-def _choose(spec: Spec, data: Corpus | Split, split: str | None, *, labels: bool) -> Split:
+def _choose(model: Model, data: Corpus | Split, split: str | None, *, labels: bool) -> Split:
     """The samples as the model reads them, with labels or without looking at them."""
     if isinstance(data, Corpus):
         name = _split_name(data, split)
-        found, task, classes, where = data[name], data.spec.task, data.spec.classes, data.name
+        found = data[name]
     elif split is not None:
         raise ImderError(f"a split was given, not a corpus: there is no split {split!r} to choose")
     else:
-        name, found, task, classes, where = "all", data, spec.task, spec.classes, "samples"
+        name, found, data = "all", data, Corpus("samples", model.spec, {"all": data})
     found = found if labels else replace(found, labels=None)
-    chosen = fit_splits(spec, {name: found}, task, classes, where)[name]
+    chosen = model.prepare(replace(data, splits={name: found}))[name]
     for i in np.flatnonzero(~chosen.present.any(axis=1)):
         raise ImderError(f"sample {chosen.ids[i]!r} has no modality at all: nothing can be predicted for it")
     return chosen

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from tiny_media import openface_columns, openface_rows, tiny_bert, tone, write_openface, write_video, write_wav
@@ -131,6 +132,38 @@ def test_a_clip_is_predicted_as_from_a_store(place, tmp_path, here, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert f"prediction {float(made['prediction']):.3f}" in said
     assert f"90 % interval {float(made['low']):.3f} to {float(made['high']):.3f}" in said
+
+
+@pytest.fixture(scope="module")
+def tuned(place):
+    """A run whose transformer learned in stage 1: what the store's recipe gives is no longer what it reads."""
+    words = ("--preset", "late-fusion", "--language-encoder", place / "bert", "--training.stage1.max_epochs", "2")
+    rate = ("--training.language_encoder.learning_rate", "0.05", "--engine.accelerator", "cpu")
+    assert imder_("train", place / "numbers", "--out", place / "tuned", *words, *rate) == 0
+    return place / "tuned"
+
+
+def test_a_tuned_encoder_reads_the_text_of_a_clip(place, tuned, tmp_path):
+    words = ("predict", tuned, place / "numbers", "--split", "test", "--out", tmp_path / "store.csv")
+    assert imder_(*words) == 0
+    expected = rows_of(tmp_path / "store.csv")[0]
+    found = imder.Predictor(tuned).predict_clip(audio=place / "20.wav", text=WORDS[0], openface=place / "20.csv")
+    assert found["prediction"] == pytest.approx(float(expected["prediction"]), abs=1e-5)
+    model = imder.Predictor(tuned).model
+    tokens = load_corpus(place / "numbers")["test"].tokens
+    untuned = load_corpus(place / "numbers")["test"].features["language"]
+    ids = torch.from_numpy(np.array(tokens[0][:, 0], np.int64))[None]
+    with torch.inference_mode():
+        read = model.language.module(input_ids=ids).last_hidden_state[0].numpy()
+    assert np.abs(read - untuned[0]).max() > 0.1
+
+
+def test_a_tuned_encoder_reads_what_is_said_in_a_window(place, tuned, long):
+    predictor = imder.Predictor(tuned)
+    recording = predictor.read_recording(**long, text=WORDS[1])
+    (whole,) = predictor.predict_windows(recording, 60, 60)
+    clip = predictor.predict_clip(**long, text=WORDS[1])
+    assert whole["prediction"] == pytest.approx(clip["prediction"], abs=1e-5)
 
 
 def test_a_manifest_is_predicted_as_its_store(place, tmp_path, predictor):

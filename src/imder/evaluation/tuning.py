@@ -124,7 +124,8 @@ def tune(
 def _loss(corpus: Corpus, path: Path, config: RunConfig, engine: EngineConfig | None) -> float:
     shutil.rmtree(path, ignore_errors=True)  # of a trial of this number that was killed
     try:
-        return validation_loss(train(corpus, path, config=config, engine=engine), corpus, config.training)
+        model = train(corpus, path, config=config, engine=engine)
+        return validation_loss(model, model.prepare(corpus, "valid"), config.training)
     finally:
         shutil.rmtree(path, ignore_errors=True)
 

@@ -6,12 +6,10 @@ unpickled. Each text goes through alone, without padding, so its features don't 
 
 from __future__ import annotations
 
-import logging
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from imder.extract.recipe import LanguageRecipe
+from imder.models.pretrained import folder_of, load_tokenizer, load_transformer, states_of, transformers_for
 from imder.types import ImderError
 
+OPTION = "--language"
 ENGLISH, CHINESE = "bert-base-uncased", "bert-base-chinese"
 MAX_TOKENS = 50
 """Of the field's aligned feature files."""
@@ -52,28 +52,10 @@ class TextEncoder:
     """
 
     def __init__(self, model: str) -> None:
-        try:
-            from transformers import AutoModel, AutoTokenizer
-            from transformers.utils import logging as hub_logging
-        except ImportError as error:
-            raise ImderError(f"--language: {error}; pip install 'imder[extract]'") from None
-        quiet: Any = hub_logging  # its functions have no types
-        quiet.set_verbosity_error()
-        quiet.disable_progress_bar()
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-        folder = Path(model).expanduser()
-        local = folder.is_dir()
-        here = local or _fetchable(model)
-        try:
-            # A folder that exists is meant: a name on the hub that looks the same is not asked for.
-            where = str(folder) if local else model
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(where, local_files_only=here)
-            self._model: Any = AutoModel.from_pretrained(where, local_files_only=here, use_safetensors=True)
-        except Exception as error:  # configuration, weights and tokenizer each have their own
-            raise ImderError(_advice(model, local, error)) from None
-        if getattr(self._model.config, "is_encoder_decoder", False):
-            self._model = self._model.get_encoder()
-        self._model.eval()
+        transformers_for(OPTION)  # that it is missing is said before anything is fetched
+        folder = folder_of(model, OPTION, ", or leave language out: --language none")
+        self._tokenizer: Any = load_tokenizer(folder, OPTION)
+        self._model: Any = states_of(load_transformer(folder, OPTION))
         self.model = model
         self.dim = int(self._model.config.hidden_size)
 
@@ -99,36 +81,6 @@ class TextEncoder:
         return digest.hexdigest()
 
 
-def _fetchable(model: str) -> bool:
-    """Whether a model lies in the hub's cache already.
-
-    Raises:
-        ImderError: it doesn't, and can't be fetched. Loading would find that out too, after a minute of trying.
-    """
-    from huggingface_hub import model_info, try_to_load_from_cache
-
-    try:
-        if isinstance(try_to_load_from_cache(model, "model.safetensors"), str):
-            return True
-        model_info(model, timeout=10)
-    except Exception as error:  # many kinds: no such name, no network, no permission
-        raise ImderError(_advice(model, False, error)) from None
-    return False
-
-
-def _advice(model: str, local: bool, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    if local:
-        return (
-            f"--language {model}: the folder can't be read as a transformer ({reason}); it needs config.json, "
-            "model.safetensors and the tokenizer's files"
-        )
-    return (
-        f"--language {model}: cannot be fetched from the hub ({reason}); offline, pass a folder that holds the model: "
-        "--language FOLDER, or leave language out: --language none"
-    )
-
-
 @lru_cache(maxsize=1)
 def encoder_of(model: str, fingerprint: str) -> TextEncoder:
     """The encoder of a recipe, loaded once in each process.
@@ -138,5 +90,5 @@ def encoder_of(model: str, fingerprint: str) -> TextEncoder:
     """
     encoder = TextEncoder(model)
     if encoder.fingerprint() != fingerprint:
-        raise ImderError(f"--language {model}: its weights or vocabulary are not those that the recipe was made with")
+        raise ImderError(f"{OPTION} {model}: its weights or vocabulary are not those that the recipe was made with")
     return encoder

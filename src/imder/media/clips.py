@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.compatible import fit_splits
-from imder.data.corpus import Ragged, Split
+from imder.data.corpus import Corpus, Ragged, Split
 from imder.extract.clip import extract_clip
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
@@ -25,6 +24,9 @@ from imder.uncertainty.describe import LEVEL, check_recoveries
 
 Row = dict[str, Any]
 Features = Mapping[str, NDArray[np.float32]]
+Made = tuple[Clip, Features, NDArray[np.int64] | None]
+"""A clip, its features, and the token ids of its text where it has one."""
+
 Progress = Callable[[int, int], None]
 
 NO_TRACKER = "nothing looked at the picture: vision needs a table of OpenFace, or its program"
@@ -93,7 +95,7 @@ def predict_clips(
     size = len(clips) if model.context else asked.batch_size
 
     def parts() -> Iterator[Split]:
-        kept: list[tuple[Clip, Features]] = []
+        kept: list[Made] = []
         for done, clip in enumerate(clips):
             if progress is not None:
                 progress(done, len(clips))
@@ -103,7 +105,7 @@ def predict_clips(
             if recipe.vision is not None and clip.video is not None and clip.openface is None and openface is None:
                 remarks.append((clip.id, "vision", NO_TRACKER))
             if made.features:
-                kept.append((clip, made.features))
+                kept.append((clip, made.features, made.tokens))
             elif not made.failures:
                 reasons = [remark for sample, _, remark in remarks if sample == clip.id]
                 failures.append((clip.id, "all", "; ".join(["nothing to predict from", *reasons])))
@@ -127,28 +129,32 @@ def predict_parts(model: Model, parts: Iterable[Split], asked: Asked) -> Iterato
     """
     word = "recovered" if hasattr(model, "recover") else "missing"
     recoveries = 0
+    spec = model.spec
     for part in parts:
-        fitting = fit_splits(model.spec, {"clips": part}, model.spec.task, model.spec.classes, "media")["clips"]
+        fitting = model.prepare(Corpus("media", spec, {"clips": part}))["clips"]
         rows, recoveries = predicted_rows(model, fitting, asked.samples, asked.seed, asked.batch_size, asked.level)
         for row in rows:
             there = row["available"].split("+")
-            lacking = "+".join(name for name in model.spec.names if name not in there)
+            lacking = "+".join(name for name in spec.names if name not in there)
             yield {"id": row["id"], "available": row["available"], word: lacking} | row
     if recoveries and model.calibration is not None:
         check_recoveries(model.calibration, recoveries)
 
 
-def split_of(clips: Sequence[tuple[Clip, Features]], recipe: Recipe) -> Split:
+def split_of(made: Sequence[Made], recipe: Recipe) -> Split:
     """Clips and their features as samples without labels."""
+    clips = [clip for clip, _, _ in made]
     features = {
-        name: Ragged.from_list([found.get(name, np.zeros((0, dim), np.float32)) for _, found in clips], dim)
+        name: Ragged.from_list([found.get(name, np.zeros((0, dim), np.float32)) for _, found, _ in made], dim)
         for name, dim in recipe.dims.items()
     }
-    known = all(clip.position is not None for clip, _ in clips if clip.dialogue is not None)
+    ids = [np.zeros((0, 1), np.int64) if tokens is None else tokens[:, None] for _, _, tokens in made]
+    known = all(clip.position is not None for clip in clips if clip.dialogue is not None)
     return Split(
-        ids=tuple(clip.id for clip, _ in clips),
+        ids=tuple(clip.id for clip in clips),
         features=features,
-        dialogue=tuple(clip.dialogue or "" for clip, _ in clips),
-        position=np.array([clip.position or 0 for clip, _ in clips], np.int64) if known else None,
-        speaker=tuple(clip.speaker or "" for clip, _ in clips),
+        dialogue=tuple(clip.dialogue or "" for clip in clips),
+        position=np.array([clip.position or 0 for clip in clips], np.int64) if known else None,
+        speaker=tuple(clip.speaker or "" for clip in clips),
+        tokens=Ragged.from_list(ids, 1) if "language" in features else None,
     )

@@ -81,7 +81,7 @@ class Predictor:
             ImderError: the data don't fit the model, their features follow another recipe, or there is no such split.
         """
         if isinstance(data, str | Path):
-            data = load_corpus(data, spec=self.model.spec)
+            data = load_corpus(data, spec=self.model.spec, token_ids=self.model.language is not None)
         if isinstance(data, Corpus):
             check_recipe(self.recipe, data, self.name)
         return predictions(

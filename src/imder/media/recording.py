@@ -36,6 +36,7 @@ class Recording:
         features: for each modality that has times ``(T, D)``.
         times: for each of them ``(T,)`` ascending seconds.
         timeless: features of a text without times: they belong to every window.
+        tokens: ids of the tokens of that text; None without one.
         cues: what was said when.
         remarks: (modality, remark).
     """
@@ -45,6 +46,7 @@ class Recording:
     features: Mapping[str, NDArray[np.float32]]
     times: Mapping[str, NDArray[np.float64]]
     timeless: Mapping[str, NDArray[np.float32]]
+    tokens: NDArray[np.int64] | None
     cues: tuple[Cue, ...]
     remarks: tuple[tuple[str, str], ...]
 
@@ -98,4 +100,4 @@ def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), open
     timed = {name: values for name, values in made.features.items() if name in made.times}
     timeless = {name: values for name, values in made.features.items() if name not in made.times}
     times = {name: made.times[name] for name in timed}
-    return Recording(clip, seconds, timed, times, timeless, tuple(cues), tuple(remarks))
+    return Recording(clip, seconds, timed, times, timeless, made.tokens, tuple(cues), tuple(remarks))

@@ -20,7 +20,7 @@ from imder.data.corpus import Split
 from imder.extract.clip import extract_clip
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
-from imder.media.clips import Asked, Features, Progress, Row, predict_parts, split_of
+from imder.media.clips import Asked, Features, Made, Progress, Row, predict_parts, split_of
 from imder.media.recording import Recording
 from imder.media.transcript import said
 from imder.models.base import Model
@@ -86,15 +86,16 @@ def predict_windows(
     one = Clip(recording.clip.id)  # of no dialogue: windows overlap
 
     def parts() -> Iterator[Split]:
-        kept: list[tuple[Clip, Features]] = []
+        kept: list[Made] = []
         for i, (start, end) in enumerate(edges):
             if progress is not None:
                 progress(i, len(edges))
-            found = recording.between(start, end) | speak(start, end)
+            words, tokens = speak(start, end)
+            found = recording.between(start, end) | dict(words)
             if not found:
                 silent.add(i)
                 continue
-            kept.append((one, found))
+            kept.append((one, found, recording.tokens if tokens is None else tokens))
             if len(kept) == asked.batch_size:
                 yield split_of(kept, recipe)
                 kept = []
@@ -113,19 +114,22 @@ def predict_windows(
     return series
 
 
-def _speaker(recipe: Recipe, recording: Recording) -> Callable[[float, float], dict[str, NDArray[np.float32]]]:
-    """The language of windows; what neighbours share is encoded once."""
-    known: tuple[str, dict[str, NDArray[np.float32]]] = ("", {})
+Words = tuple[Features, NDArray[np.int64] | None]
+
+
+def _speaker(recipe: Recipe, recording: Recording) -> Callable[[float, float], Words]:
+    """The language of windows, as features and token ids; what neighbours share is encoded once."""
+    known: tuple[str, Words] = ("", ({}, None))
     alone = recipe.only({"language"})
 
-    def speak(start: float, end: float) -> dict[str, NDArray[np.float32]]:
+    def speak(start: float, end: float) -> Words:
         nonlocal known
         text = said(recording.cues, start, end)
         if text != known[0]:
             made = extract_clip(Clip(recording.clip.id, text=text), alone) if text else None
             for name, reason in {} if made is None else made.failures.items():
                 raise ImderError(f"{name}: {reason} (in the transcript, from {start:g} s on)")
-            known = text, {} if made is None else made.features
+            known = text, ({}, None) if made is None else (made.features, made.tokens)
         return known[1]
 
     return speak

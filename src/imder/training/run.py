@@ -2,6 +2,7 @@
 
     config.yaml          the complete configuration; ``--config`` takes it
     config.json, model.safetensors    the trained model (`Model.from_pretrained`)
+    language/            the tuned language encoder, where there is one
     calibration.json     how sure predictions are (`imder.uncertainty.calibration`)
     metrics.json         what training reached: validation losses of each phase, times, validation metrics
     environment.json     versions of what it ran on
