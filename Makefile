@@ -19,7 +19,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt tools/install.s
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	sh tools/install.sh $(BIN)/python ".[test,lint]"
+	sh tools/install.sh $(BIN)/python ".[test,lint,extract]"
 	@touch $@
 
 demo: install

@@ -36,7 +36,8 @@ from imder.data.synthetic import KnownTruth
 from imder.demo import TEST, TRAIN, VALID
 from imder.diffusion import KeyedNoise, VESchedule
 from imder.diffusion.sampling import Solver, draw
-from imder.evaluation.results import replacing, write_csv
+from imder.evaluation.results import write_csv
+from imder.jobs.files import replacing
 from imder.models.base import Model
 from imder.models.imder import IMDer
 from imder.training.run import RunDirectory

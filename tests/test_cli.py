@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -417,3 +418,21 @@ def test_the_demo(tmp_path, monkeypatch, capsys):
     assert "Bayes-optimal" in shown
     assert imder_("demo", "--out", out, "--seed", 1) == 0  # again, in place of the last
     assert rows_of(out / "results.csv") != rows
+
+
+def test_features_of_another_recipe_are_refused(place, tmp_path, capsys):
+    """A run remembers how its features were made; without a recipe on either side nothing can be said."""
+    corpus = imder.load_corpus(place / "corpus")
+    for rate in (16000, 22050):
+        recipe = {"format": 1, "audio": {"rate": rate}, "versions": {}}
+        write_store(replace(corpus, recipe=recipe), tmp_path / str(rate))
+    words = ("train", tmp_path / "16000", "--out", tmp_path / "run", "--preset", "ridge")
+    assert imder_(*words) == 0
+    trained = json.loads((tmp_path / "run" / "trained_on.json").read_text())
+    assert trained["recipe"]["audio"] == {"rate": 16000}
+    for same in (tmp_path / "16000", place / "corpus"):
+        assert imder_("predict", tmp_path / "run", same, "--out", tmp_path / "p.csv") == 0
+    capsys.readouterr()
+    assert imder_("predict", tmp_path / "run", tmp_path / "22050", "--out", tmp_path / "q.csv") == 2
+    assert "another recipe" in capsys.readouterr().err
+    assert not (tmp_path / "q.csv").exists()

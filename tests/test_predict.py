@@ -7,7 +7,8 @@ import pytest
 
 from imder.data.corpus import Ragged
 from imder.data.store import read_store, write_store
-from imder.predict import Predictor, predictions, recover_to_store
+from imder.media.predictor import Predictor
+from imder.predict import predictions, recover_to_store
 from imder.types import ImderError
 from tiny_models import CLASSES, NAMES, Summing, tiny_corpus
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from imder.data.formats import load_corpus
     from imder.data.synthetic import KnownTruth
     from imder.evaluation.grid import evaluate
+    from imder.media.predictor import Predictor
     from imder.models.base import Model
     from imder.models.imder import IMDer
-    from imder.predict import Predictor
     from imder.training.train import train
     from imder.types import Batch, ImderError, Modality, Output, Recovery, Spec
 
@@ -29,7 +29,7 @@ _HOME = {
     "Modality": "imder.types",
     "Model": "imder.models.base",
     "Output": "imder.types",
-    "Predictor": "imder.predict",
+    "Predictor": "imder.media.predictor",
     "Recovery": "imder.types",
     "Spec": "imder.types",
     "Split": "imder.data.corpus",

@@ -26,10 +26,13 @@ def _parser(preset: str | None) -> ArgumentParser:
     commands = parser.add_subcommands(required=True, dest="command")
     commands.add_subcommand("train", _train(preset), help="train a system on a corpus")
     commands.add_subcommand("evaluate", _evaluate(), help="table of a trained model under a missing-modality protocol")
-    commands.add_subcommand("predict", _predict(), help="predictions with their spread, as CSV")
+    commands.add_subcommand(
+        "predict", _predict(), help="predictions with their uncertainty: of a corpus, clips or a recording"
+    )
     commands.add_subcommand("recover", _recover(), help="encodings of the missing modalities, sampled and refined")
     commands.add_subcommand("benchmark", _benchmark(), help="compare systems: a resumable grid of models and seeds")
     commands.add_subcommand("tune", _tune(), help="search a preset's learning rate, decay, dropouts and width")
+    commands.add_subcommand("extract", _extract(), help="features from videos, sound, transcripts and OpenFace tables")
     commands.add_subcommand("demo", _demo(), help="train and evaluate on a corpus whose exact answers are known")
     data = _new()
     commands.add_subcommand("data", data, help="inspect a corpus, or convert it to the store format")
@@ -65,6 +68,7 @@ def _train(preset: str | None) -> ArgumentParser:
         help="what stands for what is missing: conditional, unconditional, mean, regression, train-mean or zero "
         "(default: the preset's)",
     )
+    parser.add_argument("--language-encoder", help="transformer (folder or name) to tune in stage 1, on token ids")
     parser.add_argument("--seed", type=NonNegativeInt, help="of everything random (default: 0)")
     parser.add_argument("--max-epochs", type=int, help="no phase runs longer")
     parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
@@ -81,9 +85,12 @@ def _train(preset: str | None) -> ArgumentParser:
     return parser
 
 
-def _use(parser: ArgumentParser, samples: int | None, split: str | None) -> None:
+def _use(parser: ArgumentParser, samples: int | None, split: str | None, *, media: bool = False) -> None:
     parser.add_argument("run", help="run directory, or a model's folder or hub id")
-    parser.add_argument("corpus")
+    if media:
+        parser.add_argument("corpus", nargs="?", help="corpus, manifest of clips, or folder of media")
+    else:
+        parser.add_argument("corpus")
     parser.add_argument("--split", default=split, help=f"default: {split or 'test, or the only one'}")
     usual = "the preset's" if samples is None else samples
     parser.add_argument("--samples", type=int, default=samples, help=f"recoveries of each sample (default: {usual})")
@@ -107,10 +114,13 @@ def _evaluate() -> ArgumentParser:
 
 
 def _predict() -> ArgumentParser:
+    from imder.media_options import media_options
+
     parser = _new()
-    _use(parser, None, None)
+    _use(parser, None, None, media=True)
+    media_options(parser)
     parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets hold the label")
-    parser.add_argument("--out", required=True, help="CSV to write")
+    parser.add_argument("--out", help="CSV to write; a single clip needs none")
     return parser
 
 
@@ -174,6 +184,14 @@ def _benchmark() -> ArgumentParser:
     )
     parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    return parser
+
+
+def _extract() -> ArgumentParser:
+    from imder.media_options import extract_options
+
+    parser = _new()
+    extract_options(parser)
     return parser
 
 
@@ -256,6 +274,14 @@ def _run(arguments: Namespace) -> int:
     options = arguments[name]
     if name == "data":
         name, options = f"data_{options.action}", options[options.action]
+    if name == "extract":
+        from imder.extract_command import extract
+
+        return extract(options)
+    if name == "predict":
+        from imder.media_command import predict
+
+        return predict(options)
     if name in grid_commands.COMMANDS:
         return grid_commands.COMMANDS[name](options)
     getattr(commands, name)(options)

@@ -10,7 +10,7 @@ import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
-from imder.data.compatible import check_compatible
+from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.data.formats import load_corpus
 from imder.data.inspect import inspect_corpus
@@ -36,7 +36,8 @@ console = Console()
 NOTES = 8
 
 
-def _threads(options: Namespace) -> None:
+def set_threads(options: Namespace) -> None:
+    """As many as were asked for."""
     if options.threads:
         torch.set_num_threads(options.threads)
 
@@ -48,7 +49,7 @@ def _given(group: Namespace | None) -> dict[str, Any]:
 
 def train(options: Namespace) -> None:
     """``imder train``."""
-    _threads(options)
+    set_threads(options)
     if (options.out is None) == (options.resume is None):
         raise ImderError("say where the run goes with --out, or which run to go on with with --resume (one of them)")
     corpus = load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty)
@@ -56,7 +57,17 @@ def train(options: Namespace) -> None:
     callbacks = [PhaseBar()]
     if options.resume is not None:
         out = options.resume
-        own = ("config", "stage1", "missing_rate", "recovery", "seed", "max_epochs", "model", "training")
+        own = (
+            "config",
+            "stage1",
+            "missing_rate",
+            "recovery",
+            "language_encoder",
+            "seed",
+            "max_epochs",
+            "model",
+            "training",
+        )
         given = [k for k in own if options[k]]
         if given:
             raise ImderError(
@@ -73,6 +84,8 @@ def train(options: Namespace) -> None:
             )
         if options.recovery is not None:
             overrides["model.recovery.kind"] = options.recovery
+        if options.language_encoder is not None:
+            overrides["training"].setdefault("language_encoder", {})["name"] = options.language_encoder
         if options.seed is not None:
             overrides["training"]["seed"] = int(options.seed)
         config = load_config(options.preset, options.config, overrides)
@@ -100,8 +113,8 @@ def train(options: Namespace) -> None:
 
 def evaluate(options: Namespace) -> None:
     """``imder evaluate``."""
-    _threads(options)
-    model = _model(options)
+    set_threads(options)
+    model = load_model(options)
     corpus = _corpus(model, options)
     rates = [_number(r, "--rates") for r in options.rates.split(",")]
     settings: dict[str, Any] = {
@@ -118,30 +131,33 @@ def evaluate(options: Namespace) -> None:
         rows = evaluate_model(
             model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
         )
-    floor = _floor(options.run)
+    floor = trained_on(options.run).get("floor")
     calibrated = model.calibration is not None
     if model.system != "constant":  # which is the floor itself
-        rows += constant_rows(check_compatible(model.spec, corpus), floor=floor, calibrated=calibrated, **settings)
+        rows += constant_rows(corpus, floor=floor, calibrated=calibrated, **settings)
     summary = summarise(rows)
     console.print(rich_table(summary, options.protocol, width=console.width))
     if model.calibration is not None:
-        console.print(f"\nuncertainty: {_promise(model, LEVEL)}; 80 %: the most certain rows")
+        console.print(f"\nuncertainty: {promise(model, LEVEL)}; 80 %: the most certain rows")
         shown = uncertainty_metrics(summary)
         console.print(rich_table(summary, options.protocol, shown, width=console.width))
-    _say_calibration(model)
+    say_calibration(model)
     if options.out:
         write_csv(rows, options.out)
         console.print(f"saved in {options.out}")
 
 
 def predict(options: Namespace) -> None:
-    """``imder predict``."""
-    _threads(options)
-    model = _model(options)
+    """``imder predict`` of a corpus; of media: `imder.media_command`."""
+    if options.out is None:
+        raise ImderError("say where the predictions go with --out")
+    set_threads(options)
+    model = load_model(options)
+    corpus = _corpus(model, options)
     with counting("predicting") as report:
         rows = predictions(
             model,
-            _corpus(model, options),
+            corpus,
             options.split,
             samples=options.samples,
             seed=options.seed,
@@ -151,17 +167,18 @@ def predict(options: Namespace) -> None:
         )
     write_csv(rows, options.out)
     if model.calibration is not None:
-        console.print(f"with {_promise(model, options.level)}")
-    _say_calibration(model)
+        console.print(f"with {promise(model, options.level)}")
+    say_calibration(model)
     console.print(f"{len(rows)} predictions saved in {options.out}")
 
 
-def _promise(model: Model, level: float) -> str:
+def promise(model: Model, level: float) -> str:
+    """What intervals or sets are for."""
     what = "sets of classes" if model.spec.task == "classification" else "intervals"
     return f"{what} that should cover {100 * level:g} % of the labels"
 
 
-def _say_calibration(model: Model) -> None:
+def say_calibration(model: Model) -> None:
     """What a user must know before trusting intervals: that there is none, or on what it rests."""
     if model.calibration is None:
         console.print(f"no calibration was saved with this model: nothing is said of how sure it is (no {CALIBRATION})")
@@ -175,12 +192,13 @@ def _say_calibration(model: Model) -> None:
 
 def recover(options: Namespace) -> None:
     """``imder recover``."""
-    _threads(options)
-    model = _model(options)
+    set_threads(options)
+    model = load_model(options)
+    corpus = _corpus(model, options)
     with counting("recovering") as report:
         made = recover_to_store(
             model,
-            _corpus(model, options),
+            corpus,
             options.out,
             options.split,
             samples=options.samples,
@@ -210,21 +228,20 @@ def data_convert(options: Namespace) -> None:
 
 def demo(options: Namespace) -> None:
     """``imder demo``."""
-    _threads(options)
+    set_threads(options)
     from imder.demo import demo as run_demo
 
     run_demo(Path(options.out), int(options.seed), console)
 
 
-def _floor(run: str) -> Any:
-    """The constant of the corpus that a run was trained on, if it is a run directory."""
+def trained_on(run: str) -> dict[str, Any]:
+    """What is known of the corpus that a run was trained on; nothing where it isn't a run directory."""
     directory = RunDirectory(run)
-    return (
-        directory.read_json("trained_on.json").get("floor") if (directory.path / "trained_on.json").exists() else None
-    )
+    return dict(directory.read_json("trained_on.json")) if (directory.path / "trained_on.json").exists() else {}
 
 
-def _model(options: Namespace) -> Model:
+def load_model(options: Namespace) -> Model:
+    """The model of a run that is finished, on the device asked for."""
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -239,7 +256,10 @@ def _model(options: Namespace) -> Model:
 
 
 def _corpus(model: Model, options: Namespace) -> Corpus:
-    return load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec)
+    has_encoder = model.language is not None
+    corpus = load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec, token_ids=has_encoder)
+    check_recipe(trained_on(options.run).get("recipe"), corpus, options.run)
+    return corpus
 
 
 def _number(text: str, option: str) -> float:

@@ -1,4 +1,4 @@
-"""Use of a trained system: predictions with their spread, and recovered encodings.
+"""What a trained system says of a corpus: predictions with their spread, and recovered encodings.
 
 Here everything that is present is available, and labels are neither needed nor looked at. The spread is over recoveries:
 how far the prediction hangs on what the missing modalities may have been. It is zero where nothing is missing, and for
@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from imder.data.compatible import fit_splits
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.dialogues import whole_dialogues
-from imder.data.formats import load_corpus
 from imder.data.loader import Pass
 from imder.data.patterns import pattern_name
 from imder.data.store import write_store
@@ -31,51 +28,6 @@ from imder.uncertainty.conformal import check_level
 from imder.uncertainty.describe import LEVEL, check_recoveries, describe_classes, describe_values
 
 Progress = Callable[[int, int], None]
-
-
-class Predictor:
-    """A trained system, loaded once, to predict many times.
-
-    Args:
-        model: the system, or the folder (or hub id) it is loaded from.
-        device: where it computes.
-
-    Raises:
-        ImderError: the folder holds no system.
-    """
-
-    def __init__(self, model: Model | str | Path, device: torch.device | str = "cpu") -> None:
-        loaded = model if isinstance(model, Model) else Model.from_pretrained(model)
-        self.model = loaded.to(device).eval()
-
-    def predict(
-        self,
-        data: Corpus | Split | str | Path,
-        split: str | None = None,
-        *,
-        samples: int | None = None,
-        seed: int = 0,
-        batch_size: int = 64,
-        level: float = LEVEL,
-        progress: Progress | None = None,
-    ) -> list[dict[str, Any]]:
-        """Predictions for a corpus, a split of samples, or the file of a corpus: see `predictions`.
-
-        Raises:
-            ImderError: the data don't fit the model, or there is no such split.
-        """
-        if isinstance(data, str | Path):
-            data = load_corpus(data, spec=self.model.spec)
-        return predictions(
-            self.model,
-            data,
-            split,
-            samples=samples,
-            seed=seed,
-            batch_size=batch_size,
-            level=level,
-            progress=progress,
-        )
 
 
 def predictions(
@@ -115,21 +67,39 @@ def predictions(
         ImderError: the level isn't in (0, 1), the data don't fit the model, a sample has no modality, there is no
             such split, or no samples are asked for.
     """
-    spec = model.spec
+    chosen = _choose(model, data, split, labels=False)
+    found, recoveries = predicted_rows(model, chosen, samples, seed, batch_size, level, progress)
+    if found and model.calibration is not None:
+        check_recoveries(model.calibration, recoveries)
+    return found
+
+
+def predicted_rows(
+    model: Model,
+    split: Split,
+    samples: int | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    level: float = LEVEL,
+    progress: Progress | None = None,
+) -> tuple[list[dict[str, Any]], int]:
+    """`predictions` for a split that fits the model already, and the number of recoveries that each of them is made of.
+
+    For who predicts a part at a time: `imder.uncertainty.describe.check_recoveries` is left to be said once.
+    """
     check_level(level)
-    chosen = _choose(spec, data, split, labels=False)
-    found: list[dict[str, Any]] = [{}] * len(chosen)
-    for rows, batch in _batches(model, chosen, np.arange(len(chosen)), samples, batch_size, progress):
+    found: list[dict[str, Any]] = [{}] * len(split)
+    recoveries = 0
+    for rows, batch in _batches(model, split, np.arange(len(split)), samples, batch_size, progress):
         output = model.predict(batch, samples=samples, seed=seed)
-        described = _classes(output, spec) if spec.task == "classification" else _values(output)
+        recoveries = len(output.spread)
+        described = _classes(output, model.spec) if model.spec.task == "classification" else _values(output)
         if model.calibration is not None:
             sure = _certainty(model.calibration, output, batch, level)
             described = [values | more for values, more in zip(described, sure, strict=True)]
         for row, there, values in zip(rows, batch.available.tolist(), described, strict=True):
-            found[row] = {"id": chosen.ids[row], "available": pattern_name(there, spec.names)} | values
-    if len(chosen) and model.calibration is not None:
-        check_recoveries(model.calibration, len(output.spread))
-    return found
+            found[row] = {"id": split.ids[row], "available": pattern_name(there, model.spec.names)} | values
+    return found, recoveries
 
 
 def _values(output: Output) -> list[dict[str, Any]]:
@@ -203,7 +173,7 @@ def recover_to_store(
     if not hasattr(model, "recover"):
         raise ImderError(f"the system {model.system!r} recovers no encodings")
     recovering = cast(Recovering, model)
-    chosen = _choose(model.spec, data, split, labels=True)
+    chosen = _choose(model, data, split, labels=True)
     name = "all" if isinstance(data, Split) else _split_name(data, split)
     title = "recovered" if isinstance(data, Split) else f"{data.name}-recovered"
     lacking = np.flatnonzero(~chosen.present.all(axis=1))
@@ -247,17 +217,17 @@ def _split_name(corpus: Corpus, split: str | None) -> str:
     return next(iter(corpus.splits))
 
 
-def _choose(spec: Spec, data: Corpus | Split, split: str | None, *, labels: bool) -> Split:
+def _choose(model: Model, data: Corpus | Split, split: str | None, *, labels: bool) -> Split:
     """The samples as the model reads them, with labels or without looking at them."""
     if isinstance(data, Corpus):
         name = _split_name(data, split)
-        found, task, classes, where = data[name], data.spec.task, data.spec.classes, data.name
+        found = data[name]
     elif split is not None:
         raise ImderError(f"a split was given, not a corpus: there is no split {split!r} to choose")
     else:
-        name, found, task, classes, where = "all", data, spec.task, spec.classes, "samples"
+        name, found, data = "all", data, Corpus("samples", model.spec, {"all": data})
     found = found if labels else replace(found, labels=None)
-    chosen = fit_splits(spec, {name: found}, task, classes, where)[name]
+    chosen = model.prepare(replace(data, splits={name: found}))[name]
     for i in np.flatnonzero(~chosen.present.any(axis=1)):
         raise ImderError(f"sample {chosen.ids[i]!r} has no modality at all: nothing can be predicted for it")
     return chosen

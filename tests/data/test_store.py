@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -333,3 +334,26 @@ def test_descriptions(folder: Path) -> None:
     assert not is_store(folder)
     with pytest.raises(ImderError, match=r"corpus\.json: cannot be read"):
         read_store(folder)
+
+
+def test_tokens_recipe_and_other_files(tmp_path: Path) -> None:
+    """What extraction adds: token ids, how features were made, lists beside; a store written over takes them along."""
+    tokens = Ragged(np.arange(5)[:, None], np.array([0, 2, 2, 5]))
+    corpus = small()
+    train = dataclasses.replace(corpus["train"], tokens=tokens)
+    recipe = {"format": 1, "audio": {"rate": 22050}}
+    corpus = dataclasses.replace(corpus, splits={**corpus.splits, "train": train}, recipe=recipe)
+    write_store(corpus, tmp_path / "store", beside={"failures.csv": "id\n"})
+    again = read_store(tmp_path / "store")
+    assert again.recipe == recipe
+    assert again["test"].tokens is None
+    found = again["train"].take(np.array([2, 0])).tokens
+    assert found is not None
+    assert (found.values.tolist(), found.values.dtype, found.lengths.tolist()) == (
+        [[2], [3], [4], [0], [1]],
+        np.int64,
+        [3, 2],
+    )
+    assert (tmp_path / "store" / "failures.csv").read_text() == "id\n"
+    write_store(corpus, tmp_path / "store")
+    assert not (tmp_path / "store" / "failures.csv").exists()

@@ -27,12 +27,12 @@ from imder.evaluation.benchmark import runner
 from imder.evaluation.benchmark.cell import config_of
 from imder.evaluation.benchmark.entries import DEFAULT_MODELS, entries
 from imder.evaluation.benchmark.folds import fold_of
-from imder.evaluation.benchmark.locks import SILENT, Lock
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell
 from imder.evaluation.benchmark.report import write_report
 from imder.evaluation.benchmark.significance import clusters_of
 from imder.evaluation.results import averages, read_csv, summarise
+from imder.jobs.locks import SILENT, Lock
 from imder.types import ImderError
 
 TABLES = ("results.csv", "significance.csv", "tables.md", "tables.tex")

@@ -21,9 +21,9 @@ from imder.data.store import write_store
 from imder.data.synthetic import KnownTruth
 from imder.evaluation.certainty import CLASS_METRICS, VALUE_METRICS
 from imder.evaluation.grid import constant_rows, evaluate, evaluator
+from imder.media.predictor import Predictor
 from imder.models.base import Model
 from imder.models.registry import SYSTEMS
-from imder.predict import Predictor
 from imder.training.calibrate import calibrate
 from imder.training.config import TrainingConfig, load_config
 from imder.training.judge import SEED

@@ -18,10 +18,10 @@ from imder.evaluation.masks import draw_cells
 from imder.evaluation.predicting import model_predict, predict_cells
 from imder.evaluation.results import read_csv, summarise
 from imder.evaluation.tables import make_table, markdown_table, rich_table
+from imder.media.predictor import Predictor
 from imder.models.base import Model
 from imder.models.gcnet import GCNet, GCNetConfig
 from imder.models.registry import note_of
-from imder.predict import Predictor
 from imder.training.config import PhaseConfig, TrainingConfig
 from imder.training.masks import natural_pass, training_pass, validation_passes
 from imder.training.train import train

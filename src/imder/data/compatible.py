@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
         ImderError: the corpus has a modality or a class that the model doesn't know, or other dimensions.
     """
     splits = fit_splits(spec, corpus.splits, corpus.spec.task, corpus.spec.classes, corpus.name)
-    return Corpus(corpus.name, spec_of(splits, spec.task, spec.classes), splits)
+    return Corpus(corpus.name, spec_of(splits, spec.task, spec.classes), splits, corpus.recipe)
 
 
 def fit_splits(
@@ -58,3 +59,50 @@ def _fit(spec: Spec, split: Split, task: Task, classes: tuple[str, ...], where: 
         labels = renumbered
     nonfinite = {name: split.nonfinite.get(name, 0) for name in features}
     return replace(split, features=features, labels=labels, nonfinite=nonfinite)
+
+
+def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """What first tells two recipes of extraction apart, in words.
+
+    None where every modality that both have was made in the same way. Names of transformers and versions of libraries are
+    there for the reader: weights and vocabulary count, by their fingerprint.
+
+    >>> one = {"format": 1, "audio": {"rate": 22050}, "versions": {"librosa": "0.11"}}
+    >>> recipe_difference(one, {"format": 1, "audio": {"rate": 16000}, "versions": {}})
+    'audio: rate is 22050 in the first and 16000 in the second'
+    >>> recipe_difference(one, {"format": 1, "vision": {"columns": "cues"}, "versions": {}}) is None
+    True
+    """
+    if one.get("format") != other.get("format"):
+        return f"the format is {one.get('format')} in the first and {other.get('format')} in the second"
+    for name, first in one.items():
+        second = other.get(name)
+        if name == "versions" or not isinstance(first, Mapping) or not isinstance(second, Mapping):
+            continue
+        for key in first:
+            if (name, key) == ("language", "model") or first[key] == second.get(key):
+                continue
+            if key == "fingerprint":
+                return f"{name}: the model is {first.get('model')} in the first and {second.get('model')} in the second"
+            return f"{name}: {key} is {first[key]} in the first and {second.get(key)} in the second"
+    return None
+
+
+def check_recipe(recipe: Mapping[str, Any] | None, corpus: Corpus, where: str) -> None:
+    """Raises an `ImderError` where a corpus was extracted in another way than what a model was trained on.
+
+    Where either recipe isn't known, nothing can be said.
+
+    Args:
+        recipe: of the model's training corpus.
+        corpus: what it is to be used on.
+        where: the model, for the message.
+    """
+    if recipe is None or corpus.recipe is None:
+        return
+    found = recipe_difference(recipe, corpus.recipe)
+    if found is not None:
+        raise ImderError(
+            f"{corpus.name}: its features follow another recipe than those {where} was trained on ({found}; the first is the "
+            "model's); extract the clips again with the options of the model's corpus"
+        )

@@ -71,6 +71,8 @@ class Split:
         features: for each modality its `Ragged` sequences, finite everywhere.
         labels: ``(N,)`` float32 (regression; NaN where unlabelled), int64 (classification; -1 where unlabelled), or None.
         texts, dialogue, position, speaker: what the corpus knows beside; None where it does not.
+        tokens: of each text the ids of its tokens, ``(T, 1)`` int64, as the field's ``text_bert`` holds them; None where
+            the corpus does not know them.
         nonfinite: for each modality, how many values were not finite and became 0.
         dropped: samples without any modality that were left out on request.
     """
@@ -84,6 +86,7 @@ class Split:
     speaker: tuple[str, ...] | None = None
     nonfinite: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
+    tokens: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -113,6 +116,7 @@ class Split:
             dialogue=pick(self.dialogue),
             position=None if self.position is None else self.position[rows],
             speaker=pick(self.speaker),
+            tokens=None if self.tokens is None else self.tokens.take(rows),
         )
 
 
@@ -120,12 +124,14 @@ class Split:
 class Corpus:
     """Named splits (any subset of train / valid / test, or one called ``all``) of one spec.
 
-    ``spec.modalities`` holds for each modality the longest length over all splits.
+    ``spec.modalities`` holds for each modality the longest length over all splits. ``recipe`` says in plain containers how
+    features were made from raw media (`imder.extract.recipe`); None where that isn't known.
     """
 
     name: str
     spec: Spec
     splits: Mapping[str, Split]
+    recipe: Mapping[str, Any] | None = None
 
     def __getitem__(self, split: str) -> Split:
         try:

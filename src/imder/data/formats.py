@@ -6,7 +6,7 @@ All three hold the same *fields* for each split, one row for each sample:
   ``video`` as vision. ``<modality>_lengths`` gives the valid frames (for the text, the attention mask of ``text_bert``
   does where there are no lengths; otherwise all frames are valid) and ``<modality>_present`` says where it is there;
 * ``regression_labels`` or ``classification_labels``, the latter named by ``label_names`` or ``annotations``;
-* ``id``, ``raw_text``, ``dialogue`` and ``position``, ``speaker``.
+* ``id``, ``raw_text``, ``dialogue`` and ``position``, ``speaker``; of ``text_bert`` the ids of valid tokens.
 
 Every field but the features may be missing. A value that is not finite becomes 0 and is counted; everything else that
 is wrong is an `ImderError` of one line which names the file, the field and the sample.
@@ -26,7 +26,9 @@ from imder.data.compatible import check_compatible, fit_splits
 from imder.data.corpus import SPLITS, Corpus, Split, spec_of
 from imder.data.formats_fields import Raw, find_sequences, read_dialogues, read_features, read_ids
 from imder.data.formats_labels import read_labels, require_labels
+from imder.data.formats_tokens import read_tokens
 from imder.data.store import is_store, read_store
+from imder.data.token_ids import as_ids, ids_of
 from imder.data.unpickle import restricted_load
 from imder.types import ImderError, Spec, Task
 
@@ -36,7 +38,12 @@ _PICKLES = (".pkl", ".pickle", ".p")
 
 
 def load_corpus(
-    path: str | Path, task: Task | None = None, drop_empty: bool = False, spec: Spec | None = None
+    path: str | Path,
+    task: Task | None = None,
+    drop_empty: bool = False,
+    spec: Spec | None = None,
+    *,
+    token_ids: bool = False,
 ) -> Corpus:
     """The corpus in a pickle, an npz file, a folder of ``train/valid/test.npz``, or a store.
 
@@ -48,6 +55,7 @@ def load_corpus(
         drop_empty: leave out samples without any modality, and count them, instead of raising.
         spec: what a trained model knows. The corpus is then fitted to it as by `check_compatible`; it may hold a single
             modality, and labels are those of the model's task or None.
+        token_ids: the model makes its language features itself: in their place are token ids (`imder.data.token_ids`).
 
     Raises:
         ImderError: anything is wrong with the file, or it doesn't fit ``spec``.
@@ -61,11 +69,15 @@ def load_corpus(
         if spec is None and task not in (None, corpus.spec.task):
             raise ImderError(f"{path}: the store holds labels for {corpus.spec.task}, not for {task}; convert it again")
         splits: dict[str, Split] = dict(corpus.splits)
+        recipe = corpus.recipe
         name, task, classes = corpus.name, corpus.spec.task, corpus.spec.classes
     else:
+        recipe = None
         splits, task, classes = _assemble(_read(path), task, spec)
     splits = {key: _without_empty(split, f"{path} [{key}]", drop_empty) for key, split in splits.items()}
     if spec is not None:
+        if token_ids:
+            splits, spec = ids_of(splits, str(path)), as_ids(spec)
         splits, task, classes = fit_splits(spec, splits, task, classes, str(path)), spec.task, spec.classes
     first = next(iter(splits.values()))
     if len(first.features) < 2:
@@ -73,7 +85,7 @@ def load_corpus(
     if task == "classification" and len(classes) < 2:
         raise ImderError(f"{path}: classification_labels: at least two classes are needed, found {len(classes)}")
     try:
-        return Corpus(name, spec_of(splits, task, classes), splits)
+        return Corpus(name, spec_of(splits, task, classes), splits, recipe)
     except ImderError as error:  # a name that no modality can have
         raise ImderError(f"{path}: {error}") from None
 
@@ -158,6 +170,7 @@ def _assemble(raws: list[Raw], task: Task | None, spec: Spec | None) -> tuple[di
             if dim != first[name][1]:
                 raise raw.fault(field, f"{dim} features here, but {first[name][1]} in {raws[0].where}")
         dialogue, position = read_dialogues(raw, ids)
+        language = features.get("language")
         splits[raw.split] = Split(
             ids=ids,
             features={name: features[name] for name in first},
@@ -166,6 +179,7 @@ def _assemble(raws: list[Raw], task: Task | None, spec: Spec | None) -> tuple[di
             position=position,
             speaker=raw.strings("speaker", len(ids)),
             nonfinite={name: nonfinite[name] for name in first},
+            tokens=read_tokens(raw, ids, None if language is None else language.lengths > 0),
         )
     named = [(raw, splits[raw.split].ids) for raw in raws]
     if spec is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.corpus import Ragged
+from imder.data.formats_tokens import attended
 from imder.types import ImderError
 
 RENAMED = {"text": "language", "video": "vision"}
@@ -270,19 +271,5 @@ def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str
             raise raw.fault(key, f"the length {given[i]:g} lies outside [0, {frames[i]}]", ids[i])
         lengths, known = np.where(fits, given, 0).astype(np.int64), True
     if name == "language" and not known:
-        lengths = _attention(raw, frames)
+        lengths = attended(raw, frames)
     return np.where(present, lengths, 0)
-
-
-def _attention(raw: Raw, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Lengths by the attention mask, row 1 of ``text_bert`` (N, 3, T); all frames where T isn't that of the text."""
-    value = raw.column("text_bert", len(frames))
-    try:
-        mask = np.asarray(value, np.float32)
-    except (TypeError, ValueError, OverflowError):
-        return frames
-    if mask.ndim != 3 or mask.shape[1] != 3 or not ((frames == mask.shape[2]) | (frames == 0)).all():
-        return frames
-    on = mask[:, 1] > 0
-    last = np.where(on.any(axis=1), mask.shape[2] - np.argmax(on[:, ::-1], axis=1), 0)
-    return np.minimum(last, frames).astype(np.int64)

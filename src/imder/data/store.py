@@ -3,12 +3,15 @@
 ::
 
     corpus.json            {"format": "imder-corpus", "version": 1, "name", "dtype", "spec",
-                            "splits": {<split>: {"n", "dropped", "nonfinite": {<modality>: count}}}}
+                            "splits": {<split>: {"n", "dropped", "nonfinite": {<modality>: count}}},
+                            "recipe": how features were made from raw media; may be missing,
+                            "beside": names of other files that belong here; may be missing}
     <split>.json           {"ids": [...], "texts", "dialogue", "speaker": a list of n strings, or null}
     <split>.safetensors    values.<modality>   (frames, D) float16 or float32: all frames, without padding
                            offsets.<modality>  (n + 1,) int64: sample i holds the frames offsets[i] to offsets[i + 1]
                            labels              (n,) float32 (regression) or int64 (classification); may be missing
                            position            (n,) int64; may be missing
+                           values.text_bert    (tokens, 1) int64 and offsets.text_bert: token ids; may be missing
 
 A store is written beside its place and then renamed, so it is there whole or not at all.
 """
@@ -20,7 +23,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,8 +46,15 @@ def is_store(path: str | Path) -> bool:
     return (Path(path) / "corpus.json").is_file()
 
 
-def write_store(corpus: Corpus, folder: str | Path, dtype: Literal["float16", "float32"] = "float32") -> None:
+def write_store(
+    corpus: Corpus,
+    folder: str | Path,
+    dtype: Literal["float16", "float32"] = "float32",
+    beside: Mapping[str, str] | None = None,
+) -> None:
     """Writes a corpus as a store, in place of the one that may be there. Memory stays flat: values go in chunks.
+
+    ``beside``: other text files that belong to it, by name.
 
     Raises:
         ImderError: the folder holds something else than a store, or a value doesn't fit ``dtype`` (the message names
@@ -67,7 +77,9 @@ def write_store(corpus: Corpus, folder: str | Path, dtype: Literal["float16", "f
             if not _SPLIT.fullmatch(name):
                 raise ImderError(f"{folder}: a split cannot be called {name!r}")
             _write_split(new, name, split, dtype)
-        _write_json(new / "corpus.json", _describe(corpus, dtype))
+        for name, text in (beside or {}).items():
+            (new / name).write_text(text, encoding="utf-8")
+        _write_json(new / "corpus.json", _describe(corpus, dtype) | ({"beside": list(beside)} if beside else {}))
         if target.exists():
             target.rename(old)
         try:
@@ -91,6 +103,7 @@ def _check_replaceable(target: Path, folder: str | Path) -> None:
         about = json.loads((target / "corpus.json").read_bytes())
         if about["format"] == _FORMAT:
             others -= {"corpus.json", *(f"{s}{end}" for s in about["splits"] for end in (".json", ".safetensors"))}
+            others -= set(about.get("beside", ()))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if others:
@@ -108,6 +121,7 @@ def _describe(corpus: Corpus, dtype: str) -> dict[str, Any]:
             name: {"n": len(split), "dropped": split.dropped, "nonfinite": dict(split.nonfinite)}
             for name, split in corpus.splits.items()
         },
+        **({} if corpus.recipe is None else {"recipe": dict(corpus.recipe)}),
     }
 
 
@@ -127,6 +141,10 @@ def _write_split(folder: Path, name: str, split: Split, dtype: str) -> None:
         tensors["labels"] = Tensor("F32" if split.labels.dtype.kind == "f" else "I64", (len(split),), [split.labels])
     if split.position is not None:
         tensors["position"] = Tensor("I64", (len(split),), [split.position])
+    if split.tokens is not None:
+        start, stop = int(split.tokens.offsets[0]), int(split.tokens.offsets[-1])
+        tensors["values.text_bert"] = Tensor("I64", (stop - start, 1), [split.tokens.values[start:stop]])
+        tensors["offsets.text_bert"] = Tensor("I64", split.tokens.offsets.shape, [split.tokens.offsets - start])
     write_tensors(folder / f"{name}.safetensors", tensors)
     lists = {key: getattr(split, key) for key in _LISTS}
     _write_json(folder / f"{name}.json", {"ids": list(split.ids), **lists})
@@ -173,7 +191,10 @@ def read_store(folder: str | Path) -> Corpus:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f" ({error})" if isinstance(error, ImderError) else ""
         raise ImderError(f"{folder / 'corpus.json'}: damaged{reason}") from None
-    return Corpus(name, spec, {key: _read_split(folder, key, spec, *e) for key, e in described.items()})
+    recipe = about.get("recipe")
+    if recipe is not None and not isinstance(recipe, dict):
+        raise ImderError(f"{folder / 'corpus.json'}: recipe: damaged")
+    return Corpus(name, spec, {key: _read_split(folder, key, spec, *e) for key, e in described.items()}, recipe)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -194,14 +215,7 @@ def _read_split(folder: Path, name: str, spec: Spec, n: int, dropped: int, nonfi
     ids = _strings(beside, lists, "ids", n)
     if ids is None or len(set(ids)) != n:
         raise ImderError(f"{beside}: ids: {n} different ids are needed")
-    features: dict[str, Ragged] = {}
-    for modality in spec.modalities:
-        values = _tensor(path, tensors, f"values.{modality.name}", "f", (None, modality.dim))
-        offsets = _tensor(path, tensors, f"offsets.{modality.name}", "i", (n + 1,))
-        lengths = np.diff(offsets)
-        if offsets[0] != 0 or offsets[-1] != len(values) or (lengths < 0).any():
-            raise ImderError(f"{path}: offsets.{modality.name}: they don't divide the {len(values)} frames")
-        features[modality.name] = Ragged(values, offsets)
+    features = {m.name: _ragged(path, tensors, m.name, "f", m.dim, n) for m in spec.modalities}
     kind = "f" if spec.task == "regression" else "i"
     labels = _tensor(path, tensors, "labels", kind, (n,)) if "labels" in tensors else None
     if labels is not None and kind == "i":
@@ -217,7 +231,16 @@ def _read_split(folder: Path, name: str, spec: Spec, n: int, dropped: int, nonfi
         speaker=_strings(beside, lists, "speaker", n),
         nonfinite=nonfinite,
         dropped=dropped,
+        tokens=_ragged(path, tensors, "text_bert", "i", 1, n) if "values.text_bert" in tensors else None,
     )
+
+
+def _ragged(path: Path, tensors: dict[str, NDArray[Any]], name: str, kind: str, dim: int, n: int) -> Ragged:
+    values = _tensor(path, tensors, f"values.{name}", kind, (None, dim))
+    offsets = _tensor(path, tensors, f"offsets.{name}", "i", (n + 1,))
+    if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
+        raise ImderError(f"{path}: offsets.{name}: they don't divide the {len(values)} frames")
+    return Ragged(values, offsets)
 
 
 def _tensor(

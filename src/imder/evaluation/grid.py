@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder import metrics
-from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats_labels import require_labels
 from imder.data.missing import effective_rate
@@ -60,7 +59,7 @@ def evaluate(
 
     Args:
         model: the system.
-        corpus: must fit it (`check_compatible`); the split evaluated must be labelled.
+        corpus: must fit it (`Model.prepare`); the split evaluated must be labelled.
         run: what to write in the ``run`` column.
         split: which split.
         protocol: which protocol (see `draw_cells`).
@@ -86,7 +85,7 @@ def evaluate(
     return evaluate_predictor(
         model.system,
         predict,
-        check_compatible(model.spec, corpus),
+        model.prepare(corpus, split),
         run=run,
         split=split,
         protocol=protocol,
@@ -101,7 +100,13 @@ def evaluate(
 
 
 def evaluator(
-    model: Model, corpus: Corpus, *, run: str = "", seed: int = 0, progress: Progress | None = None
+    model: Model,
+    corpus: Corpus,
+    *,
+    run: str = "",
+    split: str = "test",
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Callable[..., list[dict[str, Any]]]:
     """`evaluate` of one system on one corpus for several protocols: what they share is predicted once.
 
@@ -109,13 +114,14 @@ def evaluator(
 
     Args:
         model: the system.
-        corpus: must fit it (`check_compatible`).
+        corpus: must fit it (`Model.prepare`).
         run: what to write in the ``run`` column.
+        split: which split.
         seed: of the noise in recoveries; of the masks too, unless the call says another.
         progress: called with pairs predicted and pairs in all, for each protocol.
 
     Returns:
-        To be called with ``protocol=`` and what else `evaluate_predictor` takes, always for the same split.
+        To be called with ``protocol=`` and what else `evaluate_predictor` takes, but for the split.
 
     Raises:
         ImderError: the corpus doesn't fit the model.
@@ -125,8 +131,9 @@ def evaluator(
         evaluate_predictor,
         model.system,
         predict if model.context else remembering(predict),
-        check_compatible(model.spec, corpus),
+        model.prepare(corpus, split),
         run=run,
+        split=split,
         seed=seed,
         whole=model.context,
         calibration=model.calibration,

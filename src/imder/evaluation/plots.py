@@ -15,8 +15,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from imder.evaluation.results import metric_names, replacing, summarise
+from imder.evaluation.results import metric_names, summarise
 from imder.evaluation.tables import LABELS, REFERENCES, is_share
+from imder.jobs.files import replacing
 from imder.types import ImderError
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.

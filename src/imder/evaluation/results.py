@@ -16,15 +16,14 @@ Neither: nan, since nothing is known.
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imder.evaluation.grid import COLUMNS
+from imder.jobs.files import replacing
 from imder.types import ImderError
 
 Row = Mapping[str, Any]
@@ -34,26 +33,6 @@ GROUP = ("model", "corpus", "split", "protocol", "rate", "available")
 
 _STRINGS = frozenset({"model", "run", "corpus", "split", "protocol", "available"})
 _INTEGERS = frozenset({"draw", "seed", "n"})
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; renamed to it at the end, removed where something goes wrong.
-
-    Raises:
-        ImderError: the place can't be written.
-    """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        raise ImderError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def write_csv(rows: Sequence[Row], path: str | Path) -> None:

@@ -27,8 +27,9 @@ import yaml
 
 from imder.data.corpus import Corpus
 from imder.evaluation.benchmark.plan import fingerprint
-from imder.evaluation.results import replacing, write_csv
+from imder.evaluation.results import write_csv
 from imder.evaluation.search import Dimension, Space, first_value, overrides, space_of
+from imder.jobs.files import replacing
 from imder.training.config import EngineConfig, RunConfig, capped, load_config
 from imder.training.judge import validation_loss
 from imder.training.train import train
@@ -123,7 +124,8 @@ def tune(
 def _loss(corpus: Corpus, path: Path, config: RunConfig, engine: EngineConfig | None) -> float:
     shutil.rmtree(path, ignore_errors=True)  # of a trial of this number that was killed
     try:
-        return validation_loss(train(corpus, path, config=config, engine=engine), corpus, config.training)
+        model = train(corpus, path, config=config, engine=engine)
+        return validation_loss(model, model.prepare(corpus, "valid"), config.training)
     finally:
         shutil.rmtree(path, ignore_errors=True)
 

@@ -21,6 +21,10 @@ from huggingface_hub import HfApi, snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from imder.data.compatible import check_compatible
+from imder.data.corpus import Corpus
+from imder.models.language_encoder import FOLDER as LANGUAGE_FOLDER
+from imder.models.language_encoder import LanguageEncoder
 from imder.models.objective import Loss
 from imder.models.subsets import check_available
 from imder.types import Batch, ImderError, Output, Spec
@@ -53,6 +57,8 @@ class Model(nn.Module, ABC):
         self.config = config
         self.calibration: Calibration | None = None
         """How sure its predictions are; made at the end of training. None: nothing is known of that."""
+        self.language: LanguageEncoder | None = None
+        """What makes language features of token ids, where one was tuned for it. None: a corpus' own are used."""
 
     @property
     def device(self) -> torch.device:
@@ -98,6 +104,11 @@ class Model(nn.Module, ABC):
             every: in stage 1, learn from every non-empty subset of what is available instead of from that alone.
         """
 
+    def own_rate(self, part: nn.Module) -> float | None:
+        """The learning rate of one of the parts that learn, where it has its own; None: the phase's."""
+        del part
+        return None
+
     def replay(self, phase: Phase, batches: Iterable[tuple[Batch, int]]) -> None:
         """Before an interrupted phase goes on: remember again what `losses` remembered of earlier epochs (nothing).
 
@@ -122,16 +133,37 @@ class Model(nn.Module, ABC):
         """After a phase, with its best weights loaded: whatever is chosen on validation batches (default: nothing)."""
         del phase, batches, seed
 
+    def prepare(self, corpus: Corpus, only: str | None = None) -> Corpus:
+        """The corpus as this system reads it (`check_compatible`), with features of its language encoder where it has one.
+
+        Args:
+            corpus: any that fits.
+            only: the split whose features are needed: with a language encoder, the others then have no language.
+
+        Raises:
+            ImderError: it doesn't fit, or has no token ids for the language encoder.
+        """
+        if self.language is None:
+            return check_compatible(self.spec, corpus)
+        return self.language.read(self.spec, corpus, only, self.device)
+
     # Files: huggingface_hub's conventions, safetensors only.
 
+    def save_phase(self, path: Path, metadata: dict[str, str]) -> None:
+        """Write the weights after a phase: once they are there, the phase is finished."""
+        save_weights(self.state_dict(), path, metadata)
+
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``model.safetensors``, ``config.json`` and, where there is one, ``calibration.json``.
+        """Write ``model.safetensors``, ``config.json`` and, where there are, ``calibration.json`` and ``language/``.
 
         Each appears under its name only when complete.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         description = {"system": self.system, "spec": self.spec.to_dict(), "model": asdict(self.config)}
+        if self.language is not None:
+            self.language.save(folder / LANGUAGE_FOLDER)
+            description["language_encoder"] = LANGUAGE_FOLDER
         part = folder / "config.json.part"
         part.write_text(json.dumps(description, indent=2) + "\n")
         os.replace(part, folder / "config.json")
@@ -163,7 +195,7 @@ class Model(nn.Module, ABC):
         folder = Path(name)
         if not folder.is_dir():
             try:
-                wanted = ["config.json", "model.safetensors", CALIBRATION]
+                wanted = ["config.json", "model.safetensors", CALIBRATION, f"{LANGUAGE_FOLDER}/*"]
                 folder = Path(snapshot_download(str(name), allow_patterns=wanted, **hub))
             except Exception as error:  # of many libraries: no such name, no network, no permission
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -176,6 +208,12 @@ class Model(nn.Module, ABC):
         if not isinstance(model, cls):
             raise ImderError(f"{folder}: holds a {model.system!r}, not a {cls.__name__}")
         model.load_weights(folder / "model.safetensors")
+        if description.get("language_encoder"):
+            model.language = LanguageEncoder.of_model(folder)
+            if model.language.spec(model.spec) != model.spec:
+                raise ImderError(
+                    f"{folder / LANGUAGE_FOLDER}: its features are not those that the model was trained on"
+                )
         if (folder / CALIBRATION).exists():
             model.calibration = Calibration.load(folder / CALIBRATION)
             if model.calibration.spec != model.spec:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from imder.models.base import Phase
+from imder.models.language_encoder import LanguageEncoderConfig
 from imder.models.presets import merged, read_preset
 from imder.models.registry import from_mapping, system_entry
 from imder.types import ImderError
@@ -76,6 +77,7 @@ class TrainingConfig:
         label_share: share of the training labels that is used, drawn by the seed; the other samples count as unlabelled.
         calibration: validation samples at most from which is learned how sure predictions are (`imder.training.calibrate`);
             0 for none.
+        language_encoder: a transformer that is tuned in stage 1 and makes language features of token ids.
     """
 
     missing_rate: str | float = "any"
@@ -85,6 +87,7 @@ class TrainingConfig:
     validation_draws: int = 3
     label_share: float = 1.0
     calibration: int = 4096
+    language_encoder: LanguageEncoderConfig = field(default_factory=LanguageEncoderConfig)
     stage1: PhaseConfig = field(default_factory=PhaseConfig)
     score: PhaseConfig = field(default_factory=PhaseConfig)
     recovery: PhaseConfig = field(default_factory=PhaseConfig)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import lightning as L
+import torch
 import torch.distributed as dist
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -48,6 +49,13 @@ def is_main_process(engine: EngineConfig | None = None) -> bool:
         return int(given["SLURM_PROCID"]) == 0
     node = given.get("NODE_RANK", given.get("GROUP_RANK", "0"))
     return int(given.get("LOCAL_RANK", "0")) == 0 and int(node) == 0
+
+
+def device_of(engine: EngineConfig) -> torch.device:
+    """Where this process computes what isn't training."""
+    if engine.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
 
 
 def wait_for_all() -> None:

@@ -67,9 +67,13 @@ class PhaseModule(L.LightningModule):
         self._training = self._validating = validation  # the passes under way
 
     def configure_optimizers(self) -> Any:
-        """AdamW; a plateau or a warm-up and cosine schedule if asked for."""
+        """AdamW; a plateau or a warm-up and cosine schedule if asked for. Parts with a rate of their own are a group."""
         config = self.config
-        parameters = [p for part in self._parts for p in part.parameters()]
+        groups: dict[float, list[torch.nn.Parameter]] = {}
+        for part in self._parts:
+            rate = self.model.own_rate(part)
+            groups.setdefault(config.learning_rate if rate is None else rate, []).extend(part.parameters())
+        parameters = [{"params": found, "lr": rate} for rate, found in groups.items()]
         kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
         optimizer = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=self._fused())
         if config.plateau_patience:

@@ -2,6 +2,7 @@
 
     config.yaml          the complete configuration; ``--config`` takes it
     config.json, model.safetensors    the trained model (`Model.from_pretrained`)
+    language/            the tuned language encoder, where there is one
     calibration.json     how sure predictions are (`imder.uncertainty.calibration`)
     metrics.json         what training reached: validation losses of each phase, times, validation metrics
     environment.json     versions of what it ran on
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,9 +55,18 @@ class RunDirectory:
         return self.path / "logs" / phase
 
     def create(
-        self, config: RunConfig, spec: Spec, *, corpus: str, floor: float | list[float] | None, stage1: str | None
+        self,
+        config: RunConfig,
+        spec: Spec,
+        *,
+        corpus: str,
+        floor: float | list[float] | None,
+        stage1: str | None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> None:
         """Start a new run; ``floor`` is the constant of its training split, ``stage1`` a run to take stage 1 from.
+
+        ``recipe`` says how the corpus' features were made from raw media, where that is known.
 
         Raises:
             ImderError: there is a run already.
@@ -69,7 +80,9 @@ class RunDirectory:
         except OSError as error:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
         self.write_json("environment.json", environment())
-        self.write_json("trained_on.json", {"path": corpus, "spec": spec.to_dict(), "floor": floor, "stage1": stage1})
+        about = {"path": corpus, "spec": spec.to_dict(), "floor": floor, "stage1": stage1}
+        known = {} if recipe is None else {"recipe": dict(recipe)}
+        self.write_json("trained_on.json", about | known)
         self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def open(self) -> RunConfig:

@@ -26,13 +26,23 @@ from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.dialogues import dialogue_numbers
 from imder.data.formats import load_corpus
 from imder.data.loader import Pass
-from imder.models.base import Model, Phase, save_weights
+from imder.data.token_ids import as_ids, with_token_ids
+from imder.models.base import Model, Phase
 from imder.models.objective import is_labelled
 from imder.models.registry import build
 from imder.training.calibrate import calibrate
 from imder.training.callbacks import Checkpoint, Keeper
 from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
-from imder.training.engine import check_engine, interruptible, is_main_process, quiet, trainer_of, wait_for_all
+from imder.training.engine import (
+    check_engine,
+    device_of,
+    interruptible,
+    is_main_process,
+    quiet,
+    trainer_of,
+    wait_for_all,
+)
+from imder.training.language import RunLanguage, check_stage1
 from imder.training.masks import hide_labels, labelled, natural_pass, training_pass, validation_passes
 from imder.training.module import VALIDATION_SEED, PhaseModule
 from imder.training.run import RunDirectory
@@ -84,21 +94,33 @@ def train(
     check_engine(engine)
     if resume:
         settings = run.open()
-        if run.corpus()[1] != corpus.spec:
-            raise ImderError(f"{run.path}: was started on another corpus ({run.corpus()[0]})")
-        if run.finished():
-            return Model.from_pretrained(run.path)
+        stage1 = run.read_json("trained_on.json")["stage1"]
     else:
         settings = config if isinstance(config, RunConfig) else load_config(preset, config, overrides)
         settings = settings if max_epochs is None else capped(settings, max_epochs)
+        check_stage1(stage1, settings.training.language_encoder)
+    has_encoder = settings.training.language_encoder.name is not None
+    corpus = with_token_ids(corpus) if has_encoder else corpus
+    if resume:
+        path, spec = run.corpus()
+        if (as_ids(spec) if has_encoder else spec) != corpus.spec:
+            raise ImderError(f"{run.path}: was started on another corpus ({path})")
+        if run.finished():
+            return Model.from_pretrained(run.path)
     hidden = hide_labels(corpus["train"], settings.training.label_share, settings.training.seed)
     corpus = replace(corpus, splits={**corpus.splits, "train": hidden})
+    language = None
+    if has_encoder:
+        with _reproducible(settings.training.seed):
+            language = RunLanguage(settings.training.language_encoder, run, corpus, stage1, device_of(engine))
     with _reproducible(settings.training.seed):
-        model = build(settings.system, settings.model, corpus.spec)
+        model = build(settings.system, settings.model, corpus.spec if language is None else language.spec)
         _initialise(model, corpus["train"])
         if not resume:  # after everything that may be refused
             if stage1 is not None:
                 _adopt(model, RunDirectory(stage1).weights("stage1"))
+            if language is not None:
+                language.learner(model, "stage1")
             for phase in type(model).phases(settings.model):
                 learn = getattr(settings.training, phase)
                 training_pass(corpus["train"], learn, settings.training, 0, context=model.context)
@@ -106,13 +128,25 @@ def train(
                 dialogue_numbers(corpus["valid"])
             floor = floor_of(corpus["train"], corpus.spec)
             if is_main_process(engine):
-                run.create(settings, corpus.spec, corpus=name, floor=floor, stage1=str(stage1) if stage1 else None)
-        else:
-            stage1 = run.read_json("trained_on.json")["stage1"]
+                run.create(
+                    settings,
+                    model.spec,
+                    corpus=name,
+                    floor=floor,
+                    stage1=str(stage1) if stage1 else None,
+                    recipe=corpus.recipe,
+                )
+        if language is not None and is_main_process(engine):
+            language.keep()
         reached = {}
         for phase in type(model).phases(settings.model):
-            reached[phase] = _phase(model, phase, corpus, settings.training, run, engine, callbacks, stage1)
+            learner, data = (
+                (model, corpus) if language is None else (language.learner(model, phase), language.corpus(phase))
+            )
+            reached[phase] = _phase(learner, phase, data, settings.training, run, engine, callbacks, stage1)
     model.eval()
+    if language is not None:
+        corpus, model.language = language.corpus(), language.encoder
     if is_main_process(engine):
         model.calibration = calibrate(model, corpus, settings.training)
         model.save_pretrained(run.path)
@@ -183,7 +217,7 @@ def _phase(
     reached["seconds"] = round(time.monotonic() - started, 1)
     if is_main_process(engine):
         path.parent.mkdir(exist_ok=True)
-        save_weights(model.state_dict(), path, {k: json.dumps(v) for k, v in reached.items()})
+        model.save_phase(path, {k: json.dumps(v) for k, v in reached.items()})
         run.drop_checkpoint(phase)
     log.info("%s: %s", phase, reached)
     return reached

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from imder.data.corpus import Corpus
 from imder.data.formats import load_corpus
 from imder.evaluation.benchmark.folds import fold_of
-from imder.evaluation.benchmark.locks import Lock
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import MASK_SEED, GridCell, Plan
 from imder.evaluation.grid import evaluator
 from imder.evaluation.masks import Cell
+from imder.jobs.locks import Lock
 from imder.models.base import Model
 from imder.models.registry import from_mapping, system_entry
 from imder.training.config import EngineConfig, RunConfig, TrainingConfig

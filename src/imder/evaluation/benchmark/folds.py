@@ -51,12 +51,8 @@ def _joined(corpus: Corpus) -> Split:
             raise ImderError(f"--folds: samples of {corpus.name} [{name}] have no speaker (field 'speaker')")
         if split.labels is None:
             raise ImderError(f"--folds: {corpus.name} [{name}] has no labels")
-    features = {}
-    for name in corpus.spec.names:
-        parts = [s.features[name] for s in splits]
-        lengths = np.concatenate([r.lengths for r in parts])
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        features[name] = Ragged(np.concatenate([r.values[r.offsets[0] : r.offsets[-1]] for r in parts]), offsets)
+    features = {name: _one_after_another([s.features[name] for s in splits]) for name in corpus.spec.names}
+    tokens = [s.tokens for s in splits if s.tokens is not None]
     known = all(s.dialogue is not None and s.position is not None for s in splits)
     return Split(
         ids,
@@ -65,4 +61,10 @@ def _joined(corpus: Corpus) -> Split:
         dialogue=tuple(d for s in splits for d in s.dialogue or ()) if known else None,
         position=np.concatenate([s.position for s in splits if s.position is not None]) if known else None,
         speaker=tuple(p for s in splits for p in s.speaker or ()),
+        tokens=_one_after_another(tokens) if len(tokens) == len(splits) else None,
     )
+
+
+def _one_after_another(parts: list[Ragged]) -> Ragged:
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([r.lengths for r in parts]))]).astype(np.int64)
+    return Ragged(np.concatenate([r.values[r.offsets[0] : r.offsets[-1]] for r in parts]), offsets)

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.evaluation.benchmark.locks import Lock, is_stale, read_holder
 from imder.evaluation.benchmark.plan import GridCell, Plan
-from imder.evaluation.results import read_csv, replacing, write_csv
+from imder.evaluation.results import read_csv, write_csv
+from imder.jobs.files import replacing
+from imder.jobs.locks import Lock, is_stale, read_holder
 from imder.types import ImderError
 
 PATIENCE = 30.0

@@ -23,7 +23,7 @@ from imder.evaluation.drawing import Table, draw_latex, draw_markdown, table_wid
 from imder.evaluation.grid import constant_rows
 from imder.evaluation.masks import ProtocolName
 from imder.evaluation.plots import plot_rates
-from imder.evaluation.results import averages, metric_names, replacing, summarise, write_csv
+from imder.evaluation.results import averages, metric_names, summarise, write_csv
 from imder.evaluation.tables import (
     LABELS,
     REFERENCES,
@@ -33,6 +33,7 @@ from imder.evaluation.tables import (
     paper_table,
     uncertainty_metrics,
 )
+from imder.jobs.files import replacing
 from imder.models.registry import note_of
 from imder.types import ImderError
 

@@ -13,19 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
 
 import joblib
 
 from imder.evaluation.benchmark.cell import Source, work
-from imder.evaluation.benchmark.locks import is_stale, read_holder
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell, Plan
+from imder.jobs.backends import BackendName, backend_of
+from imder.jobs.locks import is_stale, read_holder
 from imder.types import ImderError
 
-BackendName = Literal["loky", "ray", "dask"]
 KILLS = 2
 """So many times a cell's process may be killed before the cell has failed."""
 
@@ -113,7 +111,7 @@ def run_cells(
     killed: dict[GridCell, int] = {}
     failed: dict[GridCell, str] = {}
     todo = [cell for cell in cells if not at.finished(cell, plan)]
-    with _watching(at, plan, cells, jobs, report, every), _backend(backend, jobs, threads, address):
+    with _watching(at, plan, cells, jobs, report, every), backend_of(backend, jobs, threads, address):
         while todo:
             suspects = [cell for cell in todo if cell in killed]
             now = suspects[:1] or todo
@@ -182,58 +180,3 @@ def _watching(
         over.set()
         thread.join()
         report(status(at, plan, cells, jobs))
-
-
-@contextmanager
-def _backend(name: BackendName, jobs: int, threads: int, address: str | None) -> Iterator[None]:
-    """Joblib's backend, set up."""
-    if name == "loky":
-        if address is not None:
-            raise ImderError("--address: loky has no cluster; choose --backend ray or --backend dask")
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=threads):
-            yield
-    elif name == "ray":
-        with _ray(jobs, address), joblib.parallel_config(backend="ray"):
-            yield
-    else:
-        with _dask(jobs, threads, address), joblib.parallel_config(backend="dask"):
-            yield
-
-
-@contextmanager
-def _ray(jobs: int, address: str | None) -> Iterator[None]:
-    ray = _installed("ray")
-    _installed("ray.util.joblib").register_ray()
-    own = not ray.is_initialized()
-    if own:
-        here: dict[str, Any] = (
-            {"num_cpus": jobs, "include_dashboard": False} if address is None else {"address": address}
-        )
-        ray.init(log_to_driver=False, **here)
-    try:
-        yield
-    finally:
-        if own:
-            ray.shutdown()
-
-
-@contextmanager
-def _dask(jobs: int, threads: int, address: str | None) -> Iterator[None]:
-    connect = _installed("distributed").Client
-    # One task at a time in each process: the seeds of torch belong to a process.
-    here: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
-    with connect(**here) if address is None else connect(address):
-        yield
-
-
-def _installed(module: str) -> Any:
-    """An optional package.
-
-    Raises:
-        ImderError: it isn't installed.
-    """
-    extra = {"ray": "ray", "distributed": "dask"}[module.partition(".")[0]]
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise ImderError(f"--backend {extra}: {error}; pip install 'imder[{extra}]'") from None

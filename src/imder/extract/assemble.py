@@ -1,0 +1,194 @@
+"""Finished clips to a store: features that are larger than memory pass through files.
+
+Labels are numbers (regression) where all of them are, classes otherwise, numbered by name. Clips without any modality are left
+out and counted. A modality that no clip has isn't part of the corpus.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.data.corpus import SPLITS, Corpus, Ragged, Split, spec_of
+from imder.data.store import write_store
+from imder.extract.clip import Extracted
+from imder.extract.manifest import Clip
+from imder.extract.recipe import Recipe
+from imder.types import ImderError, Task
+
+Load = Callable[[Clip], Extracted]
+
+_UNSPLIT = "all"
+
+
+def read_labels(
+    clips: Sequence[Clip], task: Task | None, where: str
+) -> tuple[Task, tuple[str, ...], dict[str, float | int]]:
+    """Task, class names, and the label of each clip that has one, by id.
+
+    Raises:
+        ImderError: a label isn't a number where regression was asked for, or there is a single class.
+    """
+    numbers: dict[str, float | int] = {}
+    wrong: Clip | None = None
+    labelled = [clip for clip in clips if clip.label is not None]
+    for clip in labelled:
+        try:
+            numbers[clip.id] = float(str(clip.label))
+            if not np.isfinite(numbers[clip.id]):
+                raise ValueError
+        except ValueError:
+            wrong = wrong or clip
+    if task == "regression" or (task is None and wrong is None):
+        if wrong is not None:
+            raise ImderError(f"{where}: clip {wrong.id!r}: the label {wrong.label!r} is not a number")
+        return "regression", (), numbers
+    names = tuple(sorted({str(clip.label) for clip in labelled}))
+    if len(names) < 2:
+        raise ImderError(f"{where}: classification needs at least two classes, found {', '.join(names) or 'none'}")
+    return "classification", names, {clip.id: names.index(str(clip.label)) for clip in labelled}
+
+
+def check_splits(clips: Sequence[Clip], where: str) -> None:
+    """Raises an `ImderError` where some clips say their split and others don't, or the order of a dialogue isn't known."""
+    said = [clip for clip in clips if clip.split is not None]
+    if said and len(said) < len(clips):
+        silent = next(clip for clip in clips if clip.split is None)
+        raise ImderError(f"{where}: clip {silent.id!r} has no split, others have one: give all or none")
+    if any(clip.position is not None for clip in clips):
+        for clip in clips:
+            if clip.dialogue is not None and clip.position is None:
+                raise ImderError(f"{where}: clip {clip.id!r} has a dialogue but no position, unlike others")
+
+
+def write_corpus(
+    clips: Sequence[Clip],
+    load: Load,
+    recipe: Recipe,
+    out: str | Path,
+    work: Path,
+    *,
+    source: str,
+    task: Task | None = None,
+    beside: Mapping[str, str] | None = None,
+) -> Corpus:
+    """Write the store of finished clips.
+
+    Args:
+        clips: all of them, in order.
+        load: what was made of a clip.
+        recipe: what was done.
+        out: the store.
+        work: a folder for what doesn't fit into memory; emptied afterwards.
+        source: for the corpus' name, and errors.
+        task: which kind of labels; by default what they look like.
+        beside: other text files of the store.
+
+    Raises:
+        ImderError: fewer than two modalities are left, or the place can't be written.
+    """
+    found_task, classes, labels = read_labels(clips, task, source)
+    lengths = {clip.id: {name: len(values) for name, values in load(clip).features.items()} for clip in clips}
+    names = [name for name in recipe.dims if any(name in found for found in lengths.values())]
+    if len(names) < 2:
+        raise ImderError(
+            f"{source}: a corpus needs at least two modalities, these clips give {', '.join(names) or 'none'}"
+        )
+    recipe = recipe.only(set(names))
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        splits = {}
+        for split in (*SPLITS, _UNSPLIT):
+            mine = [clip for clip in clips if (clip.split or _UNSPLIT) == split]
+            if mine:
+                splits[split] = _split(mine, split, load, lengths, recipe, work, found_task, labels)
+        corpus = Corpus(_name(Path(source)), spec_of(splits, found_task, classes), splits, recipe.to_dict())
+        write_store(corpus, out, beside=beside)
+    except OSError as error:
+        raise ImderError(f"{work}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return corpus
+
+
+def _name(source: Path) -> str:
+    """The folder's, where the file's says nothing."""
+    source = source.absolute()
+    return source.parent.name if source.stem == "manifest" else source.stem
+
+
+def _split(
+    clips: Sequence[Clip],
+    split: str,
+    load: Load,
+    lengths: Mapping[str, Mapping[str, int]],
+    recipe: Recipe,
+    work: Path,
+    task: Task,
+    labels: Mapping[str, float | int],
+) -> Split:
+    kept = [clip for clip in clips if any(name in lengths[clip.id] for name in recipe.dims)]
+    offsets = {
+        name: np.concatenate([[0], np.cumsum([lengths[c.id].get(name, 0) for c in kept])]).astype(np.int64)
+        for name in recipe.dims
+    }
+    values = {
+        name: _space(work / f"{split}.{name}", (int(offsets[name][-1]), dim)) for name, dim in recipe.dims.items()
+    }
+    texts: list[str] = []
+    tokens: list[NDArray[np.int64]] = []
+    for i, clip in enumerate(kept):
+        made = load(clip)
+        for name in recipe.dims:
+            if name in made.features:
+                values[name][offsets[name][i] : offsets[name][i + 1]] = made.features[name]
+        texts.append(made.text or "")
+        tokens.append(np.zeros((0, 1), np.int64) if made.tokens is None else made.tokens[:, None])
+    positions = any(clip.position is not None for clip in clips)
+    return Split(
+        ids=tuple(clip.id for clip in kept),
+        features={name: Ragged(values[name], offsets[name]) for name in recipe.dims},
+        labels=_labels(kept, task, labels),
+        texts=tuple(texts) if any(texts) else None,
+        dialogue=_names([clip.dialogue for clip in kept]),
+        position=np.array([clip.position or 0 for clip in kept], np.int64) if positions else None,
+        speaker=_names([clip.speaker for clip in kept]),
+        nonfinite=dict.fromkeys(recipe.dims, 0),
+        dropped=len(clips) - len(kept),
+        tokens=Ragged.from_list(tokens, 1) if "language" in recipe.dims and tokens else None,
+    )
+
+
+def _space(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """An array in a file: the operating system decides what of it is in memory."""
+    if shape[0] == 0:
+        return np.zeros(shape, np.float32)
+    return np.memmap(path, np.float32, "w+", shape=shape)
+
+
+def _labels(clips: Sequence[Clip], task: Task, labels: Mapping[str, float | int]) -> NDArray[Any] | None:
+    if not any(clip.id in labels for clip in clips):
+        return None
+    if task == "regression":
+        return np.array([labels.get(clip.id, np.nan) for clip in clips], np.float32)
+    return np.array([labels.get(clip.id, -1) for clip in clips], np.int64)
+
+
+def _names(names: Sequence[str | None]) -> tuple[str, ...] | None:
+    return tuple(name or "" for name in names) if any(names) else None
+
+
+def table(rows: Sequence[tuple[str, str, str]], last: str) -> str:
+    """CSV of (id, modality, ``last``)."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("id", "modality", last))
+    writer.writerows(rows)
+    return file.getvalue()

@@ -1,0 +1,183 @@
+"""Sound to frames: zero crossings, MFCCs and chroma of CH-SIMS, or a log-mel spectrogram.
+
+``librosa33`` is the recipe of CH-SIMS (Yu et al., ACL 2020): librosa with default parameters at 22,050 Hz, hop 512, window
+2048: zero-crossing rate (1), MFCCs (20), constant-Q chroma (12). ``mel64`` is the power of 64 mel bands in dB re 1, not
+below -100. A signal of n samples has ``1 + n // hop`` frames, frame t centred at ``t * hop``; shorter ones than a window
+are filled up with silence.
+
+Long signals are worked off in blocks, each read with ``CONTEXT`` frames on either side, so that the filters at a block's
+edge see what they would see in the whole. Two quantities of the librosa recipe belong to the whole signal: the loudest
+mel band, 80 dB below which everything is cut, and the tuning of the chroma. A first pass finds both: the loudest band
+exactly, the tuning from histograms, to the hundredth of a bin that librosa rounds to. Up to ``BLOCK`` frames (a minute)
+a signal is one block and goes through librosa as it is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.extract.media import Samples, Sound
+from imder.extract.recipe import AudioKind, AudioRecipe
+from imder.types import ImderError
+
+Frames = NDArray[np.float32]
+
+BLOCK = 2584
+"""Frames of a block: about a minute at 22,050 Hz."""
+CONTEXT = 128
+"""Frames before and after a block: 3 s, more than the longest constant-Q filter reaches."""
+_TOP_DB = 80.0  # librosa's power_to_db
+_BINS = 36  # of the constant-Q transform, for each octave
+_RANGE = (-40.0, 12.0)  # octaves of magnitude that tuning's histogram covers
+_PER_OCTAVE = 64
+
+
+def audio_recipe(kind: AudioKind) -> AudioRecipe:
+    """The recipe of a kind.
+
+    Raises:
+        ImderError: there is no such kind.
+    """
+    known: dict[str, AudioRecipe] = {
+        "librosa33": AudioRecipe("librosa33", 22050, 512, 2048, 33),
+        "mel64": AudioRecipe("mel64", 22050, 512, 2048, 64),
+        "egemaps": AudioRecipe("egemaps", 16000, 160, 960, 25),
+    }
+    if kind not in known:
+        raise ImderError(f"--audio: unknown kind {kind!r}; known are {', '.join(known)} and none")
+    return known[kind]
+
+
+def audio_features(sound: Sound, recipe: AudioRecipe) -> Frames:
+    """Frames of a sound, ``(1 + n // hop, dim)`` float32.
+
+    Raises:
+        ImderError: the sound can't be read or is empty, or a package is missing.
+    """
+    if recipe.kind == "egemaps":
+        from imder.extract.egemaps import egemaps
+
+        return egemaps(sound, recipe)
+    first, long = _beginning(sound, recipe)
+    if not long:
+        return _whole(first, recipe)
+    if recipe.kind == "mel64":
+        return np.concatenate([*_in_blocks(sound, recipe, partial(_mel, recipe=recipe))])
+    top, tuning = _survey(sound, recipe)
+    return np.concatenate([*_in_blocks(sound, recipe, partial(_librosa33, recipe=recipe, top=top, tuning=tuning))])
+
+
+def _beginning(sound: Sound, recipe: AudioRecipe) -> tuple[Samples, bool]:
+    """The whole signal, or False and as much of it as makes it a long one."""
+    limit = BLOCK * recipe.hop
+    parts: list[Samples] = []
+    count = 0
+    for piece in sound.chunks():
+        parts.append(piece)
+        count += len(piece)
+        if count >= limit:
+            return np.concatenate(parts), True
+    return np.concatenate(parts), False
+
+
+def _whole(signal: Samples, recipe: AudioRecipe) -> Frames:
+    """Frames of a short signal, by librosa as it is."""
+    frames = 1 + len(signal) // recipe.hop
+    if len(signal) < recipe.window:
+        signal = np.pad(signal, (0, recipe.window - len(signal)))
+    made = _mel(signal, recipe) if recipe.kind == "mel64" else _librosa33(signal, recipe)
+    return made[:frames]
+
+
+def _librosa33(signal: Samples, recipe: AudioRecipe, top: float | None = None, tuning: float | None = None) -> Frames:
+    """The 33 features; ``top`` (dB) and ``tuning`` are those of the signal where they aren't given."""
+    import librosa
+
+    rate, hop = recipe.rate, recipe.hop
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # silence has no tuning, a short signal is shorter than the longest filter
+        crossings = librosa.feature.zero_crossing_rate(signal, frame_length=recipe.window, hop_length=hop)
+        level = _decibels(signal, recipe, 128)
+        level = np.maximum(level, (level.max() if top is None else top) - _TOP_DB)
+        mfcc = librosa.feature.mfcc(S=level, n_mfcc=20)
+        chroma = librosa.feature.chroma_cqt(y=signal, sr=rate, hop_length=hop, tuning=tuning)
+    return np.concatenate([crossings, mfcc, chroma]).T.astype(np.float32)
+
+
+def _mel(signal: Samples, recipe: AudioRecipe) -> Frames:
+    return _decibels(signal, recipe, recipe.dim).T.astype(np.float32)
+
+
+def _decibels(signal: Samples, recipe: AudioRecipe, bands: int) -> Frames:
+    """Power of mel bands, ``(bands, frames)``, in dB re 1, not below -100."""
+    import librosa
+
+    power = librosa.feature.melspectrogram(
+        y=signal, sr=recipe.rate, n_fft=recipe.window, hop_length=recipe.hop, n_mels=bands
+    )
+    decibels: Frames = librosa.power_to_db(power, top_db=None)
+    return decibels
+
+
+def _in_blocks(sound: Sound, recipe: AudioRecipe, work: Callable[[Samples], Frames]) -> Iterator[Frames]:
+    """What ``work`` makes of the signal's frames, block by block, without their context."""
+    for segment, before, frames in _segments(sound, recipe):
+        yield work(segment)[before : before + frames]
+
+
+def _segments(sound: Sound, recipe: AudioRecipe) -> Iterator[tuple[Samples, int, int]]:
+    """(samples with context, frames of context before, frames of the block) of each block.
+
+    The last block takes up what is left, so that none is shorter than the filters are long.
+    """
+    hop = recipe.hop
+    held = np.zeros(0, np.float32)
+    begin = 0  # frame at which ``held`` begins
+    done = 0  # frames given
+    for piece in sound.chunks():
+        held = np.concatenate([held, piece])
+        while begin * hop + len(held) >= (done + 2 * BLOCK + CONTEXT) * hop:
+            yield held[: (done + BLOCK + CONTEXT - begin) * hop], done - begin, BLOCK
+            done += BLOCK
+            held, begin = held[(done - CONTEXT - begin) * hop :], done - CONTEXT
+    yield held, done - begin, 1 + begin + len(held) // hop - done
+
+
+def _survey(sound: Sound, recipe: AudioRecipe) -> tuple[float, float]:
+    """Level of the loudest mel band (dB) and tuning (bins of the constant-Q transform) of a long signal.
+
+    Tuning is `librosa.estimate_tuning`: of the pitches at least as strong as the median one, the most frequent offset from
+    the equal-tempered scale. The median is taken from a histogram of magnitudes, 64 bins for each octave.
+    """
+    import librosa
+
+    top = -np.inf
+    edges = np.linspace(-0.5, 0.5, 101)
+    low, high = _RANGE
+    steps = int((high - low) * _PER_OCTAVE)
+    counts = np.zeros((steps, len(edges) - 1), np.int64)
+
+    def look(segment: Samples, before: int, frames: int) -> None:
+        nonlocal top
+        top = max(top, float(_decibels(segment, recipe, 128)[:, before : before + frames].max()))
+        pitches, strength = librosa.piptrack(y=segment, sr=recipe.rate, n_fft=2048)
+        pitches, strength = pitches[:, before : before + frames], strength[:, before : before + frames]
+        found = pitches > 0
+        offset = np.mod(_BINS * librosa.hz_to_octs(pitches[found]), 1.0)
+        offset[offset >= 0.5] -= 1.0
+        rank = np.clip((np.log2(np.maximum(strength[found], 1e-30)) - low) * _PER_OCTAVE, 0, steps - 1).astype(int)
+        column = np.clip(np.searchsorted(edges, offset, side="right") - 1, 0, len(edges) - 2)
+        np.add.at(counts, (rank, column), 1)
+
+    for segment, before, frames in _segments(sound, recipe):
+        look(segment, before, frames)
+    if not counts.sum():
+        return top, 0.0
+    by_strength = np.cumsum(counts.sum(axis=1))
+    middle = int(np.searchsorted(by_strength, by_strength[-1] / 2))
+    return top, float(edges[int(np.argmax(counts[middle:].sum(axis=0)))])

@@ -1,0 +1,94 @@
+"""Text to tokens: the last hidden states of a transformer, one for each token, the special ones included.
+
+Any encoder of `transformers` does, by its name on the hub or from a local folder. Weights must be safetensors: nothing is
+unpickled. Each text goes through alone, without padding, so its features don't depend on the texts beside it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imder.extract.recipe import LanguageRecipe
+from imder.models.pretrained import folder_of, load_tokenizer, load_transformer, states_of, transformers_for
+from imder.types import ImderError
+
+OPTION = "--language"
+ENGLISH, CHINESE = "bert-base-uncased", "bert-base-chinese"
+MAX_TOKENS = 50
+"""Of the field's aligned feature files."""
+
+
+def default_model(texts: Iterable[str]) -> str:
+    """The model of a language: Chinese where most letters are Chinese characters, English otherwise.
+
+    >>> default_model(["What a day!", "I like 北京"]), default_model(["今天天气真好 :)"])
+    ('bert-base-uncased', 'bert-base-chinese')
+    """
+    letters = chinese = 0
+    for text in texts:
+        for letter in text:
+            if letter.isalpha():
+                letters += 1
+                chinese += unicodedata.name(letter, "").startswith("CJK")
+    return CHINESE if 2 * chinese > letters else ENGLISH
+
+
+class TextEncoder:
+    """A transformer and its tokenizer, loaded once.
+
+    Args:
+        model: a folder that holds one, or its name on the hub.
+
+    Raises:
+        ImderError: it can't be found, fetched or read, or isn't an encoder.
+    """
+
+    def __init__(self, model: str) -> None:
+        transformers_for(OPTION)  # that it is missing is said before anything is fetched
+        folder = folder_of(model, OPTION, ", or leave language out: --language none")
+        self._tokenizer: Any = load_tokenizer(folder, OPTION)
+        self._model: Any = states_of(load_transformer(folder, OPTION))
+        self.model = model
+        self.dim = int(self._model.config.hidden_size)
+
+    def __call__(self, text: str, max_tokens: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Hidden states ``(T, dim)`` and token ids ``(T,)`` of a text, T at most ``max_tokens``."""
+        encoded = self._tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
+        with torch.inference_mode():
+            states = self._model(**encoded).last_hidden_state[0]
+        return states.float().numpy(), encoded["input_ids"][0].numpy().astype(np.int64)
+
+    def recipe(self, max_tokens: int) -> LanguageRecipe:
+        """What this does to a text."""
+        return LanguageRecipe(self.model, self.fingerprint(), max_tokens, self.dim)
+
+    def fingerprint(self) -> str:
+        """A hash of weights and vocabulary: the same model is known again wherever it lies."""
+        digest = blake2b(digest_size=16)
+        for name, value in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+        for word, number in sorted(self._tokenizer.get_vocab().items()):
+            digest.update(f"{word}\0{number}\n".encode())
+        return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def encoder_of(model: str, fingerprint: str) -> TextEncoder:
+    """The encoder of a recipe, loaded once in each process.
+
+    Raises:
+        ImderError: it can't be loaded, or has other weights than those of the recipe.
+    """
+    encoder = TextEncoder(model)
+    if encoder.fingerprint() != fingerprint:
+        raise ImderError(f"{OPTION} {model}: its weights or vocabulary are not those that the recipe was made with")
+    return encoder

@@ -1,0 +1,192 @@
+"""Which clips there are, and what each of them has: from a CSV manifest or a folder of media.
+
+A manifest has a header and any of the columns `COLUMNS`; paths are relative to it. A folder is searched with all that is in
+it: files of one name but for their ending (``a.mp4``, ``a.wav``, ``a.txt``, ``a.csv`` of OpenFace) are one clip, whose id is
+that name with the folders before it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from imder.data.corpus import SPLITS
+from imder.types import ImderError
+
+COLUMNS = ("id", "video", "audio", "text", "openface", "label", "split", "dialogue", "position", "speaker")
+VIDEOS = frozenset({".mp4", ".m4v", ".mkv", ".webm", ".avi", ".mov", ".wmv", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"})
+SOUNDS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au", ".caf"})
+_SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "dev": "valid", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a clip; None for what it lacks.
+
+    Attributes:
+        id: unique.
+        video, audio, openface: files.
+        text: what is said; never only blanks.
+        text_file: where that is to be read instead.
+        label: as it was written.
+        split: ``train``, ``valid`` or ``test``.
+        dialogue, position, speaker: as in a corpus.
+    """
+
+    id: str
+    video: Path | None = None
+    audio: Path | None = None
+    openface: Path | None = None
+    text: str | None = None
+    text_file: Path | None = None
+    label: str | None = None
+    split: str | None = None
+    dialogue: str | None = None
+    position: int | None = None
+    speaker: str | None = None
+
+    @property
+    def has(self) -> dict[str, bool]:
+        """Whether there is anything to take each modality from; a video may turn out to have no sound."""
+        return {
+            "language": self.text is not None or self.text_file is not None,
+            "vision": self.openface is not None or self.video is not None,
+            "audio": self.audio is not None or self.video is not None,
+        }
+
+
+def read_source(path: str | Path) -> tuple[Clip, ...]:
+    """The clips of a manifest or a folder.
+
+    Raises:
+        ImderError: it isn't there, can't be read, or contradicts itself; the message names file and line.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ImderError(f"{path}: there is no such file or folder")
+    clips = tuple(_folder(path) if path.is_dir() else _manifest(path))
+    if not clips:
+        what = "no media or text in this folder" if path.is_dir() else "no rows below the header"
+        raise ImderError(f"{path}: {what}")
+    return clips
+
+
+def is_source(path: str | Path) -> bool:
+    """Whether a path looks like what `read_source` reads, not like a corpus: a table of text, or a folder of media."""
+    path = Path(path)
+    if not path.is_dir():
+        return path.suffix.lower() in (".csv", ".tsv", ".txt")
+    if (path / "corpus.json").exists() or any(path.glob("*.npz")):
+        return False
+    return any(file.suffix.lower() in VIDEOS | SOUNDS | {".txt", ".csv"} for file in path.rglob("*"))
+
+
+def _folder(path: Path) -> Iterator[Clip]:
+    if (path / "manifest.csv").exists():
+        raise ImderError(f"{path}: holds a manifest; if it is meant, say {path / 'manifest.csv'}")
+    found: dict[str, dict[str, Path]] = {}
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        inside = file.relative_to(path)
+        if any(part.startswith(".") for part in inside.parts) or _made_here(file.parent, path):
+            continue
+        ending = file.suffix.lower()
+        kind = "video" if ending in VIDEOS else "audio" if ending in SOUNDS else None
+        kind = {".txt": "text_file", ".csv": "openface"}.get(ending, kind)
+        if kind is None:
+            continue
+        clip = found.setdefault(inside.with_suffix("").as_posix(), {})
+        if kind in clip:
+            raise ImderError(f"{path}: {clip[kind].name} and {file.name} would both be the {kind} of one clip")
+        clip[kind] = file.absolute()
+    for name, files in found.items():
+        yield Clip(
+            name,
+            files.get("video"),
+            files.get("audio"),
+            files.get("openface"),
+            text_file=files.get("text_file"),
+        )
+
+
+def _made_here(folder: Path, top: Path) -> bool:
+    """Whether a folder is a store or belongs to an extraction."""
+    inside = [folder, *folder.parents]
+    return any((f / "corpus.json").exists() or f.suffix == ".partial" for f in inside[: inside.index(top) + 1])
+
+
+def _manifest(path: Path) -> Iterator[Clip]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise ImderError(f"{path}: is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    lines: dict[str, int] = {}
+    rows = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        _check_header(path, header)
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) != len(header):
+                raise ImderError(
+                    f"{path}: line {rows.line_num}: {len(row)} cells where the header has {len(header)} "
+                    "(a text that holds the separator must stand in double quotes)"
+                )
+            where = f"{path}: line {rows.line_num}"
+            clip = _clip(where, path.absolute().parent, dict(zip(header, row)), rows.line_num)
+            if clip.id in lines:
+                raise ImderError(f"{path}: lines {lines[clip.id]} and {rows.line_num} have the same id {clip.id!r}")
+            lines[clip.id] = rows.line_num
+            yield clip
+    except csv.Error as error:
+        raise ImderError(f"{path}: line {rows.line_num}: not CSV ({error})") from None
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    for name in header:
+        if name not in COLUMNS:
+            raise ImderError(f"{path}: unknown column {name!r}; a manifest may have {', '.join(COLUMNS)}")
+        if header.count(name) > 1:
+            raise ImderError(f"{path}: the column {name!r} is there twice")
+    if not {"video", "audio", "text", "openface"} & set(header):
+        raise ImderError(f"{path}: no column says what to extract from: video, audio, text or openface")
+
+
+def _clip(where: str, folder: Path, row: Mapping[str, str], line: int) -> Clip:
+    cells = {name: text.strip() for name, text in row.items() if text.strip()}
+    files = {name: folder / cells[name] for name in ("video", "audio", "openface") if name in cells}
+    for name, file in files.items():
+        if "\0" in cells[name]:
+            raise ImderError(f"{where}: {name}: {str(file)!r} can't be a path")
+    unnamed = next((Path(cells[k]).with_suffix("").as_posix() for k in files), f"clip-{line - 1}")
+    split = cells.get("split")
+    if split is not None:
+        split = _SPLIT_NAMES.get(split.lower(), split.lower())
+        if split not in SPLITS:
+            raise ImderError(f"{where}: unknown split {cells['split']!r}; known are {', '.join(SPLITS)}")
+    position = None
+    if "position" in cells:
+        try:
+            position = int(cells["position"])
+        except ValueError:
+            raise ImderError(f"{where}: position: {cells['position']!r} is not a whole number") from None
+        if "dialogue" not in cells:
+            raise ImderError(f"{where}: a position without a dialogue")
+    return Clip(
+        cells.get("id", unnamed),
+        files.get("video"),
+        files.get("audio"),
+        files.get("openface"),
+        text=cells.get("text"),
+        label=cells.get("label"),
+        split=split,
+        dialogue=cells.get("dialogue"),
+        position=position,
+        speaker=cells.get("speaker"),
+    )

@@ -1,0 +1,232 @@
+"""OpenFace's table: a row for each frame and face, read whatever version wrote it.
+
+Headers come with blanks after the commas and without; separators are commas or semicolons; ``face_id`` is there where several
+faces were tracked, ``confidence`` and ``success`` nearly always. Of several faces the one with the largest mean
+confidence counts. Frames in which the tracker failed (``success`` 0, or values that aren't numbers) are left out and counted.
+A last row that breaks off is left out and said; a broken row elsewhere is an error.
+
+OpenFace 2 (Baltrusaitis et al., FG 2018) writes 709 features: gaze 8, eye landmarks 112 + 168, head pose 6, landmarks
+136 + 204, shape parameters 40, action units 17 intensities + 18 presences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.types import ImderError
+
+_UNITS = ("01", "02", "04", "05", "06", "07", "09", "10", "12", "14", "15", "17", "20", "23", "25", "26", "45")
+_XYZ = ("x", "y", "z")
+
+GAZE = (*(f"gaze_{eye}_{axis}" for eye in (0, 1) for axis in _XYZ), "gaze_angle_x", "gaze_angle_y")
+POSE = tuple(f"pose_{kind}{axis}" for kind in "TR" for axis in _XYZ)
+UNITS = (*(f"AU{unit}_r" for unit in _UNITS), *(f"AU{unit}_c" for unit in (*_UNITS[:-1], "28", "45")))
+LANDMARKS = tuple(f"{axis}_{point}" for axis in "xy" for point in range(68))
+_EYES = tuple(f"eye_lmk_{axis}_{point}" for axis in "xyXYZ" for point in range(56))
+_SPACE = tuple(f"{axis}_{point}" for axis in "XYZ" for point in range(68))
+_SHAPE = (*(f"p_{name}" for name in ("scale", "rx", "ry", "rz", "tx", "ty")), *(f"p_{i}" for i in range(34)))
+
+GROUPS = {
+    "gaze": GAZE,
+    "pose": POSE,
+    "aus": UNITS,
+    "landmarks": LANDMARKS,
+    "cues": (*GAZE, *POSE, *UNITS),
+    "sims": (*GAZE, *_EYES, *POSE, *LANDMARKS, *_SPACE, *_SHAPE, *UNITS),
+}
+"""Columns by name: four groups, and two presets."""
+_ABOUT = ("face_id", "timestamp", "confidence", "success")
+
+
+def columns_of(text: str) -> tuple[str, ...]:
+    """The columns of a preset, or of groups joined by ``+``.
+
+    Raises:
+        ImderError: a name isn't known, or columns repeat.
+
+    >>> [len(columns_of(name)) for name in ("cues", "sims", "pose+aus", "landmarks")]
+    [49, 709, 41, 136]
+    """
+    found: list[str] = []
+    for name in text.split("+"):
+        if name not in GROUPS:
+            raise ImderError(
+                f"--vision: unknown columns {name!r}; known are {', '.join(GROUPS)}, several joined by +, and none"
+            )
+        found += GROUPS[name]
+    if len(set(found)) < len(found):
+        raise ImderError(f"--vision: {text}: columns repeat")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One face of a table.
+
+    Attributes:
+        values: ``(T, D)`` float32, the columns asked for, frames in order.
+        times: ``(T,)`` seconds; None where the table has no timestamps.
+        seconds: how long the table lasts, frames that were left out included; None without timestamps.
+        untracked: frames left out because the tracker failed.
+        faces: how many there were.
+        broken_off: whether the last row was incomplete.
+    """
+
+    values: NDArray[np.float32]
+    times: NDArray[np.float64] | None
+    seconds: float | None
+    untracked: int
+    faces: int
+    broken_off: bool
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """The names of a table's columns.
+
+    Raises:
+        ImderError: it can't be read, or isn't a table of OpenFace.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return _header(path, file.readline())
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ImderError(f"{path}: is not text, so no table of OpenFace") from None
+
+
+def _header(path: Path, line: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in line.split(_separator(line)))
+    if not line.strip():
+        raise ImderError(f"{path}: the file is empty")
+    if not any(name in GROUPS["sims"] for name in names):
+        raise ImderError(f"{path}: none of its columns is OpenFace's (the first is {names[0][:40]!r})")
+    repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    if repeated:
+        raise ImderError(f"{path}: the column {min(repeated)!r} is there twice")
+    return names
+
+
+def _separator(line: str) -> str:
+    return ";" if line.count(";") > line.count(",") else ","
+
+
+def check_columns(path: Path, names: Sequence[str], columns: str) -> None:
+    """Raises an `ImderError` that says which columns a table lacks and what it would do for."""
+    missing = [name for name in columns_of(columns) if name not in names]
+    if not missing:
+        return
+    whole = [group for group in ("gaze", "pose", "aus", "landmarks") if set(GROUPS[group]) <= set(names)]
+    advice = f"; it has those of --vision {'+'.join(whole)}" if whole else ""
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    raise ImderError(f"{path}: lacks the column {missing[0]!r}{more} of --vision {columns}{advice}")
+
+
+def read_openface(path: Path, columns: str) -> Tracked:
+    """The face of a table that was tracked with most confidence.
+
+    Args:
+        path: the CSV.
+        columns: see `columns_of`.
+
+    Raises:
+        ImderError: it can't be read, lacks columns, or has a broken row that isn't the last.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return _tracked(path, file, columns)
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ImderError(f"{path}: is not text, so no table of OpenFace") from None
+
+
+def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
+    header = file.readline()
+    names = _header(path, header)
+    check_columns(path, names, columns)
+    at = {name: i for i, name in enumerate(names)}
+    known = [name for name in _ABOUT if name in at]
+    values, table, broken_off = _numbers(
+        path, file, _separator(header), len(names), [at[n] for n in columns_of(columns)], [at[n] for n in known]
+    )
+    about = {name: table[:, i] for i, name in enumerate(known)}
+    times = about.get("timestamp")
+    seconds = None if times is None else _seconds(times)
+    tracked = np.isfinite(values).all(axis=1)
+    faces, best = 1, np.ones(len(values), bool)
+    if "face_id" in about:
+        best, faces = _best_face(about)
+    if "success" in about:
+        tracked &= about["success"] == 1
+    kept = best & tracked
+    times = None if times is None else times[kept]
+    return Tracked(values[kept], times, seconds, int((best & ~tracked).sum()), faces, broken_off)
+
+
+def _numbers(
+    path: Path, file: Iterable[str], separator: str, width: int, wanted: list[int], about: list[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
+    """Two selections of columns of the rows below the header, and whether the last row broke off.
+
+    Row by row, so that memory holds what is wanted, not what is in the file: usually OpenFace writes 714 columns.
+    """
+    values: list[NDArray[np.float32]] = []
+    beside: list[NDArray[np.float64]] = []
+    short: tuple[int, str] | None = None  # a row with too few values: forgiven if nothing follows
+    for i, line in enumerate(file, start=2):
+        blank = not line.strip()
+        if short is not None and not blank:
+            found = len(short[1].split(separator))
+            raise ImderError(f"{path}: line {short[0]}: {found} values where the header has {width} columns")
+        parts = line.split(separator)
+        if blank or len(parts) < width:
+            short = short or (i, line)
+            continue
+        if len(parts) != width:
+            raise ImderError(f"{path}: line {i}: {len(parts)} values where the header has {width} columns")
+        try:
+            row = np.array(parts, np.float64)
+        except ValueError:
+            row = np.array([_number(path, i, part) for part in parts])
+        with np.errstate(over="ignore"):
+            values.append(row[wanted].astype(np.float32))
+        beside.append(row[about])
+    broken_off = short is not None and bool(short[1].strip())
+    if not values:
+        return np.zeros((0, len(wanted)), np.float32), np.zeros((0, len(about))), broken_off
+    return np.stack(values), np.stack(beside), broken_off
+
+
+def _seconds(times: NDArray[np.float64]) -> float:
+    """How long a table lasts: to the end of its last frame, tracked or not."""
+    there = np.unique(times[np.isfinite(times)])
+    return float(there[-1] + np.median(np.diff(there))) if len(there) > 1 else float(there.sum())
+
+
+def _number(path: Path, line: int, text: str) -> float:
+    """A number; what OpenFace writes where there is none (``-nan(ind)``) is nan."""
+    word = text.strip().lower().lstrip("+-")
+    if word.startswith(("nan", "inf", "1.#")):
+        return float("nan")
+    try:
+        return float(word) if text.strip()[:1] != "-" else -float(word)
+    except ValueError:
+        raise ImderError(f"{path}: line {line}: {text.strip()[:40]!r} is not a number") from None
+
+
+def _best_face(about: Mapping[str, NDArray[np.float64]]) -> tuple[NDArray[np.bool_], int]:
+    """Which rows are of the face with the largest mean confidence (the longest, then the first, where equal)."""
+    ids = about["face_id"]
+    faces = np.unique(ids)
+    if len(faces) < 2:
+        return np.ones(len(ids), bool), len(faces)
+    confidence = about.get("confidence", np.zeros(len(ids)))
+    best = max(faces, key=lambda face: (confidence[ids == face].mean(), (ids == face).sum(), -face))
+    return ids == best, len(faces)

@@ -1,0 +1,149 @@
+"""What was done to raw media: a recipe. Features of another recipe are other features, whatever their width.
+
+A recipe is stored with a corpus (`imder.data.corpus.Corpus.recipe`) as plain containers; `imder.data.compatible.check_recipe`
+compares two. A language model is known by its fingerprint, not by the folder it lies in, and versions of libraries are kept
+for the reader only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from imder.types import ImderError
+
+AudioKind = Literal["librosa33", "mel64", "egemaps"]
+
+FORMAT = 1
+"""Of recipes: raised whenever the same words begin to mean other features."""
+
+
+@dataclass(frozen=True)
+class LanguageRecipe:
+    """Last hidden states of a transformer.
+
+    Attributes:
+        model: its name, or the folder it was read from; only for the reader.
+        fingerprint: a hash of its weights and of its tokenizer.
+        max_tokens: longer texts are cut off there, the special tokens counted.
+        dim: width of the hidden states.
+    """
+
+    model: str
+    fingerprint: str
+    max_tokens: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class AudioRecipe:
+    """Frames of sound.
+
+    Attributes:
+        kind: ``librosa33``, ``mel64`` or ``egemaps``.
+        rate: samples per second that sound is brought to.
+        hop: samples from frame to frame.
+        window: samples of a frame; shorter clips are filled up with silence.
+        dim: features of a frame.
+    """
+
+    kind: AudioKind
+    rate: int
+    hop: int
+    window: int
+    dim: int
+
+    @property
+    def frames_per_second(self) -> float:
+        """Of its features."""
+        return self.rate / self.hop
+
+
+@dataclass(frozen=True)
+class VisionRecipe:
+    """Columns of OpenFace.
+
+    Attributes:
+        columns: a preset or groups joined by ``+`` (`imder.extract.openface.columns_of`).
+        dim: how many they are.
+    """
+
+    columns: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Of a corpus; None for a modality that it lacks.
+
+    >>> recipe = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64))
+    >>> Recipe.from_dict(recipe.to_dict(), "a.json") == recipe
+    True
+    """
+
+    language: LanguageRecipe | None = None
+    vision: VisionRecipe | None = None
+    audio: AudioRecipe | None = None
+    versions: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Features of each modality, in the order of a corpus."""
+        found = {"language": self.language, "vision": self.vision, "audio": self.audio}
+        return {name: part.dim for name, part in found.items() if part is not None}
+
+    def only(self, names: set[str]) -> Recipe:
+        """The recipe of these modalities alone."""
+        return Recipe(
+            self.language if "language" in names else None,
+            self.vision if "vision" in names else None,
+            self.audio if "audio" in names else None,
+            self.versions,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers, for JSON."""
+        parts = {"language": self.language, "vision": self.vision, "audio": self.audio}
+        made = {name: asdict(part) for name, part in parts.items() if part is not None}
+        return {"format": FORMAT, **made, "versions": dict(self.versions)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str) -> Recipe:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ImderError: it is another version's, or no recipe.
+        """
+        if data.get("format") != FORMAT:
+            raise ImderError(f"{where}: a recipe of format {data.get('format')!r}; this library follows {FORMAT}")
+        try:
+            language, vision, audio = (data.get(name) for name in ("language", "vision", "audio"))
+            return cls(
+                None if language is None else LanguageRecipe(**language),
+                None if vision is None else VisionRecipe(**vision),
+                None if audio is None else AudioRecipe(**audio),
+                dict(data["versions"]),
+            )
+        except (TypeError, KeyError) as error:
+            raise ImderError(f"{where}: not a recipe of extraction ({error})") from None
+
+    def key(self) -> str:
+        """A short hash that is the same for the same recipe."""
+        data = self.to_dict()
+        del data["versions"]
+        data.get("language", {}).pop("model", None)
+        return blake2b(json.dumps(data, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of what computes the features, as far as it is installed."""
+    found = {}
+    for name in ("imder", "librosa", "soxr", "soundfile", "av", "opensmile", "transformers", "torch", "numpy"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -1,0 +1,115 @@
+"""A time series of predictions, drawn: what was predicted, how sure that is, and which modalities were there.
+
+Numbers: a line with its interval. Classes: a row for each class, darker where it is likelier, a dot where it belongs to the
+prediction set. Below: a lane for each modality, filled where a window has it. A prediction stands at the middle of its window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from imder.jobs.files import replacing
+from imder.media.clips import Row
+from imder.types import ImderError, Spec
+
+_LINE, _DOT = "#0072B2", "#D55E00"  # of Okabe and Ito's colours
+_LANES = "0.55"
+
+
+def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: float, title: str = "") -> None:
+    """Write a plot of `imder.media.windows.predict_windows` as PNG, atomically.
+
+    Args:
+        rows: the windows.
+        spec: of the system.
+        path: the file.
+        level: of the intervals or prediction sets in ``rows``.
+        title: what it shows.
+
+    Raises:
+        ImderError: there are no rows, or the place can't be written.
+    """
+    if not rows:
+        raise ImderError(f"{path}: no windows to draw")
+    classes = spec.classes if spec.task == "classification" else ()
+    heights = [0.26 * max(6, len(classes)) + 0.5, 0.24 * len(spec.names) + 0.2]
+    figure = Figure(figsize=(8.4, sum(heights) + 1.1), dpi=150, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    top, lanes = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    middle = np.array([(row["start"] + row["end"]) / 2 for row in rows])
+    if classes:
+        _classes(figure, top, rows, classes, level)
+    else:
+        _values(top, rows, middle, level)
+    there = np.array([[name in row["available"].split("+") for row in rows] for name in spec.names])
+    lanes.pcolormesh(
+        _edges(rows), np.arange(len(spec.names) + 1) - 0.5, np.where(there, 1.0, np.nan), cmap=_grey(), vmin=0, vmax=1
+    )
+    lanes.set_yticks(range(len(spec.names)), spec.names)
+    lanes.set_ylim(len(spec.names) - 0.5, -0.5)
+    lanes.set_xlim(rows[0]["start"], rows[-1]["end"])
+    lanes.set_xlabel("seconds (middle of the window)")
+    lanes.hlines(np.arange(1, len(spec.names)) - 0.5, *lanes.get_xlim(), color="white", linewidth=3)
+    for axes in (top, lanes):
+        axes.spines[["top", "right"]].set_visible(False)
+    lanes.tick_params(axis="y", length=0)
+    top.set_title(title, loc="left", fontsize=10)
+    with replacing(path) as part, part.open("wb") as file:
+        canvas.print_png(file)  # type: ignore[no-untyped-call]
+
+
+def _values(axes: Axes, rows: Sequence[Row], middle: NDArray[np.float64], level: float) -> None:
+    line = _column(rows, "prediction")
+    if any("low" in row for row in rows):
+        low, high = _column(rows, "low"), _column(rows, "high")
+        axes.fill_between(middle, low, high, color=_LINE, alpha=0.18, linewidth=0, label=f"{100 * level:g} % interval")
+    # A window between two that have nothing would be a line without length.
+    axes.plot(middle, line, color=_LINE, linewidth=1.6, marker="o" if len(rows) < 60 else ".", markersize=3)
+    axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
+    axes.set_ylabel("prediction")
+    axes.grid(alpha=0.25)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="upper right", fontsize=8)
+
+
+def _classes(figure: Figure, axes: Axes, rows: Sequence[Row], classes: Sequence[str], level: float) -> None:
+    shares = np.stack([_column(rows, f"p_{name}") for name in classes])
+    most = max(0.5, np.ceil(10 * np.nanmax(shares)) / 10)  # of many classes none may ever be likely
+    drawn = axes.pcolormesh(_edges(rows), np.arange(len(classes) + 1) - 0.5, shares, cmap="Blues", vmin=0, vmax=most)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_ylim(len(classes) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    figure.colorbar(drawn, ax=axes, label="probability", pad=0.01)
+    middle = [(row["start"] + row["end"]) / 2 for row in rows]
+    held = [(x, i) for x, row in zip(middle, rows) for i, c in enumerate(classes) if c in row.get("set", "").split("|")]
+    if held:
+        size = float(np.clip(600 / len(rows), 1, 14))
+        x, y = zip(*held)
+        axes.scatter(x, y, s=size, color=_DOT, linewidth=0, label=f"in the {100 * level:g} % set")
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=8, borderaxespad=0.2)
+
+
+def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
+    """Of windows that have none: nan, a gap."""
+    return np.array([row.get(name, np.nan) for row in rows], np.float64)
+
+
+def _edges(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """Where one window's stretch of the axis ends and the next one's begins: halfway between their middles."""
+    middle = np.array([(row["start"] + row["end"]) / 2 for row in rows])
+    between = (middle[1:] + middle[:-1]) / 2
+    return np.concatenate([[rows[0]["start"]], between, [rows[-1]["end"]]])
+
+
+def _grey() -> Any:
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([_LANES])

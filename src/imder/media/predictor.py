@@ -1,0 +1,267 @@
+"""A trained system, loaded once, to predict many times: corpora, clips and recordings.
+
+A run remembers how the features of its corpus were made (`imder.training.run`). Media become features in just that way, and
+a corpus whose features were made in another way is refused. A run on features that ``imder extract`` didn't make predicts
+corpora alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imder.data.compatible import check_recipe
+from imder.data.corpus import Corpus, Split
+from imder.data.formats import load_corpus
+from imder.extract.choose import NONE, check_ready
+from imder.extract.manifest import Clip, read_source
+from imder.extract.recipe import Recipe
+from imder.extract.vision import find_openface
+from imder.media.clips import Asked, Predicted, Progress, Row, predict_clips
+from imder.media.recording import Recording, read_recording
+from imder.media.transcript import read_transcript
+from imder.media.windows import predict_windows
+from imder.models.base import Model
+from imder.predict import predictions
+from imder.training.run import RunDirectory
+from imder.types import ImderError
+from imder.uncertainty.describe import LEVEL
+
+
+class Predictor:
+    """A trained system that knows how its features were made.
+
+    Args:
+        model: the system, or the folder (or hub id) it is loaded from.
+        device: where it computes; the transformer of texts stays on the CPU.
+        recipe: how its features were made (`imder.data.corpus.Corpus.recipe`); by default what the folder says, if anything.
+        language: folder or name of the recipe's transformer, where it no longer lies where it lay; ``none``: no texts.
+        openface: OpenFace's program or its folder, for videos without a table; by default the one on PATH, if any.
+        name: what messages call it.
+
+    Raises:
+        ImderError: the folder holds no system, or there is no such program.
+    """
+
+    def __init__(
+        self,
+        model: Model | str | Path,
+        device: torch.device | str = "cpu",
+        *,
+        recipe: Mapping[str, Any] | None = None,
+        language: str | None = None,
+        openface: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        loaded = model if isinstance(model, Model) else Model.from_pretrained(model)
+        self.model = loaded.to(device).eval()
+        self.name = name or (f"this {loaded.system} model" if isinstance(model, Model) else str(model))
+        self.recipe = recipe if recipe is not None or isinstance(model, Model) else remembered(model)
+        self._language = language
+        self._openface = find_openface(openface)
+
+    def predict(
+        self,
+        data: Corpus | Split | str | Path,
+        split: str | None = None,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        level: float = LEVEL,
+        progress: Progress | None = None,
+    ) -> list[Row]:
+        """Predictions for a corpus, a split of samples, or the file of a corpus: see `imder.predict.predictions`.
+
+        Raises:
+            ImderError: the data don't fit the model, their features follow another recipe, or there is no such split.
+        """
+        if isinstance(data, str | Path):
+            data = load_corpus(data, spec=self.model.spec, token_ids=self.model.language is not None)
+        if isinstance(data, Corpus):
+            check_recipe(self.recipe, data, self.name)
+        return predictions(
+            self.model,
+            data,
+            split,
+            samples=samples,
+            seed=seed,
+            batch_size=batch_size,
+            level=level,
+            progress=progress,
+        )
+
+    def predict_clip(
+        self,
+        *,
+        video: str | Path | None = None,
+        audio: str | Path | None = None,
+        text: str | None = None,
+        openface: str | Path | None = None,
+        name: str | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        level: float = LEVEL,
+    ) -> Row:
+        """The prediction of one clip, of which anything may be missing.
+
+        Args:
+            video: a video: its sound, where ``audio`` isn't given, and with OpenFace's program the face.
+            audio: a file of sound.
+            text: what is said.
+            openface: OpenFace's table.
+            name: its id, to which the noise of recoveries belongs; by default its file's name.
+            samples: recoveries; None for the preset's number.
+            seed: of the noise in recoveries.
+            level: how often the interval or the prediction set shall hold the label.
+
+        Returns:
+            ``id``, ``available``, what was ``recovered`` (``missing``, for a system that recovers nothing), and what
+            `imder.predict.predictions` says.
+
+        Raises:
+            ImderError: nothing was given, something can't be used, or the run has no recipe.
+        """
+        clip = self.clip(video=video, audio=audio, text=text, openface=openface, name=name)
+        return self.predict_clips([clip], samples=samples, seed=seed, level=level).only()
+
+    def predict_clips(
+        self,
+        source: str | Path | Sequence[Clip],
+        *,
+        split: str | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        level: float = LEVEL,
+        progress: Progress | None = None,
+    ) -> Predicted:
+        """Predictions for many clips: those of a manifest or a folder (`imder.extract.manifest`), or any others.
+
+        Clips may lack different modalities. What is wrong with one of them costs its modality and is told in ``failures``.
+
+        Raises:
+            ImderError: the manifest is wrong, no clip is of the split, what every clip needs is missing, or the run has
+                no recipe.
+        """
+        recipe = self._media()
+        clips = read_source(source) if isinstance(source, str | Path) else tuple(source)
+        if split is not None:
+            clips = tuple(clip for clip in clips if clip.split == split)
+        if not clips:
+            raise ImderError("there are no clips" if split is None else f"{source}: no clip is of the split {split!r}")
+        check_ready(recipe, clips)
+        asked = Asked(samples, seed, batch_size, level)
+        return predict_clips(self.model, recipe, clips, asked, openface=self._openface, progress=progress)
+
+    def read_recording(
+        self,
+        *,
+        video: str | Path | None = None,
+        audio: str | Path | None = None,
+        text: str | None = None,
+        transcript: str | Path | None = None,
+        openface: str | Path | None = None,
+        name: str | None = None,
+    ) -> Recording:
+        """A long recording's features, for `predict_windows`.
+
+        Args:
+            video: see `predict_clip`, as for the next.
+            audio: sound.
+            text: what was said; it has no times, so it belongs to every window.
+            transcript: what was said when (`imder.media.transcript`), instead of a text.
+            openface: OpenFace's table.
+            name: its id.
+
+        Raises:
+            ImderError: something can't be used, nothing in it has times, or the run has no recipe.
+        """
+        recipe = self._media()
+        if text is not None and transcript is not None:
+            raise ImderError("a text and a transcript of it: give one of them")
+        cues = () if transcript is None else read_transcript(transcript)
+        words = cues[0].text if cues else text  # some, so that what language needs is looked for
+        if name is None and transcript is not None and video is None and audio is None and openface is None:
+            name = Path(transcript).stem
+        clip = self.clip(video=video, audio=audio, text=words, openface=openface, name=name)
+        check_ready(recipe, [clip])
+        return read_recording(replace(clip, text=None) if cues else clip, recipe, cues=cues, openface=self._openface)
+
+    def predict_windows(
+        self,
+        recording: Recording,
+        window: float,
+        hop: float,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        level: float = LEVEL,
+        progress: Progress | None = None,
+    ) -> list[Row]:
+        """A time series: see `imder.media.windows.predict_windows`."""
+        asked = Asked(samples, seed, batch_size, level)
+        return predict_windows(self.model, self._media(), recording, window, hop, asked, progress)
+
+    def _media(self) -> Recipe:
+        """How media become features.
+
+        Raises:
+            ImderError: nobody knows.
+        """
+        if self.recipe is None:
+            raise ImderError(
+                f"{self.name}: was trained on features that `imder extract` didn't make, so how to make them from media isn't "
+                "known; predict a corpus of such features, or train on a store that `imder extract` made"
+            )
+        recipe = Recipe.from_dict(self.recipe, self.name)
+        if self._language == NONE:
+            return recipe.only({"vision", "audio"})
+        if self._language is not None and recipe.language is not None:
+            return replace(recipe, language=replace(recipe.language, model=self._language))
+        return recipe
+
+    def clip(
+        self,
+        *,
+        video: str | Path | None = None,
+        audio: str | Path | None = None,
+        text: str | None = None,
+        openface: str | Path | None = None,
+        name: str | None = None,
+    ) -> Clip:
+        """A clip of what was given.
+
+        Raises:
+            ImderError: that is nothing, a file isn't there, or it is for a modality that the run doesn't know.
+        """
+        if text is not None and not text.strip():
+            raise ImderError("the text is empty; leave it out where nothing is known of what was said")
+        files = [None if file is None else Path(file).expanduser() for file in (video, audio, openface)]
+        for file in files:
+            if file is not None and not file.is_file():
+                raise ImderError(f"{file}: there is no such file")
+        stem = next((file.stem for file in files if file is not None), "clip")
+        video_, audio_, openface_ = files
+        clip = Clip(name or stem, video_, audio_, openface_, text=None if text is None else text.strip())
+        if not any(clip.has.values()):
+            raise ImderError("nothing to predict from: a clip has a video, sound, a text or a table of OpenFace")
+        known = self._media().dims
+        for modality, given in {"language": text, "vision": openface, "audio": audio}.items():
+            if given is not None and modality not in known:
+                raise ImderError(f"{self.name} knows {', '.join(known)}, no {modality}: leave it out")
+        return clip
+
+
+def remembered(run: str | Path) -> Mapping[str, Any] | None:
+    """The recipe that a run directory remembers; None where it has none, or isn't one."""
+    directory = RunDirectory(run)
+    if not (directory.path / "trained_on.json").exists():
+        return None
+    found: Mapping[str, Any] | None = directory.read_json("trained_on.json").get("recipe")
+    return found

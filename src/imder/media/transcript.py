@@ -1,0 +1,116 @@
+"""What was said, and when: subtitles (SRT, WebVTT), or a CSV with the columns ``start, end, text`` in seconds.
+
+A cue belongs to a window if at least half of the cue lies within it, or if it fills at least half of the window. So a window
+that only grazes a short cue doesn't have it, and a long cue is heard in every window that it fills.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imder.types import ImderError
+
+_TIMES = re.compile(r"\s*([\d:.,]+)\s+-->\s+([\d:.,]+)")
+_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d+)?)")
+_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # of WebVTT, and of what SRT took over from other formats
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Words and their seconds, ``start < end``."""
+
+    start: float
+    end: float
+    text: str
+
+
+def said(cues: Sequence[Cue], start: float, end: float) -> str:
+    """The words of a window, cues in order, joined by blanks.
+
+    >>> cues = [Cue(0, 2, "I don't"), Cue(2, 12, "know at all")]
+    >>> said(cues, 0, 4), said(cues, 1.5, 5.5), said(cues, 20, 24)
+    ("I don't know at all", 'know at all', '')
+    """
+    found = []
+    for cue in cues:
+        shared = min(cue.end, end) - max(cue.start, start)
+        if shared > 0 and 2 * shared >= min(cue.end - cue.start, end - start) - 1e-6:
+            found.append(cue.text)
+    return " ".join(found)
+
+
+def read_transcript(path: str | Path) -> tuple[Cue, ...]:
+    """The cues of a file, in order of time; those without words are left out.
+
+    Raises:
+        ImderError: it can't be read, isn't a transcript, or says times that make no sense.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise ImderError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    cues = tuple(_table(path, text) if path.suffix.lower() in (".csv", ".tsv") else _subtitles(path, text))
+    if not cues:
+        raise ImderError(f"{path}: no words with times in it; a transcript is SRT, WebVTT or a CSV of start, end, text")
+    return tuple(sorted(cues, key=lambda cue: (cue.start, cue.end)))
+
+
+def _subtitles(path: Path, text: str) -> Iterator[Cue]:
+    lines = text.splitlines()
+    starts = [i for i, line in enumerate(lines) if _TIMES.match(line)]
+    for i in starts:
+        found = _TIMES.match(lines[i])
+        assert found is not None
+        where = f"{path}: line {i + 1}"
+        words = []
+        for line in lines[i + 1 :]:
+            if not line.strip() or "-->" in line:
+                break
+            words.append(_TAG.sub("", line).strip())
+        yield from _cue(where, _clock(where, found[1]), _clock(where, found[2]), " ".join(words))
+
+
+def _clock(where: str, text: str) -> float:
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        raise ImderError(f"{where}: {text!r} is not a time such as 00:01:02,500")
+    hours, minutes, seconds = (float(part.replace(",", ".")) if part else 0.0 for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _table(path: Path, text: str) -> Iterator[Cue]:
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    rows = csv.DictReader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    try:
+        missing = {"start", "end", "text"} - {(name or "").strip() for name in rows.fieldnames or ()}
+        if missing:
+            raise ImderError(f"{path}: no column {min(missing)!r}; a table of words has start, end (seconds) and text")
+        for row in rows:
+            where = f"{path}: line {rows.line_num}"
+            cells = {(name or "").strip(): cell for name, cell in row.items()}
+            times = []
+            for name in ("start", "end"):
+                cell = cells[name] or ""
+                try:
+                    times.append(float(cell))
+                except ValueError:
+                    raise ImderError(f"{where}: {name}: {cell!r} is not a number of seconds") from None
+            yield from _cue(where, times[0], times[1], cells["text"] or "")
+    except csv.Error as error:
+        raise ImderError(f"{path}: line {rows.line_num}: not CSV ({error})") from None
+
+
+def _cue(where: str, start: float, end: float, text: str) -> Iterator[Cue]:
+    if not (0 <= start < end and math.isfinite(end)):
+        raise ImderError(f"{where}: from {start:g} s to {end:g} s is no time in a recording")
+    words = " ".join(text.split())
+    if words:
+        yield Cue(start, end, words)

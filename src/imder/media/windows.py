@@ -1,0 +1,135 @@
+"""A recording to a time series: the same prediction again and again, of what is there in a window that moves on.
+
+Windows begin every ``hop`` seconds as long as they lie wholly within the recording. If that leaves more than a tenth of a
+second at the end, one more window ends with the recording: the last words count. A recording that is shorter than a window is
+one window.
+
+All windows of a recording have one id, hence the same noise in recoveries: what moves from window to window is what was seen
+and heard, not the draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.data.corpus import Split
+from imder.extract.clip import extract_clip
+from imder.extract.manifest import Clip
+from imder.extract.recipe import Recipe
+from imder.media.clips import Asked, Features, Made, Progress, Row, predict_parts, split_of
+from imder.media.recording import Recording
+from imder.media.transcript import said
+from imder.models.base import Model
+from imder.types import ImderError
+
+_REST = 0.1  # seconds at the end that may stay outside of every window
+_SAME = 1e-9
+
+
+def cut(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
+    """Beginnings and ends of the windows of a recording.
+
+    Raises:
+        ImderError: a window or a hop of no length.
+
+    >>> cut(6.0, 4.0, 1.0)
+    [(0.0, 4.0), (1.0, 5.0), (2.0, 6.0)]
+    >>> cut(5.5, 4.0, 1.0)[-1], cut(3.0, 4.0, 1.0)
+    ((1.5, 5.5), [(0.0, 3.0)])
+    """
+    for name, value in (("window", window), ("hop", hop)):
+        if not (value > 0 and math.isfinite(value)):
+            raise ImderError(f"--{name}: a number of seconds above 0, got {value:g}")
+    if seconds <= window:
+        return [(0.0, seconds)]
+    last = math.floor((seconds - window) / hop + _SAME)
+    found = [(i * hop, min(i * hop + window, seconds)) for i in range(last + 1)]
+    if seconds - found[-1][1] > _REST:
+        found.append((seconds - window, seconds))
+    return found
+
+
+def predict_windows(
+    model: Model,
+    recipe: Recipe,
+    recording: Recording,
+    window: float,
+    hop: float,
+    asked: Asked,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """The time series of a recording.
+
+    Args:
+        model: a trained system.
+        recipe: what its features were made with.
+        recording: what is cut.
+        window: seconds of each window.
+        hop: seconds from the beginning of a window to that of the next.
+        asked: how to predict.
+        progress: called with windows done, and windows in all.
+
+    Returns:
+        For each window ``start`` and ``end`` in seconds, then what `imder.media.clips.predict_parts` says of it. A window
+        in which nothing is there has an empty ``available`` and no prediction.
+
+    Raises:
+        ImderError: window or hop isn't above 0, nothing is there in any window, or what `imder.predict.predictions` raises.
+    """
+    edges = cut(recording.seconds, window, hop)
+    speak = _speaker(recipe, recording)
+    silent: set[int] = set()
+    one = Clip(recording.clip.id)  # of no dialogue: windows overlap
+
+    def parts() -> Iterator[Split]:
+        kept: list[Made] = []
+        for i, (start, end) in enumerate(edges):
+            if progress is not None:
+                progress(i, len(edges))
+            words, tokens = speak(start, end)
+            found = recording.between(start, end) | dict(words)
+            if not found:
+                silent.add(i)
+                continue
+            kept.append((one, found, recording.tokens if tokens is None else tokens))
+            if len(kept) == asked.batch_size:
+                yield split_of(kept, recipe)
+                kept = []
+        if kept:
+            yield split_of(kept, recipe)
+
+    rows = iter(list(predict_parts(model, parts(), asked)))
+    if len(silent) == len(edges):
+        raise ImderError(f"{recording.clip.id}: nothing to predict from in any window")
+    series = []
+    for i, (start, end) in enumerate(edges):
+        row = {"available": ""} if i in silent else next(rows)
+        series.append({"start": start, "end": end} | {name: value for name, value in row.items() if name != "id"})
+    if progress is not None:
+        progress(len(edges), len(edges))
+    return series
+
+
+Words = tuple[Features, NDArray[np.int64] | None]
+
+
+def _speaker(recipe: Recipe, recording: Recording) -> Callable[[float, float], Words]:
+    """The language of windows, as features and token ids; what neighbours share is encoded once."""
+    known: tuple[str, Words] = ("", ({}, None))
+    alone = recipe.only({"language"})
+
+    def speak(start: float, end: float) -> Words:
+        nonlocal known
+        text = said(recording.cues, start, end)
+        if text != known[0]:
+            made = extract_clip(Clip(recording.clip.id, text=text), alone) if text else None
+            for name, reason in {} if made is None else made.failures.items():
+                raise ImderError(f"{name}: {reason} (in the transcript, from {start:g} s on)")
+            known = text, ({}, None) if made is None else (made.features, made.tokens)
+        return known[1]
+
+    return speak

@@ -1,0 +1,116 @@
+"""Manifests and folders: what is read, and what is said of mistakes."""
+
+import pytest
+
+from imder.extract.assemble import check_splits, read_labels
+from imder.extract.manifest import Clip, read_source
+from imder.types import ImderError
+
+
+def manifest(folder, text, name="clips.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_all_columns(tmp_path):
+    path = manifest(
+        tmp_path,
+        "\ufeffid,video,audio,text,openface,label,split,dialogue,position,speaker\n"
+        'ä😀,v/a.mp4,,"Ja, gut! 😀",,1.5,dev,d,3,Zoë\n'
+        "\n"
+        "b,,/x/b.wav,  ,o.csv,,train,,,\n",
+    )
+    first, second = read_source(path)
+    assert first == Clip(
+        "ä😀",
+        tmp_path / "v/a.mp4",
+        text="Ja, gut! 😀",
+        label="1.5",
+        split="valid",
+        dialogue="d",
+        position=3,
+        speaker="Zoë",
+    )
+    assert (str(second.audio), second.openface) == ("/x/b.wav", tmp_path / "o.csv")
+    assert second.text is None
+    assert second.has == {"language": False, "vision": True, "audio": True}
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators(tmp_path, separator):
+    path = manifest(tmp_path, f"id{separator}audio\na{separator}a.wav\n")
+    assert read_source(path)[0].audio == tmp_path / "a.wav"
+
+
+def test_ids_from_files(tmp_path):
+    clips = read_source(manifest(tmp_path, "audio,text\nx/a.wav,hello\n,there\n"))
+    assert [clip.id for clip in clips] == ["x/a", "clip-2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,sound\na,b\n", "unknown column 'sound'; a manifest may have id, video, audio"),
+        ("id,label\na,1\n", "no column says what to extract from"),
+        ("id,audio,audio\na,b,c\n", "the column 'audio' is there twice"),
+        ("id,audio\na,b.wav\nb,c.wav\na,d.wav\n", "lines 2 and 4 have the same id 'a'"),
+        ("id,text\na,Well, no\n", "line 2: 3 cells where the header has 2"),
+        ("id,text,split\na,Well,foo\n", "line 2: unknown split 'foo'"),
+        ("id,text,dialogue,position\na,Well,d,x\n", "line 2: position: 'x' is not a whole number"),
+        ("id,text,position\na,Well,1\n", "line 2: a position without a dialogue"),
+        ('id,text\na,"Well\n', "not CSV"),
+        ("id,text\n", "no rows below the header"),
+        ("", "no column says"),
+        (b"id,text\na,\xfc\n", "is not UTF-8 text"),
+    ],
+)
+def test_mistakes(tmp_path, text, message):
+    with pytest.raises(ImderError) as caught:
+        read_source(manifest(tmp_path, text))
+    assert message in str(caught.value)
+    assert "clips.csv" in str(caught.value)
+
+
+def test_a_folder(tmp_path):
+    for name in ("a.mp4", "a.WAV", "a.txt", "a.csv", "sub/b.flac", "sub/notes.pdf", ".hidden/c.wav"):
+        path = tmp_path / "clips" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    first, second = read_source(tmp_path / "clips")
+    assert (first.id, second.id) == ("a", "sub/b")
+    assert all((first.video, first.audio, first.text_file, first.openface))
+    assert second.has == {"language": False, "vision": False, "audio": True}
+
+
+def test_folders_that_are_unclear(tmp_path):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "a.flac").touch()
+    with pytest.raises(ImderError, match="would both be the audio of one clip"):
+        read_source(tmp_path)
+    manifest(tmp_path, "id,text\na,b\n", "manifest.csv")
+    with pytest.raises(ImderError, match="holds a manifest"):
+        read_source(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImderError, match="no media or text"):
+        read_source(tmp_path / "empty")
+    with pytest.raises(ImderError, match="no such file"):
+        read_source(tmp_path / "none")
+
+
+def test_labels():
+    numbers = [Clip("a", label="1"), Clip("b", label="-0.5"), Clip("c")]
+    assert read_labels(numbers, None, "m") == ("regression", (), {"a": 1.0, "b": -0.5})
+    task, names, labels = read_labels([*numbers, Clip("d", label="sad")], None, "m")
+    assert (task, names, labels["d"]) == ("classification", ("-0.5", "1", "sad"), 2)
+    with pytest.raises(ImderError, match="clip 'd': the label 'sad' is not a number"):
+        read_labels([Clip("d", label="sad")], "regression", "m")
+    with pytest.raises(ImderError, match="at least two classes"):
+        read_labels([Clip("d", label="sad")], None, "m")
+
+
+def test_half_a_split_and_half_a_position():
+    with pytest.raises(ImderError, match="'b' has no split"):
+        check_splits([Clip("a", split="train"), Clip("b")], "m")
+    with pytest.raises(ImderError, match="'b' has a dialogue but no position"):
+        check_splits([Clip("a", dialogue="x", position=1), Clip("b", dialogue="x")], "m")
