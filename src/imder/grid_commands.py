@@ -75,6 +75,8 @@ def _plan(options: Namespace, source: Source) -> Plan:
     if options.table is not None and (options.models or options.protocols):
         given = "--models" if options.models else "--protocols"
         raise ImderError(f"--table {options.table} says models and protocols; leave out {given}")
+    if options.folds and options.tuned is not None:
+        raise ImderError("--tuned: the settings were chosen on validation clips that --folds also tests; leave one out")
     corpus = source.load()
     models: Sequence[str] = default_models(corpus.spec.names)
     protocols: Sequence[str] = ("random",) if options.per_rate else ("random", "fixed")

@@ -382,6 +382,7 @@ MISTAKES = [
     (["--seeds", 0], "seeds"),
     (["--metrics", "classification"], "classification metrics don't fit a corpus for regression"),
     (["--tuned", "elsewhere"], "nothing is tuned for 'elsewhere'"),
+    (["--tuned", "elsewhere", "--folds", 3], "that --folds also tests; leave one out"),
 ]
 
 
@@ -425,6 +426,18 @@ def test_another_setting_is_refused(place: Path, done: Path, capsys) -> None:
     assert benchmark(place, done, *TINY, *PAIR, corpus="other") == 2
     assert "another corpus" in capsys.readouterr().err
     assert (stamps(done), (done / "benchmark.json").read_text()) == before
+
+
+def test_settings_that_came_since_change_nothing(place: Path, done: Path, capsys) -> None:
+    """A folder of an older version lacks them; what it has may not differ."""
+    file = done / "benchmark.json"
+    before = file.read_text()
+    older = json.loads(before)
+    for model in older["models"].values():
+        del model["training"]["label_share"]
+    file.write_text(json.dumps(older))
+    assert benchmark(place, done, *TINY, *PAIR) == 0
+    file.write_text(before)
 
 
 def test_a_folder_of_something_else(place: Path, tmp_path: Path, capsys) -> None:

@@ -266,9 +266,11 @@ def convention_of(corpus: Corpus, asked: str | None = None) -> str:
         asked: the name that was asked for, which must fit the task.
 
     Raises:
-        ImderError: it doesn't.
+        ImderError: it doesn't, or there is no such convention.
     """
     if asked is not None:
+        if asked not in metrics.CONVENTIONS:
+            raise ImderError(f"unknown metric convention {asked!r}; use one of {', '.join(metrics.CONVENTIONS)}")
         if (asked == "classification") != (corpus.spec.task == "classification"):
             raise ImderError(f"{corpus.name}: {asked} metrics don't fit a corpus for {corpus.spec.task}")
         return asked

@@ -7,7 +7,7 @@ first trial is the preset itself, or what is nearest to it in the space.
 Trials are in an Optuna storage, which several processes on several machines may share; a study of the same name goes on
 where it was left. A trial is a training from scratch with the same seed; its run is removed once its loss is known. One that
 was interrupted counts for nothing: another is made instead, and the preset itself is tried again. One whose process was
-killed is known by its heart, which has stopped for `DEAD_AFTER` seconds.
+killed gives no sign of life any more; that is noticed after `DEAD_AFTER` seconds, while others go on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from imder.training.judge import validation_loss
 from imder.training.train import train
 from imder.types import ImderError
 
-HEARTBEAT, DEAD_AFTER = 20, 60
+HEARTBEAT, DEAD_AFTER = 20, 300
+"""Seconds from one sign of life of a trial to the next, and of silence after which it is taken for dead."""
+
 REASON = "reason"
 """Attribute of a trial that failed: why."""
 
@@ -107,6 +109,7 @@ def tune(
     until = None if minutes is None else time.monotonic() + 60 * minutes
     while _open(optuna, study, trials) and (until is None or time.monotonic() < until):
         _fail_dead(optuna, study)
+        _remove_dead(optuna, study, out / "trials")
         if not any(t.system_attrs.get("fixed_params") == first for t in _alive(optuna, study)):
             study.enqueue_trial(first)
         study.optimize(objective, n_trials=1, catch=(ImderError,))
@@ -122,7 +125,6 @@ def tune(
 
 
 def _loss(corpus: Corpus, path: Path, config: RunConfig, engine: EngineConfig | None) -> float:
-    shutil.rmtree(path, ignore_errors=True)  # of a trial of this number that was killed
     try:
         model = train(corpus, path, config=config, engine=engine)
         return validation_loss(model, model.prepare(corpus, "valid"), config.training)
@@ -176,6 +178,12 @@ def _alive(optuna: Any, study: Any) -> list[Any]:
     """Trials but those that were interrupted: they ended without a loss and without a reason."""
     found = study.get_trials(deepcopy=False)
     return [t for t in found if t.state != optuna.trial.TrialState.FAIL or REASON in t.user_attrs]
+
+
+def _remove_dead(optuna: Any, study: Any, folder: Path) -> None:
+    """Runs of trials that ended without removing them: their processes were killed."""
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,)):
+        shutil.rmtree(folder / str(trial.number), ignore_errors=True)
 
 
 def _done(optuna: Any, study: Any) -> list[Any]:

@@ -130,7 +130,9 @@ class PooledFusion(nn.Module):
             there = (state[:, i] != MISSING).nonzero().squeeze(1)
             vector = self.missing[i].expand(len(state), -1)
             if len(there):
-                read = self.read[name](_pool_rows(encodings[name], there if rows is None else rows[there, i]))
+                found = encodings[name]
+                pooled = pool(found[there]) if rows is None else _pool_rows(found, rows[there, i])
+                read = self.read[name](pooled)
                 vector = vector.index_copy(0, there, read.to(vector.dtype))
                 direct = direct.index_add(0, there, self.experts[name](read).to(direct.dtype))
             vectors.append(vector + self.state[state[:, i], i])

@@ -45,7 +45,7 @@ class OneStage(Deterministic):
 
         Args:
             encodings: of N clips, ``(N, width, steps_k)``.
-            available: ``(B, K)`` bool: of the encodings, what may be read.
+            available: ``(B, K)`` bool: what may be seen; encodings are 0 where a clip lacks it.
             rows: ``(B,)``, whose encodings are meant.
 
         Returns:

@@ -48,7 +48,7 @@ def read_preset(name: str) -> dict[str, Any]:
     if corpus not in tuned_names(base):
         known = ", ".join(f"{base}@{c}" for c in tuned_names(base)) or f"use {base}, or imder tune {base} CORPUS"
         raise ImderError(f"preset {base!r} isn't tuned for {corpus!r}; {known}")
-    return merged(preset, _files("tuned")[corpus][base])
+    return merged(preset, deepcopy(_files("tuned")[corpus][base] or {}))
 
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,4 +67,4 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
 @cache
 def _files(folder: str = "") -> dict[str, dict[str, Any]]:
     place = resources.files("imder.presets").joinpath(folder)
-    return {p.name[:-5]: yaml.safe_load(p.read_text()) for p in place.iterdir() if p.name.endswith(".yaml")}
+    return {p.name[:-5]: yaml.safe_load(p.read_text()) or {} for p in place.iterdir() if p.name.endswith(".yaml")}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from imder.models.encoder import EncoderConfig
@@ -62,6 +63,6 @@ class MulT(OneStage):
 
     def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
         """Zeros are fused like anything else."""
-        seen = {k: e[rows] * available[:, i, None, None] for i, (k, e) in enumerate(encodings.items())}
+        seen = {k: torch.where(available[:, i, None, None], e[rows], 0.0) for i, (k, e) in enumerate(encodings.items())}
         out: Tensor = self.fusion(seen)[0]
         return out

@@ -221,6 +221,19 @@ def _without_idle(training: TrainingConfig, phases: tuple[Phase, ...], preset: s
     return replace(training, **idle)
 
 
+def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `RunConfig.to_dict` once gave, with the defaults of settings that have come since: they change nothing.
+
+    Where it has settings that there are no more, it is given back as it is.
+    """
+    try:
+        model = from_mapping(system_entry(data["system"])[1], data["model"])
+        training = from_mapping(TrainingConfig, data["training"], "training")
+    except ImderError:
+        return dict(data)
+    return RunConfig(data["system"], model, training, data["preset"]).to_dict()
+
+
 def capped(config: RunConfig, max_epochs: int) -> RunConfig:
     """The same with none of the system's phases longer than ``max_epochs``."""
     phases: dict[str, Any] = {}

@@ -9,6 +9,7 @@ once, each clip with a subset of its own, `DIALOGUE_DRAWS` times.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,10 +78,17 @@ def judge(model: Model, corpus: Corpus, training: TrainingConfig, most: int | No
 
 
 def validation_loss(model: Model, corpus: Corpus, training: TrainingConfig) -> float:
-    """Absolute error or negative log-likelihood of the predictions, averaged over `judge`'s (its arguments and errors)."""
+    """Absolute error or negative log-likelihood of the predictions, averaged over `judge`'s.
+
+    Raises:
+        ImderError: it isn't finite, or what `judge` raises.
+    """
     judged = judge(model, corpus, training)
     prediction, labels = torch.from_numpy(judged.spread.mean(1)), torch.from_numpy(judged.labels)
-    return float(row_losses(prediction, labels, model.spec).double().mean())
+    loss = float(row_losses(prediction, labels, model.spec).double().mean())
+    if not math.isfinite(loss):
+        raise ImderError(f"{corpus.name}: the loss of the predictions for split 'valid' is {loss}")
+    return loss
 
 
 def _pairs(split: Split, seen: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Pass:

@@ -90,7 +90,10 @@ def entries(
     [('imder', 'fast'), ('zero-fill', 'zero-fill')]
     """
     if tuned is not None and tuned not in tuned_names():
-        raise ImderError(f"--tuned: nothing is tuned for {tuned!r}; choose from {', '.join(tuned_names())}")
+        known = (
+            f"choose from {', '.join(tuned_names())}" if tuned_names() else "no tuned settings come with this version"
+        )
+        raise ImderError(f"--tuned: nothing is tuned for {tuned!r}; {known}")
     found = [_entry(name, tuned) for name in names]
     if label_share != 1:
         shared = [replace(e.config, training=replace(e.config.training, label_share=label_share)) for e in found]

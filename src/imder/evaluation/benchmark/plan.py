@@ -21,6 +21,7 @@ from imder.data.corpus import Corpus
 from imder.evaluation.benchmark.entries import Entry, file_name
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.masks import ProtocolName, draw_cells
+from imder.training.config import with_defaults
 from imder.types import ImderError
 
 MASK_SEED = 0
@@ -151,7 +152,7 @@ class Plan:
             if mine[key] != theirs[key]:
                 raise ImderError(f"{where}: was started with {key} {mine[key]}, not {theirs[key]}; {advice}")
         for name in self.models.keys() & other.models.keys():
-            if change := _difference(self.models[name], other.models[name]):
+            if change := _difference(with_defaults(self.models[name]), other.models[name]):
                 raise ImderError(f"{where}: was started with {name}'s {change}; {advice}")
         return replace(
             self,

@@ -188,6 +188,11 @@ def _notes(
     if shares != {1.0}:
         notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
     notes += _system_notes(finished, plan)
+    presets = {name: str(model["preset"]) for name, model in plan.models.items()}
+    if tuned := [name for name, preset in presets.items() if "@" in preset]:
+        others = ", ".join(name for name in presets if name not in tuned) or "none"
+        corpora = ", ".join(sorted({presets[name].partition("@")[2] for name in tuned}))
+        notes.append(f"Tuned for {corpora}: {', '.join(tuned)}; as their presets are: {others}.")
     if plan.shared.per_rate:
         notes.append("A model of its own for each missing rate.")
     of = "seed" if plan.seeds == 1 else "seeds"
