@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from imder.data.mask import effective_rate
 from imder.data.missing import (
     AnySubset,
     FixedMissing,
     Missing,
     NaturalMissing,
-    OfficialSchedule,
     RandomMissing,
-    effective_rate,
 )
+from imder.data.official_schedule import OfficialSchedule
 from imder.data.patterns import pattern_from_name, pattern_name, patterns
 from imder.types import ImderError
 

@@ -11,7 +11,7 @@ import torch
 from imder import metrics
 from imder.data.corpus import Corpus
 from imder.data.loader import collate
-from imder.data.missing import effective_rate
+from imder.data.mask import effective_rate
 from imder.data.patterns import pattern_name, patterns
 from imder.evaluation.grid import COLUMNS, constant_rows, evaluate, evaluate_predictor, evaluator, floor_of
 from imder.evaluation.masks import RATES, draw_cells, mask_seed

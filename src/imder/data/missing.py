@@ -10,12 +10,10 @@ order of loading, so that every system of a table sees the same masks:
   (K - 1) / K: for K = 3 the papers' "0.7" is 2/3, one modality left in each sample.
 * `FixedMissing`: the same subset for every sample; a sample that holds none of it is not served.
 * `NaturalMissing`: only what is truly absent is missing.
-* `OfficialSchedule`: the released IMDer code's per-batch schedule, to compare with its numbers.
 * `AnySubset`: for each sample a non-empty subset of its present modalities, all 2^p - 1 equally likely: what one model
   that should serve every pattern is trained with.
 
-Random streams come from a ``SeedSequence`` keyed by (seed, protocol, rate): two rates or two protocols under the same
-seed share nothing.
+The released code's per-batch schedule is in `imder.data.official_schedule`.
 """
 
 from __future__ import annotations
@@ -24,11 +22,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from imder.data.mask import Mask, check_present, check_rate, stream
 from imder.types import ImderError
-
-Mask = NDArray[np.bool_]
 
 
 class Missing(Protocol):
@@ -61,6 +58,7 @@ class RandomMissing:
         ImderError: a rate outside [0, 1].
 
     >>> present = np.ones((100, 3), dtype=bool)
+    >>> from imder.data.mask import effective_rate
     >>> available = RandomMissing(0.5).draw(present, seed=0)
     >>> int(available.sum()), int(available.sum(1).min())
     (150, 1)
@@ -72,7 +70,7 @@ class RandomMissing:
     protocol: ClassVar[str] = "random"
 
     def __post_init__(self) -> None:
-        _check_rate(self.rate)
+        check_rate(self.rate)
 
     def draw(self, present: ArrayLike, seed: int) -> Mask:
         """Draw ``available``, ``(N, K)`` bool: exactly min(round(rate P), P - N) of the P present cells are dropped.
@@ -82,8 +80,8 @@ class RandomMissing:
         Raises:
             ImderError: ``present`` isn't a bool ``(N, K)`` array, has a row without any True, or the seed is negative.
         """
-        present = _check_present(present)
-        generator = _generator("random", seed, self.rate)
+        present = check_present(present)
+        generator = stream("random", seed, self.rate)
         kept = _one_of_each(present, generator)
         available: Mask = present.copy()
         others = np.flatnonzero(present & ~kept)
@@ -120,7 +118,7 @@ class FixedMissing:
         Raises:
             ImderError: ``present`` isn't a bool ``(N, K)`` array with this many columns, or has an empty row.
         """
-        present = _check_present(present)
+        present = check_present(present)
         if present.shape[1] != len(self.available):
             raise ImderError(
                 f"fixed protocol: a subset of {len(self.available)} modalities was given for a corpus "
@@ -146,7 +144,7 @@ class NaturalMissing:
         Raises:
             ImderError: ``present`` isn't a bool ``(N, K)`` array, or has a row without any True.
         """
-        return _check_present(present).copy()
+        return check_present(present).copy()
 
 
 @dataclass(frozen=True)
@@ -170,8 +168,8 @@ class AnySubset:
         Raises:
             ImderError: ``present`` isn't a bool ``(N, K)`` array, has a row without any True, or the seed is negative.
         """
-        present = _check_present(present)
-        generator = _generator("any", seed)
+        present = check_present(present)
+        generator = stream("any", seed)
         available: Mask = np.zeros_like(present)
         while len(rows := np.flatnonzero(~available.any(axis=1))):
             available[rows] = present[rows] & (generator.random((len(rows), present.shape[1])) < 0.5)
@@ -179,120 +177,6 @@ class AnySubset:
 
 
 # Of each ten batches, how many lose two modalities and how many lose one, by nominal rate .1 ... .7.
-_LOSE_TWO = (1, 2, 3, 5, 7, 9, 10)
-_LOSE_ONE = (1, 2, 3, 2, 1, 0, 0)
-
-
-@dataclass(frozen=True)
-class OfficialSchedule:
-    """The released code's schedule: whole batches lose the same modalities, the first batches the most.
-
-    With n = ceil(N / batch_size) batches and D = 10 round(n / 10) (half to even), the first batches lose two modalities
-    while (batches so far that lost two) / D < .1 .2 .3 .5 .7 .9 1 for nominal rates .1 ... .7; then one is lost while
-    (batches that lost one) / D < .1 .2 .3 .2 .1 0 0; the rest are complete. Which are lost is drawn uniformly once for
-    each batch. Batches are those of a shuffled loader: a permutation of the rows drawn from the seed, cut into pieces
-    of ``batch_size``, the last one shorter. D = 0 (5 batches or fewer) means that nothing is ever missing, and the
-    nominal rate 0 *is* .7 (the same masks), as in that code. What is really missing is not what the nominal rate says:
-    `effective_rate` of a 686-sample split in batches of 32 is .093 .187 .280 .373 .466 .560 .622.
-
-    Args:
-        rate: nominal rate, one of 0, .1, ..., .7.
-        batch_size: rows in a batch of the loader, at least 1.
-
-    Raises:
-        ImderError: another rate, or a batch size below 1.
-
-    >>> present = np.ones((686, 3), dtype=bool)
-    >>> [round(effective_rate(OfficialSchedule(r / 10, 32).draw(present, seed=0)), 3) for r in (1, 3, 5, 7, 0)]
-    [0.093, 0.28, 0.466, 0.622, 0.622]
-    """
-
-    rate: float
-    batch_size: int
-    protocol: ClassVar[str] = "official"
-
-    def __post_init__(self) -> None:
-        _check_rate(self.rate)
-        if self._tenths > 7 or abs(self.rate * 10 - self._tenths) > 1e-6:
-            raise ImderError(f"official protocol: the rate must be one of 0, 0.1, ..., 0.7, got {self.rate}")
-        if self.batch_size < 1:
-            raise ImderError(f"official protocol: the batch size must be at least 1, got {self.batch_size}")
-
-    @property
-    def _tenths(self) -> int:
-        return round(self.rate * 10)
-
-    def _stream(self, seed: int) -> np.random.Generator:
-        return _generator("official", seed, (self._tenths or 7) / 10)
-
-    def order(self, n: int, seed: int) -> NDArray[np.int64]:
-        """``(n,)``: the order in which `draw` takes rows into batches under the same seed."""
-        return self._stream(seed).permutation(n)
-
-    def draw(self, present: ArrayLike, seed: int) -> Mask:
-        """Draw ``available``, ``(N, 3)`` bool.
-
-        Raises:
-            ImderError: ``present`` isn't a bool ``(N, 3)`` array without any False (the schedule is undefined where
-                modalities are naturally missing), or the seed is negative.
-        """
-        present = _check_present(present)
-        if present.shape[1] != 3:
-            raise ImderError(f"official protocol: defined for three modalities only, the corpus has {present.shape[1]}")
-        if not present.all():
-            row = int(np.flatnonzero(~present.all(axis=1))[0])
-            raise ImderError(
-                f"official protocol: undefined where modalities are naturally missing (row {row}); "
-                "use the random, fixed or natural protocol"
-            )
-        level = (self._tenths or 7) - 1
-        generator = self._stream(seed)
-        order = generator.permutation(len(present))
-        batches = -(-len(present) // self.batch_size)
-        tens = round(batches / 10)
-        lost_two = min(_LOSE_TWO[level] * tens, batches)
-        lost_one = min(_LOSE_ONE[level] * tens, batches - lost_two)
-        singled = generator.integers(3, size=batches)  # the one kept where two are lost, the one lost where one is
-        patterns: Mask = np.ones((batches, 3), dtype=bool)
-        patterns[:lost_two] = False
-        patterns[np.arange(lost_two), singled[:lost_two]] = True
-        one = np.arange(lost_two, lost_two + lost_one)
-        patterns[one, singled[one]] = False
-        available: Mask = np.empty_like(present)
-        available[order] = patterns[np.arange(len(present)) // self.batch_size]
-        return available
-
-
-def effective_rate(available: ArrayLike) -> float:
-    """The true overall missing rate 1 - sum_i s_i / (N K), over the N served rows (those with at least one True).
-
-    Cells that are naturally absent count as missing: with half of the cells absent, dropping nothing gives 0.5.
-
-    Args:
-        available: ``(N', K)`` bool.
-
-    Returns:
-        The rate, in [0, (K - 1) / K]; nan where no row is served.
-
-    Raises:
-        ImderError: ``available`` isn't a bool ``(N', K)`` array.
-
-    >>> effective_rate([[True, False], [True, True], [False, False]])
-    0.25
-    """
-    mask = _check_mask("available", available)
-    served = mask[mask.any(axis=1)]
-    return 1.0 - int(served.sum()) / served.size if served.size else float("nan")
-
-
-_TAGS = {"random": 1, "official": 2, "any": 3}  # part of every mask ever reported: never renumber
-
-
-def _generator(protocol: str, seed: int, rate: float = 0.0) -> np.random.Generator:
-    """A stream of its own for each (protocol, rate in billionths, seed)."""
-    if seed < 0:
-        raise ImderError(f"{protocol} protocol: the seed must be a non-negative integer, got {seed}")
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_TAGS[protocol], round(rate * 1e9))))
 
 
 def _one_of_each(present: Mask, generator: np.random.Generator) -> Mask:
@@ -301,23 +185,3 @@ def _one_of_each(present: Mask, generator: np.random.Generator) -> Mask:
     one: Mask = np.zeros_like(present)
     one[np.arange(len(present)), scores.argmax(axis=1)] = True
     return one
-
-
-def _check_rate(rate: float) -> None:
-    if not 0.0 <= rate <= 1.0:  # refuses nan too
-        raise ImderError(f"a missing rate must lie in [0, 1], got {rate}")
-
-
-def _check_mask(name: str, mask: ArrayLike) -> Mask:
-    array = np.asarray(mask)
-    if array.ndim != 2 or array.dtype != np.bool_ or array.shape[1] == 0:
-        raise ImderError(f"{name} must be a bool array (N, K), got {array.dtype} {array.shape}")
-    return array
-
-
-def _check_present(present: ArrayLike) -> Mask:
-    mask = _check_mask("present", present)
-    empty = np.flatnonzero(~mask.any(axis=1))
-    if len(empty):
-        raise ImderError(f"row {int(empty[0])} holds no modality at all; drop such samples first")
-    return mask

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from imder import metrics
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.formats_labels import require_labels
-from imder.data.missing import effective_rate
+from imder.data.mask import effective_rate
 from imder.evaluation.certainty import certainty, knowing, names_of
 from imder.evaluation.masks import RATES, Cell, ProtocolName, draw_cells
 from imder.evaluation.predicting import (

@@ -17,7 +17,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.missing import FixedMissing, Mask, Missing, NaturalMissing, OfficialSchedule, RandomMissing
+from imder.data.mask import Mask
+from imder.data.missing import FixedMissing, Missing, NaturalMissing, RandomMissing
+from imder.data.official_schedule import OfficialSchedule
 from imder.data.patterns import pattern_name, patterns
 from imder.types import ImderError
 
