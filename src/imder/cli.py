@@ -140,6 +140,7 @@ def _data(parser: ArgumentParser) -> None:
     convert.add_argument("corpus")
     convert.add_argument("out", help="store to write")
     convert.add_argument("--dtype", choices=["float32", "float16"], default="float32")
+    convert.add_argument("--by-speaker", metavar="NAMES", help="modalities to standardise by speaker, as audio,vision")
     for each in (inspect, convert):
         each.add_argument("--task", choices=["regression", "classification"])
         each.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")

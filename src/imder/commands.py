@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
+from imder.data.by_speaker import by_speaker, note_of
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.data.formats import load_corpus
@@ -137,6 +140,8 @@ def evaluate(options: Namespace) -> None:
         rows += constant_rows(corpus, floor=floor, calibrated=calibrated, **settings)
     summary = summarise(rows)
     console.print(rich_table(summary, options.protocol, width=console.width))
+    if note := note_of(corpus.recipe):
+        console.print(note)
     if model.calibration is not None:
         console.print(f"\nuncertainty: {promise(model, LEVEL)}; 80 %: the most certain rows")
         shown = uncertainty_metrics(summary)
@@ -222,8 +227,18 @@ def data_inspect(options: Namespace) -> None:
 def data_convert(options: Namespace) -> None:
     """``imder data convert``."""
     corpus = load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty)
-    write_store(corpus, options.out, options.dtype)
-    console.print(f"{sum(map(len, corpus.splits.values()))} samples written to {options.out}")
+    if options.by_speaker is None:
+        write_store(corpus, options.out, options.dtype)
+    else:
+        names = [name.strip() for name in options.by_speaker.split(",")]
+        beside = next(folder for folder in Path(os.path.realpath(options.out)).parents if folder.exists())
+        with tempfile.TemporaryDirectory(prefix=".by-speaker.", dir=beside) as work:  # /tmp is often memory
+            corpus = by_speaker(corpus, names, Path(work))
+            write_store(corpus, options.out, options.dtype)
+    count = sum(map(len, corpus.splits.values()))
+    console.print(f"{count} samples written to {options.out}")
+    if note := note_of(corpus.recipe):
+        console.print(note)
 
 
 def demo(options: Namespace) -> None:
@@ -258,7 +273,7 @@ def load_model(options: Namespace) -> Model:
 def _corpus(model: Model, options: Namespace) -> Corpus:
     has_encoder = model.language is not None
     corpus = load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec, token_ids=has_encoder)
-    check_recipe(trained_on(options.run).get("recipe"), corpus, options.run)
+    check_recipe(RunDirectory(options.run).recipe(), corpus, options.run)
     return corpus
 
 

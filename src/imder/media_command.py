@@ -18,6 +18,7 @@ from imder.media.clips import Predicted, Row
 from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
 from imder.progress import counting
+from imder.training.run import RunDirectory
 from imder.types import ImderError, Spec
 
 console = Console()
@@ -57,7 +58,7 @@ def _predictor(options: Namespace) -> Predictor:
     return Predictor(
         model,
         model.device,
-        recipe=commands.trained_on(options.run).get("recipe"),
+        recipe=RunDirectory(options.run).recipe(),
         language=options.language,
         openface=options.openface_program,
         name=str(options.run),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from imder.data.by_speaker import KEY, standardised
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
 from imder.types import ImderError, Spec, Task
 
@@ -89,20 +90,45 @@ def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str |
 
 
 def check_recipe(recipe: Mapping[str, Any] | None, corpus: Corpus, where: str) -> None:
-    """Raises an `ImderError` where a corpus was extracted in another way than what a model was trained on.
+    """Raises an `ImderError` where a corpus' features were made in another way than those a model was trained on.
 
-    Where either recipe isn't known, nothing can be said.
+    Where it isn't known of either how features were extracted, nothing can be said of that. Features standardised by speaker
+    are always told from others.
 
     Args:
-        recipe: of the model's training corpus.
+        recipe: of the model's training corpus; empty where that had none, None where nothing is known of that corpus.
         corpus: what it is to be used on.
         where: the model, for the message.
     """
-    if recipe is None or corpus.recipe is None:
+    if recipe is None:
+        return
+    _check_by_speaker(recipe, corpus, where)
+    if corpus.recipe is None or not extracted(recipe) or not extracted(corpus.recipe):
         return
     found = recipe_difference(recipe, corpus.recipe)
     if found is not None:
         raise ImderError(
             f"{corpus.name}: its features follow another recipe than those {where} was trained on ({found}; the first is the "
             "model's); extract the clips again with the options of the model's corpus"
+        )
+
+
+def extracted(recipe: Mapping[str, Any]) -> bool:
+    """Whether a recipe says how features were made from raw media, not only what was done to them afterwards."""
+    return bool(recipe.keys() - {KEY})
+
+
+def _check_by_speaker(recipe: Mapping[str, Any], corpus: Corpus, where: str) -> None:
+    """What the corpus doesn't hold at all may be of any kind."""
+    there = {name for split in corpus.splits.values() for name, r in split.features.items() if r.lengths.any()}
+    wanted, found = (there & set(standardised(r)) for r in (recipe, corpus.recipe))
+    if lacking := sorted(wanted - found):
+        raise ImderError(
+            f"{corpus.name}: {lacking[0]} isn't standardised by speaker, unlike what {where} was trained on; make such "
+            f"a corpus with: imder data convert CORPUS OUT --by-speaker {','.join(lacking)}"
+        )
+    if beyond := sorted(found - wanted):
+        raise ImderError(
+            f"{corpus.name}: {beyond[0]} is standardised by speaker, unlike what {where} was trained on; use the corpus "
+            "that it was converted from"
         )

@@ -125,7 +125,8 @@ class Corpus:
     """Named splits (any subset of train / valid / test, or one called ``all``) of one spec.
 
     ``spec.modalities`` holds for each modality the longest length over all splits. ``recipe`` says in plain containers how
-    features were made from raw media (`imder.extract.recipe`); None where that isn't known.
+    features were made from raw media (`imder.extract.recipe`), and which were standardised by speaker afterwards
+    (`imder.data.by_speaker.KEY`); None where nothing of it is known.
     """
 
     name: str

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.data.by_speaker import standardised
 from imder.data.corpus import Corpus, Ragged, Split
 
 _CHUNK = 1 << 22  # values looked at at a time
@@ -32,7 +33,8 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
         (None where unknown) and whether there are ``texts``;
         ``constant``: the split that was looked at (train, or else the first) and, by modality, how many columns (``n``)
         have the same value in all valid frames, and which (``columns``);
-        ``shared``: for ids, dialogues and speakers, by pairs of splits, how many (``n``) both have, with ``examples``.
+        ``shared``: for ids, dialogues and speakers, by pairs of splits, how many (``n``) both have, with ``examples``;
+        ``by_speaker``: which modalities are standardised by speaker.
     """
     chosen = "train" if "train" in corpus.splits else next(iter(corpus.splits))
     return {
@@ -61,6 +63,7 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
             "dialogues": _shared({name: s.dialogue or () for name, s in corpus.splits.items()}),
             "speakers": _shared({name: s.speaker or () for name, s in corpus.splits.items()}),
         },
+        "by_speaker": list(standardised(corpus.recipe)),
     }
 
 

@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from imder.data.by_speaker import note_of
+
 _MOST_PATTERNS = 16
 _MOST_COLUMNS = 12
 
@@ -18,7 +20,8 @@ def render(summary: Mapping[str, Any]) -> Group:
     """Tables of splits, modalities, patterns and labels, and below them what deserves attention."""
     parts: list[RenderableType] = [_splits(summary), _modalities(summary), _patterns(summary)]
     labels = _labels(summary)
-    return Group(*parts, *([labels] if labels else []), *(Text(note) for note in notes(summary)))
+    said = [note for note in (note_of(summary), *notes(summary)) if note]
+    return Group(*parts, *([labels] if labels else []), *map(Text, said))
 
 
 def _table(title: str, first: str, others: list[str]) -> Table:

@@ -4,7 +4,8 @@
 
     corpus.json            {"format": "imder-corpus", "version": 1, "name", "dtype", "spec",
                             "splits": {<split>: {"n", "dropped", "nonfinite": {<modality>: count}}},
-                            "recipe": how features were made from raw media; may be missing,
+                            "recipe": how features were made from raw media, and what was standardised by speaker
+                                      ("by_speaker": names); may be missing,
                             "beside": names of other files that belong here; may be missing}
     <split>.json           {"ids": [...], "texts", "dialogue", "speaker": a list of n strings, or null}
     <split>.safetensors    values.<modality>   (frames, D) float16 or float32: all frames, without padding
@@ -92,6 +93,16 @@ def write_store(
         raise ImderError(f"{folder}: cannot be written ({error.strerror or error})") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def space_for(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:
+    """An array for features on their way into a store, in a new ``file``: the system decides what of it is in memory.
+
+    In memory where there is no file, or nothing to hold.
+    """
+    if file is None or 0 in shape:
+        return np.zeros(shape, np.float32)
+    return np.memmap(file, np.float32, "w+", shape=shape)
 
 
 def _check_replaceable(target: Path, folder: str | Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.corpus import SPLITS, Corpus, Ragged, Split, spec_of
-from imder.data.store import write_store
+from imder.data.store import space_for, write_store
 from imder.extract.clip import Extracted
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
@@ -140,7 +140,7 @@ def _split(
         for name in recipe.dims
     }
     values = {
-        name: _space(work / f"{split}.{name}", (int(offsets[name][-1]), dim)) for name, dim in recipe.dims.items()
+        name: space_for((int(offsets[name][-1]), dim), work / f"{split}.{name}") for name, dim in recipe.dims.items()
     }
     texts: list[str] = []
     tokens: list[NDArray[np.int64]] = []
@@ -164,13 +164,6 @@ def _split(
         dropped=len(clips) - len(kept),
         tokens=Ragged.from_list(tokens, 1) if "language" in recipe.dims and tokens else None,
     )
-
-
-def _space(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """An array in a file: the operating system decides what of it is in memory."""
-    if shape[0] == 0:
-        return np.zeros(shape, np.float32)
-    return np.memmap(path, np.float32, "w+", shape=shape)
 
 
 def _labels(clips: Sequence[Clip], task: Task, labels: Mapping[str, float | int]) -> NDArray[Any] | None:

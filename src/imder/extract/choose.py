@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 from imder.extract.audio import audio_recipe
@@ -66,7 +67,7 @@ def choose_recipe(
     if max_tokens < 3:
         raise ImderError(f"--max-tokens: at least 3 (two of them special), got {max_tokens}")
     encoder = TextEncoder(language or default_model(texts))
-    return Recipe(encoder.recipe(max_tokens), made.vision, made.audio, made.versions)
+    return replace(made, language=encoder.recipe(max_tokens))
 
 
 def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:

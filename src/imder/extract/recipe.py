@@ -15,6 +15,7 @@ from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from imder.data.by_speaker import KEY, standardised
 from imder.types import ImderError
 
 AudioKind = Literal["librosa33", "mel64", "egemaps"]
@@ -81,6 +82,9 @@ class VisionRecipe:
 class Recipe:
     """Of a corpus; None for a modality that it lacks.
 
+    ``by_speaker`` are modalities whose features were standardised by speaker after they were extracted
+    (`imder.data.by_speaker`); it is empty while ``imder extract`` makes them.
+
     >>> recipe = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64))
     >>> Recipe.from_dict(recipe.to_dict(), "a.json") == recipe
     True
@@ -90,6 +94,7 @@ class Recipe:
     vision: VisionRecipe | None = None
     audio: AudioRecipe | None = None
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
+    by_speaker: tuple[str, ...] = ()
 
     @property
     def dims(self) -> dict[str, int]:
@@ -104,13 +109,15 @@ class Recipe:
             self.vision if "vision" in names else None,
             self.audio if "audio" in names else None,
             self.versions,
+            tuple(name for name in self.by_speaker if name in names),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
         parts = {"language": self.language, "vision": self.vision, "audio": self.audio}
         made = {name: asdict(part) for name, part in parts.items() if part is not None}
-        return {"format": FORMAT, **made, "versions": dict(self.versions)}
+        after = {KEY: list(self.by_speaker)} if self.by_speaker else {}
+        return {"format": FORMAT, **made, "versions": dict(self.versions), **after}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str) -> Recipe:
@@ -128,6 +135,7 @@ class Recipe:
                 None if vision is None else VisionRecipe(**vision),
                 None if audio is None else AudioRecipe(**audio),
                 dict(data["versions"]),
+                standardised(data),
             )
         except (TypeError, KeyError) as error:
             raise ImderError(f"{where}: not a recipe of extraction ({error})") from None

@@ -6,6 +6,7 @@ same, and so is the noise of recoveries, which belongs to the clip's id.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.data.by_speaker import standardise
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.extract.clip import extract_clip
 from imder.extract.manifest import Clip
@@ -30,6 +32,8 @@ Made = tuple[Clip, Features, NDArray[np.int64] | None]
 Progress = Callable[[int, int], None]
 
 NO_TRACKER = "nothing looked at the picture: vision needs a table of OpenFace, or its program"
+
+ALONE = "the only clip of its speaker: standardised by itself, which takes much of it away"
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def predict_clips(
     asked: Asked,
     *,
     openface: str | None = None,
+    beside: Sequence[Clip] = (),
     progress: Progress | None = None,
 ) -> Predicted:
     """Predict clips; what is wrong with one of them is a failure of that one.
@@ -84,6 +89,7 @@ def predict_clips(
         clips: where everything is.
         asked: how to predict.
         openface: OpenFace's program, for videos without a table.
+        beside: clips that aren't predicted: others of the same speakers, for what is standardised by speaker.
         progress: called with clips done, and clips in all.
 
     Raises:
@@ -91,14 +97,15 @@ def predict_clips(
     """
     failures: list[tuple[str, str, str]] = []
     remarks: list[tuple[str, str, str]] = []
-    # Whoever looks at a clip's neighbours needs them all at once.
-    size = len(clips) if model.context else asked.batch_size
+    everything = (*clips, *beside)
+    # Whoever looks at a clip's neighbours, or at all of a speaker, needs them all at once.
+    size = len(everything) if model.context or recipe.by_speaker else asked.batch_size
 
     def parts() -> Iterator[Split]:
         kept: list[Made] = []
-        for done, clip in enumerate(clips):
+        for done, clip in enumerate(everything):
             if progress is not None:
-                progress(done, len(clips))
+                progress(done, len(everything))
             made = extract_clip(clip, recipe, openface)
             failures.extend((clip.id, name, reason) for name, reason in made.failures.items())
             remarks.extend((clip.id, name, remark) for name, remark in made.remarks.items())
@@ -115,10 +122,29 @@ def predict_clips(
         if kept:
             yield split_of(kept, recipe)
 
-    rows = list(predict_parts(model, parts(), asked))
+    def whole() -> Iterator[Split]:
+        for split in parts():
+            moved = standardise({"clips": split}, recipe.by_speaker, "media")["clips"]
+            remarks.extend(_alone(split, recipe.by_speaker))
+            mine = np.flatnonzero(np.isin(split.ids, [clip.id for clip in clips]))
+            if len(mine):
+                yield moved.take(mine)
+
+    rows = list(predict_parts(model, whole() if recipe.by_speaker else parts(), asked))
     if progress is not None:
-        progress(len(clips), len(clips))
+        progress(len(everything), len(everything))
     return Predicted(rows, failures, remarks)
+
+
+def _alone(split: Split, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Remarks on clips of whose speaker there is nothing else to compare with."""
+    speakers = split.speaker or ()
+    for name in names:
+        held = np.flatnonzero(split.features[name].lengths)
+        clips = Counter(speakers[i] for i in held)
+        for i in held:
+            if clips[speakers[i]] == 1:
+                yield split.ids[i], name, ALONE
 
 
 def predict_parts(model: Model, parts: Iterable[Split], asked: Asked) -> Iterator[Row]:

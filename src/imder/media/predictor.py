@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from imder.data.compatible import check_recipe
+from imder.data.compatible import check_recipe, extracted
 from imder.data.corpus import Corpus, Split
 from imder.data.formats import load_corpus
 from imder.extract.choose import NONE, check_ready
@@ -60,7 +60,7 @@ class Predictor:
         loaded = model if isinstance(model, Model) else Model.from_pretrained(model)
         self.model = loaded.to(device).eval()
         self.name = name or (f"this {loaded.system} model" if isinstance(model, Model) else str(model))
-        self.recipe = recipe if recipe is not None or isinstance(model, Model) else remembered(model)
+        self.recipe = recipe if recipe is not None or isinstance(model, Model) else RunDirectory(model).recipe()
         self._language = language
         self._openface = find_openface(openface)
 
@@ -124,7 +124,8 @@ class Predictor:
             `imder.predict.predictions` says.
 
         Raises:
-            ImderError: nothing was given, something can't be used, or the run has no recipe.
+            ImderError: nothing was given, something can't be used, the run has no recipe, or its features are standardised
+                by speaker.
         """
         clip = self.clip(video=video, audio=audio, text=text, openface=openface, name=name)
         return self.predict_clips([clip], samples=samples, seed=seed, level=level).only()
@@ -143,20 +144,30 @@ class Predictor:
         """Predictions for many clips: those of a manifest or a folder (`imder.extract.manifest`), or any others.
 
         Clips may lack different modalities. What is wrong with one of them costs its modality and is told in ``failures``.
+        What the run read standardised by speaker is standardised over all clips of each speaker in ``source``, those of
+        other splits too, and all clips are then in memory at once.
 
         Raises:
-            ImderError: the manifest is wrong, no clip is of the split, what every clip needs is missing, or the run has
-                no recipe.
+            ImderError: the manifest is wrong, no clip is of the split, what every clip needs is missing, the run has no
+                recipe, or a clip has no speaker where features are standardised by speaker.
         """
         recipe = self._media()
-        clips = read_source(source) if isinstance(source, str | Path) else tuple(source)
-        if split is not None:
-            clips = tuple(clip for clip in clips if clip.split == split)
+        given = read_source(source) if isinstance(source, str | Path) else tuple(source)
+        clips = given if split is None else tuple(clip for clip in given if clip.split == split)
         if not clips:
             raise ImderError("there are no clips" if split is None else f"{source}: no clip is of the split {split!r}")
-        check_ready(recipe, clips)
+        for clip in clips:
+            if clip.speaker is None:
+                self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"clip {clip.id!r}")
+        beside: list[Clip] = []
+        if split is not None and recipe.by_speaker:
+            speakers = {clip.speaker for clip in clips if clip.speaker is not None}
+            beside = [clip for clip in given if clip.split != split and clip.speaker in speakers]
+        check_ready(recipe, [*clips, *beside])
         asked = Asked(samples, seed, batch_size, level)
-        return predict_clips(self.model, recipe, clips, asked, openface=self._openface, progress=progress)
+        return predict_clips(
+            self.model, recipe, clips, asked, openface=self._openface, beside=beside, progress=progress
+        )
 
     def read_recording(
         self,
@@ -189,6 +200,7 @@ class Predictor:
         if name is None and transcript is not None and video is None and audio is None and openface is None:
             name = Path(transcript).stem
         clip = self.clip(video=video, audio=audio, text=words, openface=openface, name=name)
+        self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"recording {clip.id!r}")
         check_ready(recipe, [clip])
         return read_recording(replace(clip, text=None) if cues else clip, recipe, cues=cues, openface=self._openface)
 
@@ -205,8 +217,19 @@ class Predictor:
         progress: Progress | None = None,
     ) -> list[Row]:
         """A time series: see `imder.media.windows.predict_windows`."""
+        recipe = self._media()
+        self._refuse_alone(recipe, [*recording.features, *recording.timeless], f"recording {recording.clip.id!r}")
         asked = Asked(samples, seed, batch_size, level)
-        return predict_windows(self.model, self._media(), recording, window, hop, asked, progress)
+        return predict_windows(self.model, recipe, recording, window, hop, asked, progress)
+
+    def _refuse_alone(self, recipe: Recipe, has: Sequence[str], what: str) -> None:
+        """Raises an `ImderError` where something that comes without its speaker has what is standardised by speaker."""
+        for name in has:
+            if name in recipe.by_speaker:
+                raise ImderError(
+                    f"{what}: {self.name} reads {name} standardised by speaker, over all clips of each, and this comes "
+                    "without a speaker; predict a manifest with a column 'speaker' and the speaker's other clips in it"
+                )
 
     def _media(self) -> Recipe:
         """How media become features.
@@ -214,7 +237,7 @@ class Predictor:
         Raises:
             ImderError: nobody knows.
         """
-        if self.recipe is None:
+        if self.recipe is None or not extracted(self.recipe):
             raise ImderError(
                 f"{self.name}: was trained on features that `imder extract` didn't make, so how to make them from media isn't "
                 "known; predict a corpus of such features, or train on a store that `imder extract` made"
@@ -256,12 +279,3 @@ class Predictor:
             if given is not None and modality not in known:
                 raise ImderError(f"{self.name} knows {', '.join(known)}, no {modality}: leave it out")
         return clip
-
-
-def remembered(run: str | Path) -> Mapping[str, Any] | None:
-    """The recipe that a run directory remembers; None where it has none, or isn't one."""
-    directory = RunDirectory(run)
-    if not (directory.path / "trained_on.json").exists():
-        return None
-    found: Mapping[str, Any] | None = directory.read_json("trained_on.json").get("recipe")
-    return found

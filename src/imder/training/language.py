@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.models.base import Model, Phase
 from imder.models.language_encoder import FOLDER, OPTION, LanguageEncoder, LanguageEncoderConfig
@@ -90,14 +91,15 @@ class RunLanguage:
             self.encoder.save(self._run.path / FOLDER)
 
 
-def check_stage1(stage1: str | Path | None, config: LanguageEncoderConfig) -> None:
-    """Whether a run whose stage 1 is taken over has a language encoder where this one has.
+def check_stage1(stage1: str | Path | None, config: LanguageEncoderConfig, corpus: Corpus) -> None:
+    """Whether a run whose stage 1 is taken over has a language encoder where this one has, and read such features.
 
     Raises:
-        ImderError: only one of them has.
+        ImderError: only one of them has, or its corpus' features were made in another way.
     """
     if stage1 is None:
         return
+    check_recipe(RunDirectory(stage1).recipe(), corpus, str(stage1))
     there = (Path(stage1) / FOLDER).is_dir()
     if there and config.name is None:
         raise ImderError(f"{stage1}: its stage 1 belongs to a language encoder; add {OPTION}, or train another stage 1")

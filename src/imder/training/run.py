@@ -100,6 +100,15 @@ class RunDirectory:
         data = self.read_json("trained_on.json")
         return str(data["path"]), Spec.from_dict(data["spec"])
 
+    def recipe(self) -> Mapping[str, Any] | None:
+        """How the features of the run's corpus were made (`imder.data.corpus.Corpus.recipe`).
+
+        Empty where the corpus didn't say; None where this is no run but, say, a model alone: then nothing is known.
+        """
+        if not (self.path / "trained_on.json").exists():
+            return None
+        return dict(self.read_json("trained_on.json").get("recipe") or {})
+
     def finished(self) -> bool:
         """Whether the trained model is there."""
         return (self.path / "model.safetensors").exists() and (self.path / "metrics.json").exists()

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from imder import metrics
+from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.dialogues import dialogue_numbers
 from imder.data.formats import load_corpus
@@ -94,11 +95,12 @@ def train(
     check_engine(engine)
     if resume:
         settings = run.open()
+        check_recipe(run.recipe(), corpus, str(run.path))
         stage1 = run.read_json("trained_on.json")["stage1"]
     else:
         settings = config if isinstance(config, RunConfig) else load_config(preset, config, overrides)
         settings = settings if max_epochs is None else capped(settings, max_epochs)
-        check_stage1(stage1, settings.training.language_encoder)
+        check_stage1(stage1, settings.training.language_encoder, corpus)
     has_encoder = settings.training.language_encoder.name is not None
     corpus = with_token_ids(corpus) if has_encoder else corpus
     if resume:

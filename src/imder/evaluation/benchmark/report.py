@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from imder.data.by_speaker import note_of as note_of_features
 from imder.data.corpus import Corpus
 from imder.evaluation.benchmark.clusters import by_cluster, cluster_tables
 from imder.evaluation.benchmark.ensemble import ENSEMBLED, ensemble_name, ensemble_rows
@@ -101,14 +102,14 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _floor(corpus, plan, calibrated=any("coverage" in row for row in rows))
     comparisons, compared = compare(at, corpus, plan, finished, resamples=resamples)
-    notes = _notes(at, finished, plan, missing, ensemble=bool(together))
+    said = _system_notes(finished, plan) + ((note,) if (note := note_of_features(corpus.recipe)) else ())
+    notes = _notes(said, plan, missing, ensemble=bool(together))
     mean, summary = averages(rows), summarise(rows)
     beside = (*REFERENCES, ensemble_name(plan))
     papers = tuple(with_notes(paper_table(summary, mean, p, references=beside), notes) for p in plan.protocols)
     tables = comparison_tables(comparisons, compared)
     apart, whose = by_cluster(at, corpus, plan, finished)
     tables += cluster_tables(apart, whose, plan.shared.convention)
-    said = _system_notes(finished, plan)
     tables = tuple(with_notes(table, said) for table in tables)
     files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
     write_csv(rows, at.path / "results.csv")
@@ -176,9 +177,8 @@ def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, An
     return out
 
 
-def _notes(
-    at: Place, finished: Sequence[GridCell], plan: Plan, missing: dict[str, str], *, ensemble: bool
-) -> tuple[str, ...]:
+def _notes(said: Sequence[str], plan: Plan, missing: dict[str, str], *, ensemble: bool) -> tuple[str, ...]:
+    """All that stands below the main tables; ``said`` stands below every table."""
     notes = []
     if ensemble:
         notes.append(
@@ -187,7 +187,7 @@ def _notes(
     shares = {float(model["training"]["label_share"]) for model in plan.models.values()}
     if shares != {1.0}:
         notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
-    notes += _system_notes(finished, plan)
+    notes += said
     presets = {name: str(model["preset"]) for name, model in plan.models.items()}
     if tuned := [name for name, preset in presets.items() if "@" in preset]:
         others = ", ".join(name for name in presets if name not in tuned) or "none"
