@@ -76,8 +76,9 @@ def plot_rates(
             style = ("--" if again else "-", COLOURS[place], MARKERS[place])
             drawn["systems"] += 1
         line, colour, marker = style
+        above = 3.0 - 0.01 * sum(drawn.values())  # where lines meet, the first ones asked for are seen
         axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.06 if many else 0.15, linewidth=0)
-        axes.plot(x, mean, line, color=colour, marker=marker, markersize=5, linewidth=1.8, label=model)
+        axes.plot(x, mean, line, color=colour, marker=marker, markersize=5, linewidth=1.8, label=model, zorder=above)
     what = {"random": "share of present modalities dropped", "official": "nominal"}.get(protocol, protocol)
     axes.set_xlabel(f"missing rate ({what})")
     axes.set_ylabel(f"{LABELS.get(metric, metric)}{' (%)' if scale == 100 else ''}")
