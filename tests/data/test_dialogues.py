@@ -33,7 +33,9 @@ def rows_by_dialogue(batch):
 
 
 def whole(split, size=2, **more):
-    return whole_dialogues(Pass(split, np.arange(len(split)), split.present, size, **more))
+    """Batches of so many dialogues: of as many clips as these have on average."""
+    clips = round(size * len(split) / len(GROUPS))
+    return whole_dialogues(Pass(split, np.arange(len(split)), split.present, clips, **more))
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
@@ -74,6 +76,14 @@ def test_processes_share_dialogues(split, world):
             if not share.is_spare(index):
                 found += rows_by_dialogue(batch)
     assert sorted(map(sorted, found)) == sorted(map(sorted, GROUPS))
+
+
+@pytest.mark.parametrize(
+    ("asked", "world", "dialogues"), [(1, 1, 1), (1, 2, 2), (3, 1, 2), (5, 1, 3), (10, 1, 6), (10, 2, 6)]
+)
+def test_batches_hold_about_as_many_clips_as_asked(split, asked, world, dialogues):
+    pairs = Pass(split, np.arange(10), split.present, asked, world=world)
+    assert whole_dialogues(pairs).batch_size == dialogues  # 10 clips in 6 dialogues
 
 
 def test_copies_of_a_dialogue_are_apart(split):

@@ -58,13 +58,13 @@ def test_training_masks_hold_whole_dialogues():
     split, numbers = corpus["train"], dialogue_numbers(corpus["train"])
     labels = np.where(numbers == numbers[0], np.nan, split.labels)
     split = replace(split, labels=labels)
-    phase = PhaseConfig(batch_size=3)
+    phase = PhaseConfig(batch_size=12)
     for training in (TrainingConfig(), TrainingConfig(missing_rate=0.4), TrainingConfig(missing_rate=0.4, strict=True)):
         made = training_pass(split, phase, training, 1, context=True)
         assert sorted(made.rows) == np.flatnonzero(numbers != numbers[0]).tolist()
         assert np.isnan(split.labels[made.rows]).any()  # unlabelled clips are neighbours
         for batch in made:
-            assert len(batch.dialogue.unique()) <= 3
+            assert len(batch.dialogue.unique()) <= 4
             assert batch.available.any(1).all()
         valid = validation_passes(split, phase, training, every_pattern=True, context=True)
         assert len(valid.rows) == (3 if not training.strict or training.missing_rate == "any" else 1) * len(made.rows)
@@ -79,7 +79,7 @@ def test_training_masks_hold_whole_dialogues():
 @pytest.fixture(scope="module", params=["regression", "classification"])
 def trained(request, tmp_path_factory):
     corpus, out = tiny(request.param), tmp_path_factory.mktemp("gcnet") / "run"
-    overrides = {"model.hidden": 4, "training.stage1.max_epochs": 3, "training.stage1.batch_size": 4}
+    overrides = {"model.hidden": 4, "training.stage1.max_epochs": 3, "training.stage1.batch_size": 12}
     model = train(corpus, out, preset="gcnet", overrides=overrides)
     return model, corpus, out
 
@@ -186,7 +186,7 @@ def test_an_unknown_order_is_refused_before_anything_is_written(tmp_path):
 
 def test_another_runs_weights_come_with_its_statistics(trained, tmp_path):
     model, corpus, out = trained
-    given = {"model.hidden": 4, "training.stage1.max_epochs": 3, "training.stage1.batch_size": 4}
+    given = {"model.hidden": 4, "training.stage1.max_epochs": 3, "training.stage1.batch_size": 12}
     other = train(corpus, tmp_path / "run", preset="gcnet", overrides=given, stage1=out)
     assert model.standardizers["language"].mean.any()
     for name, value in model.state_dict().items():

@@ -49,16 +49,18 @@ def whole_dialogues(pairs: Pass, copy: NDArray[np.int64] | None = None, at_once:
         pairs: a pass that holds all clips of its dialogues.
         copy: ``(M,)`` numbers from 0, where a dialogue is there under several sets of masks: which of them a pair
             belongs to.
-        at_once: about so many pairs for each batch (at least one dialogue), instead of ``batch_size`` dialogues.
+        at_once: at most so many pairs for each batch (at least one dialogue). Without it: as many dialogues as on
+            average make ``batch_size`` pairs (at least one for each process): few corpora have many dialogues.
     """
     dialogue = dialogue_numbers(pairs.split)[pairs.rows]
     if copy is not None:
         dialogue = dialogue + copy * len(pairs.split)
     order = np.argsort(dialogue, kind="stable")
-    size = pairs.batch_size
-    if at_once is not None:
-        longest = np.unique(dialogue, return_counts=True)[1].max(initial=1)
-        size = max(1, at_once // int(longest))
+    clips = np.unique(dialogue, return_counts=True)[1]
+    if at_once is None:
+        size = max(pairs.world, round(pairs.batch_size * len(clips) / max(1, len(dialogue))))
+    else:
+        size = max(1, at_once // int(clips.max(initial=1)))
     return replace(
         pairs, rows=pairs.rows[order], available=pairs.available[order], dialogue=dialogue[order], batch_size=size
     )

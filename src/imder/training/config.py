@@ -26,7 +26,7 @@ class PhaseConfig:
 
     Attributes:
         max_epochs: at most.
-        batch_size: of each process; dialogues, for a system that reads them whole.
+        batch_size: samples of each process; about so many, for a system that reads dialogues whole.
         learning_rate, weight_decay: of AdamW (Adam when the decay is 0).
         missing: masks of the phase: ``every`` (every non-empty subset of each sample, in every step; stage 1 only), ``any``
             (a random one), ``none`` (everything present is available) or ``rate`` (what ``missing_rate`` says).

@@ -63,7 +63,7 @@ def training_pass(
     With ``unlabelled``: over all samples, for a phase that asks for no labels.
 
     The official schedule's patterns belong to batches: its own order is kept. With ``context``: over all samples of the
-    dialogues that have a label; ``batch_size`` then counts dialogues.
+    dialogues that have a label, in whole dialogues of about ``batch_size`` samples together.
 
     Raises:
         ImderError: the official schedule where it is undefined, or masks that don't go with dialogues.
