@@ -1,8 +1,9 @@
 """Raw media to features: is it right on real files, how fast is it, and does memory stay flat?
 
-    python benchmarks/extraction.py DATA MODEL [--only openface,mosi,speed,hour] [--threads 1]
+    python benchmarks/extraction.py DATA MODEL [--only openface,mosi,speed,hour] [--threads 1] [--out FOLDER]
 
 DATA is the folder of real data, MODEL the folder of the transformer that its `mosi_standard` was made with. Prints Markdown.
+With `--out`, the part `mosi` writes `mosi_standard` there, to train on: extracted language (float32), all else as stored.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from imder.extract.media import Sound
 from imder.extract.openface import read_openface
 
 
-def openface(data: Path, model: str) -> None:
+def openface(data: Path, model: str, out: Path | None) -> None:
     """Genuine tables of both styles."""
     print("| table | columns | frames | features | untracked | faces | breaks off |\n|---|---|---:|---:|---:|---:|---|")
     for name, columns in (
@@ -44,18 +45,21 @@ def openface(data: Path, model: str) -> None:
     )
 
 
-def mosi(data: Path, model: str) -> None:
-    """Real transcripts against the stored token embeddings."""
+def mosi(data: Path, model: str, out: Path | None) -> None:
+    """Real transcripts against the stored token embeddings; a corpus of the extracted ones in ``out``."""
     encoder = TextEncoder(model)
     print(
         "| split | texts | tokens | other lengths | largest difference | mean difference |\n|---|---:|---:|---:|---:|---:|"
     )
     for split in ("train", "valid", "test"):
         with np.load(data / "mosi_standard" / f"{split}.npz", allow_pickle=False) as file:
-            texts, stored, lengths = file["raw_text"], file["text"].astype(np.float32), file["text_lengths"]
+            arrays = {name: file[name] for name in file.files}
+        texts, stored, lengths = arrays["raw_text"], arrays["text"].astype(np.float32), arrays["text_lengths"]
+        extracted, own = np.zeros_like(stored), np.zeros_like(lengths)
         worst, total, values, tokens, other = 0.0, 0.0, 0, 0, 0
-        for text, features, length in zip(texts, stored, lengths, strict=True):
+        for i, (text, features, length) in enumerate(zip(texts, stored, lengths, strict=True)):
             states, _ = encoder(str(text), 50)
+            extracted[i, : len(states)], own[i] = states, len(states)
             tokens += len(states)
             if len(states) != length:
                 other += 1
@@ -67,9 +71,12 @@ def mosi(data: Path, model: str) -> None:
                 values + states.size,
             )
         print(f"| {split} | {len(texts)} | {tokens} | {other} | {worst:.5f} | {total / values:.6f} |")
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            np.savez(out / f"{split}.npz", **arrays | {"text": extracted, "text_lengths": own})
 
 
-def speed(data: Path, model: str) -> None:
+def speed(data: Path, model: str, out: Path | None) -> None:
     """Seconds of sound, and texts, for each second of work."""
     with (data / "ravdess_speech" / "manifest.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:60]
@@ -94,7 +101,7 @@ def speed(data: Path, model: str) -> None:
     print(f"| language | {len(texts)} sentences | {len(texts) / (time.perf_counter() - started):.0f} clips/s |")
 
 
-def hour(data: Path, model: str) -> None:
+def hour(data: Path, model: str, out: Path | None) -> None:
     """One minute, ten and sixty of real speech: time, and the largest memory the process has had so far."""
     import soundfile
 
@@ -122,7 +129,12 @@ def hour(data: Path, model: str) -> None:
             )
 
 
-PARTS: dict[str, Callable[[Path, str], None]] = {"openface": openface, "mosi": mosi, "speed": speed, "hour": hour}
+PARTS: dict[str, Callable[[Path, str, Path | None], None]] = {
+    "openface": openface,
+    "mosi": mosi,
+    "speed": speed,
+    "hour": hour,
+}
 
 
 def main() -> None:
@@ -132,11 +144,12 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="folder for mosi_standard with extracted language")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.only.split(","):
         print(f"\n## {name}\n")
-        PARTS[name](options.data, options.model)
+        PARTS[name](options.data, options.model, options.out)
 
 
 if __name__ == "__main__":

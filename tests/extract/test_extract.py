@@ -161,6 +161,38 @@ def test_bad_clips_fail_alone(clips, tmp_path, bert, capsys):
     assert "5 clips were finished already" in " ".join(capsys.readouterr().out.split())
 
 
+def test_what_can_be_read_is_used_and_remarked(tmp_path, bert):
+    """A file that breaks off counts up to there, one with nothing in it is a missing modality; none is a failure."""
+    folder, out = tmp_path / "clips", tmp_path / "store"
+    folder.mkdir()
+    columns = openface_columns("sims")
+    rows = openface_rows(6, columns)
+    rows[1, columns.index("success")] = 0
+    cut = write_openface(folder / "cut.csv", rows, columns, blanks=True)
+    cut.write_text(cut.read_text()[:-40])
+    rows[:, columns.index("success")] = 0
+    write_openface(folder / "lost.csv", rows, columns)
+    video = write_video(folder / "cut.mkv", tone(1.0))
+    video.write_bytes(video.read_bytes()[: video.stat().st_size * 6 // 10])
+    write_wav(folder / "lost.wav", tone(0.3))
+    write_wav(folder / "stereo.wav", np.stack([tone(0.3)] * 2, 1))
+    (folder / "stereo.txt").write_text("\ufeff \n", encoding="utf-8")
+    assert run(folder, out, bert) == 0
+    with (out / "remarks.csv").open(encoding="utf-8") as file:
+        remarks = {(row["id"], row["modality"]): row["remark"] for row in csv.DictReader(file)}
+    assert set(remarks) == {("cut", "vision"), ("cut", "audio"), ("lost", "vision"), ("stereo", "language")}
+    assert "damaged after 0." in remarks["cut", "audio"]
+    assert remarks["cut", "vision"].startswith("the last row breaks off, read up to it; 1 frames without")
+    assert remarks["lost", "vision"].endswith("no frame is left")
+    assert remarks["stereo", "language"] == "the text is empty"
+    split = load_corpus(out)["all"]
+    assert split.ids == ("cut", "lost", "stereo")
+    assert split.features["vision"].lengths.tolist() == [4, 0, 0]
+    lengths = split.features["audio"].lengths.tolist()
+    assert 0 < lengths[0] < frames_of(1.0)
+    assert_array_equal(split.features["audio"][1], split.features["audio"][2])  # both channels the same: their mean
+
+
 def test_an_interruption_loses_nothing(clips, tmp_path, bert, monkeypatch):
     seen = []
     real = runner.extract_clip
