@@ -166,11 +166,9 @@ def _apply(split: Split, name: str, voices: Mapping[str, _Voice], path: Path | N
     offsets = ragged.offsets - ragged.offsets[0]
     values = space_for((int(offsets[-1]), ragged.dim), path)
     held = np.flatnonzero(ragged.lengths)
+    deviations = {speaker: voice.deviation for speaker, voice in voices.items()}
     for i, (speaker, frames) in zip(held, _clips({"": split}, name), strict=True):
-        voice = voices[speaker]
-        moved = frames - voice.mean
-        varies = voice.deviation > 0
-        values[offsets[i] : offsets[i + 1]] = np.divide(
-            moved, voice.deviation, out=np.zeros_like(moved), where=np.broadcast_to(varies, moved.shape)
-        )
+        moved = frames - voices[speaker].mean
+        deviation = np.broadcast_to(deviations[speaker], moved.shape)
+        values[offsets[i] : offsets[i + 1]] = np.divide(moved, deviation, out=np.zeros_like(moved), where=deviation > 0)
     return Ragged(values, offsets)

@@ -116,13 +116,22 @@ def _made_here(folder: Path, top: Path) -> bool:
     return any((f / "corpus.json").exists() or f.suffix == ".partial" for f in inside[: inside.index(top) + 1])
 
 
-def _manifest(path: Path) -> Iterator[Clip]:
+def read_text(path: Path, advice: str = "") -> str:
+    """The text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        ImderError: it can't be read, or isn't UTF-8; ``advice`` follows then.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
-        raise ImderError(f"{path}: is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
+        raise ImderError(f"{path}: is not UTF-8 text (byte {error.start}){advice}") from None
+
+
+def _manifest(path: Path) -> Iterator[Clip]:
+    text = read_text(path, "; save it as CSV UTF-8")
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
     lines: dict[str, int] = {}

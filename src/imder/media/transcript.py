@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imder.extract.manifest import read_text
 from imder.types import ImderError
 
 _TIMES = re.compile(r"\s*([\d:.,]+)\s+-->\s+([\d:.,]+)")
@@ -51,12 +52,7 @@ def read_transcript(path: str | Path) -> tuple[Cue, ...]:
         ImderError: it can't be read, isn't a transcript, or says times that make no sense.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError as error:
-        raise ImderError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    text = read_text(path)
     cues = tuple(_table(path, text) if path.suffix.lower() in (".csv", ".tsv") else _subtitles(path, text))
     if not cues:
         raise ImderError(f"{path}: no words with times in it; a transcript is SRT, WebVTT or a CSV of start, end, text")
