@@ -11,7 +11,8 @@ OpenFace 2 (Baltrusaitis et al., FG 2018) writes 709 features: gaze 8, eye landm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -92,13 +93,8 @@ def read_header(path: Path) -> tuple[str, ...]:
     Raises:
         ImderError: it can't be read, or isn't a table of OpenFace.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            return _header(path, file.readline())
-    except OSError as error:
-        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise ImderError(f"{path}: is not text, so no table of OpenFace") from None
+    with _opened(path) as file:
+        return _header(path, file.readline())
 
 
 def _header(path: Path, line: str) -> tuple[str, ...]:
@@ -138,9 +134,16 @@ def read_openface(path: Path, columns: str) -> Tracked:
     Raises:
         ImderError: it can't be read, lacks columns, or has a broken row that isn't the last.
     """
+    with _opened(path) as file:
+        return _tracked(path, file, columns)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """The file, for reading; that it can't be read, or turns out to be no text, becomes an `ImderError`."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            return _tracked(path, file, columns)
+            yield file
     except OSError as error:
         raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
