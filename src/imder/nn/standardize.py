@@ -1,7 +1,9 @@
 """Standardisation that travels with the weights.
 
 Statistics belong to the model: those of the training frames that are present and valid. They are buffers, so a saved
-model needs no corpus to be used. A column that never varies is only centred.
+model needs no corpus to be used. A column that never varies is only centred, and so is one whose deviation is below
+`NEGLIGIBLE` times its own mean or the median deviation of its neighbours: what varies there is rounding (stored features
+are often half-precision), and dividing by it would make noise as loud as the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+
+NEGLIGIBLE = 1e-6
 
 
 class Standardizer(nn.Module):
@@ -59,6 +63,7 @@ def fit_together(standardizers: Mapping[str, Standardizer], chunks: Iterable[Map
         if not count[k]:
             continue
         std = (total[k] / count[k]).sqrt()
-        constant = std <= 1e-6 * mean[k].abs().clamp(min=1e-6)
+        usual = std[std > 0].median() if bool((std > 0).any()) else std.new_zeros(())
+        constant = std <= NEGLIGIBLE * torch.maximum(mean[k].abs(), usual)
         standardizer.mean.copy_(mean[k])
         standardizer.std.copy_(torch.where(constant, torch.ones_like(std), std))
