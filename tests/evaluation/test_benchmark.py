@@ -178,6 +178,28 @@ def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> N
     assert at.plan().models["late-fusion"]["training"]["label_share"] == 0.5
 
 
+def test_the_floor_knows_the_labels_that_the_models_know(place: Path, tmp_path: Path) -> None:
+    """Those of each seed, as the trained runs drew them."""
+    words = [
+        *TINY,
+        "--models",
+        "constant-system,zero-fill",
+        "--seeds",
+        3,
+        "--protocols",
+        "natural",
+        "--label-share",
+        0.1,
+    ]
+    (tmp_path / "constant-system.yaml").write_text("preset: constant\n")
+    words[words.index("constant-system,zero-fill")] = f"{tmp_path / 'constant-system.yaml'},zero-fill"
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    rows = read_csv(tmp_path / "out" / "results.csv")
+    floor = [row["mae"] for row in rows if row["model"] == "constant"]
+    assert floor == pytest.approx([row["mae"] for row in rows if row["model"] == "constant-system"], abs=1e-6)
+    assert len(set(floor)) > 1
+
+
 def test_every_table_says_who_sees_the_neighbours(place: Path, tmp_path: Path) -> None:
     """Differences and how sure systems are, as much as the metrics; also under another name."""
     (tmp_path / "graph.yaml").write_text("preset: gcnet\nmodel: {hidden: 4}\n")
@@ -311,6 +333,22 @@ def test_a_failing_cell_leaves_the_others(place: Path, tmp_path: Path, monkeypat
     assert "Missing" not in (out / "tables.md").read_text()
 
 
+def test_what_failed_in_another_process_is_not_tried_again(place: Path, tmp_path: Path, monkeypatch) -> None:
+    """Until somebody asks anew."""
+    tried = []
+    monkeypatch.setattr(cell_module, "train", lambda *a, **k: tried.append(1) or 1 / 0)
+    assert benchmark(place, tmp_path / "out", *TINY, "--models", "zero-fill", "--seeds", 1) == 1
+    at = Place(tmp_path / "out")
+    plan = at.plan()
+    (cell,) = plan.cells()
+    source = cell_module.Source(str(place / "corpus"))
+    earlier = at.file(cell, "failed.json").stat().st_mtime - 5
+    assert cell_module.work(at.path, source, plan, cell, 1, "cpu", earlier) == "failed"
+    assert len(tried) == 1
+    assert cell_module.work(at.path, source, plan, cell, 1, "cpu", time.time()) == "failed"
+    assert len(tried) == 2
+
+
 def test_nothing_works(place: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(cell_module, "train", lambda *a, **k: 1 / 0)
     assert benchmark(place, tmp_path / "out", *TINY, "--models", "zero-fill", "--seeds", 1) == 1
@@ -322,7 +360,7 @@ def test_a_killed_worker_is_tried_once_more(place: Path, tmp_path: Path, monkeyp
     out = tmp_path / "out"
     died: list[GridCell] = []
 
-    def dying(at, source, plan, cell, threads, device):
+    def dying(at, source, plan, cell, threads, device, asked):
         died.append(cell)
         gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
         holder = {"token": "x", "host": socket.gethostname(), "pid": int(gone.stdout), "time": time.time()}
@@ -343,7 +381,7 @@ def test_only_the_cell_that_gets_its_worker_killed_fails(done: Path, tmp_path: P
     guilty, innocent = (GridCell("zero-fill", None, seed) for seed in (0, 1))
     others = at.file(innocent, "lock")
 
-    def working(place, source, plan, cell, threads, device):
+    def working(place, source, plan, cell, threads, device, asked):
         lock = Lock(Place(place).file(cell, "lock"))
         assert lock.acquire()
         if cell.seed == 0:
@@ -467,6 +505,22 @@ def test_a_model_for_each_rate(place: Path, tmp_path: Path) -> None:
     plan = Place(out).plan()
     assert {config_of(plan, cell).training.missing_rate for cell in plan.cells()} == {0.0, 0.5}
     assert "average" in (out / "tables.md").read_text()
+
+
+def test_a_model_for_each_rate_of_the_official_schedule(place: Path, tmp_path: Path, capsys) -> None:
+    """Trains under that schedule, says so, and can't be mixed with models that train on exact masks."""
+    out = tmp_path / "out"
+    words = [*TINY, "--seeds", 1, "--per-rate", "--official-batch-size", 4]
+    assert benchmark(place, out, *words, "--models", "zero-fill", "--protocols", "official") == 0
+    plan = Place(out).plan()
+    trained = [config_of(plan, cell).training for cell in plan.cells()]
+    assert {(t.missing_rate, t.official_rate) for t in trained} == {("official", 0.0), ("official", 0.5)}
+    assert "trained under the released schedule" in " ".join((out / "tables.md").read_text().split())
+    capsys.readouterr()
+    assert benchmark(place, out, *words, "--models", "zero-fill", "--protocols", "official,random") == 2
+    assert "was started with official_training True" in capsys.readouterr().err
+    assert benchmark(place, tmp_path / "new", *words, "--models", "gcnet", "--protocols", "official") == 2
+    assert "leave gcnet out" in capsys.readouterr().err
 
 
 def test_folds_test_every_speaker_once(place: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +66,8 @@ def assert_same_end(first, second):
 def reached(run):
     """What is in metrics.json, but the times."""
     data = json.loads((Path(run) / "metrics.json").read_text())
-    for phase in data["phases"].values():
-        phase.pop("seconds")
+    for timed in (data, *data["phases"].values()):
+        assert timed.pop("seconds") >= 0
     return data
 
 
@@ -264,6 +265,25 @@ def test_interrupted_twice_with_rare_checkpoints_and_rare_validation(corpus, tmp
             train(corpus, out, resume=True, engine=CPU, callbacks=[Stop(phase, epoch)])
     train(corpus, out, resume=True, engine=CPU)
     assert_same_end(tmp_path / "whole", out)
+
+
+def test_the_time_of_all_processes_is_counted(corpus, tmp_path):
+    """What a phase took before the checkpoint that its training goes on from."""
+
+    class Slow(L.Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 0:
+                time.sleep(2)
+
+    config = tiny(training__stage1={"max_epochs": 3})
+    with pytest.raises(KeyboardInterrupt):
+        train(corpus, tmp_path / "run", config=config, engine=CPU, callbacks=[Slow(), Stop("stage1", 2)])
+    begun = time.monotonic()
+    train(corpus, tmp_path / "run", resume=True, engine=CPU)
+    took = time.monotonic() - begun
+    data = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert data["phases"]["stage1"]["seconds"] >= 2
+    assert took + 1.5 <= data["seconds"]
 
 
 @pytest.mark.parametrize("epoch", [2, 3])

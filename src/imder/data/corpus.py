@@ -169,8 +169,19 @@ def floor_of(split: Split, spec: Spec) -> float | list[float] | None:
     """
     if split.labels is None:
         return None
+    labels = split.labels[split.labels >= 0 if spec.task == "classification" else ~np.isnan(split.labels)]
+    if not len(labels):
+        return None
+    found: list[float] = best_constant(labels, spec).tolist()
+    return found if spec.task == "classification" else found[0]
+
+
+def best_constant(labels: NDArray[Any], spec: Spec) -> NDArray[np.float64]:
+    """``(O,)`` from at least one known label ``(N,)``: their median, or the frequency of each class.
+
+    >>> best_constant(np.array([0, 2, 2, 2]), Spec((), "classification", ("calm", "sad", "angry"))).tolist()
+    [0.25, 0.0, 0.75]
+    """
     if spec.task == "classification":
-        counts = np.bincount(split.labels[split.labels >= 0], minlength=len(spec.classes))
-        return [float(c) for c in counts / counts.sum()] if counts.sum() else None
-    labels = split.labels[~np.isnan(split.labels)].astype(np.float64)
-    return float(np.median(labels)) if len(labels) else None
+        return np.bincount(labels, minlength=len(spec.classes)) / len(labels)
+    return np.median(labels.astype(np.float64), keepdims=True)

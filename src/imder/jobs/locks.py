@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from imder.jobs.background import repeating
 from imder.types import ImderError
 
 BEAT = 15.0
@@ -77,21 +77,16 @@ class Lock:
     @contextmanager
     def beating(self) -> Iterator[None]:
         """Give signs of life while a long piece of work is done; release at the end."""
-        over = threading.Event()
 
         def beat() -> None:
-            while not over.wait(BEAT):
-                with suppress(OSError):  # a network folder may be away for a moment; silence is allowed for longer
-                    if self.held():
-                        self._write()
+            with suppress(OSError):  # a network folder may be away for a moment; silence is allowed for longer
+                if self.held():
+                    self._write()
 
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
         try:
-            yield
+            with repeating(beat, BEAT):
+                yield
         finally:
-            over.set()
-            thread.join()
             self.release()
 
     def _content(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from imder.data.corpus import best_constant
 from imder.models.base import Phase
 from imder.models.closed_form import ClosedForm
 from imder.types import Batch, Spec
@@ -22,10 +23,8 @@ class ConstantConfig:
 
 
 def floor_of_labels(labels: Tensor, spec: Spec) -> Tensor:
-    """The best constant ``(O,)`` for labels ``(N,)``, all known: their median, or the frequency of each class."""
-    if spec.task == "classification":
-        return torch.bincount(labels, minlength=spec.outputs).float() / max(1, len(labels))
-    return labels.double().quantile(0.5).float()[None]
+    """`best_constant` of labels ``(N,)``, all known, as float32 ``(O,)``."""
+    return torch.from_numpy(best_constant(labels.cpu().numpy(), spec)).float()
 
 
 class Constant(ClosedForm):

@@ -118,7 +118,9 @@ class Checkpoint(L.Callback):
     def __init__(self, path: Path, seconds: float) -> None:
         self.path = path
         self.seconds = seconds
-        self._last = time.monotonic()
+        self.earlier = 0.0
+        """Seconds that processes before this one spent on the phase, up to the checkpoint that this one goes on from."""
+        self._begun = self._last = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if it is time."""
@@ -130,3 +132,11 @@ class Checkpoint(L.Callback):
             if trainer.is_global_zero:
                 os.replace(part, self.path)
             self._last = time.monotonic()
+
+    def state_dict(self) -> dict[str, float]:
+        """What was spent so far."""
+        return {"spent": self.earlier + time.monotonic() - self._begun}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """From the checkpoint."""
+        self.earlier = state_dict["spent"]

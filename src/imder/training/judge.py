@@ -2,6 +2,7 @@
 
 Where there are too many subsets, random ones of `AnySubset` stand for them. What comes of it says how good a system is as
 it will be used (`validation_loss`, by which settings are compared), and how sure it may be (`imder.training.calibrate`).
+`natural_metrics` are those with everything that is there.
 
 For a system that reads whole dialogues, what a clip's neighbours show matters too. Masks are then drawn for all clips at
 once, each clip with a subset of its own, `DIALOGUE_DRAWS` times.
@@ -16,15 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imder import metrics
 from imder.data.corpus import Corpus, Split
 from imder.data.dialogues import whole_dialogues
 from imder.data.loader import Pass, collate
 from imder.data.missing import AnySubset
 from imder.data.patterns import patterns
 from imder.models.base import Model
-from imder.models.objective import row_losses
+from imder.models.objective import is_labelled, row_losses
 from imder.training.config import TrainingConfig
-from imder.training.masks import labelled, strict_mask
+from imder.training.masks import labelled, natural_pass, strict_mask
 from imder.types import ImderError
 
 MANY_PATTERNS = 31
@@ -89,6 +91,19 @@ def validation_loss(model: Model, corpus: Corpus, training: TrainingConfig) -> f
     if not math.isfinite(loss):
         raise ImderError(f"{corpus.name}: the loss of the predictions for split 'valid' is {loss}")
     return loss
+
+
+def natural_metrics(model: Model, split: Split, training: TrainingConfig) -> dict[str, float]:
+    """Metrics on validation with everything that is present available."""
+    predicted, labels = [], []
+    for batch in natural_pass(split, replace(training, strict=False), 64, context=model.context):
+        assert batch.labels is not None
+        known = is_labelled(batch.labels, model.spec) & batch.available.any(1)
+        predicted.append(model.predict(batch.to(model.device)).prediction[known].cpu())
+        labels.append(batch.labels[known])
+    truth = torch.cat(labels).numpy()
+    convention = metrics.default_convention(model.spec.task, truth)
+    return metrics.evaluate(convention, torch.cat(predicted).numpy(), truth)
 
 
 def _pairs(split: Split, seen: NDArray[np.bool_], chosen: NDArray[np.int64]) -> Pass:

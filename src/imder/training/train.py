@@ -21,7 +21,6 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from imder import metrics
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus, Split, floor_of
 from imder.data.dialogues import dialogue_numbers
@@ -29,7 +28,6 @@ from imder.data.formats import load_corpus
 from imder.data.loader import Pass
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
-from imder.models.objective import is_labelled
 from imder.models.registry import build
 from imder.training.calibrate import calibrate
 from imder.training.callbacks import Checkpoint, Keeper
@@ -43,6 +41,7 @@ from imder.training.engine import (
     trainer_of,
     wait_for_all,
 )
+from imder.training.judge import natural_metrics
 from imder.training.language import RunLanguage, check_stage1
 from imder.training.masks import hide_labels, labelled, natural_pass, training_pass, validation_passes
 from imder.training.module import VALIDATION_SEED, PhaseModule
@@ -87,6 +86,7 @@ def train(
     Raises:
         ImderError: a corpus without labels or splits, a bad configuration, a loss that isn't finite, ...
     """
+    started, phases_took = time.monotonic(), 0.0
     name = str(corpus) if not isinstance(corpus, Corpus) else corpus.name
     corpus = corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
     engine = engine or EngineConfig()
@@ -145,15 +145,18 @@ def train(
             learner, data = (
                 (model, corpus) if language is None else (language.learner(model, phase), language.corpus(phase))
             )
+            before = time.monotonic()
             reached[phase] = _phase(learner, phase, data, settings.training, run, engine, callbacks, stage1)
+            phases_took += time.monotonic() - before
     model.eval()
     if language is not None:
         corpus, model.language = language.corpus(), language.encoder
     if is_main_process(engine):
         model.calibration = calibrate(model, corpus, settings.training)
         model.save_pretrained(run.path)
-        valid = _natural_metrics(model, corpus["valid"], settings.training)
-        run.write_json("metrics.json", {"phases": reached, "valid": valid})
+        valid = natural_metrics(model, corpus["valid"], settings.training)
+        spent = time.monotonic() - started - phases_took + sum(phase["seconds"] for phase in reached.values())
+        run.write_json("metrics.json", {"phases": reached, "valid": valid, "seconds": round(spent, 1)})
     wait_for_all()  # what follows on the other processes may read the run
     if not is_main_process(engine) and (run.path / CALIBRATION).exists():
         model.calibration = Calibration.load(run.path / CALIBRATION)
@@ -216,7 +219,7 @@ def _phase(
             model.finish(phase, validation, VALIDATION_SEED)
             reached = {"valid": _task_loss(model, phase, validation)}
     model.requires_grad_(True)
-    reached["seconds"] = round(time.monotonic() - started, 1)
+    reached["seconds"] = round(reached.get("seconds", 0.0) + time.monotonic() - started, 1)
     if is_main_process(engine):
         path.parent.mkdir(exist_ok=True)
         model.save_phase(path, {k: json.dumps(v) for k, v in reached.items()})
@@ -246,7 +249,8 @@ def _learn(
         with interruptible(trainer):
             trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     model.load_state_dict(keeper.best_state)
-    return {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
+    reached = {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
+    return reached | {"seconds": saving.earlier}
 
 
 def _task_loss(model: Model, phase: Phase, validation: Pass) -> float:
@@ -279,19 +283,6 @@ def _adopt(model: Model, path: Path) -> None:
     if wrong := [k for k, v in found.items() if v.shape != wanted[k].shape]:
         raise ImderError(f"{path}: stage 1 of another configuration ({wrong[0]} is {tuple(found[wrong[0]].shape)})")
     model.load_state_dict({**state, **found})
-
-
-def _natural_metrics(model: Model, split: Split, training: TrainingConfig) -> dict[str, float]:
-    """Metrics on validation with everything that is present available."""
-    predicted, labels = [], []
-    for batch in natural_pass(split, replace(training, strict=False), 64, context=model.context):
-        assert batch.labels is not None
-        known = is_labelled(batch.labels, model.spec) & batch.available.any(1)
-        predicted.append(model.predict(batch.to(model.device)).prediction[known].cpu())
-        labels.append(batch.labels[known])
-    truth = torch.cat(labels).numpy()
-    convention = metrics.default_convention(model.spec.task, truth)
-    return metrics.evaluate(convention, torch.cat(predicted).numpy(), truth)
 
 
 __all__ = ["is_main_process", "train"]

@@ -61,7 +61,7 @@ def _load(source: Source) -> Corpus:
     return load_corpus(source.path, task=source.task, drop_empty=source.drop_empty)
 
 
-def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, device: str) -> Result:
+def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, device: str, asked: float) -> Result:
     """Do a cell, unless it is finished or another process is at it. Mistakes are noted in the place, not raised.
 
     Args:
@@ -71,10 +71,14 @@ def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, 
         cell: which part of it.
         threads: of this process, for torch.
         device: ``auto``, ``cpu`` or ``cuda``.
+        asked: when (`time.time`) it was asked for: what failed before is tried again, what failed since in another
+            process is not.
     """
     at = Place(place)
     if at.finished(cell, plan):
         return "finished"
+    if at.failed_since(cell, asked):
+        return "failed"
     lock = Lock(at.file(cell, "lock"))
     if not lock.acquire():
         return "elsewhere"
@@ -82,7 +86,10 @@ def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, 
     torch.set_num_threads(threads)
     try:
         with lock.beating():
-            if not at.finished(cell, plan):  # another process may have done it a moment ago
+            # Another process may have been through with it a moment ago.
+            if at.failed_since(cell, asked):
+                return "failed"
+            if not at.finished(cell, plan):
                 at.file(cell, "failed.json").unlink(missing_ok=True)
                 _do(at, source.load(), plan, cell, device, lock)
     except Exception as error:
@@ -96,11 +103,11 @@ def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, 
 
 
 def _do(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock: Lock) -> None:
-    started = time.monotonic()
     if cell.fold is not None:
         corpus = fold_of(corpus, cell.fold, plan.shared.folds)
     model = _trained(at, corpus, plan, cell, device)
-    trained = time.monotonic() - started
+    trained = float(RunDirectory(at.run(cell)).read_json("metrics.json")["seconds"])
+    started = time.monotonic()
     samples = corpus["test"]
     kept: dict[str, list[tuple[Cell, NDArray[Any]]]] = {}
 
@@ -133,7 +140,7 @@ def _do(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock
         "system": model.system,
         "protocols": list(plan.protocols),
         "rates": list(plan.rates_of(cell)),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(trained + time.monotonic() - started, 1),
         "training_seconds": round(trained, 1),
     }
     at.save(cell, [row | {"model": cell.model} for row in rows], arrays, about)
@@ -160,6 +167,7 @@ def config_of(plan: Plan, cell: GridCell) -> RunConfig:
     training = from_mapping(TrainingConfig, data["training"], "training")
     training = replace(training, seed=cell.seed)
     if cell.rate is not None:
-        training = replace(training, missing_rate=cell.rate)
+        asked = {"missing_rate": "official", "official_rate": cell.rate} if plan.shared.official_training else None
+        training = replace(training, **(asked or {"missing_rate": cell.rate}))
     model = from_mapping(system_entry(data["system"])[1], data["model"])
     return RunConfig(data["system"], model, training, data["preset"])

@@ -105,9 +105,14 @@ class Place:
         found = _read_json(self.file(cell, "failed.json"))
         return None if found is None else str(found["reason"])
 
+    def failed_since(self, cell: GridCell, moment: float) -> bool:
+        """Whether a cell failed after a moment (`time.time`), and nobody has tried it again since."""
+        found = _read_json(self.file(cell, "failed.json"))
+        return found is not None and float(found["time"]) >= moment
+
     def fail(self, cell: GridCell, reason: str, trace: str = "") -> None:
         """Note why a cell failed."""
-        write_json({"reason": reason, "trace": trace.splitlines()}, self.file(cell, "failed.json"))
+        write_json({"reason": reason, "time": time.time(), "trace": trace.splitlines()}, self.file(cell, "failed.json"))
 
     def holder(self, cell: GridCell) -> dict[str, Any] | None:
         """Who works on a cell."""

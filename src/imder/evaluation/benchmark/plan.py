@@ -21,6 +21,7 @@ from imder.data.corpus import Corpus
 from imder.evaluation.benchmark.entries import Entry, file_name
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.masks import ProtocolName, draw_cells
+from imder.models.registry import system_entry
 from imder.training.config import with_defaults
 from imder.types import ImderError
 
@@ -85,6 +86,8 @@ class Shared:
         convention: of the metrics.
         official_batch_size: of the released schedule.
         folds: rotations over speakers; 0 for the corpus' own splits.
+        official_training: whether models for single rates train under the released schedule, and not on masks whose
+            expected rate is exact.
     """
 
     corpus: str
@@ -94,6 +97,7 @@ class Shared:
     convention: str
     official_batch_size: int
     folds: int = 0
+    official_training: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,14 @@ def make_plan(
         raise ImderError(f"--per-rate: the {without[0]} protocol has no rates to train a model for; leave it out")
     if convention not in metrics.CONVENTIONS:
         raise ImderError(f"unknown metric convention {convention!r}; use one of {', '.join(metrics.CONVENTIONS)}")
+    official_training = per_rate and set(protocols) == {"official"}
+    if official_training:
+        for entry in entries:
+            if system_entry(entry.config.system)[0].context:
+                raise ImderError(
+                    f"--per-rate: under the official protocol models train on its schedule, which has no patterns for "
+                    f"whole dialogues; leave {entry.name} out, or evaluate random too"
+                )
     present = (fold_of(corpus, 0, folds) if folds else corpus)["test"].present
     for protocol in protocols:  # before anything is trained: what a protocol refuses, every cell would fail with
         draw_cells(
@@ -205,7 +217,16 @@ def make_plan(
             seed=MASK_SEED,
             official_batch_size=official_batch_size,
         )
-    shared = Shared(corpus.name, fingerprint(corpus), draws, per_rate, convention, official_batch_size, folds)
+    shared = Shared(
+        corpus.name,
+        fingerprint(corpus),
+        draws,
+        per_rate,
+        convention,
+        official_batch_size,
+        folds,
+        official_training,
+    )
     models = {entry.name: entry.config.to_dict() for entry in entries}
     distinct = tuple(dict.fromkeys(protocols))
     return Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)  # type: ignore[arg-type]

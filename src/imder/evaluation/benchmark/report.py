@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from imder.data.by_speaker import note_of as note_of_features
-from imder.data.corpus import Corpus
+from imder.data.corpus import Corpus, floor_of
 from imder.evaluation.benchmark.clusters import by_cluster, cluster_tables
 from imder.evaluation.benchmark.ensemble import ENSEMBLED, ensemble_name, ensemble_rows
 from imder.evaluation.benchmark.entries import note_of_entry
@@ -36,6 +37,7 @@ from imder.evaluation.tables import (
 )
 from imder.jobs.files import replacing
 from imder.models.registry import note_of
+from imder.training.masks import hide_labels
 from imder.types import ImderError
 
 
@@ -157,15 +159,22 @@ def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:
 
 
 def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, Any]]:
-    """The constant, on the same masks; of every rotation."""
+    """The constant, on the same masks; of every rotation, and for each seed where models get only some labels.
+
+    It knows the labels that the models know, where they all get the same.
+    """
     folds = range(plan.shared.folds) if plan.shared.folds else (None,)
+    shares = _label_shares(plan)
+    share = shares.pop() if len(shares) == 1 else 1.0
     out: list[dict[str, Any]] = []
-    for fold in folds:
+    for fold, seed in product(folds, range(plan.seeds) if share < 1 else (None,)):
         part = corpus if fold is None else fold_of(corpus, fold, plan.shared.folds)
+        known = part["train"] if seed is None else hide_labels(part["train"], share, seed)
         for protocol in plan.protocols:
             out += constant_rows(
                 part,
-                run="" if fold is None else f"fold{fold}",
+                floor=floor_of(known, corpus.spec),
+                run="-".join(name for name, n in ((f"{seed}", seed), (f"fold{fold}", fold)) if n is not None),
                 protocol=protocol,
                 rates=plan.rates,
                 draws=plan.shared.draws,
@@ -177,6 +186,10 @@ def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, An
     return out
 
 
+def _label_shares(plan: Plan) -> set[float]:
+    return {float(model["training"]["label_share"]) for model in plan.models.values()}
+
+
 def _notes(said: Sequence[str], plan: Plan, missing: dict[str, str], *, ensemble: bool) -> tuple[str, ...]:
     """All that stands below the main tables; ``said`` stands below every table."""
     notes = []
@@ -184,7 +197,7 @@ def _notes(said: Sequence[str], plan: Plan, missing: dict[str, str], *, ensemble
         notes.append(
             f"{plan.seeds} {ENSEMBLED}: the average of its seeds' predictions, {plan.seeds} times the compute."
         )
-    shares = {float(model["training"]["label_share"]) for model in plan.models.values()}
+    shares = _label_shares(plan)
     if shares != {1.0}:
         notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
     notes += said
@@ -194,7 +207,8 @@ def _notes(said: Sequence[str], plan: Plan, missing: dict[str, str], *, ensemble
         corpora = ", ".join(sorted({presets[name].partition("@")[2] for name in tuned}))
         notes.append(f"Tuned for {corpora}: {', '.join(tuned)}; as their presets are: {others}.")
     if plan.shared.per_rate:
-        notes.append("A model of its own for each missing rate.")
+        under = ", trained under the released schedule" if plan.shared.official_training else ""
+        notes.append(f"A model of its own for each missing rate{under}.")
     of = "seed" if plan.seeds == 1 else "seeds"
     notes.append(f"Mean and deviation over {plan.seeds} {of} and {plan.shared.draws} draws of the masks.")
     if plan.shared.folds:

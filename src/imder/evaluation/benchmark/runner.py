@@ -2,16 +2,16 @@
 
 Cells know nothing of each other; what is done, failed or under way is read from the folder, so progress and resuming are
 the same under every backend. Rounds follow one another until every cell is finished or has failed: a cell that another
-process works on is waited for, and one whose process was killed is tried once more, alone: where a worker is killed, the
-backend ends the others too, and what they worked on isn't to blame.
+process works on is waited for, and one that failed there meanwhile isn't tried again until somebody asks anew. One whose
+process was killed is tried once more, alone: where a worker is killed, the backend ends the others too, and what they
+worked on isn't to blame.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from imder.evaluation.benchmark.cell import Source, work
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell, Plan
 from imder.jobs.backends import BackendName, backend_of
+from imder.jobs.background import repeating
 from imder.jobs.locks import is_stale, read_holder
 from imder.types import ImderError
 
@@ -111,11 +112,18 @@ def run_cells(
     killed: dict[GridCell, int] = {}
     failed: dict[GridCell, str] = {}
     todo = [cell for cell in cells if not at.finished(cell, plan)]
-    with _watching(at, plan, cells, jobs, report, every), backend_of(backend, jobs, threads, address):
+    begun = time.time()
+    with ExitStack() as around:
+        if report is not None:
+            watch = _watch(at, plan, cells, jobs, report)
+            watch()
+            around.callback(watch)
+            around.enter_context(repeating(watch, every))
+        around.enter_context(backend_of(backend, jobs, threads, address))
         while todo:
             suspects = [cell for cell in todo if cell in killed]
             now = suspects[:1] or todo
-            tasks = [joblib.delayed(work)(at.path.absolute(), source, plan, c, threads, device) for c in now]
+            tasks = [joblib.delayed(work)(at.path.absolute(), source, plan, c, threads, device, begun) for c in now]
             try:
                 results = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
             except Exception as error:  # each backend has its own for a worker that was killed
@@ -151,32 +159,7 @@ def _wait(at: Place, plan: Plan, cells: Sequence[GridCell], every: float) -> Non
         time.sleep(every)
 
 
-@contextmanager
-def _watching(
-    at: Place,
-    plan: Plan,
-    cells: Sequence[GridCell],
-    jobs: int,
-    report: Callable[[Status], None] | None,
-    every: float,
-) -> Iterator[None]:
-    """Report the status again and again while something is done, and once at the end."""
-    if report is None:
-        yield
-        return
-    over = threading.Event()
-
-    def look() -> None:
-        while True:
-            report(status(at, plan, cells, jobs))
-            if over.wait(every):
-                break
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        report(status(at, plan, cells, jobs))
+def _watch(
+    at: Place, plan: Plan, cells: Sequence[GridCell], jobs: int, report: Callable[[Status], None]
+) -> Callable[[], None]:
+    return lambda: report(status(at, plan, cells, jobs))
