@@ -30,10 +30,10 @@ from known import Array, Case, Encoders
 from measure import machine, markdown
 from papers import train_paper
 
+from imder.cli.demo import TEST, TRAIN, VALID
 from imder.data.corpus import Corpus, Split
 from imder.data.patterns import patterns
 from imder.data.synthetic import KnownTruth
-from imder.demo import TEST, TRAIN, VALID
 from imder.diffusion import KeyedNoise, VESchedule
 from imder.diffusion.sampling import Solver, draw
 from imder.evaluation.results import write_csv

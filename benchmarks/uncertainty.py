@@ -35,11 +35,11 @@ import torch
 from measure import machine, markdown
 from numpy.typing import NDArray
 
+from imder.cli.demo import TRAIN, VALID
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split
 from imder.data.posterior import LabelPosterior
 from imder.data.synthetic import KnownTruth
-from imder.demo import TRAIN, VALID
 from imder.evaluation.grid import evaluate_predictor
 from imder.evaluation.masks import RATES, Cell, ProtocolName, draw_cells
 from imder.evaluation.predicting import model_predict, remembering

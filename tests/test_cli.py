@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import imder
-import imder.demo
+import imder.cli.demo
 from imder.cli import main
 from imder.data.store import read_store, write_store
 from imder.data.synthetic import KnownTruth
@@ -404,7 +404,7 @@ def shrunk(name="fast", file=None, overrides=None):
 
 def test_the_demo(tmp_path, monkeypatch, capsys):
     for name, value in {"TRAIN": 48, "VALID": 16, "TEST": 16, "DRAWS": 2, "load_config": shrunk}.items():
-        monkeypatch.setattr(imder.demo, name, value)
+        monkeypatch.setattr(imder.cli.demo, name, value)
     out = tmp_path / "demo"
     assert imder_("demo", "--out", out) == 0
     rows = rows_of(out / "results.csv")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imder.cli import _parser, _preset_of
+from imder.cli.parsers import make_parser
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -37,7 +37,7 @@ def test_the_readme_shows_commands():
 def test_a_command_is_accepted(words):
     words = [word for word in words if word not in ("--help", "-h")]
     if words and words != ["--version"]:
-        _parser(_preset_of(words)).parse_args(words)
+        make_parser(words).parse_args(words)
 
 
 @pytest.mark.parametrize("block", blocks("python"))
@@ -53,4 +53,4 @@ def test_a_wrong_command_would_be_noticed():
     from jsonargparse import ArgumentError
 
     with pytest.raises(ArgumentError):
-        _parser("fast").parse_args(["train", "corpus", "--out", "run", "--model.encoder.depth", "3"])
+        make_parser(["train"]).parse_args(["train", "corpus", "--out", "run", "--model.encoder.depth", "3"])

@@ -138,9 +138,9 @@ class RunDirectory:
 def environment() -> dict[str, str]:
     """Versions of what matters for a number."""
     out = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("imder", "torch", "lightning", "numpy", "safetensors"):
+    for name in ("imder", "torch", "lightning", "numpy", "safetensors", "transformers"):
         try:
             out[name] = version(name)
         except PackageNotFoundError:
-            out[name] = "unknown"
+            out[name] = "not installed"
     return out

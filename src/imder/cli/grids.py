@@ -152,7 +152,7 @@ def _duration(seconds: float) -> str:
 
 def _complain(failed: dict[GridCell, str]) -> None:
     for cell, reason in failed.items():
-        print(f"imder: failed: {cell.name}: {reason}", file=sys.stderr)  # noqa: T201 - errors go where the others go
+        print(f"imder: failed: {cell.name}: {reason}", file=sys.stderr)
 
 
 def tune(options: Namespace) -> int:

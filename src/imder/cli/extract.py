@@ -9,13 +9,13 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.text import Text
 
+from imder.cli.progress import counting
 from imder.extract.choose import choose_recipe
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
 from imder.extract.runner import Outcome, about
 from imder.extract.runner import extract as extract_clips
 from imder.extract.vision import find_openface
-from imder.progress import counting
 
 console = Console()
 

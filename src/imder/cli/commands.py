@@ -1,4 +1,4 @@
-"""What each command does. Options are checked by `imder.cli`; printing happens here and in the demo only."""
+"""What each command does. Options are checked by `imder.cli.parsers`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
+from imder.cli.progress import PhaseBar, counting
 from imder.data.by_speaker import by_speaker, note_of
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
@@ -25,7 +26,6 @@ from imder.evaluation.results import summarise, write_csv
 from imder.evaluation.tables import rich_table, uncertainty_metrics
 from imder.models.base import Model
 from imder.predict import predictions, recover_to_store
-from imder.progress import PhaseBar, counting
 from imder.training.config import EngineConfig, load_config
 from imder.training.engine import is_main_process
 from imder.training.run import RunDirectory
@@ -153,7 +153,7 @@ def evaluate(options: Namespace) -> None:
 
 
 def predict(options: Namespace) -> None:
-    """``imder predict`` of a corpus; of media: `imder.media_command`."""
+    """``imder predict`` of a corpus; of media: `imder.cli.media`."""
     if options.out is None:
         raise ImderError("say where the predictions go with --out")
     set_threads(options)
@@ -244,7 +244,7 @@ def data_convert(options: Namespace) -> None:
 def demo(options: Namespace) -> None:
     """``imder demo``."""
     set_threads(options)
-    from imder.demo import demo as run_demo
+    from imder.cli.demo import demo as run_demo
 
     run_demo(Path(options.out), int(options.seed), console)
 

@@ -1,30 +1,30 @@
-"""The command line: what can be asked, and how mistakes are answered. The work is in `imder.commands`.
-
-Every mistake of the user's is one line on standard error and exit code 2; nothing half-written is left behind.
-"""
+"""What can be asked on the command line: commands, options, defaults and what help says of them."""
 
 from __future__ import annotations
 
-import logging
+import argparse
 import os
-import sys
 from collections.abc import Sequence
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 DEFAULT_RATES = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7"
+_CORPUS = "feature file, folder of npz files, or store"
+_DROP = "leave out samples without any modality"
 
 
-def _parser(preset: str | None) -> ArgumentParser:
+def make_parser(argv: Sequence[str]) -> ArgumentParser:
+    """All commands and options; ``argv`` decides which configuration keys `imder train` has (`_preset_of`)."""
     parser = ArgumentParser(
         prog="imder",
         exit_on_error=False,
+        formatter_class=_Help,
         description="Emotion recognition from language, vision and audio when some of them are missing.",
         version=_version(),
     )
     commands = parser.add_subcommands(required=True, dest="command")
-    commands.add_subcommand("train", _train(preset), help="train a system on a corpus")
+    commands.add_subcommand("train", _train(_preset_of(argv)), help="train a system on a corpus")
     commands.add_subcommand("evaluate", _evaluate(), help="table of a trained model under a missing-modality protocol")
     commands.add_subcommand(
         "predict", _predict(), help="predictions with their uncertainty: of a corpus, clips or a recording"
@@ -46,17 +46,34 @@ def _version() -> str:
     return version("imder")
 
 
+class _Help(DefaultHelpFormatter):
+    """Says a default once, and none where there is nothing to say; types only of keys without a description."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        said = action.help or ""
+        if not said or isinstance(action, argparse._HelpAction):
+            return str(super()._get_help_string(action))
+        if "default" in said or action.default in (None, False, argparse.SUPPRESS):
+            return said
+        return f"{said} (default: %(default)s)"
+
+
 def _new() -> ArgumentParser:
-    return ArgumentParser(exit_on_error=False)
+    return ArgumentParser(exit_on_error=False, formatter_class=_Help)
 
 
 def _threads(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=NonNegativeInt, default=0, help="CPU threads (default: all)")
 
 
+def _reading(parser: ArgumentParser) -> None:
+    parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
+    parser.add_argument("--drop-empty", action="store_true", help=_DROP)
+
+
 def _train(preset: str | None) -> ArgumentParser:
     parser = _new()
-    parser.add_argument("corpus", help="feature file, folder of npz files, or store")
+    parser.add_argument("corpus", help=_CORPUS)
     parser.add_argument("--out", help="run directory to make")
     parser.add_argument("--preset", default="fast", help="see `presets` in the README (default: fast)")
     parser.add_argument("--config", help="YAML file over the preset; a run's config.yaml will do")
@@ -71,8 +88,7 @@ def _train(preset: str | None) -> ArgumentParser:
     parser.add_argument("--language-encoder", help="transformer (folder or name) to tune in stage 1, on token ids")
     parser.add_argument("--seed", type=NonNegativeInt, help="of everything random (default: 0)")
     parser.add_argument("--max-epochs", type=int, help="no phase runs longer")
-    parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
-    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    _reading(parser)
     _threads(parser)
     if preset is not None:
         from imder.models.presets import read_preset
@@ -90,13 +106,13 @@ def _use(parser: ArgumentParser, samples: int | None, split: str | None, *, medi
     if media:
         parser.add_argument("corpus", nargs="?", help="corpus, manifest of clips, or folder of media")
     else:
-        parser.add_argument("corpus")
+        parser.add_argument("corpus", help=_CORPUS)
     parser.add_argument("--split", default=split, help=f"default: {split or 'test, or the only one'}")
     usual = "the preset's" if samples is None else samples
     parser.add_argument("--samples", type=int, default=samples, help=f"recoveries of each sample (default: {usual})")
-    parser.add_argument("--seed", type=NonNegativeInt, default=0)
-    parser.add_argument("--batch-size", type=PositiveInt, default=64)
-    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--batch-size", type=PositiveInt, default=64, help="samples at once")
+    parser.add_argument("--drop-empty", action="store_true", help=_DROP)
     parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, ... (default: auto)")
     _threads(parser)
 
@@ -104,7 +120,9 @@ def _use(parser: ArgumentParser, samples: int | None, split: str | None, *, medi
 def _evaluate() -> ArgumentParser:
     parser = _new()
     _use(parser, None, "test")
-    parser.add_argument("--protocol", choices=["random", "fixed", "natural", "official"], default="random")
+    parser.add_argument(
+        "--protocol", choices=["random", "fixed", "natural", "official"], default="random", help="which masks"
+    )
     parser.add_argument("--rates", default=DEFAULT_RATES, help="missing rates, separated by commas")
     parser.add_argument("--draws", type=int, default=10, help="mask draws for each rate")
     parser.add_argument("--official-batch-size", type=int, default=32, help="of the released schedule (default: 32)")
@@ -114,7 +132,7 @@ def _evaluate() -> ArgumentParser:
 
 
 def _predict() -> ArgumentParser:
-    from imder.media_options import media_options
+    from imder.cli.media_options import media_options
 
     parser = _new()
     _use(parser, None, None, media=True)
@@ -134,16 +152,15 @@ def _recover() -> ArgumentParser:
 def _data(parser: ArgumentParser) -> None:
     commands = parser.add_subcommands(required=True, dest="action")
     inspect = _new()
-    inspect.add_argument("corpus")
+    inspect.add_argument("corpus", help=_CORPUS)
     inspect.add_argument("--json", action="store_true", help="as JSON")
     convert = _new()
-    convert.add_argument("corpus")
+    convert.add_argument("corpus", help=_CORPUS)
     convert.add_argument("out", help="store to write")
-    convert.add_argument("--dtype", choices=["float32", "float16"], default="float32")
+    convert.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="of the stored features")
     convert.add_argument("--by-speaker", metavar="NAMES", help="modalities to standardise by speaker, as audio,vision")
     for each in (inspect, convert):
-        each.add_argument("--task", choices=["regression", "classification"])
-        each.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+        _reading(each)
     commands.add_subcommand("inspect", inspect, help="sizes, lengths, labels, presence, oddities")
     commands.add_subcommand("convert", convert, help="write a store: ragged, memory-mapped, no pickles")
 
@@ -151,14 +168,14 @@ def _data(parser: ArgumentParser) -> None:
 def _demo() -> ArgumentParser:
     parser = _new()
     parser.add_argument("--out", default="demo", help="folder for the run, results.csv and the plot (default: demo)")
-    parser.add_argument("--seed", type=NonNegativeInt, default=0)
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of everything random (default: 0)")
     _threads(parser)
     return parser
 
 
 def _benchmark() -> ArgumentParser:
     parser = _new()
-    parser.add_argument("corpus", help="feature file, folder of npz files, or store")
+    parser.add_argument("corpus", help=_CORPUS)
     parser.add_argument(
         "--out", default="benchmark", help="folder; the same again goes on with it (default: benchmark)"
     )
@@ -179,17 +196,18 @@ def _benchmark() -> ArgumentParser:
     parser.add_argument("--jobs", type=PositiveInt, default=1, help="trainings at once (default: 1)")
     parser.add_argument("--backend", choices=["loky", "ray", "dask"], default="loky", help="of joblib (default: loky)")
     parser.add_argument("--address", help="of a running Ray or Dask cluster (default: start one here)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: a GPU if there is one"
+    )
     parser.add_argument(
         "--threads", type=NonNegativeInt, default=0, help="CPU threads of each job (default: its share)"
     )
-    parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
-    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+    _reading(parser)
     return parser
 
 
 def _extract() -> ArgumentParser:
-    from imder.media_options import extract_options
+    from imder.cli.media_options import extract_options
 
     parser = _new()
     extract_options(parser)
@@ -206,9 +224,10 @@ def _tune() -> ArgumentParser:
     parser.add_argument("--storage", help="URL of an Optuna storage, shared by processes (default: a file in --out)")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of training and search (default: 0)")
     parser.add_argument("--max-epochs", type=PositiveInt, help="no phase runs longer")
-    parser.add_argument("--task", choices=["regression", "classification"], help="where the corpus has labels for both")
-    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    _reading(parser)
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: a GPU if there is one"
+    )
     _threads(parser)
     return parser
 
@@ -236,58 +255,3 @@ def _preset_of(argv: Sequence[str]) -> str | None:
         if isinstance(content, dict) and content.get("preset"):
             return str(content["preset"])
     return given.get("preset", "fast")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    from jsonargparse import ArgumentError
-
-    from imder.types import ImderError
-
-    logging.basicConfig(level=logging.WARNING, format="imder: %(levelname)s: %(message)s")
-    try:
-        parser = _parser(_preset_of(argv))
-        arguments = parser.parse_args(argv)
-        if arguments.command == "train":  # single keys count only where they were given: the preset says the rest
-            given = parser.parse_args(argv, defaults=False).train
-            for group in ("model", "training"):
-                arguments.train[group] = given.get(group)
-        return _run(arguments)
-    except (ImderError, ArgumentError) as error:
-        print(f"imder: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("imder: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        print(f"imder: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        return 2
-
-
-def _run(arguments: Namespace) -> int:
-    from imder import commands, grid_commands
-
-    name = arguments.command
-    options = arguments[name]
-    if name == "data":
-        name, options = f"data_{options.action}", options[options.action]
-    if name == "extract":
-        from imder.extract_command import extract
-
-        return extract(options)
-    if name == "predict":
-        from imder.media_command import predict
-
-        return predict(options)
-    if name in grid_commands.COMMANDS:
-        return grid_commands.COMMANDS[name](options)
-    getattr(commands, name)(options)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,8 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.text import Text
 
-from imder import commands
+from imder.cli import commands
+from imder.cli.progress import counting
 from imder.evaluation.results import write_csv
 from imder.extract.assemble import table
 from imder.extract.manifest import is_source, read_source
@@ -17,7 +18,6 @@ from imder.jobs.files import replacing
 from imder.media.clips import Predicted, Row
 from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
-from imder.progress import counting
 from imder.training.run import RunDirectory
 from imder.types import ImderError, Spec
 
