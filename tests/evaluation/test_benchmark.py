@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from imder.cli import main
-from imder.data.corpus import Corpus
+from imder.data.corpus import Corpus, Ragged
 from imder.data.formats import load_corpus
 from imder.data.store import write_store
 from imder.data.synthetic import KnownTruth
@@ -28,7 +28,7 @@ from imder.evaluation.benchmark.cell import config_of
 from imder.evaluation.benchmark.entries import DEFAULT_MODELS, entries
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.benchmark.place import Place
-from imder.evaluation.benchmark.plan import GridCell
+from imder.evaluation.benchmark.plan import GridCell, fingerprint
 from imder.evaluation.benchmark.report import write_report
 from imder.evaluation.benchmark.significance import clusters_of
 from imder.evaluation.results import averages, read_csv, summarise
@@ -464,6 +464,19 @@ def test_another_setting_is_refused(place: Path, done: Path, capsys) -> None:
     assert benchmark(place, done, *TINY, *PAIR, corpus="other") == 2
     assert "another corpus" in capsys.readouterr().err
     assert (stamps(done), (done / "benchmark.json").read_text()) == before
+
+
+def test_other_token_ids_are_another_corpus() -> None:
+    """As where an encoder is tuned, the texts are what is learned from, whatever stands beside them."""
+    corpus = KnownTruth.standard().corpus(6, 3, 3)
+
+    def with_tokens(last: int) -> Corpus:
+        ids = Ragged.from_list([np.array([[101], [7 + i], [102]]) for i in range(5)] + [np.array([[101], [last]])], 1)
+        return replace(corpus, splits={**corpus.splits, "train": replace(corpus["train"], tokens=ids)})
+
+    found = [fingerprint(c) for c in (corpus, with_tokens(102), with_tokens(103), with_tokens(102))]
+    assert found[1] == found[3]
+    assert len(set(found)) == 3
 
 
 def test_settings_that_came_since_change_nothing(place: Path, done: Path, capsys) -> None:

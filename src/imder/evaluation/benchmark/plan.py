@@ -233,14 +233,14 @@ def make_plan(
 
 
 def fingerprint(corpus: Corpus) -> str:
-    """A hash of ids, labels, lengths, speakers, dialogues and some frames: what tells corpora apart, read quickly."""
+    """A hash of ids, labels, lengths, speakers, dialogues, some frames and token ids: it tells corpora apart, quickly."""
     digest = hashlib.blake2b(repr(corpus.spec).encode(), digest_size=12)
     for name, split in corpus.splits.items():
         digest.update(repr((name, split.ids)).encode())
         digest.update(repr((split.speaker, split.dialogue)).encode())
         for known in (split.labels, split.position):
             digest.update(np.ascontiguousarray(known if known is not None else []).tobytes())
-        for ragged in split.features.values():
+        for ragged in (*split.features.values(), *([] if split.tokens is None else [split.tokens])):
             digest.update(ragged.lengths.tobytes())
             some = np.unique(np.linspace(0, max(len(ragged.values) - 1, 0), LOOKED_AT).astype(np.int64))
             digest.update(np.asarray(ragged.values[some[some < len(ragged.values)]], np.float64).tobytes())
