@@ -6,9 +6,10 @@ import math
 import pytest
 from rich.console import Console
 
+from imder.evaluation.drawing import draw_markdown
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.results import summarise
-from imder.evaluation.tables import default_metrics, make_table, markdown_table, rich_table
+from imder.evaluation.tables import default_metrics, make_table, rich_table
 from imder.types import ImderError
 
 
@@ -29,6 +30,10 @@ def row(model: str, rate: float | None, draw: int = 0, available: str = "", **va
     }
 
 
+def markdown(*args, **kwargs) -> str:
+    return draw_markdown(make_table(*args, **kwargs))
+
+
 @pytest.fixture
 def rows() -> list[dict]:
     found = []
@@ -44,7 +49,7 @@ def rows() -> list[dict]:
 
 
 def test_percent_decimals_and_bold(rows: list[dict]) -> None:
-    lines = markdown_table(summarise(rows), metrics=("acc2", "mae")).splitlines()
+    lines = markdown(summarise(rows), metrics=("acc2", "mae")).splitlines()
     assert lines[0].startswith("| MR | imder ACC2 | imder MAE | zero-fill ACC2 | zero-fill MAE | bayes ACC2 |")
     assert lines[1].startswith("| --- | ---: |")
     assert lines[2] == (
@@ -57,9 +62,9 @@ def test_percent_decimals_and_bold(rows: list[dict]) -> None:
 
 
 def test_equal_systems_are_both_bold_and_a_lone_one_is_not(rows: list[dict]) -> None:
-    assert markdown_table(summarise(rows), metrics=("acc7",)).count("**40.0 ± 0.0**") == 4
+    assert markdown(summarise(rows), metrics=("acc7",)).count("**40.0 ± 0.0**") == 4
     alone = [r for r in rows if r["model"] in ("imder", "constant")]
-    assert "**" not in markdown_table(summarise(alone))
+    assert "**" not in markdown(summarise(alone))
 
 
 def test_fixed_subsets_with_their_samples() -> None:
@@ -67,14 +72,14 @@ def test_fixed_subsets_with_their_samples() -> None:
         row("imder", None, available="language", acc2=0.8, acc7=0.4, n=90, mae=0.8),
         row("imder", None, available="audio", acc2=0.5, acc7=0.2, n=80, mae=math.nan),
     ]
-    lines = markdown_table(summarise(found), "fixed", ("acc2", "mae")).splitlines()
+    lines = markdown(summarise(found), "fixed", ("acc2", "mae")).splitlines()
     assert lines[0] == "| available | n | imder ACC2 | imder MAE |"
     assert lines[2:] == ["| language | 90 | 80.0 | 0.800 |", "| audio | 80 | 50.0 | – |"]
 
 
 def test_the_true_rate_is_shown_where_it_differs() -> None:
     found = [row("imder", 0.7, effective_rate=2 / 3, accuracy=0.5, macro_f1=0.4, nll=1.5)]
-    assert markdown_table(summarise(found)).splitlines()[2] == "| 0.7 | 0.667 | 50.0 | 40.0 | 1.500 |"
+    assert markdown(summarise(found)).splitlines()[2] == "| 0.7 | 0.667 | 50.0 | 40.0 | 1.500 |"
 
 
 def test_default_metrics_follow_the_convention() -> None:

@@ -1,23 +1,21 @@
 """GCNet all the way from a corpus to tables: whole dialogues in training, evaluation and prediction."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import results
 import torch
 
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
 from imder.data.loader import Pass, collate
-from imder.data.store import write_store
 from imder.data.synthetic import KnownTruth
+from imder.evaluation.drawing import draw_markdown
 from imder.evaluation.grid import evaluate, evaluate_predictor, evaluator
 from imder.evaluation.masks import draw_cells
 from imder.evaluation.predicting import model_predict, predict_cells
-from imder.evaluation.results import read_csv, summarise
-from imder.evaluation.tables import make_table, markdown_table, rich_table
+from imder.evaluation.results import summarise
+from imder.evaluation.tables import make_table, rich_table
 from imder.media.predictor import Predictor
 from imder.models.base import Model
 from imder.models.gcnet import GCNet, GCNetConfig
@@ -130,21 +128,6 @@ def test_several_protocols(trained):
         )
 
 
-def test_the_benchmark_of_results(trained, tmp_path, monkeypatch, capsys):
-    """On a run that is there already."""
-    _, corpus, _ = trained
-    write_store(corpus, tmp_path / "store")
-    given = {"model.hidden": 4, "training.stage1.max_epochs": 1}
-    train(corpus, tmp_path / "out" / "gcnet-0", preset="gcnet", overrides=given)
-    words = ["--presets", "gcnet", "--seeds", "1", "--draws", "2", "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", ["results.py", str(tmp_path / "store"), *words])
-    results.main()
-    rows = read_csv(tmp_path / "out" / "results.csv")
-    assert {row["model"] for row in rows} == {"gcnet", "constant"}
-    assert {row["protocol"] for row in rows} == {"natural", "random", "fixed"}
-    assert capsys.readouterr().out.count(f"\ngcnet: {note_of('gcnet')}\n") == 3
-
-
 def test_prediction_and_the_saved_run(trained):
     model, corpus, out = trained
     split = corpus["test"]
@@ -225,7 +208,7 @@ def test_tables_say_that_it_sees_the_dialogue(trained):
     rows = evaluate(model, corpus, protocol="natural")
     table = make_table(summarise(rows), "natural")
     assert table.notes == (f"gcnet: {note_of('gcnet')}",)
-    assert markdown_table(summarise(rows), "natural").endswith(f" |\n\n{table.notes[0]}\n")
+    assert draw_markdown(table).endswith(f" |\n\n{table.notes[0]}\n")
     assert str(rich_table(summarise(rows), "natural").caption) == table.notes[0]
     renamed = [row | {"model": "zero-fill"} for row in rows]
     assert make_table(summarise(renamed), "natural").notes == ()

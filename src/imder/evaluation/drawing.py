@@ -89,10 +89,6 @@ def draw_rich(table: Table, width: int | None = None) -> RichTable:
     return drawn
 
 
-def _below(text: str) -> str:
-    return text.replace(" ±", "\n±").replace(" [", "\n[")
-
-
 def draw_markdown(table: Table) -> str:
     """In Markdown, without the title, with notes as a paragraph of each; ends in a line feed."""
     heads = [header.replace("\n", " ") for header in table.heads()]

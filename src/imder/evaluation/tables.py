@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from imder.evaluation.certainty import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
-from imder.evaluation.drawing import Table, draw_markdown, draw_rich, table_width
+from imder.evaluation.drawing import Table, draw_rich, table_width
 from imder.evaluation.results import metric_names
 from imder.metrics import HIGHER_IS_BETTER
 from imder.models.registry import note_of
@@ -204,17 +204,6 @@ def rich_table(
 ) -> RichTable:
     """`make_table` for a terminal. Where even a line for each system is too long, deviations go below their means."""
     return draw_rich(make_table(summary, protocol, metrics, references=references, width=width), width)
-
-
-def markdown_table(
-    summary: Summary,
-    protocol: str = "random",
-    metrics: Sequence[str] | None = None,
-    *,
-    references: Sequence[str] = REFERENCES,
-) -> str:
-    """`make_table` in Markdown, without the title, with notes as a paragraph of each; ends in a line feed."""
-    return draw_markdown(make_table(summary, protocol, metrics, references=references))
 
 
 def paper_table(
