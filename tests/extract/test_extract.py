@@ -4,6 +4,9 @@ import csv
 import errno
 import json
 import os
+import signal
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -29,6 +32,7 @@ from imder.data.corpus import key_of  # noqa: E402
 from imder.data.formats import load_corpus  # noqa: E402
 from imder.data.store import read_store, write_store  # noqa: E402
 from imder.extract import runner  # noqa: E402
+from imder.extract.clip import extract_clip  # noqa: E402
 from imder.extract.recipe import Recipe  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 
@@ -328,10 +332,42 @@ def test_nothing_else_is_overwritten(clips, tmp_path, bert, capsys):
     (out / "thesis.tex").write_text("years of work")
     assert run(clips, out, bert) == 2
     assert "it is not overwritten" in capsys.readouterr().err
+    assert (out / "thesis.tex").read_text() == "years of work"
     (tmp_path / "other.partial").mkdir()
     (tmp_path / "other.partial" / "x").touch()
     assert run(clips, tmp_path / "other", bert) == 2
     assert "move it away" in capsys.readouterr().err
+
+
+def test_a_finished_store_is_not_made_again(clips, tmp_path, bert, capsys):
+    """Nor replaced by one of other options."""
+    assert run(clips, tmp_path / "store", bert) == 0
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store").iterdir()}
+    for more in ((), ("--max-tokens", "4")):
+        assert run(clips, tmp_path / "store", bert, *more) == 2
+        assert "is there already" in capsys.readouterr().err
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "store").iterdir()} == before
+
+
+def test_an_interrupt_that_a_library_swallows_is_not_lost(clips, tmp_path, bert, monkeypatch):
+    """As numba's compiler does: the clip is finished, the next one isn't begun."""
+    done = []
+
+    def swallowing(clip, *args):
+        done.append(clip.id)
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        return extract_clip(clip, *args)
+
+    monkeypatch.setattr(runner, "extract_clip", swallowing)
+    before = signal.getsignal(signal.SIGINT)
+    assert run(clips, tmp_path / "store", bert) == 130
+    assert len(done) == 1
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(list((tmp_path / "store.partial").glob("*.npz"))) == 1
+    monkeypatch.undo()
+    assert run(clips, tmp_path / "store", bert) == 0
 
 
 def test_two_at_once_are_refused(clips, tmp_path, bert, capsys):

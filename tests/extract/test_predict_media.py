@@ -18,7 +18,7 @@ import imder  # noqa: E402
 from imder.cli import main  # noqa: E402
 from imder.data.formats import load_corpus  # noqa: E402
 from imder.extract.manifest import Clip  # noqa: E402
-from imder.media.plot import plot_series  # noqa: E402
+from imder.media.plot import _cells, plot_series  # noqa: E402
 from imder.media.recording import read_recording  # noqa: E402
 from imder.media.transcript import read_transcript, said  # noqa: E402
 from imder.media.windows import cut  # noqa: E402
@@ -228,6 +228,17 @@ def test_python(place, predictor):
     assert known.predict_clip(audio=place / "3.wav", text=WORDS[3], name="c3") == row
 
 
+def test_python_is_told_what_is_wrong(place, predictor):
+    for wrong, message in (
+        (lambda: predictor.predict_clips([{"text": "a day"}]), r"made with Predictor\.clip"),
+        (lambda: predictor.predict_clip(text=3), "a text is a string, got 3"),
+        (lambda: predictor.predict_clips([]), "no clips"),
+        (lambda: predictor.predict_clips(place / "numbers.csv", split="tset"), "'tset'; there are test, train, valid"),
+    ):
+        with pytest.raises(ImderError, match=message):
+            wrong()
+
+
 def test_the_sound_of_a_video(place, tmp_path, predictor):
     write_video(tmp_path / "v.mkv", tone(0.3))
     found = predictor.predict_clips([predictor.clip(video=tmp_path / "v.mkv")])
@@ -266,7 +277,7 @@ def test_another_recipe_is_refused(place, tmp_path, predictor, capsys):
     options = ("--language", place / "bert", "--audio", "librosa33", "--vision", "pose+aus")
     assert imder_("extract", place / "numbers.csv", tmp_path / "other", *options) == 0
     assert imder_("predict", place / "run", tmp_path / "other", "--out", tmp_path / "p.csv") == 2
-    with pytest.raises(ImderError):  # 33 features where the model reads 64
+    with pytest.raises(ImderError, match="audio: kind is mel64 in the first and librosa33 in the second"):
         predictor.predict(tmp_path / "other")
     tiny_bert(tmp_path / "bert", seed=1)
     options = ("--language", tmp_path / "bert", "--audio", "mel64", "--vision", "pose+aus")
@@ -306,7 +317,7 @@ def test_another_recipe_is_refused(place, tmp_path, predictor, capsys):
         (("--text", "a", "--transcript", "t.srt", "--window", "4", "--out", "s.csv"), "give one of them"),
         (("{numbers}.csv", "--window", "4", "--out", "s.csv"), "--window is for one recording"),
         (("--text", "a", "--level", "2"), "level"),
-        (("--text", "a", "--language", "none"), "knows vision, audio, no language"),
+        (("--text", "a", "--language", "none"), "the text is not read with language 'none'"),
         (("--text", "a", "--openface-program", "gone"), "there is no program FeatureExtraction"),
     ],
 )
@@ -329,6 +340,8 @@ def test_a_window_of_everything_is_the_clip(predictor, long):
     clip = predictor.predict_clip(**long, text=WORDS[0])
     assert (row.pop("start"), row.pop("end")) == (0, recording.seconds)
     assert clip.pop("id") == "long"
+    assert row.pop("share_audio") == pytest.approx(1, abs=0.01)
+    assert row.pop("share_vision") == pytest.approx(3.75 / 6.25, abs=0.01)
     close(row, clip)
 
 
@@ -349,6 +362,7 @@ def test_modalities_come_and_go(place, long, tmp_path, capsys):
     assert imder_(*words, "--window", "2", "--hop", "0.5", "--out", out) == 0
     rows = rows_of(out)
     first = ["start", "end", "available", "recovered", "prediction", "std", "q05", "q95", "low", "high"]
+    first += ["share_vision", "share_audio"]
     assert list(rows[0]) == first
     # from 0 to 4 s every half second, and one that ends with the recording
     assert [float(row["start"]) for row in rows] == pytest.approx([*np.arange(0, 4.5, 0.5), 4.25], abs=1e-4)
@@ -363,6 +377,36 @@ def test_modalities_come_and_go(place, long, tmp_path, capsys):
     assert (tmp_path / "series.png").read_bytes().startswith(b"\x89PNG")
     said = " ".join(capsys.readouterr().out.split())
     assert "6.2 s, 10 windows: language in 0, vision in 8, audio in 10" in said
+
+
+def test_a_face_seen_for_an_instant_is_missing(place, predictor, long, tmp_path, capsys):
+    """A modality counts where it covers enough of a window, and the table says how much that is."""
+    recording = predictor.read_recording(**long)
+    shares = [recording.shares(t, t + 2)["vision"] for t in (0, 1, 1.9, 2, 3.5, 4.2)]
+    assert shares == pytest.approx([1, 0.5, 0.05, 0, 0.5, 0.85], abs=0.02)  # lost from 2 s to 4.5 s
+    assert "vision" in recording.between(1.9, 3.9)
+    assert "vision" not in recording.between(1.9, 3.9, 0.1)
+    out = tmp_path / "s.csv"
+    words = ("predict", place / "run", "--audio", long["audio"], "--openface", long["openface"], "--window", "2")
+    assert imder_(*words, "--hop", "1.9", "--out", out) == 0
+    assert ["vision" in row["available"] for row in rows_of(out)] == [True, False, True, True]
+    assert "vision: covers less than 0.1 of 1 windows" in " ".join(capsys.readouterr().out.split())
+    assert imder_(*words, "--hop", "1.9", "--least-share", "0", "--out", out) == 0
+    assert ["vision" in row["available"] for row in rows_of(out)] == [True, True, True, True]
+    assert imder_(*words, "--hop", "1.9", "--least-share", "2", "--out", out) == 2
+    assert "from 0 to 1" in capsys.readouterr().err
+
+
+def test_cells_of_the_plot_stay_within_their_windows():
+    """Halfway between middles; where windows leave gaps, so do the cells."""
+    rows = [{"start": s, "end": s + 4.0} for s in (0.0, 1.0, 2.0, 2.5)]
+    edges, kept = _cells(rows)
+    assert edges.tolist() == [1.5, 2.5, 3.5, 4.25, 4.75]
+    assert kept(np.arange(4.0)).tolist() == [0, 1, 2, 3]
+    edges, kept = _cells([{"start": s, "end": s + 1.0} for s in (0.0, 3.0)])
+    assert edges.tolist() == [0, 1, 3, 4]
+    assert np.isnan(kept(np.array([5.0, 6.0]))).tolist() == [False, True, False]
+    assert _cells(rows[:1])[0].tolist() == [0, 4]
 
 
 def test_a_window_with_nothing_has_no_prediction(place, long, tmp_path, capsys):
@@ -382,6 +426,7 @@ def test_classes_over_time(place, long, tmp_path):
     assert imder_(*words, "--window", "2", "--hop", "2", "--out", out) == 0
     rows = rows_of(out)
     wanted = ["start", "end", "available", "missing", "label", "p_glad", "p_sad", "entropy", "set"]
+    wanted += ["share_vision", "share_audio"]
     assert list(rows[0]) == wanted
     assert all("language" in row["available"] for row in rows)  # it has no times: everywhere
     assert (tmp_path / "s.png").stat().st_size > 10_000

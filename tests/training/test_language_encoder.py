@@ -498,6 +498,13 @@ def test_the_commands(corpus, bert, tmp_path, monkeypatch, capsys):
 # What is refused.
 
 
+def test_a_folder_that_is_not_there_is_no_name(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.model_info", lambda *_, **__: pytest.fail("asked the hub"))
+    for folder in (str(tmp_path / "none"), "./none", "models/bert/none"):
+        with pytest.raises(ImderError, match=f"--language-encoder {folder}: there is no such folder"):
+            train(corpus, tmp_path / "run", config=config_of(folder), engine=CPU)
+
+
 def test_names_that_cannot_be_fetched_say_how_to_pass_a_folder(corpus, tmp_path, monkeypatch):
     def unreachable(*_, **__):
         raise ConnectionError("no route")

@@ -14,9 +14,8 @@ from rich.console import Console
 
 from imder.cli.progress import PhaseBar, counting
 from imder.data.by_speaker import by_speaker, note_of
-from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
-from imder.data.formats import load_corpus
+from imder.data.formats import load_corpus, load_for
 from imder.data.inspect import inspect_corpus
 from imder.data.inspect_render import render
 from imder.data.store import write_store
@@ -105,7 +104,8 @@ def train(options: Namespace) -> None:
         return
     reached = RunDirectory(out).read_json("metrics.json")
     for phase, found in reached["phases"].items():
-        console.print(f"{phase}: " + ", ".join(f"{k} {v}" for k, v in found.items()))
+        shown = (f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items())
+        console.print(f"{phase}: " + ", ".join(shown))
     console.print(
         "validation, everything present available: " + ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items())
     )
@@ -183,11 +183,11 @@ def promise(model: Model, level: float) -> str:
     return f"{what} that should cover {100 * level:g} % of the labels"
 
 
-def say_calibration(model: Model) -> None:
-    """What a user must know before trusting intervals: that there is none, or on what it rests."""
+def say_calibration(model: Model, only: str | None = None) -> None:
+    """What a user must know before trusting intervals: that there is none, or on what it rests, for one subset or for all."""
     if model.calibration is None:
         console.print(f"no calibration was saved with this model: nothing is said of how sure it is (no {CALIBRATION})")
-    elif notes := model.calibration.notes():
+    elif notes := [n for n in model.calibration.notes() if only is None or n.startswith(f"{only}:")]:
         console.print("calibration of subsets with few validation samples:")
         for note in notes[:NOTES]:
             console.print(f"  {note}")
@@ -272,9 +272,10 @@ def load_model(options: Namespace) -> Model:
 
 def _corpus(model: Model, options: Namespace) -> Corpus:
     has_encoder = model.language is not None
-    corpus = load_corpus(options.corpus, drop_empty=options.drop_empty, spec=model.spec, token_ids=has_encoder)
-    check_recipe(RunDirectory(options.run).recipe(), corpus, options.run)
-    return corpus
+    recipe = RunDirectory(options.run).recipe()
+    return load_for(
+        model.spec, recipe, options.run, options.corpus, drop_empty=options.drop_empty, token_ids=has_encoder
+    )
 
 
 def _number(text: str, option: str) -> float:

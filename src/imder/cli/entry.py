@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"imder: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("imder: interrupted", file=sys.stderr)
+        goes_on = argv[:1] in (["extract"], ["benchmark"], ["tune"])
+        advice = "; the same command goes on with what is finished" if goes_on else ""
+        print(f"imder: interrupted{advice}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

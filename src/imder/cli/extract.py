@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from imder.cli.progress import counting
-from imder.extract.choose import choose_recipe
+from imder.extract.choose import NONE, choose_recipe
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
 from imder.extract.runner import Outcome, about
@@ -39,6 +39,12 @@ def extract(options: Namespace) -> int:
     def recipe_of(clips: tuple[Clip, ...]) -> Recipe:
         recipe = choose(clips)
         console.print(Text("\n".join(_describe(recipe))))
+        unseen = sum(clip.video is not None and clip.openface is None for clip in clips)
+        if unseen and openface is None and options.vision != NONE:
+            console.print(
+                f"nothing looks at the picture of {unseen} videos: "
+                "vision needs a table of OpenFace, or its program (--openface)"
+            )
         return recipe
 
     with counting("extracting") as report:

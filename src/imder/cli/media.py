@@ -81,7 +81,7 @@ def _clip(options: Namespace, given: dict[str, str]) -> int:
         write_csv([row], options.out)
     for line in describe(row, predictor.model.spec, options.level):
         console.print(Text(line))
-    _say(predictor, [f"{name}: {remark}" for _, name, remark in found.remarks])
+    _say(predictor, [f"{name}: {remark}" for _, name, remark in found.remarks], only=row["available"])
     if options.out is not None:
         console.print(f"saved in {options.out}")
     return 0
@@ -128,7 +128,13 @@ def _recording(options: Namespace, given: dict[str, str]) -> int:
     hop = options.hop if options.hop is not None else options.window / 4
     with counting("predicting") as report:
         rows = predictor.predict_windows(
-            recording, options.window, hop, batch_size=options.batch_size, progress=report, **_asked(options)
+            recording,
+            options.window,
+            hop,
+            batch_size=options.batch_size,
+            progress=report,
+            least=options.least_share,
+            **_asked(options),
         )
     plot = Path(options.out).with_suffix(".png")
     write_csv(rows, options.out)
@@ -144,6 +150,14 @@ def _recording(options: Namespace, given: dict[str, str]) -> int:
         said.append(
             "language: the text has no times, so it belongs to every window (--transcript says what was said when)"
         )
+    for name in recording.times:
+        few = sum(0 < row[f"share_{name}"] < options.least_share for row in rows)
+        if few:
+            said.append(
+                f"{name}: covers less than {options.least_share:g} of {few} windows, and counts as missing there"
+            )
+    if hop > options.window:
+        said.append(f"{hop - options.window:g} s between any two windows are in neither: --hop is longer than --window")
     if empty:
         said.append(f"{empty} windows have nothing: no prediction there")
     if predictor.model.calibration is not None:
@@ -175,10 +189,10 @@ def describe(row: Row, spec: Spec, level: float) -> list[str]:
     return [f"{row['id']}", *(f"  {name:<16} {value}" for name, value in lines)]
 
 
-def _say(predictor: Predictor, remarks: list[str] | None = None) -> None:
+def _say(predictor: Predictor, remarks: list[str] | None = None, *, only: str | None = None) -> None:
     for remark in remarks or []:
         console.print(Text(f"remark: {remark}"))
-    commands.say_calibration(predictor.model)
+    commands.say_calibration(predictor.model, only)
 
 
 def _report(found: Predicted, beside: dict[str, Path]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
+LEAST_SHARE = 0.1
+
 
 def media_options(parser: ArgumentParser) -> None:
     """Of ``imder predict``: one clip or recording, and how media are read."""
@@ -15,6 +17,12 @@ def media_options(parser: ArgumentParser) -> None:
     parser.add_argument("--transcript", help="with --window: what was said when (SRT, WebVTT, CSV of start, end, text)")
     parser.add_argument("--window", type=PositiveFloat, help="seconds: a time series of a long recording")
     parser.add_argument("--hop", type=PositiveFloat, help="seconds from window to window (default: a quarter of one)")
+    parser.add_argument(
+        "--least-share",
+        type=float,
+        default=LEAST_SHARE,
+        help="of a window that a modality's frames must cover to count as there",
+    )
     parser.add_argument("--language", help="where the run's transformer lies now (folder or name), or none")
     parser.add_argument("--openface-program", help="FeatureExtraction or its folder, for videos (default: on PATH)")
 

@@ -176,6 +176,13 @@ def floor_of(split: Split, spec: Spec) -> float | list[float] | None:
     return found if spec.task == "classification" else found[0]
 
 
+def classes_without(split: Split, spec: Spec) -> tuple[str, ...]:
+    """The classes of which a split has no sample; none where it has no labels or they aren't classes."""
+    if split.labels is None or spec.task != "classification":
+        return ()
+    return tuple(name for i, name in enumerate(spec.classes) if not (split.labels == i).any())
+
+
 def best_constant(labels: NDArray[Any], spec: Spec) -> NDArray[np.float64]:
     """``(O,)`` from at least one known label ``(N,)``: their median, or the frequency of each class.
 

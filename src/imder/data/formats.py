@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from imder.data.compatible import check_compatible, fit_splits
+from imder.data.compatible import check_compatible, check_recipe, fit_splits
 from imder.data.corpus import SPLITS, Corpus, Split, spec_of
 from imder.data.formats_fields import Raw, find_sequences, read_dialogues, read_features, read_ids
 from imder.data.formats_labels import read_labels, require_labels
@@ -88,6 +88,26 @@ def load_corpus(
         return Corpus(name, spec_of(splits, task, classes), splits, recipe)
     except ImderError as error:  # a name that no modality can have
         raise ImderError(f"{path}: {error}") from None
+
+
+def load_for(
+    spec: Spec,
+    recipe: Mapping[str, Any] | None,
+    where: str,
+    path: str | Path,
+    *,
+    drop_empty: bool = False,
+    token_ids: bool = False,
+) -> Corpus:
+    """`load_corpus` for a trained model of ``spec``, whose features were made by ``recipe`` (`check_recipe`).
+
+    Another recipe is told before anything that follows from it, such as other dimensions. ``where`` is the model.
+    """
+    if is_store(path):
+        check_recipe(recipe, read_store(path), where)
+    corpus = load_corpus(path, drop_empty=drop_empty, spec=spec, token_ids=token_ids)
+    check_recipe(recipe, corpus, where)
+    return corpus
 
 
 def _without_empty(split: Split, where: str, drop: bool) -> Split:

@@ -34,22 +34,30 @@ def read_labels(
     """Task, class names, and the label of each clip that has one, by id.
 
     Raises:
-        ImderError: a label isn't a number where regression was asked for, or there is a single class.
+        ImderError: a label isn't a number where regression was asked for, some are numbers and nothing was asked for, or
+            there is a single class.
     """
     numbers: dict[str, float | int] = {}
     wrong: Clip | None = None
     labelled = [clip for clip in clips if clip.label is not None]
     for clip in labelled:
         try:
-            numbers[clip.id] = float(str(clip.label))
-            if not np.isfinite(numbers[clip.id]):
+            value = float(str(clip.label))
+            if not np.isfinite(value):
                 raise ValueError
+            numbers[clip.id] = value
         except ValueError:
             wrong = wrong or clip
     if task == "regression" or (task is None and wrong is None):
         if wrong is not None:
             raise ImderError(f"{where}: clip {wrong.id!r}: the label {wrong.label!r} is not a number")
         return "regression", (), numbers
+    if task is None and numbers and wrong is not None:
+        number = next(clip for clip in labelled if clip.id in numbers)
+        raise ImderError(
+            f"{where}: the label of clip {wrong.id!r} is {wrong.label!r}, that of clip {number.id!r} is the number "
+            f"{number.label}: mend one, or say with --task classification that numbers are names of classes too"
+        )
     names = tuple(sorted({str(clip.label) for clip in labelled}))
     if len(names) < 2:
         raise ImderError(f"{where}: classification needs at least two classes, found {', '.join(names) or 'none'}")

@@ -160,7 +160,8 @@ def _manifest(path: Path) -> Iterator[Clip]:
 def _check_header(path: Path, header: list[str]) -> None:
     for name in header:
         if name not in COLUMNS:
-            raise ImderError(f"{path}: unknown column {name!r}; a manifest may have {', '.join(COLUMNS)}")
+            meant = f" (did you mean {name.lower()!r}?)" if name.lower() in COLUMNS else ""
+            raise ImderError(f"{path}: unknown column {name!r}{meant}; a manifest may have {', '.join(COLUMNS)}")
         if header.count(name) > 1:
             raise ImderError(f"{path}: the column {name!r} is there twice")
     if not {"video", "audio", "text", "openface"} & set(header):

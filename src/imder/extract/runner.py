@@ -7,10 +7,9 @@ and the others go on. At the end everything becomes one store, whole or not at a
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,15 @@ import joblib
 import torch
 
 from imder.data.corpus import Corpus
+from imder.data.store import is_store
 from imder.extract.assemble import check_splits, read_labels, table, write_corpus
 from imder.extract.clip import Extracted, extract_clip
 from imder.extract.manifest import Clip, read_source
 from imder.extract.place import Place
 from imder.extract.recipe import Recipe
 from imder.jobs.backends import BackendName, backend_of
+from imder.jobs.background import repeating
+from imder.jobs.interrupts import remembering
 from imder.jobs.locks import Lock
 from imder.types import ImderError, Task
 
@@ -90,6 +92,10 @@ def extract(
     read_labels(clips, task, str(source))
     recipe = recipe_of(clips)
     place = Place(out)
+    if Path(out).exists() and not is_store(out):
+        raise ImderError(f"{out}: exists and is no store; it is not overwritten, choose another place")
+    if Path(out).exists() and not place.path.exists():
+        raise ImderError(f"{out}: is there already; choose another place, or remove it to make it anew")
     place.open(recipe)
     lock = Lock(place.path / "lock")
     if not lock.acquire():
@@ -98,8 +104,9 @@ def extract(
         started = time.monotonic()
         keys = {clip.id: place.key(clip, openface) for clip in clips}
         todo = [clip for clip in clips if not _sound(place, keys[clip.id])]
-        with _watching(place, list(keys.values()), report):
-            _work(place, todo, keys, recipe, openface, jobs, threads, backend, address)
+        watching = nullcontext() if report is None else _watching(place, list(keys.values()), report)
+        with remembering() as check, watching:
+            _work(place, todo, keys, recipe, openface, jobs, threads, backend, address, check)
         failures: list[Row] = []
         remarks: list[Row] = []
         untracked = 0
@@ -147,7 +154,9 @@ def _work(
     threads: int,
     backend: BackendName,
     address: str | None,
+    check: Callable[[], None],
 ) -> None:
+    here = check if jobs == 1 and backend == "loky" else None  # then joblib works in this very process
     threads = threads or max(1, joblib.cpu_count() // jobs)
     for clip in clips:
         place.end(keys[clip.id])
@@ -162,11 +171,14 @@ def _work(
             size = max(1, min(16, len(now) // (8 * jobs)))  # a task's own cost shared by several clips
             shares = [now[i : i + size] for i in range(0, len(now), size)]
             tasks = [
-                joblib.delayed(_share)(place, [(clip, keys[clip.id]) for clip in share], recipe, openface, threads)
+                joblib.delayed(_share)(
+                    place, [(clip, keys[clip.id]) for clip in share], recipe, openface, threads, here
+                )
                 for share in shares
             ]
             try:
                 stops = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
+                check()
             except Exception as error:  # each backend has its own for a worker that was killed
                 dead = [clip for clip in now if place.busy(keys[clip.id]) and not place.finished(keys[clip.id])]
                 if not dead:
@@ -187,9 +199,17 @@ def _work(
 
 
 def _share(
-    place: Place, clips: Sequence[tuple[Clip, str]], recipe: Recipe, openface: str | None, threads: int
+    place: Place,
+    clips: Sequence[tuple[Clip, str]],
+    recipe: Recipe,
+    openface: str | None,
+    threads: int,
+    check: Callable[[], None] | None,
 ) -> str | None:
-    """Some clips, in a worker. Returns why it had to stop, None where it didn't: not every backend hands on exceptions."""
+    """Some clips, in a worker. Returns why it had to stop, None where it didn't: not every backend hands on exceptions.
+
+    ``check`` is called after each clip, where that is possible.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -197,6 +217,8 @@ def _share(
             place.begin(key)
             place.save(key, extract_clip(clip, recipe, openface))
             place.end(key)
+            if check is not None:
+                check()
     except ImderError as error:
         return str(error)
     finally:
@@ -205,29 +227,20 @@ def _share(
 
 
 @contextmanager
-def _watching(place: Place, keys: Sequence[str], report: Callable[[int, int], None] | None) -> Iterator[None]:
+def _watching(place: Place, keys: Sequence[str], report: Callable[[int, int], None]) -> Iterator[None]:
     """Report what is finished, again and again, and once at the end."""
-    if report is None:
-        yield
-        return
-    over = threading.Event()
+    done: set[str] = set()
 
     def look() -> None:
-        done: set[str] = set()
-        while True:
-            done |= {key for key in keys if key not in done and place.finished(key)}
-            report(len(done), len(keys))
-            if over.wait(_EVERY):
-                break
+        done.update(key for key in keys if key not in done and place.finished(key))
+        report(len(done), len(keys))
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
+    look()
     try:
-        yield
+        with repeating(look, _EVERY):
+            yield
     finally:
-        over.set()
-        thread.join()
-        report(sum(place.finished(key) for key in keys), len(keys))
+        look()
 
 
 def about(outcome: Outcome) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """A time series of predictions, drawn: what was predicted, how sure that is, and which modalities were there.
 
 Numbers: a line with its interval. Classes: a row for each class, darker where it is likelier, a dot where it belongs to the
-prediction set. Below: a lane for each modality, filled where a window has it. A prediction stands at the middle of its window.
+prediction set. Below: a lane for each modality, filled where a window has it, darker where it covers more of the window. A
+prediction stands at the middle of its window and is drawn halfway to its neighbours, but never beyond its window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from imder.media.clips import Row
 from imder.types import ImderError, Spec
 
 _LINE, _DOT = "#0072B2", "#D55E00"  # of Okabe and Ito's colours
-_LANES = "0.55"
+_GREYS = LinearSegmentedColormap.from_list("lanes", ["0.88", "0.45"])
 
 
 def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: float, title: str = "") -> None:
@@ -50,8 +51,10 @@ def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: flo
     else:
         _values(top, rows, middle, level)
     there = np.array([[name in row["available"].split("+") for row in rows] for name in spec.names])
+    shares = np.array([[row.get(f"share_{name}", 1.0) for row in rows] for name in spec.names])
+    edges, kept = _cells(rows)
     lanes.pcolormesh(
-        _edges(rows), np.arange(len(spec.names) + 1) - 0.5, np.where(there, 1.0, np.nan), cmap=_grey(), vmin=0, vmax=1
+        edges, np.arange(len(spec.names) + 1) - 0.5, kept(np.where(there, shares, np.nan)), cmap=_GREYS, vmin=0, vmax=1
     )
     lanes.set_yticks(range(len(spec.names)), spec.names)
     lanes.set_ylim(len(spec.names) - 0.5, -0.5)
@@ -83,7 +86,8 @@ def _values(axes: Axes, rows: Sequence[Row], middle: NDArray[np.float64], level:
 def _classes(figure: Figure, axes: Axes, rows: Sequence[Row], classes: Sequence[str], level: float) -> None:
     shares = np.stack([_column(rows, f"p_{name}") for name in classes])
     most = max(0.5, np.ceil(10 * np.nanmax(shares)) / 10)  # of many classes none may ever be likely
-    drawn = axes.pcolormesh(_edges(rows), np.arange(len(classes) + 1) - 0.5, shares, cmap="Blues", vmin=0, vmax=most)
+    edges, kept = _cells(rows)
+    drawn = axes.pcolormesh(edges, np.arange(len(classes) + 1) - 0.5, kept(shares), cmap="Blues", vmin=0, vmax=most)
     axes.set_yticks(range(len(classes)), classes)
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -102,14 +106,29 @@ def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
     return np.array([row.get(name, np.nan) for row in rows], np.float64)
 
 
-def _edges(rows: Sequence[Row]) -> NDArray[np.float64]:
-    """Where one window's stretch of the axis ends and the next one's begins: halfway between their middles."""
-    middle = np.array([(row["start"] + row["end"]) / 2 for row in rows])
-    between = (middle[1:] + middle[:-1]) / 2
-    return np.concatenate([[rows[0]["start"]], between, [rows[-1]["end"]]])
+def _cells(
+    rows: Sequence[Row],
+) -> tuple[NDArray[np.float64], Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
+    """Edges of the windows' cells on the axis, and how values ``(..., windows)`` become those of the cells.
 
+    A cell reaches halfway to the next window's middle and at most to its own window's end; where that leaves a gap, there is
+    a cell with nan.
+    """
+    start, end = _column(rows, "start"), _column(rows, "end")
+    middle = (start + end) / 2
+    half = np.diff(middle) / 2
+    usual = half[0] if len(half) else (end[0] - start[0]) / 2
+    left = middle - np.minimum((end - start) / 2, np.concatenate([[usual], half]))
+    right = middle + np.minimum((end - start) / 2, np.concatenate([half, half[-1:] if len(half) else [usual]]))
+    edges, places = [left[0]], []
+    for i in range(len(rows)):
+        if left[i] - edges[-1] > 1e-6:
+            edges.append(left[i])
+            places.append(-1)
+        edges.append(right[i])
+        places.append(i)
 
-def _grey() -> Any:
-    from matplotlib.colors import ListedColormap
+    def kept(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(np.array(places) < 0, np.nan, values[..., places])
 
-    return ListedColormap([_LANES])
+    return np.array(edges), kept

@@ -16,7 +16,7 @@ import torch
 
 from imder.data.compatible import check_recipe, extracted
 from imder.data.corpus import Corpus, Split
-from imder.data.formats import load_corpus
+from imder.data.formats import load_for
 from imder.extract.choose import NONE, check_ready
 from imder.extract.manifest import Clip, read_source
 from imder.extract.recipe import Recipe
@@ -24,7 +24,7 @@ from imder.extract.vision import find_openface
 from imder.media.clips import Asked, Predicted, Progress, Row, predict_clips
 from imder.media.recording import Recording, read_recording
 from imder.media.transcript import read_transcript
-from imder.media.windows import predict_windows
+from imder.media.windows import LEAST, predict_windows
 from imder.models.base import Model
 from imder.predict import predictions
 from imder.training.run import RunDirectory
@@ -81,8 +81,9 @@ class Predictor:
             ImderError: the data don't fit the model, their features follow another recipe, or there is no such split.
         """
         if isinstance(data, str | Path):
-            data = load_corpus(data, spec=self.model.spec, token_ids=self.model.language is not None)
-        if isinstance(data, Corpus):
+            tuned = self.model.language is not None
+            data = load_for(self.model.spec, self.recipe, self.name, data, token_ids=tuned)
+        elif isinstance(data, Corpus):
             check_recipe(self.recipe, data, self.name)
         return predictions(
             self.model,
@@ -153,9 +154,15 @@ class Predictor:
         """
         recipe = self._media()
         given = read_source(source) if isinstance(source, str | Path) else tuple(source)
+        for clip in given:
+            if not isinstance(clip, Clip):
+                raise ImderError(f"clips are made with Predictor.clip(video=, audio=, text=, openface=), not {clip!r}")
         clips = given if split is None else tuple(clip for clip in given if clip.split == split)
         if not clips:
-            raise ImderError("there are no clips" if split is None else f"{source}: no clip is of the split {split!r}")
+            where = f"{source}: " if isinstance(source, str | Path) else ""
+            there = sorted({clip.split for clip in given if clip.split is not None})
+            known = f"there are {', '.join(there)}" if there else "they have no splits"
+            raise ImderError(where + ("no clips" if split is None else f"no clip is of the split {split!r}; {known}"))
         for clip in clips:
             if clip.speaker is None:
                 self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"clip {clip.id!r}")
@@ -215,12 +222,13 @@ class Predictor:
         batch_size: int = 64,
         level: float = LEVEL,
         progress: Progress | None = None,
+        least: float = LEAST,
     ) -> list[Row]:
         """A time series: see `imder.media.windows.predict_windows`."""
         recipe = self._media()
         self._refuse_alone(recipe, [*recording.features, *recording.timeless], f"recording {recording.clip.id!r}")
         asked = Asked(samples, seed, batch_size, level)
-        return predict_windows(self.model, recipe, recording, window, hop, asked, progress)
+        return predict_windows(self.model, recipe, recording, window, hop, asked, progress, least=least)
 
     def _refuse_alone(self, recipe: Recipe, has: Sequence[str], what: str) -> None:
         """Raises an `ImderError` where something that comes without its speaker has what is standardised by speaker."""
@@ -263,6 +271,8 @@ class Predictor:
         Raises:
             ImderError: that is nothing, a file isn't there, or it is for a modality that the run doesn't know.
         """
+        if text is not None and not isinstance(text, str):
+            raise ImderError(f"a text is a string, got {text!r}")
         if text is not None and not text.strip():
             raise ImderError("the text is empty; leave it out where nothing is known of what was said")
         files = [None if file is None else Path(file).expanduser() for file in (video, audio, openface)]
@@ -276,6 +286,8 @@ class Predictor:
             raise ImderError("nothing to predict from: a clip has a video, sound, a text or a table of OpenFace")
         known = self._media().dims
         for modality, given in {"language": text, "vision": openface, "audio": audio}.items():
+            if given is not None and modality == "language" and self._language == NONE:
+                raise ImderError("the text is not read with language 'none'; leave one of the two out")
             if given is not None and modality not in known:
                 raise ImderError(f"{self.name} knows {', '.join(known)}, no {modality}: leave it out")
         return clip

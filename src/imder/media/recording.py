@@ -50,18 +50,35 @@ class Recording:
     cues: tuple[Cue, ...]
     remarks: tuple[tuple[str, str], ...]
 
-    def between(self, start: float, end: float) -> dict[str, NDArray[np.float32]]:
+    def between(self, start: float, end: float, least: float = 0.0) -> dict[str, NDArray[np.float32]]:
         """What is there at ``start <= t < end``; to the last frame where ``end`` is the recording's.
 
-        A modality without any frame then isn't there.
+        A modality without any frame then isn't there, nor is one whose frames cover less than ``least`` of that time.
         """
         found = dict(self.timeless)
-        for name, times in self.times.items():
-            first = int(np.searchsorted(times, start - _CLOSE))
-            last = len(times) if end >= self.seconds - _CLOSE else int(np.searchsorted(times, end - _CLOSE))
-            if last > first:
+        shares = self.shares(start, end)
+        for name in self.times:
+            first, last = self._frames(name, start, end)
+            if last > first and shares[name] >= least:
                 found[name] = self.features[name][first:last]
         return found
+
+    def shares(self, start: float, end: float) -> dict[str, float]:
+        """Of each modality that has times, how much of ``start <= t < end`` its frames cover, 0 to 1.
+
+        A frame stands for as long as it usually is to the next one: the median over the recording.
+        """
+        found = {}
+        for name, times in self.times.items():
+            first, last = self._frames(name, start, end)
+            every = float(np.median(np.diff(times))) if len(times) > 1 else end - start
+            found[name] = min(1.0, (last - first) * every / (end - start))
+        return found
+
+    def _frames(self, name: str, start: float, end: float) -> tuple[int, int]:
+        times = self.times[name]
+        last = len(times) if end >= self.seconds - _CLOSE else int(np.searchsorted(times, end - _CLOSE))
+        return int(np.searchsorted(times, start - _CLOSE)), last
 
 
 def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), openface: str | None = None) -> Recording:

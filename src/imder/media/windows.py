@@ -29,6 +29,9 @@ from imder.types import ImderError
 _REST = 0.1  # seconds at the end that may stay outside of every window
 _SAME = 1e-9
 
+LEAST = 0.1
+"""Share of a window that a modality's frames must cover to count as there."""
+
 
 def cut(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
     """Beginnings and ends of the windows of a recording.
@@ -61,6 +64,8 @@ def predict_windows(
     hop: float,
     asked: Asked,
     progress: Progress | None = None,
+    *,
+    least: float = LEAST,
 ) -> list[Row]:
     """The time series of a recording.
 
@@ -72,14 +77,20 @@ def predict_windows(
         hop: seconds from the beginning of a window to that of the next.
         asked: how to predict.
         progress: called with windows done, and windows in all.
+        least: share of a window that a modality's frames must cover; with less of it, it counts as missing there. A face
+            that was lost but for an instant is no face.
 
     Returns:
-        For each window ``start`` and ``end`` in seconds, then what `imder.media.clips.predict_parts` says of it. A window
-        in which nothing is there has an empty ``available`` and no prediction.
+        For each window ``start`` and ``end`` in seconds, then what `imder.media.clips.predict_parts` says of it, then for each
+        modality with times ``share_<modality>``, how much of the window its frames cover. A window in which nothing is there
+        has an empty ``available`` and no prediction.
 
     Raises:
-        ImderError: window or hop isn't above 0, nothing is there in any window, or what `imder.predict.predictions` raises.
+        ImderError: window or hop isn't above 0, the least share isn't from 0 to 1, nothing is
+            there in any window, or what `imder.predict.predictions` raises.
     """
+    if not 0 <= least <= 1:
+        raise ImderError(f"the least share of a window is a number from 0 to 1, got {least:g}")
     edges = cut(recording.seconds, window, hop)
     speak = _speaker(recipe, recording)
     silent: set[int] = set()
@@ -91,7 +102,7 @@ def predict_windows(
             if progress is not None:
                 progress(i, len(edges))
             words, tokens = speak(start, end)
-            found = recording.between(start, end) | dict(words)
+            found = recording.between(start, end, least) | dict(words)
             if not found:
                 silent.add(i)
                 continue
@@ -108,7 +119,9 @@ def predict_windows(
     series = []
     for i, (start, end) in enumerate(edges):
         row = {"available": ""} if i in silent else next(rows)
-        series.append({"start": start, "end": end} | {name: value for name, value in row.items() if name != "id"})
+        shares = {f"share_{name}": share for name, share in recording.shares(start, end).items()}
+        told = {name: value for name, value in row.items() if name != "id"}
+        series.append({"start": start, "end": end} | told | shares)
     if progress is not None:
         progress(len(edges), len(edges))
     return series

@@ -65,6 +65,8 @@ def folder_of(model: str, option: str, otherwise: str = "") -> Path:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise ImderError(f"{option} {model}: there is no such folder")
     from huggingface_hub import model_info, snapshot_download, try_to_load_from_cache
 
     try:

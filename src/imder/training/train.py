@@ -22,7 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from imder.data.compatible import check_recipe
-from imder.data.corpus import Corpus, Split, floor_of
+from imder.data.corpus import Corpus, Split, classes_without, floor_of
 from imder.data.dialogues import dialogue_numbers
 from imder.data.formats import load_corpus
 from imder.data.loader import Pass
@@ -111,6 +111,10 @@ def train(
             return Model.from_pretrained(run.path)
     hidden = hide_labels(corpus["train"], settings.training.label_share, settings.training.seed)
     corpus = replace(corpus, splits={**corpus.splits, "train": hidden})
+    if unseen := classes_without(hidden, corpus.spec):
+        log.warning(
+            "no training sample is labelled %s: what was never seen is hardly ever predicted", ", ".join(unseen)
+        )
     language = None
     if has_encoder:
         with _reproducible(settings.training.seed):
@@ -165,6 +169,11 @@ def train(
 
 def _check(corpus: Corpus) -> None:
     for name in ("train", "valid"):
+        if name not in corpus.splits:
+            raise ImderError(
+                f"{corpus.name}: training needs the splits train and valid (by which it chooses); "
+                f"there is only {', '.join(corpus.splits)}"
+            )
         split = corpus[name]
         if split.labels is None or not labelled(split).any():
             raise ImderError(f"{corpus.name}: split {name!r} has no labels; training needs some in train and in valid")
