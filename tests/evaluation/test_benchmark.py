@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from imder.cli import main
-from imder.data.corpus import Corpus, Ragged
+from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.formats import load_corpus
 from imder.data.store import write_store
 from imder.data.synthetic import KnownTruth
@@ -173,9 +174,61 @@ def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> N
     rows = [row for row in read_csv(at.path / "results.csv") if row["model"] == "2 late-fusion"]
     assert [row["mae"] for row in rows] == pytest.approx(errors.tolist(), abs=1e-6)
     text = " ".join((at.path / "tables.md").read_text().split())
-    assert "the average of its seeds' predictions, 2 times the compute" in text
+    assert "2 late-fusion: the seeds' predictions averaged, 2 times the compute" in text
+    assert "Trained for fewer epochs than their presets say: late-fusion." in text
     assert "Share of training labels used: 50 %." in text
     assert at.plan().models["late-fusion"]["training"]["label_share"] == 0.5
+
+
+def read_comparisons(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_averages_over_seeds_are_compared_too(place: Path, tmp_path: Path) -> None:
+    """With the reference's seeds, on average: by hand from the predictions."""
+    words = [*TINY, "--models", "late-fusion,zero-fill", "--seeds", 2, "--protocols", "natural"]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    at = Place(tmp_path / "out")
+    found = {c.name: at.predictions(c) for c in at.plan().cells()}
+    labels = found["late-fusion-any-0"]["labels"]
+
+    def error(*names: str) -> float:
+        return float(np.abs(np.mean([found[n]["natural"][0] for n in names], axis=0) - labels).mean())
+
+    rows = read_comparisons(at.path / "significance.csv")
+    reference = np.mean([error(f"late-fusion-any-{s}") for s in (0, 1)])
+    expected = error("late-fusion-any-0", "late-fusion-any-1") - reference
+    row = next(r for r in rows if r["model"] == "2 late-fusion" and r["metric"] == "mae")
+    assert row["reference"] == "late-fusion"
+    assert float(row["difference"]) == pytest.approx(expected, abs=1e-6)
+    assert float(row["difference"]) < 0
+
+
+def test_rates_beyond_what_can_be_dropped_count_once(place: Path, tmp_path: Path) -> None:
+    """Of two modalities one stays: .5, .6 and .7 are one condition, in averages, differences and plots."""
+    corpus = load_corpus(place / "corpus")
+    without = ("vision",)
+    splits = {
+        name: replace(split, features={k: r for k, r in split.features.items() if k not in without})
+        for name, split in corpus.splits.items()
+    }
+    write_store(Corpus("two", spec_of(splits, "regression"), splits), place / "two")
+    words = [*TINY, "--models", "zero-fill,ridge", "--seeds", 1, "--protocols", "random"]
+    words[words.index("0,0.5")] = "0,0.5,0.7"
+    assert benchmark(place, tmp_path / "out", *words, corpus="two") == 0
+    rows = read_csv(tmp_path / "out" / "results.csv")
+    one = {
+        rate: np.mean([r["mae"] for r in rows if r["model"] == "ridge" and r["rate"] == rate]) for rate in (0, 0.5, 0.7)
+    }
+    other = {rate: np.mean([r["mae"] for r in rows if r["model"] == "zero-fill" and r["rate"] == rate]) for rate in one}
+    mean = {r["model"]: r["mae"] for r in averages(rows)}
+    assert mean["ridge"] == pytest.approx(one[0] / 2 + (one[0.5] + one[0.7]) / 4)
+    apart = [r for r in read_comparisons(tmp_path / "out" / "significance.csv") if r["available"] == "average"]
+    found = next(float(r["difference"]) for r in apart if r["metric"] == "mae")
+    assert found == pytest.approx(mean["ridge"] - (other[0] / 2 + (other[0.5] + other[0.7]) / 4), abs=1e-6)
+    text = " ".join((tmp_path / "out" / "tables.md").read_text().split())
+    assert "Rates 0.5, 0.7 are one condition, since each sample keeps a modality: 0.500 are dropped." in text
 
 
 def test_the_floor_knows_the_labels_that_the_models_know(place: Path, tmp_path: Path) -> None:

@@ -42,8 +42,15 @@ def benchmark(options: Namespace) -> int:
     with _bar("cells") as bar:
         task = bar.add_task("", total=len(cells), note="")
 
+        said = -1
+
         def report(now: Status) -> None:
-            bar.update(task, completed=now.finished + now.failed, note=_note(now))
+            nonlocal said
+            done = now.finished + now.failed
+            bar.update(task, completed=done, note=_note(now))
+            if not bar.console.is_terminal and done != said:  # a log gets a line for each cell, not a bar
+                said = done
+                bar.console.print(Text(f"cells {done}/{now.total}  {_note(now)}"), soft_wrap=True)
 
         failed = run_cells(
             options.out,

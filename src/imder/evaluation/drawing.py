@@ -115,6 +115,7 @@ def draw_latex(table: Table) -> str:
     lines = [
         "\\begin{table}",
         f"\\caption{{{escape_latex(table.title)}}}",
+        f"\\label{{tab:{re.sub('[^a-z0-9]+', '-', table.title.lower()).strip('-')}}}",
         "\\centering",
         "\\begin{adjustbox}{max width=\\linewidth}",
         f"\\begin{{tabular}}{{{'l' * table.lead}{'r' * len(split)}}}",

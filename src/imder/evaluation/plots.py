@@ -22,7 +22,7 @@ from imder.types import ImderError
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "os^Dv<>"
+MARKERS = "os^Dv<>PXph*"
 FEW = 5  # systems whose legend finds room among the lines
 
 
@@ -52,7 +52,12 @@ def plot_rates(
         raise ImderError(f"nothing to plot: no results of the {protocol} protocol with a rate and {metric!r}")
     if len({(row["corpus"], row["split"]) for row in rows}) > 1:
         raise ImderError("results of several corpora or splits: make a plot of each")
+    nominal = protocol == "official"  # its point is what it says and isn't
     summary = sorted(summarise(rows), key=lambda row: row["rate"])
+    first: dict[float, float] = {}
+    for row in summary:  # rates that drop the same share are one condition: the least of them stands for it
+        first.setdefault(round(row["effective_rate"], 3), row["rate"])
+    summary = [row for row in summary if nominal or row["rate"] in first.values()]
     models = list(dict.fromkeys(row["model"] for row in rows))
     many = len(models) > FEW
     figure = Figure(figsize=(8.2 if many else 6.4, 4.2), dpi=150, layout="constrained")
@@ -64,7 +69,7 @@ def plot_rates(
         mine = [row for row in summary if row["model"] == model and metric in row]
         if not mine:  # not every system has every metric: an ensemble isn't calibrated
             continue
-        x = np.array([row["rate"] for row in mine])
+        x = np.array([row["rate" if nominal else "effective_rate"] for row in mine])
         mean = scale * np.array([row[metric] for row in mine])
         sd = np.nan_to_num(scale * np.array([row[f"{metric}_sd"] for row in mine]))
         if model in references:
@@ -72,8 +77,8 @@ def plot_rates(
             drawn["references"] += 1
         else:
             place = drawn["systems"] % len(COLOURS)
-            again = drawn["systems"] >= len(COLOURS)  # colours come round: dashed, so that no two look alike
-            style = ("--" if again else "-", COLOURS[place], MARKERS[place])
+            again = drawn["systems"] >= len(COLOURS)  # colours come round: dashed, and markers differ
+            style = ("--" if again else "-", COLOURS[place], MARKERS[drawn["systems"] % len(MARKERS)])
             drawn["systems"] += 1
         line, colour, marker = style
         above = 3.0 - 0.01 * sum(drawn.values())  # where lines meet, the first ones asked for are seen

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imder.evaluation.grid import COLUMNS
 from imder.jobs.files import replacing
@@ -134,10 +135,25 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return out
 
 
+def condition_weights(effective: Sequence[float]) -> NDArray[np.float64]:
+    """Weights ``(S,)``, summing to 1, of settings by their effective missing rates: each condition counts once.
+
+    Rates beyond what can be dropped are one and the same condition, asked for under several names: with two modalities and
+    one always kept, .5, .6 and .7 all drop half.
+
+    >>> condition_weights([0.0, 0.5, 0.5]).tolist()
+    [0.5, 0.25, 0.25]
+    """
+    found = np.round(effective, 3)
+    weights = 1 / (found[:, None] == found).sum(axis=1)
+    return np.asarray(weights / weights.sum())
+
+
 def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Means over the settings of each protocol, with the deviation of one draw of one run.
 
-    Settings are the missing rates or, where subsets are fixed, those that lack something. Of a run, only draws that are
+    Settings are the missing rates (`condition_weights`) or, where subsets are fixed, those that lack something. Of a run,
+    only draws that are
     there in every setting count; a system without any has no average.
 
     Args:
@@ -161,9 +177,11 @@ def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for members in groups.values():
             if len(members) < len(settings):
                 continue
-            averaged = {name: float(np.mean([_number(r.get(name)) for r in members])) for name in metric_names(members)}
-            for name in ("effective_rate", "n"):
-                averaged[name] = float(np.mean([row[name] for row in members]))
+            weights = None if fixed else condition_weights([row["effective_rate"] for row in members])
+            averaged = {
+                name: float(np.average([_number(r.get(name)) for r in members], weights=weights))
+                for name in ("effective_rate", "n", *metric_names(members))
+            }
             about = {"rate": None, "available": "average, incomplete" if fixed else "average"}
             means.append({**members[0], **about, **averaged})
     return summarise(means)

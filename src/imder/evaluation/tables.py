@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from imder.evaluation.certainty import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
 from imder.evaluation.drawing import Table, draw_rich, table_width
-from imder.evaluation.results import metric_names
+from imder.evaluation.results import condition_weights, metric_names
 from imder.metrics import HIGHER_IS_BETTER
 from imder.models.registry import note_of
 from imder.types import ImderError
@@ -161,7 +161,7 @@ def make_table(
         cells.append(_cells(mean, models, metrics, references))
     elif rated and len(cells) > 1 and not averages:
         settings.append(("average", "", ""))
-        cells.append(_cells(_average(by_setting.values(), models, metrics), models, metrics, references))
+        cells.append(_cells(_average(list(by_setting.values()), models, metrics), models, metrics, references))
     off = rated and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
     used = (True, off, len({row["n"] for row in rows}) > 1)
     first = "MR" if rated else "available" if protocol == "fixed" else "protocol"
@@ -170,6 +170,7 @@ def make_table(
     title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
     labels = [LABELS.get(m, m) for m in metrics]
     notes = tuple(f"{model}: {note}" for model in models if (note := note_of(model)))
+    notes = (*(_same_conditions(list(by_setting.values())) if rated else ()), *notes)
     wide = Table(
         title,
         (*heads, *(f"{model}\n{label}" for model in models for label in labels)),
@@ -245,13 +246,30 @@ def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -
     return name, f"{row['effective_rate']:.3f}", f"{row['n']:.0f}"
 
 
-def _average(settings: Any, models: Sequence[str], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Of each system that has every setting: means over settings."""
+def _average(
+    settings: Sequence[Mapping[str, Mapping[str, Any]]], models: Sequence[str], metrics: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Of each system that has every setting: means over settings (`condition_weights`)."""
+    weights = condition_weights([next(iter(s.values()))["effective_rate"] for s in settings])
     return {
-        model: {m: sum(s[model].get(m, math.nan) for s in settings) / len(settings) for m in metrics}
+        model: {m: float(weights @ [s[model].get(m, math.nan) for s in settings]) for m in metrics}
         for model in models
         if all(model in s for s in settings)
     }
+
+
+def _same_conditions(members: Sequence[Mapping[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+    """A note on rates that are one condition, if there are any."""
+    named: dict[float, list[str]] = {}
+    for found in members:
+        row = next(iter(found.values()))
+        named.setdefault(round(row["effective_rate"], 3), []).append(f"{row['rate']:.2g}")
+    return tuple(
+        f"Rates {', '.join(names)} are one condition, since each sample keeps a modality: {rate:.3f} are dropped. "
+        "Averages count it once; what differs are the draws."
+        for rate, names in named.items()
+        if len(names) > 1
+    )
 
 
 def _cells(

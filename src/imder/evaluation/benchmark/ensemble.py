@@ -1,7 +1,7 @@
-"""The yardstick for extra compute: the seeds of a plain system, averaged.
+"""The yardstick for extra compute: the seeds of a system, their predictions averaged.
 
-A method that draws, refines and averages costs more than one that doesn't; three late fusions that differ in their seed, their
-predictions averaged, cost three times as much too. What a recovery gains must be held against what that gains.
+A method that draws, refines and averages costs more than one that doesn't; three late fusions that differ in their seed cost
+three times as much as one. What a recovery gains must be held against what that gains, for the method itself too.
 """
 
 from __future__ import annotations
@@ -16,30 +16,41 @@ from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell, Plan
 from imder.evaluation.grid import COLUMNS
 
-ENSEMBLED = "late-fusion"
-"""Of which model: the strongest of the plain ones."""
+ENSEMBLED = ("late-fusion", "imder")
+"""Of which models: the strongest of the plain ones, and the method that is compared with the others."""
 
 
-def ensemble_name(plan: Plan) -> str:
-    """What the average is called in tables."""
-    return f"{plan.seeds} {ENSEMBLED}"
+def ensembles(plan: Plan, cells: Sequence[GridCell]) -> dict[str, str]:
+    """What the averages are called in tables, and of which model each is: those of `ENSEMBLED` that have several seeds.
+
+    All cells of such a model must be among ``cells``.
+    """
+    if plan.seeds < 2:
+        return {}
+    wanted = [cell for cell in plan.cells() if cell.model in ENSEMBLED]
+    whole = [m for m in ENSEMBLED if m in plan.models and all(c in cells for c in wanted if c.model == m)]
+    return {f"{plan.seeds} {model}": model for model in whole}
 
 
 def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict[str, Any]]:
-    """Tidy rows of the average over seeds of `ENSEMBLED`; none unless it has several and all are among ``cells``.
+    """Tidy rows of the `ensembles`.
 
     Args:
         at: where the cells' predictions are.
         plan: its plan.
         cells: finished ones.
     """
-    mine = [cell for cell in cells if cell.model == ENSEMBLED]
-    if plan.seeds < 2 or len(mine) < len([cell for cell in plan.cells() if cell.model == ENSEMBLED]):
-        return []
+    return [
+        row
+        for name, model in ensembles(plan, cells).items()
+        for row in _rows(at, plan, name, [cell for cell in cells if cell.model == model])
+    ]
+
+
+def _rows(at: Place, plan: Plan, name: str, mine: Sequence[GridCell]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[GridCell]] = {}
     for cell in mine:
         groups.setdefault((cell.fold, cell.rate), []).append(cell)
-    name = ensemble_name(plan)
     out = []
     for (fold, _), members in groups.items():
         run = name if fold is None else f"{name}-fold{fold}"

@@ -12,12 +12,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from imder.data.by_speaker import note_of as note_of_features
 from imder.data.corpus import Corpus, floor_of
 from imder.evaluation.benchmark.clusters import by_cluster, cluster_tables
-from imder.evaluation.benchmark.ensemble import ENSEMBLED, ensemble_name, ensemble_rows
-from imder.evaluation.benchmark.entries import note_of_entry
+from imder.evaluation.benchmark.ensemble import ensemble_rows, ensembles
 from imder.evaluation.benchmark.folds import fold_of
+from imder.evaluation.benchmark.notes import label_shares, missing_note, plan_notes, system_notes
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import MASK_SEED, RATED, GridCell, Plan
 from imder.evaluation.benchmark.significance import RESAMPLES, compare, comparison_tables
@@ -36,7 +35,6 @@ from imder.evaluation.tables import (
     uncertainty_metrics,
 )
 from imder.jobs.files import replacing
-from imder.models.registry import note_of
 from imder.training.masks import hide_labels
 from imder.types import ImderError
 
@@ -104,10 +102,10 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _floor(corpus, plan, calibrated=any("coverage" in row for row in rows))
     comparisons, compared = compare(at, corpus, plan, finished, resamples=resamples)
-    said = _system_notes(finished, plan) + ((note,) if (note := note_of_features(corpus.recipe)) else ())
-    notes = _notes(said, plan, missing, ensemble=bool(together))
+    said = system_notes(corpus, plan, finished)
+    notes = (*plan_notes(plan, finished, tuple(ensembles(plan, finished))), *said, *missing_note(missing))
     mean, summary = averages(rows), summarise(rows)
-    beside = (*REFERENCES, ensemble_name(plan))
+    beside = (*REFERENCES, *ensembles(plan, finished))
     papers = tuple(with_notes(paper_table(summary, mean, p, references=beside), notes) for p in plan.protocols)
     tables = comparison_tables(comparisons, compared)
     apart, whose = by_cluster(at, corpus, plan, finished)
@@ -131,8 +129,9 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     shown = (*default_metrics(summary), *uncertainty_metrics(summary))
     each = [with_notes(_of_metric(summary, p, m, mean, beside), said) for p in plan.protocols for m in shown]
     drawn = (*papers, *tables, *each)
-    _write(at.path / "tables.md", "\n".join(f"## {table.title}\n\n{draw_markdown(table)}" for table in drawn))
-    _write(at.path / "tables.tex", "\n".join(map(draw_latex, drawn)))
+    text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{draw_markdown(t)}" for t in drawn)])
+    _write(at.path / "tables.md", text)
+    _write(at.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(draw_latex, drawn)]))
     files += _plots(at, rows, plan)
     short = tuple(with_notes(table, said) for table in comparison_tables(comparisons, compared, brief=True))
     return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks), beside)
@@ -164,7 +163,7 @@ def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, An
     It knows the labels that the models know, where they all get the same.
     """
     folds = range(plan.shared.folds) if plan.shared.folds else (None,)
-    shares = _label_shares(plan)
+    shares = label_shares(plan)
     share = shares.pop() if len(shares) == 1 else 1.0
     out: list[dict[str, Any]] = []
     for fold, seed in product(folds, range(plan.seeds) if share < 1 else (None,)):
@@ -184,46 +183,6 @@ def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, An
                 calibrated=calibrated,
             )
     return out
-
-
-def _label_shares(plan: Plan) -> set[float]:
-    return {float(model["training"]["label_share"]) for model in plan.models.values()}
-
-
-def _notes(said: Sequence[str], plan: Plan, missing: dict[str, str], *, ensemble: bool) -> tuple[str, ...]:
-    """All that stands below the main tables; ``said`` stands below every table."""
-    notes = []
-    if ensemble:
-        notes.append(
-            f"{plan.seeds} {ENSEMBLED}: the average of its seeds' predictions, {plan.seeds} times the compute."
-        )
-    shares = _label_shares(plan)
-    if shares != {1.0}:
-        notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
-    notes += said
-    presets = {name: str(model["preset"]) for name, model in plan.models.items()}
-    if tuned := [name for name, preset in presets.items() if "@" in preset]:
-        others = ", ".join(name for name in presets if name not in tuned) or "none"
-        corpora = ", ".join(sorted({presets[name].partition("@")[2] for name in tuned}))
-        notes.append(f"Tuned for {corpora}: {', '.join(tuned)}; as their presets are: {others}.")
-    if plan.shared.per_rate:
-        under = ", trained under the released schedule" if plan.shared.official_training else ""
-        notes.append(f"A model of its own for each missing rate{under}.")
-    of = "seed" if plan.seeds == 1 else "seeds"
-    notes.append(f"Mean and deviation over {plan.seeds} {of} and {plan.shared.draws} draws of the masks.")
-    if plan.shared.folds:
-        notes.append(f"Rotation over speakers in {plan.shared.folds} folds; the deviation holds that between folds.")
-    if missing:
-        reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
-        notes.append(f"Missing: {reasons}.")
-    return tuple(notes)
-
-
-def _system_notes(finished: Sequence[GridCell], plan: Plan) -> tuple[str, ...]:
-    """What readers of any table must know of the models in it."""
-    there = [model for model in plan.models if any(cell.model == model for cell in finished)]
-    notes = {model: note_of(model) or note_of_entry(model, plan.models[model]["system"]) for model in there}
-    return tuple(f"{model}: {note}" for model, note in notes.items() if note)
 
 
 def _plots(at: Place, rows: list[dict[str, Any]], plan: Plan) -> list[str]:

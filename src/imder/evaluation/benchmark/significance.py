@@ -8,8 +8,8 @@ by itself: of twenty true zeros, about one lies outside of its interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Split
 from imder.evaluation.benchmark.bootstrap import MAIN_METRICS, cluster_weights, resampled
+from imder.evaluation.benchmark.ensemble import ensembles
 from imder.evaluation.benchmark.folds import fold_of
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell, Plan
 from imder.evaluation.drawing import Table
+from imder.evaluation.results import condition_weights
 from imder.evaluation.tables import LABELS, is_share
 from imder.metrics import HIGHER_IS_BETTER
 from imder.types import ImderError
@@ -97,7 +99,8 @@ def tested(corpus: Corpus, plan: Plan) -> Tested:
     """What a plan tests on."""
     folds = range(plan.shared.folds) if plan.shared.folds else [None]
     splits = {f: corpus["test"] if f is None else fold_of(corpus, f, plan.shared.folds)["test"] for f in folds}
-    named = [clusters_of(split) for split in splits.values()]
+    by_speaker = plan.shared.folds > 0  # what the rotation is over
+    named = [clusters_of(replace(split, dialogue=None) if by_speaker else split) for split in splits.values()]
     return Tested(splits, ([name for part, _ in named for name in part], named[0][1]))
 
 
@@ -112,24 +115,50 @@ def differences(
     if len(models) < 2:
         return
     reference = "imder" if "imder" in models else models[0]
-    found = {m: _by_seed(at, plan, [c for c in cells if c.model == m], tests.splits, weights) for m in models}
+    labels = np.concatenate([np.asarray(test.labels) for test in tests.splits.values()])
+    rates = _effective(at, [c for c in cells if c.model == reference])
+    kept: dict[str, dict[int, Resampled]] = {}
+    together: dict[str, Resampled] = {}
     for model in models:
-        common = sorted(found[model].keys() & found[reference].keys())
-        if model == reference or not common:
-            continue
-        mine, theirs = (_averaged([found[m][seed] for seed in common]) for m in (model, reference))
-        about = {"model": model, "reference": reference, "seeds": len(common)}
-        for key in [key for key in mine if key in theirs]:
-            for metric in MAIN_METRICS[plan.shared.convention]:
-                yield about, key, metric, mine[key][metric] - theirs[key][metric]
+        predicted = _by_seed(at, plan, [c for c in cells if c.model == model], tests.splits)
+        kept[model] = {seed: _resampled(plan, found, labels, weights) for seed, found in predicted.items()}
+        for name, base in ensembles(plan, cells).items():
+            if base == model:
+                mean = {k: np.mean([found[k] for found in predicted.values()], axis=0) for k in predicted[0]}
+                together[name] = _resampled(plan, mean, labels, weights)
+    for model in models:
+        common = sorted(kept[model].keys() & kept[reference].keys())
+        if model != reference and common:
+            mine, theirs = (_averaged([kept[m][seed] for seed in common], rates) for m in (model, reference))
+            yield from _apart(plan, {"model": model, "reference": reference, "seeds": len(common)}, mine, theirs)
+    whole = _averaged(list(kept[reference].values()), rates)
+    for name, found in together.items():
+        about = {"model": name, "reference": reference, "seeds": len(kept[reference])}
+        yield from _apart(plan, about, _averaged([found], rates), whole)
+
+
+def _apart(
+    plan: Plan, about: dict[str, Any], mine: Resampled, theirs: Resampled
+) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
+    for key in [key for key in mine if key in theirs]:
+        for metric in MAIN_METRICS[plan.shared.convention]:
+            yield about, key, metric, mine[key][metric] - theirs[key][metric]
+
+
+def _effective(at: Place, cells: Sequence[GridCell]) -> dict[tuple[str, float | None], float]:
+    """What share each protocol and rate truly drops, on average over draws and rotations."""
+    found: dict[tuple[str, float | None], list[float]] = {}
+    for cell in cells:
+        for row in at.rows(cell):
+            found.setdefault((row["protocol"], row["rate"]), []).append(row["effective_rate"])
+    return {key: float(np.mean(values)) for key, values in found.items()}
 
 
 def _by_seed(
-    at: Place, plan: Plan, cells: Sequence[GridCell], tests: dict[int | None, Split], weights: Array
-) -> dict[int, Resampled]:
-    """For each seed that has every fold: for each setting the metrics in every resample, averaged over draws."""
+    at: Place, plan: Plan, cells: Sequence[GridCell], tests: dict[int | None, Split]
+) -> dict[int, dict[Key, NDArray[Any]]]:
+    """For each seed that has every fold: for each setting the predictions (draws, N) or (draws, N, C) of all rotations."""
     out = {}
-    labels = np.concatenate([np.asarray(test.labels) for test in tests.values()])
     for seed in sorted({cell.seed for cell in cells}):
         parts: dict[Key, dict[int | None, NDArray[Any]]] = {}
         for cell in cells:
@@ -138,11 +167,16 @@ def _by_seed(
                     parts.setdefault(key, {})[cell.fold] = values
         whole = {k: np.concatenate([p[f] for f in tests], axis=1) for k, p in parts.items() if p.keys() == tests.keys()}
         if whole:
-            every = resampled(plan.shared.convention, np.concatenate(list(whole.values())), labels, weights)
-            ends = np.cumsum([len(values) for values in whole.values()])[:-1]
-            split = {metric: np.split(values, ends, axis=1) for metric, values in every.items()}
-            out[seed] = {k: {m: split[m][i].mean(1) for m in split} for i, k in enumerate(whole)}
+            out[seed] = whole
     return out
+
+
+def _resampled(plan: Plan, predicted: dict[Key, NDArray[Any]], labels: NDArray[Any], weights: Array) -> Resampled:
+    """For each setting the metrics in every resample, averaged over draws."""
+    every = resampled(plan.shared.convention, np.concatenate(list(predicted.values())), labels, weights)
+    ends = np.cumsum([len(values) for values in predicted.values()])[:-1]
+    split = {metric: np.split(values, ends, axis=1) for metric, values in every.items()}
+    return {k: {m: split[m][i].mean(1) for m in split} for i, k in enumerate(predicted)}
 
 
 def _settings(at: Place, plan: Plan, cell: GridCell, test: Split) -> dict[Key, NDArray[Any]]:
@@ -159,7 +193,7 @@ def _settings(at: Place, plan: Plan, cell: GridCell, test: Split) -> dict[Key, N
     return {key: np.stack(values) for key, values in out.items()}
 
 
-def _averaged(seeds: Sequence[Resampled]) -> Resampled:
+def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None], float]) -> Resampled:
     """Over seeds, for the settings that all have; then over settings, as `imder.evaluation.results.averages` does."""
     keys = [key for key in seeds[0] if all(key in other for other in seeds)]
     out = {k: {m: np.mean([s[k][m] for s in seeds], axis=0) for m in seeds[0][k]} for k in keys}
@@ -169,7 +203,10 @@ def _averaged(seeds: Sequence[Resampled]) -> Resampled:
         mine = [key for key in mine if not longest or len(key[2].split("+")) < longest]
         if len(mine) > 1:
             name = "average, incomplete" if longest else "average"
-            out[protocol, None, name] = {m: np.mean([out[k][m] for k in mine], axis=0) for m in out[mine[0]]}
+            weights = None if longest else condition_weights([rates[k[0], k[1]] for k in mine])
+            out[protocol, None, name] = {
+                m: np.average([out[k][m] for k in mine], axis=0, weights=weights) for m in out[mine[0]]
+            }
     return out
 
 
@@ -228,6 +265,8 @@ def _text(row: dict[str, Any]) -> tuple[str, bool]:
     if np.isnan(row["difference"]):
         return "–", False
     scale, digits = (100, 1) if is_share(row["metric"]) else (1, 3)
+    # One digit more where an end would read 0 and isn't: on which side it lies is what an interval is read for.
+    digits += any(row[k] != 0 and round(scale * row[k], digits) == 0 for k in ("low", "high"))
     values = [round(scale * row[k], digits) + 0.0 for k in ("difference", "low", "high")]
     text = "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(*values, d=digits)
     better = row["low"] > 0 if HIGHER_IS_BETTER[row["metric"]] else row["high"] < 0
