@@ -119,7 +119,7 @@ def predict_windows(
     series = []
     for i, (start, end) in enumerate(edges):
         row = {"available": ""} if i in silent else next(rows)
-        shares = {f"share_{name}": share for name, share in recording.shares(start, end).items()}
+        shares = {f"share_{name}": round(share, 3) for name, share in recording.shares(start, end).items()}
         told = {name: value for name, value in row.items() if name != "id"}
         series.append({"start": start, "end": end} | told | shares)
     if progress is not None:
