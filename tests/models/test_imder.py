@@ -13,7 +13,7 @@ from torch import nn
 from batches import spoiled, take
 from golden_rule import assert_parity
 from imder.models.condition import TokenCondition
-from imder.models.imder import IMDer, IMDerConfig
+from imder.models.imder import MIX_GRID, IMDer, IMDerConfig, trusted
 from imder.models.presets import preset_names, read_preset
 from imder.models.published import PublishedRecovery
 from imder.models.recovery import NetworkConfig, RecoveryConfig, TokenRecovery
@@ -278,6 +278,19 @@ def test_the_weight_of_recovery_is_chosen_by_validation_loss():
     model.finish("recovery", [take(replace(batch, labels=labels), range(i, i + 7)) for i in (0, 7)], seed=0)
     bits = (batch.available.long() * torch.tensor([1, 2, 4])).sum(1)
     assert torch.equal(model.mix[bits], (~by_token).float())
+
+
+def test_recovery_is_trusted_where_validation_speaks_for_it():
+    """A gain within a standard error is none; the same gain over more samples is one."""
+    noise = torch.randn(400, generator=torch.Generator().manual_seed(0))
+    noise = (noise - noise.mean()) / noise.std()
+    gain = (0.07 + noise)[:, None] * torch.tensor(MIX_GRID)  # of which a standard error is 1 / 20
+    assert trusted(2 - gain) == 1.0
+    assert trusted(2 - gain + 0.03 * torch.tensor(MIX_GRID)) == 0.0
+    assert trusted(torch.full((9, 5), 1.0)) == 0.0
+    middle = 1 + (torch.tensor(MIX_GRID) - 0.25).square()
+    assert trusted(middle.repeat(9, 1)) == 0.25
+    assert trusted(torch.tensor([[5.0, 4.0, 3.0, 3.0, 4.0]] * 3)) == 0.625
 
 
 # ------------------------------------------------------------------------------------------------ any corpus

@@ -80,11 +80,15 @@ class PhaseBar(L.Callback):
 
 @contextmanager
 def counting(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for anything that reports (done, of how many)."""
-    with bar() as progress:
-        task = progress.add_task(title, total=None, note="")
+    """A bar for anything that reports (done, of how many); it appears with the first report, so not above a refusal."""
+    progress = bar()
+    task = progress.add_task(title, total=None, note="")
 
-        def report(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
+    def report(done: int, total: int) -> None:
+        progress.start()  # which does nothing where it has started
+        progress.update(task, completed=done, total=total)
 
+    try:
         yield report
+    finally:
+        progress.stop()
