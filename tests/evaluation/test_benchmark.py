@@ -206,7 +206,7 @@ def test_averages_over_seeds_are_compared_too(place: Path, tmp_path: Path) -> No
 
 
 def test_rates_beyond_what_can_be_dropped_count_once(place: Path, tmp_path: Path) -> None:
-    """Of two modalities one stays: .5, .6 and .7 are one condition, in averages, differences and plots."""
+    """Of two modalities one stays: .5, .6 and .7 are one condition, in averages and differences."""
     corpus = load_corpus(place / "corpus")
     without = ("vision",)
     splits = {

@@ -18,6 +18,7 @@ from imder.jobs.files import replacing
 from imder.media.clips import Predicted, Row
 from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
+from imder.media.windows import LEAST
 from imder.training.run import RunDirectory
 from imder.types import ImderError, Spec
 
@@ -36,8 +37,11 @@ def predict(options: Namespace) -> int:
         raise ImderError(
             f"{options.corpus} and --{next(iter(given))}: predict a corpus or manifest, or one clip, not both"
         )
-    if options.hop is not None and options.window is None:
-        raise ImderError("--hop says how far a window moves on: give --window too")
+    for name in ("hop", "least_share"):
+        if options[name] is not None and options.window is None:
+            raise ImderError(f"--{name.replace('_', '-')} says something of windows: give --window too")
+    if options.least_share is not None and not 0 <= options.least_share <= 1:
+        raise ImderError(f"--least-share is a number from 0 to 1, got {options.least_share:g}")
     if options.corpus is None:
         if not given:
             raise ImderError(
@@ -126,6 +130,7 @@ def _recording(options: Namespace, given: dict[str, str]) -> int:
         recording = predictor.read_recording(**given)
         report(1, 1)
     hop = options.hop if options.hop is not None else options.window / 4
+    least = LEAST if options.least_share is None else options.least_share
     with counting("predicting") as report:
         rows = predictor.predict_windows(
             recording,
@@ -133,7 +138,7 @@ def _recording(options: Namespace, given: dict[str, str]) -> int:
             hop,
             batch_size=options.batch_size,
             progress=report,
-            least=options.least_share,
+            least=least,
             **_asked(options),
         )
     plot = Path(options.out).with_suffix(".png")
@@ -151,11 +156,9 @@ def _recording(options: Namespace, given: dict[str, str]) -> int:
             "language: the text has no times, so it belongs to every window (--transcript says what was said when)"
         )
     for name in recording.times:
-        few = sum(0 < row[f"share_{name}"] < options.least_share for row in rows)
+        few = sum(0 < recording.shares(row["start"], row["end"])[name] < least for row in rows)
         if few:
-            said.append(
-                f"{name}: covers less than {options.least_share:g} of {few} windows, and counts as missing there"
-            )
+            said.append(f"{name}: covers less than {least:g} of {few} windows, and counts as missing there")
     if hop > options.window:
         said.append(f"{hop - options.window:g} s between any two windows are in neither: --hop is longer than --window")
     if empty:

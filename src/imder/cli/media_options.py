@@ -5,8 +5,6 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-LEAST_SHARE = 0.1
-
 
 def media_options(parser: ArgumentParser) -> None:
     """Of ``imder predict``: one clip or recording, and how media are read."""
@@ -20,8 +18,7 @@ def media_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--least-share",
         type=float,
-        default=LEAST_SHARE,
-        help="of a window that a modality's frames must cover to count as there",
+        help="with --window: of it, what a modality's frames must cover to count as there (default: 0.1)",
     )
     parser.add_argument("--language", help="where the run's transformer lies now (folder or name), or none")
     parser.add_argument("--openface-program", help="FeatureExtraction or its folder, for videos (default: on PATH)")

@@ -91,4 +91,5 @@ def counting(title: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield report
     finally:
-        progress.stop()
+        if progress.live.is_started:
+            progress.stop()

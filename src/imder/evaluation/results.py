@@ -139,7 +139,7 @@ def condition_weights(effective: Sequence[float]) -> NDArray[np.float64]:
     """Weights ``(S,)``, summing to 1, of settings by their effective missing rates: each condition counts once.
 
     Rates beyond what can be dropped are one and the same condition, asked for under several names: with two modalities and
-    one always kept, .5, .6 and .7 all drop half.
+    one always kept, .5, .6 and .7 all drop half. For the random protocol: the ``official`` one's nominal rates are its own.
 
     >>> condition_weights([0.0, 0.5, 0.5]).tolist()
     [0.5, 0.25, 0.25]
@@ -177,7 +177,7 @@ def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for members in groups.values():
             if len(members) < len(settings):
                 continue
-            weights = None if fixed else condition_weights([row["effective_rate"] for row in members])
+            weights = condition_weights([row["effective_rate"] for row in members]) if protocol == "random" else None
             averaged = {
                 name: float(np.average([_number(r.get(name)) for r in members], weights=weights))
                 for name in ("effective_rate", "n", *metric_names(members))

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from imder.evaluation.certainty import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
 from imder.evaluation.drawing import Table, draw_rich, table_width
 from imder.evaluation.results import condition_weights, metric_names
@@ -161,7 +163,9 @@ def make_table(
         cells.append(_cells(mean, models, metrics, references))
     elif rated and len(cells) > 1 and not averages:
         settings.append(("average", "", ""))
-        cells.append(_cells(_average(list(by_setting.values()), models, metrics), models, metrics, references))
+        cells.append(
+            _cells(_average(list(by_setting.values()), models, metrics, protocol), models, metrics, references)
+        )
     off = rated and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
     used = (True, off, len({row["n"] for row in rows}) > 1)
     first = "MR" if rated else "available" if protocol == "fixed" else "protocol"
@@ -170,7 +174,7 @@ def make_table(
     title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
     labels = [LABELS.get(m, m) for m in metrics]
     notes = tuple(f"{model}: {note}" for model in models if (note := note_of(model)))
-    notes = (*(_same_conditions(list(by_setting.values())) if rated else ()), *notes)
+    notes = (*(_same_conditions(list(by_setting.values())) if protocol == "random" else ()), *notes)
     wide = Table(
         title,
         (*heads, *(f"{model}\n{label}" for model in models for label in labels)),
@@ -247,10 +251,12 @@ def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -
 
 
 def _average(
-    settings: Sequence[Mapping[str, Mapping[str, Any]]], models: Sequence[str], metrics: Sequence[str]
+    settings: Sequence[Mapping[str, Mapping[str, Any]]], models: Sequence[str], metrics: Sequence[str], protocol: str
 ) -> dict[str, dict[str, float]]:
     """Of each system that has every setting: means over settings (`condition_weights`)."""
-    weights = condition_weights([next(iter(s.values()))["effective_rate"] for s in settings])
+    weights = np.full(len(settings), 1 / len(settings))
+    if protocol == "random":
+        weights = condition_weights([next(iter(s.values()))["effective_rate"] for s in settings])
     return {
         model: {m: float(weights @ [s[model].get(m, math.nan) for s in settings]) for m in metrics}
         for model in models

@@ -32,6 +32,7 @@ class Extracted:
         untracked: frames of the face that were left out.
         times: for modalities whose frames are known to lie in time ``(T,)`` seconds. Not kept on disk, like the next:
             corpora have no times.
+        every: seconds that a frame of them stands for.
         seconds: how long the longest of them is.
     """
 
@@ -42,6 +43,7 @@ class Extracted:
     remarks: dict[str, str] = field(default_factory=dict)
     untracked: int = 0
     times: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    every: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -111,7 +113,8 @@ def _audio(clip: Clip, recipe: AudioRecipe, out: Extracted) -> None:
     if not np.isfinite(found).all():
         raise ImderError(f"{file}: the features are not finite")
     out.features["audio"] = found
-    out.times["audio"] = np.arange(len(found), dtype=np.float64) * (recipe.hop / recipe.rate)
+    out.every["audio"] = recipe.hop / recipe.rate
+    out.times["audio"] = np.arange(len(found), dtype=np.float64) * out.every["audio"]
     out.seconds = max(out.seconds, sound.seconds)
     if sound.remarks:
         out.remarks["audio"] = "; ".join(sound.remarks)
@@ -129,7 +132,7 @@ def _vision(clip: Clip, recipe: Recipe, openface: str | None, out: Extracted) ->
         found = track(clip.video, openface, part)
     out.untracked = found.untracked
     if found.times is not None and found.seconds is not None:
-        out.times["vision"] = found.times
+        out.times["vision"], out.every["vision"] = found.times, found.every or 0.0
         out.seconds = max(out.seconds, found.seconds)
     said = []
     if found.broken_off:

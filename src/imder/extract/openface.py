@@ -74,6 +74,7 @@ class Tracked:
         values: ``(T, D)`` float32, the columns asked for, frames in order.
         times: ``(T,)`` seconds; None where the table has no timestamps.
         seconds: how long the table lasts, frames that were left out included; None without timestamps.
+        every: seconds from frame to frame, the median over all of them; None without timestamps.
         untracked: frames left out because the tracker failed.
         faces: how many there were.
         broken_off: whether the last row was incomplete.
@@ -82,6 +83,7 @@ class Tracked:
     values: NDArray[np.float32]
     times: NDArray[np.float64] | None
     seconds: float | None
+    every: float | None
     untracked: int
     faces: int
     broken_off: bool
@@ -161,7 +163,8 @@ def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
     )
     about = {name: table[:, i] for i, name in enumerate(known)}
     times = about.get("timestamp")
-    seconds = None if times is None else _seconds(times)
+    every = None if times is None else _every(times)
+    seconds = None if times is None or every is None else float(times[np.isfinite(times)].max(initial=0.0)) + every
     tracked = np.isfinite(values).all(axis=1)
     faces, best = 1, np.ones(len(values), bool)
     if "face_id" in about:
@@ -170,7 +173,7 @@ def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
         tracked &= about["success"] == 1
     kept = best & tracked
     times = None if times is None else times[kept]
-    return Tracked(values[kept], times, seconds, int((best & ~tracked).sum()), faces, broken_off)
+    return Tracked(values[kept], times, seconds, every, int((best & ~tracked).sum()), faces, broken_off)
 
 
 def _numbers(
@@ -207,10 +210,10 @@ def _numbers(
     return np.stack(values), np.stack(beside), broken_off
 
 
-def _seconds(times: NDArray[np.float64]) -> float:
-    """How long a table lasts: to the end of its last frame, tracked or not."""
+def _every(times: NDArray[np.float64]) -> float:
+    """How long a frame lasts, tracked or not; 0 where there is only one."""
     there = np.unique(times[np.isfinite(times)])
-    return float(there[-1] + np.median(np.diff(there))) if len(there) > 1 else float(there.sum())
+    return float(np.median(np.diff(there))) if len(there) > 1 else 0.0
 
 
 def _number(path: Path, line: int, text: str) -> float:

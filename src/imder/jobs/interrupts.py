@@ -20,10 +20,10 @@ def remembering() -> Iterator[Callable[[], None]]:
     In another thread than the main one, where Python allows no handler, it never does.
     """
     before = signal.getsignal(signal.SIGINT)
-    came = threading.Event()
+    came: list[int] = []  # an Event takes a lock, on which a second interrupt would wait for ever
 
     def check() -> None:
-        if came.is_set():
+        if came:
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread() or not callable(before):
@@ -31,7 +31,7 @@ def remembering() -> Iterator[Callable[[], None]]:
         return
 
     def handle(number: int, frame: Any) -> None:
-        came.set()
+        came.append(number)
         before(number, frame)
 
     signal.signal(signal.SIGINT, handle)

@@ -35,6 +35,7 @@ class Recording:
         seconds: how long it is.
         features: for each modality that has times ``(T, D)``.
         times: for each of them ``(T,)`` ascending seconds.
+        every: for each of them how long a frame stands for.
         timeless: features of a text without times: they belong to every window.
         tokens: ids of the tokens of that text; None without one.
         cues: what was said when.
@@ -45,6 +46,7 @@ class Recording:
     seconds: float
     features: Mapping[str, NDArray[np.float32]]
     times: Mapping[str, NDArray[np.float64]]
+    every: Mapping[str, float]
     timeless: Mapping[str, NDArray[np.float32]]
     tokens: NDArray[np.int64] | None
     cues: tuple[Cue, ...]
@@ -66,13 +68,12 @@ class Recording:
     def shares(self, start: float, end: float) -> dict[str, float]:
         """Of each modality that has times, how much of ``start <= t < end`` its frames cover, 0 to 1.
 
-        A frame stands for as long as it usually is to the next one: the median over the recording.
+        Frames of a face that weren't tracked cover nothing.
         """
         found = {}
-        for name, times in self.times.items():
+        for name in self.times:
             first, last = self._frames(name, start, end)
-            every = float(np.median(np.diff(times))) if len(times) > 1 else end - start
-            found[name] = min(1.0, (last - first) * every / (end - start))
+            found[name] = min(1.0, (last - first) * self.every[name] / (end - start))
         return found
 
     def _frames(self, name: str, start: float, end: float) -> tuple[int, int]:
@@ -117,4 +118,4 @@ def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), open
     timed = {name: values for name, values in made.features.items() if name in made.times}
     timeless = {name: values for name, values in made.features.items() if name not in made.times}
     times = {name: made.times[name] for name in timed}
-    return Recording(clip, seconds, timed, times, timeless, made.tokens, tuple(cues), tuple(remarks))
+    return Recording(clip, seconds, timed, times, made.every, timeless, made.tokens, tuple(cues), tuple(remarks))

@@ -106,7 +106,8 @@ def _do(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock
     if cell.fold is not None:
         corpus = fold_of(corpus, cell.fold, plan.shared.folds)
     model = _trained(at, corpus, plan, cell, device)
-    trained = float(RunDirectory(at.run(cell)).read_json("metrics.json")["seconds"])
+    reached = RunDirectory(at.run(cell)).read_json("metrics.json")
+    trained = float(reached.get("seconds", sum(phase["seconds"] for phase in reached["phases"].values())))
     started = time.monotonic()
     samples = corpus["test"]
     kept: dict[str, list[tuple[Cell, NDArray[Any]]]] = {}

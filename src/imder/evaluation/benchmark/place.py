@@ -108,7 +108,7 @@ class Place:
     def failed_since(self, cell: GridCell, moment: float) -> bool:
         """Whether a cell failed after a moment (`time.time`), and nobody has tried it again since."""
         found = _read_json(self.file(cell, "failed.json"))
-        return found is not None and float(found["time"]) >= moment
+        return found is not None and float(found.get("time", 0)) >= moment
 
     def fail(self, cell: GridCell, reason: str, trace: str = "") -> None:
         """Note why a cell failed."""

@@ -201,6 +201,11 @@ def make_plan(
     official_training = per_rate and set(protocols) == {"official"}
     if official_training:
         for entry in entries:
+            if entry.config.training.strict:
+                raise ImderError(
+                    f"--per-rate: under the official protocol models train on its schedule, and {entry.name} is strict: "
+                    "leave it out, or evaluate random too"
+                )
             if system_entry(entry.config.system)[0].context:
                 raise ImderError(
                     f"--per-rate: under the official protocol models train on its schedule, which has no patterns for "

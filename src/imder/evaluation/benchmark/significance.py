@@ -116,7 +116,7 @@ def differences(
         return
     reference = "imder" if "imder" in models else models[0]
     labels = np.concatenate([np.asarray(test.labels) for test in tests.splits.values()])
-    rates = _effective(at, [c for c in cells if c.model == reference])
+    rates = _effective(at, cells)
     kept: dict[str, dict[int, Resampled]] = {}
     together: dict[str, Resampled] = {}
     for model in models:
@@ -129,12 +129,20 @@ def differences(
     for model in models:
         common = sorted(kept[model].keys() & kept[reference].keys())
         if model != reference and common:
-            mine, theirs = (_averaged([kept[m][seed] for seed in common], rates) for m in (model, reference))
+            both = [[kept[m][seed] for seed in common] for m in (model, reference)]
+            mine, theirs = (_averaged(seeds, rates) for seeds in _shared(*both))
             yield from _apart(plan, {"model": model, "reference": reference, "seeds": len(common)}, mine, theirs)
-    whole = _averaged(list(kept[reference].values()), rates)
-    for name, found in together.items():
+    for name, found in together.items() if kept[reference] else ():
         about = {"model": name, "reference": reference, "seeds": len(kept[reference])}
-        yield from _apart(plan, about, _averaged([found], rates), whole)
+        mine, theirs = (_averaged(s, rates) for s in _shared([found], list(kept[reference].values())))
+        yield from _apart(plan, about, mine, theirs)
+
+
+def _shared(*seeds: Sequence[Resampled]) -> list[list[Resampled]]:
+    """Of each the settings that all have: averages must be of the same ones."""
+    everything = [found for some in seeds for found in some]
+    keys = [key for key in everything[0] if all(key in found for found in everything)]
+    return [[{key: found[key] for key in keys} for found in some] for some in seeds]
 
 
 def _apart(
@@ -194,8 +202,8 @@ def _settings(at: Place, plan: Plan, cell: GridCell, test: Split) -> dict[Key, N
 
 
 def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None], float]) -> Resampled:
-    """Over seeds, for the settings that all have; then over settings, as `imder.evaluation.results.averages` does."""
-    keys = [key for key in seeds[0] if all(key in other for other in seeds)]
+    """Over seeds, which have the same settings; then over settings, as `imder.evaluation.results.averages` does."""
+    keys = list(seeds[0])
     out = {k: {m: np.mean([s[k][m] for s in seeds], axis=0) for m in seeds[0][k]} for k in keys}
     for protocol in dict.fromkeys(key[0] for key in keys):
         mine = [key for key in keys if key[0] == protocol]
@@ -203,7 +211,7 @@ def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None
         mine = [key for key in mine if not longest or len(key[2].split("+")) < longest]
         if len(mine) > 1:
             name = "average, incomplete" if longest else "average"
-            weights = None if longest else condition_weights([rates[k[0], k[1]] for k in mine])
+            weights = condition_weights([rates[k[0], k[1]] for k in mine]) if protocol == "random" else None
             out[protocol, None, name] = {
                 m: np.average([out[k][m] for k in mine], axis=0, weights=weights) for m in out[mine[0]]
             }
