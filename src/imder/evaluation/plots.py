@@ -84,7 +84,7 @@ def plot_rates(
         above = 3.0 - 0.01 * sum(drawn.values())  # where lines meet, the first ones asked for are seen
         axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.06 if many else 0.15, linewidth=0)
         axes.plot(x, mean, line, color=colour, marker=marker, markersize=5, linewidth=1.8, label=model, zorder=above)
-    what = {"random": "share of present modalities dropped", "official": "nominal"}.get(protocol, protocol)
+    what = {"random": "share of modalities that are missing", "official": "nominal"}.get(protocol, protocol)
     axes.set_xlabel(f"missing rate ({what})")
     axes.set_ylabel(f"{LABELS.get(metric, metric)}{' (%)' if scale == 100 else ''}")
     axes.set_title(f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol", loc="left", fontsize=10)
