@@ -186,7 +186,8 @@ def classes_without(split: Split, spec: Spec) -> tuple[str, ...]:
 def best_constant(labels: NDArray[Any], spec: Spec) -> NDArray[np.float64]:
     """``(O,)`` from at least one known label ``(N,)``: their median, or the frequency of each class.
 
-    >>> best_constant(np.array([0, 2, 2, 2]), Spec((), "classification", ("calm", "sad", "angry"))).tolist()
+    >>> spec = Spec((Modality("audio", 1, 1), Modality("vision", 1, 1)), "classification", ("calm", "sad", "angry"))
+    >>> best_constant(np.array([0, 2, 2, 2]), spec).tolist()
     [0.25, 0.0, 0.75]
     """
     if spec.task == "classification":
