@@ -58,7 +58,7 @@ PAPER = {
 GCNET = {
     "preset": "gcnet",
     "model": {"hidden": 6, "dropout": 0.0, "attention": True},
-    "training": {"stage1": {"max_epochs": 3, "batch_size": 3}},
+    "training": {"stage1": {"max_epochs": 3, "batch_size": 8}},
 }
 
 MMIN = {
