@@ -1,6 +1,5 @@
 """Commands as a user types them, on a small corpus of npz files."""
 
-import csv
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from safetensors.numpy import load_file
 
 import imder
 import imder.cli.demo
+from command_line import imder_, rows_of
 from imder.cli import main
 from imder.data.store import read_store, write_store
 from imder.data.synthetic import KnownTruth
@@ -74,15 +74,6 @@ def run(place):
 def classifier(place):
     assert main(["train", str(place / "classes"), "--out", str(place / "classifier"), *SMALL]) == 0
     return place / "classifier"
-
-
-def imder_(*words):
-    return main([str(word) for word in words])
-
-
-def rows_of(path):
-    with open(path) as file:
-        return list(csv.DictReader(file))
 
 
 def weights(run):

@@ -1,11 +1,19 @@
 """Media, tables and a transformer, all small, made where a test needs them."""
 
+import csv
 import math
 from pathlib import Path
 
 import numpy as np
 
 RATE = 22050
+
+
+def write_manifest(path, rows):
+    """A CSV of rows, the header first."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return path
 
 
 def tone(seconds, rate=RATE, seed=0):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
-from imder.cli import main
+from command_line import imder_
 from imder.data.by_speaker import CONSTANT, by_speaker, note_of, standardised
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
@@ -213,10 +213,6 @@ def test_the_check_of_recipes(recipe: dict[str, Any] | None) -> None:
     }
     check_recipe(moved.recipe, replace(plain, splits=silent), "runs/a")
     check_recipe(EXTRACTED | {"by_speaker": ["audio"]}, moved, "runs/a")
-
-
-def imder_(*words: Any) -> int:
-    return main([str(word) for word in words])
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

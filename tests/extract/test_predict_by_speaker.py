@@ -1,17 +1,16 @@
 """``imder predict`` of media where the run's features are standardised by speaker: over a speaker's clips, or not at all."""
 
-import csv
 from dataclasses import replace
 
 import pytest
 
-from tiny_media import openface_columns, openface_rows, tiny_bert, tone, write_openface, write_wav
+from command_line import imder_, rows_of
+from tiny_media import openface_columns, openface_rows, tiny_bert, tone, write_manifest, write_openface, write_wav
 
 for package in ("librosa", "soundfile", "transformers"):
     pytest.importorskip(package)
 
 import imder  # noqa: E402
-from imder.cli import main  # noqa: E402
 from imder.data.store import read_store  # noqa: E402
 from imder.extract.manifest import read_source  # noqa: E402
 from imder.extract.recipe import Recipe  # noqa: E402
@@ -20,21 +19,6 @@ from imder.types import ImderError  # noqa: E402
 
 WORDS = ("what a good day", "a day", "good days", "abc")
 HEAD = ("id", "audio", "text", "openface", "label", "split", "speaker")
-
-
-def imder_(*words):
-    return main([str(word) for word in words])
-
-
-def rows_of(path):
-    with open(path, encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def write_manifest(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([HEAD, *rows])
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +34,7 @@ def place(tmp_path_factory):
         split = "train" if i < 12 else "valid" if i < 15 else "test"
         sound = "" if i in (3, 16) else f"{i}.wav"
         rows.append((f"c{i}", sound, WORDS[i % 4], f"{i}.csv", (i % 5) - 2.0, split, f"s{i % 3 if i < 17 else 3}"))
-    write_manifest(place / "clips.csv", rows)
+    write_manifest(place / "clips.csv", [HEAD, *rows])
     options = ("--language", bert, "--audio", "mel64", "--vision", "aus")
     assert imder_("extract", place / "clips.csv", place / "plain", *options) == 0
     assert imder_("data", "convert", place / "plain", place / "store", "--by-speaker", "audio,vision") == 0

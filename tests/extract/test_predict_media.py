@@ -1,6 +1,5 @@
 """``imder predict`` of clips and recordings: what is predicted from media is what is predicted from a store of them."""
 
-import csv
 import json
 import os
 
@@ -9,13 +8,22 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from tiny_media import openface_columns, openface_rows, tiny_bert, tone, write_openface, write_video, write_wav
+from command_line import imder_, rows_of
+from tiny_media import (
+    openface_columns,
+    openface_rows,
+    tiny_bert,
+    tone,
+    write_manifest,
+    write_openface,
+    write_video,
+    write_wav,
+)
 
 for package in ("librosa", "soundfile", "av", "transformers"):
     pytest.importorskip(package)
 
 import imder  # noqa: E402
-from imder.cli import main  # noqa: E402
 from imder.data.formats import load_corpus  # noqa: E402
 from imder.extract.manifest import Clip  # noqa: E402
 from imder.media.plot import _cells, plot_series  # noqa: E402
@@ -36,15 +44,6 @@ WORDS = ("what a good day", "a day", "good days", "abc")
 FPS = 30
 
 
-def imder_(*words):
-    return main([str(word) for word in words])
-
-
-def rows_of(path):
-    with open(path, encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def close(one, other):
     """Whether two predictions say the same: names and texts exactly, numbers but for rounding."""
     assert set(one) == set(other)
@@ -61,12 +60,6 @@ def table(path, frames, seed=0, untracked=()):
     rows = openface_rows(frames, columns, seed=seed)
     rows[list(untracked), columns.index("success")] = 0
     return write_openface(path, rows, columns)
-
-
-def write_manifest(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -116,9 +116,7 @@ def train(options: Namespace) -> None:
 
 def evaluate(options: Namespace) -> None:
     """``imder evaluate``."""
-    set_threads(options)
-    model = load_model(options)
-    corpus = _corpus(model, options)
+    model, corpus = _asked(options)
     rates = [_number(r, "--rates") for r in options.rates.split(",")]
     settings: dict[str, Any] = {
         "run": str(options.run),
@@ -156,9 +154,7 @@ def predict(options: Namespace) -> None:
     """``imder predict`` of a corpus; of media: `imder.cli.media`."""
     if options.out is None:
         raise ImderError("say where the predictions go with --out")
-    set_threads(options)
-    model = load_model(options)
-    corpus = _corpus(model, options)
+    model, corpus = _asked(options)
     with counting("predicting") as report:
         rows = predictions(
             model,
@@ -197,9 +193,7 @@ def say_calibration(model: Model, only: str | None = None) -> None:
 
 def recover(options: Namespace) -> None:
     """``imder recover``."""
-    set_threads(options)
-    model = load_model(options)
-    corpus = _corpus(model, options)
+    model, corpus = _asked(options)
     with counting("recovering") as report:
         made = recover_to_store(
             model,
@@ -270,12 +264,16 @@ def load_model(options: Namespace) -> Model:
         raise ImderError(f"--device {device}: {str(error).splitlines()[0]}") from None
 
 
-def _corpus(model: Model, options: Namespace) -> Corpus:
+def _asked(options: Namespace) -> tuple[Model, Corpus]:
+    """The run that a command is about, and the corpus as it reads it."""
+    set_threads(options)
+    model = load_model(options)
     has_encoder = model.language is not None
     recipe = RunDirectory(options.run).recipe()
-    return load_for(
+    corpus = load_for(
         model.spec, recipe, options.run, options.corpus, drop_empty=options.drop_empty, token_ids=has_encoder
     )
+    return model, corpus
 
 
 def _number(text: str, option: str) -> float:

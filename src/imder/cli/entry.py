@@ -10,14 +10,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentError, Namespace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    from jsonargparse import ArgumentError
-
     from imder.cli.parsers import make_parser
     from imder.types import ImderError
 

@@ -18,7 +18,7 @@ from imder.jobs.files import replacing
 from imder.media.clips import Predicted, Row
 from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
-from imder.media.windows import LEAST
+from imder.media.windows import LEAST, check_least
 from imder.training.run import RunDirectory
 from imder.types import ImderError, Spec
 
@@ -40,8 +40,8 @@ def predict(options: Namespace) -> int:
     for name in ("hop", "least_share"):
         if options[name] is not None and options.window is None:
             raise ImderError(f"--{name.replace('_', '-')} says something of windows: give --window too")
-    if options.least_share is not None and not 0 <= options.least_share <= 1:
-        raise ImderError(f"--least-share is a number from 0 to 1, got {options.least_share:g}")
+    if options.least_share is not None:
+        check_least(options.least_share)
     if options.corpus is None:
         if not given:
             raise ImderError(

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from imder.evaluation.results import metric_names, summarise
+from imder.evaluation.results import conditions, metric_names, summarise
 from imder.evaluation.tables import LABELS, REFERENCES, is_share
 from imder.jobs.files import replacing
 from imder.types import ImderError
@@ -54,10 +54,10 @@ def plot_rates(
         raise ImderError("results of several corpora or splits: make a plot of each")
     nominal = protocol == "official"  # its point is what it says and isn't
     summary = sorted(summarise(rows), key=lambda row: row["rate"])
-    first: dict[float, float] = {}
-    for row in summary:  # rates that drop the same share are one condition: the least of them stands for it
-        first.setdefault(round(row["effective_rate"], 3), row["rate"])
-    summary = [row for row in summary if nominal or row["rate"] in first.values()]
+    shares = {row["rate"]: row["effective_rate"] for row in summary}
+    groups = conditions(protocol, list(shares.values()))
+    least = [list(shares)[group[0]] for group in groups]  # of the rates that are one condition, it stands for all
+    summary = [row for row in summary if row["rate"] in least]
     models = list(dict.fromkeys(row["model"] for row in rows))
     many = len(models) > FEW
     figure = Figure(figsize=(8.2 if many else 6.4, 4.2), dpi=150, layout="constrained")

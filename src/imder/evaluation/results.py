@@ -135,26 +135,41 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return out
 
 
-def condition_weights(effective: Sequence[float]) -> NDArray[np.float64]:
-    """Weights ``(S,)``, summing to 1, of settings by their effective missing rates: each condition counts once.
+def conditions(protocol: str, effective: Sequence[float]) -> list[list[int]]:
+    """The settings of a protocol, by place, those together that are one condition, by their effective missing rates.
 
-    Rates beyond what can be dropped are one and the same condition, asked for under several names: with two modalities and
-    one always kept, .5, .6 and .7 all drop half. For the random protocol: the ``official`` one's nominal rates are its own.
+    Under the random protocol, rates beyond what can be dropped are one and the same condition, asked for under several names:
+    with two modalities and one always kept, .5, .6 and .7 all drop half. The settings of other protocols are their own.
 
-    >>> condition_weights([0.0, 0.5, 0.5]).tolist()
+    >>> conditions("random", [0.0, 0.5, 0.5]), conditions("official", [0.0, 0.5, 0.5])
+    ([[0], [1, 2]], [[0], [1], [2]])
+    """
+    if protocol != "random":
+        return [[i] for i in range(len(effective))]
+    groups: dict[float, list[int]] = {}
+    for i, rate in enumerate(effective):
+        groups.setdefault(round(rate, 3), []).append(i)
+    return list(groups.values())
+
+
+def condition_weights(protocol: str, effective: Sequence[float]) -> NDArray[np.float64]:
+    """Weights ``(S,)``, summing to 1, of settings: each of their `conditions` counts once.
+
+    >>> condition_weights("random", [0.0, 0.5, 0.5]).tolist()
     [0.5, 0.25, 0.25]
     """
-    found = np.round(effective, 3)
-    weights = 1 / (found[:, None] == found).sum(axis=1)
-    return np.asarray(weights / weights.sum())
+    groups = conditions(protocol, effective)
+    weights = np.zeros(len(effective))
+    for group in groups:
+        weights[group] = 1 / (len(groups) * len(group))
+    return weights
 
 
 def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Means over the settings of each protocol, with the deviation of one draw of one run.
 
     Settings are the missing rates (`condition_weights`) or, where subsets are fixed, those that lack something. Of a run,
-    only draws that are
-    there in every setting count; a system without any has no average.
+    only draws that are there in every setting count; a system without any has no average.
 
     Args:
         rows: tidy rows of one corpus and split.
@@ -177,7 +192,7 @@ def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for members in groups.values():
             if len(members) < len(settings):
                 continue
-            weights = condition_weights([row["effective_rate"] for row in members]) if protocol == "random" else None
+            weights = condition_weights(protocol, [row["effective_rate"] for row in members])
             averaged = {
                 name: float(np.average([_number(r.get(name)) for r in members], weights=weights))
                 for name in ("effective_rate", "n", *metric_names(members))

@@ -16,11 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from imder.evaluation.certainty import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
 from imder.evaluation.drawing import Table, draw_rich, table_width
-from imder.evaluation.results import condition_weights, metric_names
+from imder.evaluation.results import condition_weights, conditions, metric_names
 from imder.metrics import HIGHER_IS_BETTER
 from imder.models.registry import note_of
 from imder.types import ImderError
@@ -174,7 +172,7 @@ def make_table(
     title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
     labels = [LABELS.get(m, m) for m in metrics]
     notes = tuple(f"{model}: {note}" for model in models if (note := note_of(model)))
-    notes = (*(_same_conditions(list(by_setting.values())) if protocol == "random" else ()), *notes)
+    notes = (*_same_conditions(list(by_setting.values()), protocol), *notes)
     wide = Table(
         title,
         (*heads, *(f"{model}\n{label}" for model in models for label in labels)),
@@ -254,9 +252,7 @@ def _average(
     settings: Sequence[Mapping[str, Mapping[str, Any]]], models: Sequence[str], metrics: Sequence[str], protocol: str
 ) -> dict[str, dict[str, float]]:
     """Of each system that has every setting: means over settings (`condition_weights`)."""
-    weights = np.full(len(settings), 1 / len(settings))
-    if protocol == "random":
-        weights = condition_weights([next(iter(s.values()))["effective_rate"] for s in settings])
+    weights = condition_weights(protocol, [next(iter(s.values()))["effective_rate"] for s in settings])
     return {
         model: {m: float(weights @ [s[model].get(m, math.nan) for s in settings]) for m in metrics}
         for model in models
@@ -264,17 +260,16 @@ def _average(
     }
 
 
-def _same_conditions(members: Sequence[Mapping[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+def _same_conditions(settings: Sequence[Mapping[str, Mapping[str, Any]]], protocol: str) -> tuple[str, ...]:
     """A note on rates that are one condition, if there are any."""
-    named: dict[float, list[str]] = {}
-    for found in members:
-        row = next(iter(found.values()))
-        named.setdefault(round(row["effective_rate"], 3), []).append(f"{row['rate']:.2g}")
+    rows = [next(iter(members.values())) for members in settings]
+    groups = conditions(protocol, [row["effective_rate"] for row in rows])
+    groups = [group for group in groups if len(group) > 1]
+    names = [", ".join(f"{rows[i]['rate']:.2g}" for i in group) for group in groups]
     return tuple(
-        f"Rates {', '.join(names)} are one condition, since each sample keeps a modality: {rate:.3f} are dropped. "
-        "Averages count it once; what differs are the draws."
-        for rate, names in named.items()
-        if len(names) > 1
+        f"Rates {name} are one condition, since each sample keeps a modality: {rows[group[0]]['effective_rate']:.3f} are "
+        "dropped. Averages count it once; what differs are the draws."
+        for name, group in zip(names, groups, strict=True)
     )
 
 

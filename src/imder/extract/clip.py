@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from imder.extract.audio import audio_features
 from imder.extract.language import encoder_of
-from imder.extract.manifest import Clip
+from imder.extract.manifest import Clip, read_text
 from imder.extract.media import NoSoundTrack, Sound
 from imder.extract.openface import Tracked, read_openface
 from imder.extract.recipe import AudioRecipe, Recipe
@@ -80,12 +80,7 @@ def _language(clip: Clip, recipe: Recipe, out: Extracted) -> None:
     part: Any = recipe.language
     text = clip.text
     if text is None and clip.text_file is not None:
-        try:
-            text = clip.text_file.read_text(encoding="utf-8-sig").strip()
-        except UnicodeDecodeError:
-            raise ImderError(f"{clip.text_file}: is not UTF-8 text") from None
-        except OSError as error:
-            raise ImderError(f"{clip.text_file}: cannot be read ({error.strerror or error})") from None
+        text = read_text(clip.text_file).strip()
     if not text:
         out.remarks["language"] = "the text is empty"
         return

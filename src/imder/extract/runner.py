@@ -8,8 +8,8 @@ and the others go on. At the end everything becomes one store, whole or not at a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from imder.extract.manifest import Clip, read_source
 from imder.extract.place import Place
 from imder.extract.recipe import Recipe
 from imder.jobs.backends import BackendName, backend_of
-from imder.jobs.background import repeating
+from imder.jobs.background import watching
 from imder.jobs.interrupts import remembering
 from imder.jobs.locks import Lock
 from imder.types import ImderError, Task
@@ -104,8 +104,8 @@ def extract(
         started = time.monotonic()
         keys = {clip.id: place.key(clip, openface) for clip in clips}
         todo = [clip for clip in clips if not _sound(place, keys[clip.id])]
-        watching = nullcontext() if report is None else _watching(place, list(keys.values()), report)
-        with remembering() as check, watching:
+        look = None if report is None else _looking(place, list(keys.values()), report)
+        with remembering() as check, nullcontext() if look is None else watching(look, _EVERY):
             _work(place, todo, keys, recipe, openface, jobs, threads, backend, address, check)
         failures: list[Row] = []
         remarks: list[Row] = []
@@ -226,21 +226,15 @@ def _share(
     return None
 
 
-@contextmanager
-def _watching(place: Place, keys: Sequence[str], report: Callable[[int, int], None]) -> Iterator[None]:
-    """Report what is finished, again and again, and once at the end."""
+def _looking(place: Place, keys: Sequence[str], report: Callable[[int, int], None]) -> Callable[[], None]:
+    """What reports how many clips are finished; a file that was there is not looked for again."""
     done: set[str] = set()
 
     def look() -> None:
         done.update(key for key in keys if key not in done and place.finished(key))
         report(len(done), len(keys))
 
-    look()
-    try:
-        with repeating(look, _EVERY):
-            yield
-    finally:
-        look()
+    return look
 
 
 def about(outcome: Outcome) -> dict[str, Any]:

@@ -89,8 +89,7 @@ def predict_windows(
         ImderError: window or hop isn't above 0, the least share isn't from 0 to 1, nothing is
             there in any window, or what `imder.predict.predictions` raises.
     """
-    if not 0 <= least <= 1:
-        raise ImderError(f"the least share of a window is a number from 0 to 1, got {least:g}")
+    check_least(least)
     edges = cut(recording.seconds, window, hop)
     speak = _speaker(recipe, recording)
     silent: set[int] = set()
@@ -125,6 +124,12 @@ def predict_windows(
     if progress is not None:
         progress(len(edges), len(edges))
     return series
+
+
+def check_least(least: float) -> None:
+    """Raises an `ImderError` unless a share of a window lies in [0, 1]."""
+    if not 0 <= least <= 1:
+        raise ImderError(f"--least-share: a number from 0 to 1, got {least:g}")
 
 
 Words = tuple[Features, NDArray[np.int64] | None]

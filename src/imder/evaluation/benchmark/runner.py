@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from imder.evaluation.benchmark.cell import Source, work
 from imder.evaluation.benchmark.place import Place
 from imder.evaluation.benchmark.plan import GridCell, Plan
 from imder.jobs.backends import BackendName, backend_of
-from imder.jobs.background import repeating
+from imder.jobs.background import watching
 from imder.jobs.locks import is_stale, read_holder
 from imder.types import ImderError
 
@@ -113,13 +113,8 @@ def run_cells(
     failed: dict[GridCell, str] = {}
     todo = [cell for cell in cells if not at.finished(cell, plan)]
     begun = time.time()
-    with ExitStack() as around:
-        if report is not None:
-            watch = _watch(at, plan, cells, jobs, report)
-            watch()
-            around.callback(watch)
-            around.enter_context(repeating(watch, every))
-        around.enter_context(backend_of(backend, jobs, threads, address))
+    look = None if report is None else lambda: report(status(at, plan, cells, jobs))
+    with nullcontext() if look is None else watching(look, every), backend_of(backend, jobs, threads, address):
         while todo:
             suspects = [cell for cell in todo if cell in killed]
             now = suspects[:1] or todo
@@ -157,9 +152,3 @@ def _wait(at: Place, plan: Plan, cells: Sequence[GridCell], every: float) -> Non
         if all(at.finished(cell, plan) for cell in cells):
             return
         time.sleep(every)
-
-
-def _watch(
-    at: Place, plan: Plan, cells: Sequence[GridCell], jobs: int, report: Callable[[Status], None]
-) -> Callable[[], None]:
-    return lambda: report(status(at, plan, cells, jobs))

@@ -211,7 +211,7 @@ def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None
         mine = [key for key in mine if not longest or len(key[2].split("+")) < longest]
         if len(mine) > 1:
             name = "average, incomplete" if longest else "average"
-            weights = condition_weights([rates[k[0], k[1]] for k in mine]) if protocol == "random" else None
+            weights = condition_weights(protocol, [rates[k[0], k[1]] for k in mine])
             out[protocol, None, name] = {
                 m: np.average([out[k][m] for k in mine], axis=0, weights=weights) for m in out[mine[0]]
             }
