@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from batches import take
 from imder.data.corpus import Corpus, Ragged, floor_of, spec_of
@@ -157,6 +158,21 @@ def test_late_fusion_is_the_first_stage_of_fast(trained, tmp_path):
     whole.mix.zero_()
     batch = batch_of("regression")
     torch.testing.assert_close(whole.predict(batch).prediction, model.predict(batch).prediction)
+
+
+def test_late_fusion_and_the_first_stage_of_fast_are_one_training(trained, tmp_path):
+    """Of one seed, to the last bit: what parts the two systems is recovery alone."""
+    _, out = trained("late-fusion", "regression")
+    overrides = TINY["late-fusion"] | {
+        "model.recovery.network": {"widths": [8], "heads": 2, "context": 8, "embedding": 8},
+        "model.refinement": {"channels": 8, "blocks": 1, "reduction": 4},
+        "training.score.max_epochs": 1,
+        "training.recovery.max_epochs": 1,
+    }
+    train(CORPORA["regression"], tmp_path / "fast", config=load_config("fast", overrides=overrides), engine=CPU)
+    late, fast = (load_file(run / "model.safetensors") for run in (out, tmp_path / "fast"))
+    for name, value in late.items():
+        assert torch.equal(fast[name], value), name
 
 
 def test_settings_are_those_of_fast():

@@ -147,12 +147,12 @@ def check(folder, config, task):
 
 
 def test_two_processes_train_as_one_does(tmp_path):
-    check(tmp_path, FAST, "regression")
+    check(tmp_path, FAST, "classification")  # an L1 loss of few rows has gradients that cancel but for rounding
 
 
 @pytest.mark.slow
 def test_two_processes_train_the_published_system_as_one_does(tmp_path):
-    check(tmp_path, PAPER, "classification")  # an L1 loss of few rows has gradients that cancel but for rounding
+    check(tmp_path, PAPER, "classification")
 
 
 @pytest.mark.slow

@@ -102,18 +102,10 @@ class IMDerNetwork(Model):
         width = config.encoder.width
         self.encoders = nn.ModuleDict({m.name: Encoder(m, config.encoder) for m in spec.modalities})
         steps = {m.name: encoded_steps(m, config.encoder) for m in spec.modalities}
-        self.recovery: RecoveryModel = recovery_type(config.recovery)(steps, width, config.recovery)
-        refinement = config.refinement
-        self.refiners = nn.ModuleDict(
-            {
-                k: ResidualChannelAttention(width, refinement.channels, refinement.blocks, refinement.reduction)
-                for k in steps
-            }
-        )
+        # Encoders and fusion first: of one seed, they then start from the weights that `late-fusion` starts from.
         self.fusion: nn.Module
         if config.two_branches:
             self.fusion = PooledFusion(steps, width, spec.outputs, config.fusion)
-            self.recovered_fusion = PooledFusion(steps, width, spec.outputs, config.fusion)
         else:
             fusion = config.fusion
             names = RELEASED_ORDER if set(steps) == set(RELEASED_ORDER) else tuple(steps)
@@ -129,6 +121,16 @@ class IMDerNetwork(Model):
                 fusion.causal,
                 zero_is_padding=fusion.causal,  # the released code's attention: both of its conventions or neither
             )
+        self.recovery: RecoveryModel = recovery_type(config.recovery)(steps, width, config.recovery)
+        refinement = config.refinement
+        self.refiners = nn.ModuleDict(
+            {
+                k: ResidualChannelAttention(width, refinement.channels, refinement.blocks, refinement.reduction)
+                for k in steps
+            }
+        )
+        if config.two_branches:
+            self.recovered_fusion = PooledFusion(steps, width, spec.outputs, config.fusion)
         self.register_buffer("mix", torch.full((2 ** len(steps),), 0.5 if config.two_branches else 1.0))
         self.register_buffer("together", torch.ones(len(steps), len(steps), dtype=torch.bool))
 
