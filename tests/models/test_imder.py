@@ -280,6 +280,18 @@ def test_the_weight_of_recovery_is_chosen_by_validation_loss():
     assert torch.equal(model.mix[bits], (~by_token).float())
 
 
+def test_a_sample_met_several_times_is_one_witness():
+    """Validation of a numeric rate draws patterns again and again: that makes no gain surer."""
+    model, batch = small_model("fast"), make_batch()
+    batch = replace(batch, labels=torch.randn(len(batch), generator=torch.Generator().manual_seed(3)))
+    weights = []
+    for times in (1, 30):
+        model.finish("recovery", [batch] * times, seed=0)
+        weights.append(model.mix.clone())
+    assert torch.equal(*weights)
+    assert (weights[0] == 0).any()  # what 30 true samples might have shown
+
+
 def test_recovery_is_trusted_where_validation_speaks_for_it():
     """A gain within a standard error is none; the same gain over more samples is one."""
     noise = torch.randn(400, generator=torch.Generator().manual_seed(0))

@@ -235,7 +235,7 @@ class IMDer(IMDerNetwork):
         self._forget()
         if phase != "recovery":
             return
-        found: dict[int, list[Tensor]] = {}
+        found: dict[int, dict[int, list[Tensor]]] = {}  # by pattern and sample: one may meet a pattern in several draws
         draws = self._distinct(FINISH_DRAWS)
         with evaluating(self):
             for batch in batches:
@@ -247,14 +247,16 @@ class IMDer(IMDerNetwork):
                 each = torch.stack(
                     [row_losses(w * branch + (1 - w) * token, batch.labels, self.spec) for w in MIX_GRID]
                 )
-                for pattern, column in zip(pattern_bits(batch.available).tolist(), each.T, strict=True):
-                    found.setdefault(pattern, []).append(column)
-        for pattern, losses in found.items():
-            self.mix[pattern] = trusted(torch.stack(losses))
+                for pattern, key, column in zip(
+                    pattern_bits(batch.available).tolist(), batch.keys.tolist(), each.T, strict=True
+                ):
+                    found.setdefault(pattern, {}).setdefault(key, []).append(column)
+        for pattern, samples in found.items():
+            self.mix[pattern] = trusted(torch.stack([torch.stack(met).mean(0) for met in samples.values()]))
 
 
 def trusted(losses: Tensor) -> float:
-    """How much a pattern trusts recovery, by its validation losses ``(N, len(MIX_GRID))``, a column for each weight.
+    """How much a pattern trusts recovery, by its validation losses ``(N, len(MIX_GRID))``: samples, and each weight.
 
     The weight of least loss (of ties their mean), if that is better than no trust by more than a standard error of the paired
     difference; else 0. Validation is small, and a pattern may have a few dozen samples in it: the least of five noisy sums is
