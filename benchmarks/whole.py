@@ -1,4 +1,4 @@
-"""How long the whole of `imder train` takes on real corpora, and a late-fusion transformer beside it.
+"""How long the whole of `imder train` takes on real corpora, and a small transformer beside it.
 
     python benchmarks/whole.py CORPUS [CORPUS ...] [--out DIR] [--seed 0]
 
@@ -59,12 +59,12 @@ def main() -> None:
         model = Model.from_pretrained(run)
         found = evaluate(model, corpus, protocol="natural")[0]
         started = time.monotonic()
-        plain = late_fusion(corpus, options.seed)
+        plain = small_transformer(corpus, options.seed)
         rows += [
             {"corpus": path.name, "system": "imder (fast), the whole command", "seconds": round(whole), **_main(found)},
             {
                 "corpus": path.name,
-                "system": "late fusion",
+                "system": "small transformer",
                 "seconds": round(time.monotonic() - started, 1),
                 **_main(plain),
             },
@@ -119,7 +119,7 @@ class _Input(nn.Module):
         return out
 
 
-def late_fusion(corpus: Corpus, seed: int, epochs: int = 60, patience: int = 10) -> dict[str, float]:
+def small_transformer(corpus: Corpus, seed: int, epochs: int = 60, patience: int = 10) -> dict[str, float]:
     """Train, stop early, and give the metrics on the test split with everything that is present."""
     torch.manual_seed(seed)
     model = LateFusion(corpus.spec)
