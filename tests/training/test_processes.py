@@ -168,7 +168,7 @@ def test_two_processes_imagine_as_one_does(tmp_path):
 @pytest.mark.slow
 def test_two_machines(tmp_path):
     """As two machines would: the command is started once on each, with its number."""
-    write_store(corpus_of(), tmp_path / "store")
+    write_store(corpus_of("classification"), tmp_path / "store")
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
