@@ -161,7 +161,7 @@ def test_late_fusion_is_the_first_stage_of_fast(trained, tmp_path):
 
 
 def test_late_fusion_and_the_first_stage_of_fast_are_one_training(trained, tmp_path):
-    """Of one seed, to the last bit: what parts the two systems is recovery alone."""
+    """Of one seed, to the last bit: what parts the two systems are the later phases."""
     _, out = trained("late-fusion", "regression")
     overrides = TINY["late-fusion"] | {
         "model.recovery.network": {"widths": [8], "heads": 2, "context": 8, "embedding": 8},

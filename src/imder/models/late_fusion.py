@@ -1,8 +1,8 @@
 """Late fusion with modality dropout: a learned token for what is missing, every pattern of availability in every step.
 
-It is the first stage of ``fast`` and its missing-token branch, alone: what IMDer is better than late fusion is what
-recovery is worth. Settings are the same, and so are the initial weights of a seed: one training, to the last bit, in which no
-luck parts the two. A run of one can also be the other's first stage (``--stage1``).
+It is the first stage of ``fast`` and its missing-token branch, alone: what IMDer is better than late fusion is what the
+later phases are worth, recovery and a second fusion. Settings are the same, and so are the initial weights of a seed: one
+training, to the last bit, in which no luck parts the two. A run of one can also be the other's first stage (``--stage1``).
 """
 
 from __future__ import annotations
