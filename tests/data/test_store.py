@@ -173,6 +173,34 @@ def test_replaces_a_store_and_nothing_else(tmp_path: Path) -> None:
         write_store(small(), tmp_path / "train.npz" / "store")
 
 
+@pytest.mark.parametrize("claim", ["beside", "splits", "splits with a pair of files", "link", "folder"])
+def test_deletes_only_what_it_wrote(tmp_path: Path, claim: str) -> None:
+    """A corpus.json of somebody else's may claim anything: files that aren't a store's are neither replaced nor removed."""
+    folder = tmp_path / "store"
+    write_store(small(), folder)
+    about = json.loads((folder / "corpus.json").read_text())
+    mine = folder / "thesis"
+    if claim in ("beside", "folder"):
+        mine.mkdir()
+        (mine / "chapter.tex").write_text("years of work")
+        about["beside"] = ["thesis", "../thesis"]
+    elif claim == "splits":
+        (folder / "thesis.json").write_text('{"years": "of work"}')
+        about["splits"]["thesis"] = {"n": 0, "dropped": 0, "nonfinite": {}}
+    elif claim == "splits with a pair of files":
+        (folder / "thesis.json").write_text('{"ids": 3}')
+        (folder / "thesis.safetensors").write_bytes(b"mine")
+        about["splits"]["thesis"] = {"n": 0, "dropped": 0, "nonfinite": {}}
+    else:
+        (tmp_path / "outside.csv").write_text("mine")
+        (folder / "failures.csv").symlink_to(tmp_path / "outside.csv")
+    (folder / "corpus.json").write_text(json.dumps(about))
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(ImderError, match="no part of a store; it is not overwritten"):
+        write_store(small(), folder)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
 def save_file(path: Path) -> Path:
     path.write_bytes(b"x")
     return path

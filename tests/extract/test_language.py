@@ -1,6 +1,10 @@
 """A transformer's hidden states, against the transformer itself."""
 
+import contextlib
+import io
+import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from tiny_media import tiny_bert
 transformers = pytest.importorskip("transformers")
 
 from imder.extract.language import TextEncoder, encoder_of  # noqa: E402
+from imder.models.pretrained import load_tokenizer, load_transformer  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 
 
@@ -28,6 +33,63 @@ def test_last_hidden_states(folder):
     assert_array_equal(tokens, encoded["input_ids"][0].numpy())
     assert states.dtype == np.float32
     assert states.shape == (len(tokens), 16)
+
+
+HOSTILE = """
+from pathlib import Path
+
+Path({marker!r}).write_text("executed")
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+
+class HostileConfig(BertConfig):
+    model_type = "hostile"
+
+
+class HostileModel(BertModel):
+    config_class = HostileConfig
+
+
+class HostileTokenizer(BertTokenizerFast):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    "kind", ["bert", "hostile"]
+)  # a type that the library knows, and one that only the folder does
+@pytest.mark.parametrize("hub", [False, True])
+def test_code_in_a_folder_never_runs(tmp_path, monkeypatch, kind, hub):
+    place = tmp_path / "hub" / "models--evil--bert" / "snapshots" / "0" if hub else tmp_path / "bert"
+    place.mkdir(parents=True)
+    folder, marker = tiny_bert(place), tmp_path / "executed"
+    (folder / "code.py").write_text(HOSTILE.format(marker=str(marker)))
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        about = json.loads(path.read_text()) if path.exists() else {}
+        about["auto_map"] = {
+            "AutoConfig": "code.HostileConfig",
+            "AutoModel": "code.HostileModel",
+            "AutoTokenizer": ["code.HostileTokenizer", "code.HostileTokenizer"],
+        }
+        if name == "config.json":
+            about["model_type"] = kind
+        else:
+            about["tokenizer_class"] = "BertTokenizerFast" if kind == "bert" else "HostileTokenizer"
+        path.write_text(json.dumps(about))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 20))
+    loads = [lambda: load_transformer(folder, "--language"), lambda: load_tokenizer(folder, "--language")]
+    for load in loads:
+        with contextlib.suppress(ImderError) if kind == "hostile" else contextlib.nullcontext():
+            load()
+    with (
+        pytest.raises(ImderError, match="can't be read as a transformer")
+        if kind == "hostile"
+        else contextlib.nullcontext()
+    ):
+        TextEncoder(str(folder))("What a good day!", 50)
+    assert not marker.exists()
+    assert sys.stdin.read().count("y") == 20  # nobody was asked
 
 
 @pytest.mark.parametrize("text", ["今天 😀 é", "😀", "zzz " * 40])

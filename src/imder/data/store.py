@@ -5,8 +5,8 @@
     corpus.json            {"format": "imder-corpus", "version": 1, "name", "dtype", "spec",
                             "splits": {<split>: {"n", "dropped", "nonfinite": {<modality>: count}}},
                             "recipe": how features were made from raw media, and what was standardised by speaker
-                                      ("by_speaker": names); may be missing,
-                            "beside": names of other files that belong here; may be missing}
+                                      ("by_speaker": names); may be missing}
+    failures.csv, remarks.csv   what `imder extract` has to say of its clips; may be missing
     <split>.json           {"ids": [...], "texts", "dialogue", "speaker": a list of n strings, or null}
     <split>.safetensors    values.<modality>   (frames, D) float16 or float32: all frames, without padding
                            offsets.<modality>  (n + 1,) int64: sample i holds the frames offsets[i] to offsets[i + 1]
@@ -40,6 +40,7 @@ _VERSION = 1
 _CHUNK = 1 << 22  # values converted at a time
 _SPLIT = re.compile(r"[A-Za-z0-9_-]+")
 _LISTS = ("texts", "dialogue", "speaker")
+_NOTES = ("failures.csv", "remarks.csv")  # what else a store may hold: nothing else is ever replaced
 
 
 def is_store(path: str | Path) -> bool:
@@ -55,7 +56,7 @@ def write_store(
 ) -> None:
     """Writes a corpus as a store, in place of the one that may be there. Memory stays flat: values go in chunks.
 
-    ``beside``: other text files that belong to it, by name.
+    ``beside``: the contents of failures.csv and remarks.csv, where there are any.
 
     Raises:
         ImderError: the folder holds something else than a store, or a value doesn't fit ``dtype`` (the message names
@@ -79,8 +80,9 @@ def write_store(
                 raise ImderError(f"{folder}: a split cannot be called {name!r}")
             _write_split(new, name, split, dtype)
         for name, text in (beside or {}).items():
+            assert name in _NOTES, name
             (new / name).write_text(text, encoding="utf-8")
-        _write_json(new / "corpus.json", _describe(corpus, dtype) | ({"beside": list(beside)} if beside else {}))
+        _write_json(new / "corpus.json", _describe(corpus, dtype))
         if target.exists():
             target.rename(old)
         try:
@@ -106,19 +108,33 @@ def space_for(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:
 
 
 def _check_replaceable(target: Path, folder: str | Path) -> None:
-    """Only an empty folder or a store with nothing else in it may be replaced."""
+    """Only an empty folder or a store with nothing else in it may be replaced.
+
+    What a ``corpus.json`` claims is not enough (it may be somebody else's): a file counts as the store's own if it has one
+    of the names that `write_store` gives, is a regular file and, for a split, holds what a split's files hold.
+    """
     if not target.is_dir():
         raise ImderError(f"{folder}: is a file; a store is a folder")
-    others = {p.name for p in target.iterdir()}
-    try:
-        about = json.loads((target / "corpus.json").read_bytes())
-        if about["format"] == _FORMAT:
-            others -= {"corpus.json", *(f"{s}{end}" for s in about["splits"] for end in (".json", ".safetensors"))}
-            others -= set(about.get("beside", ()))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    own = _own_files(target)
+    others = sorted(p.name for p in target.iterdir() if p.name not in own or p.is_symlink() or not p.is_file())
     if others:
-        raise ImderError(f"{folder}: holds {min(others)!r}, which is no part of a store; it is not overwritten")
+        raise ImderError(f"{folder}: holds {others[0]!r}, which is no part of a store; it is not overwritten")
+
+
+def _own_files(folder: Path) -> set[str]:
+    """Names of the files in a folder that a store may hold; none where it is no store."""
+    try:
+        about = json.loads((folder / "corpus.json").read_bytes())
+        if about["format"] != _FORMAT:
+            return set()
+        own = {"corpus.json", *_NOTES}
+        for split in filter(_SPLIT.fullmatch, about["splits"]):
+            if isinstance(_read_json(folder / f"{split}.json").get("ids"), list):
+                read_tensors(folder / f"{split}.safetensors")
+                own |= {f"{split}.json", f"{split}.safetensors"}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
+    return own
 
 
 def _describe(corpus: Corpus, dtype: str) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Transformers of the library of that name: found in a folder or fetched from the hub, loaded from safetensors only.
 
 The library is an optional dependency and slow to import, so nothing is imported before a transformer is asked for.
+
+Code that a folder or a repository brings along (``auto_map``) is never run, and never asked about: without
+``trust_remote_code=False`` the library would prompt on standard input, where a ``y`` may be waiting.
 """
 
 from __future__ import annotations
@@ -94,7 +97,9 @@ def load_transformer(folder: Path, option: str, **options: Any) -> Any:
     """
     loader = transformers_for(option).AutoModel
     try:
-        return loader.from_pretrained(str(folder), local_files_only=True, use_safetensors=True, **options).eval()
+        return loader.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False, **options
+        ).eval()
     except Exception as error:  # configuration and weights each have their own
         raise _unreadable(folder, option, error, "config.json and model.safetensors") from None
 
@@ -103,7 +108,7 @@ def load_tokenizer(folder: Path, option: str) -> Any:
     """The tokenizer in a folder: arguments and errors are those of `load_transformer`."""
     loader = transformers_for(option).AutoTokenizer
     try:
-        return loader.from_pretrained(str(folder), local_files_only=True)
+        return loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # each kind of tokenizer has its own
         raise _unreadable(folder, option, error, "config.json, model.safetensors and the tokenizer's files") from None
 
