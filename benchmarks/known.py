@@ -2,8 +2,8 @@
 
 Encodings are standardised (each channel by its deviation over the training samples) so that numbers of different encoders
 compare. Given the available encodings the exact answer is a mixture over components and lengths
-(`imder.data.unknown_length`); everything a sampler draws is held against it and against exact draws. The exact answer also
-knows how long the available sequences were, which a model that sees their encodings alone does not: a small disadvantage.
+(`imder.synthetic.unknown_length`); everything a sampler draws is held against it and against exact draws. The exact answer
+also knows how long the available sequences were, which a model that sees their encodings alone does not: a small disadvantage.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from distances import energy_distance, sliced_wasserstein
 from numpy.typing import NDArray
 from torch import Tensor
 
-from imder.data.affine import AffineEncoder, flatten, operator_of, pad, unflatten
 from imder.data.corpus import Split
 from imder.data.loader import collate, served
-from imder.data.posterior import LabelPosterior
-from imder.data.synthetic import KnownTruth
-from imder.data.unknown_length import UnknownLength
 from imder.models.base import evaluating
-from imder.models.network import IMDerNetwork
+from imder.models.imder.network import IMDerNetwork
 from imder.nn.standardize import Standardizer
+from imder.synthetic.affine import AffineEncoder, flatten, operator_of, pad, unflatten
+from imder.synthetic.known_truth import KnownTruth
+from imder.synthetic.posterior import LabelPosterior
+from imder.synthetic.unknown_length import UnknownLength
 from imder.types import Batch, Recovery
 
 Array = NDArray[np.float64]

@@ -20,7 +20,7 @@ from torch import nn
 
 from imder.data.corpus import Corpus
 from imder.models.base import Model, Phase
-from imder.models.imder import IMDer
+from imder.models.imder.training import IMDer
 from imder.training.callbacks import Keeper
 from imder.training.config import load_config
 from imder.training.engine import quiet

@@ -16,8 +16,8 @@ from measure import machine, markdown
 from scale import anonymous
 from torch import Tensor
 
-from imder.models.cache import Drawn, RecoveryCache
-from imder.models.subsets import pattern_bits
+from imder.missingness.subsets import pattern_bits
+from imder.models.imder.pool import Drawn, RecoveryCache
 from imder.training.config import load_config
 
 NAMES = ("language", "vision", "audio")

@@ -32,14 +32,14 @@ from papers import train_paper
 
 from imder.cli.demo import TEST, TRAIN, VALID
 from imder.data.corpus import Corpus, Split
-from imder.data.patterns import patterns
-from imder.data.synthetic import KnownTruth
 from imder.diffusion import KeyedNoise, VESchedule
-from imder.diffusion.sampling import Solver, draw
+from imder.diffusion.sample import Solver, draw
 from imder.evaluation.results import write_csv
 from imder.jobs.files import replacing
+from imder.missingness.patterns import patterns
 from imder.models.base import Model
-from imder.models.imder import IMDer
+from imder.models.imder.training import IMDer
+from imder.synthetic.known_truth import KnownTruth
 from imder.training.run import RunDirectory
 from imder.training.train import train
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from imder.diffusion import KeyedNoise
 from imder.evaluation.results import write_csv
-from imder.models.imder import IMDer
+from imder.models.imder.training import IMDer
 from imder.models.registry import build
 from imder.training.config import load_config
 from imder.types import Modality, Spec

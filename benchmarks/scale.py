@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 from imder import IMDer, load_corpus
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
 from imder.data.loader import served
-from imder.data.missing import AnySubset
 from imder.data.store import write_store
 from imder.evaluation.results import write_csv
+from imder.missingness.protocols import AnySubset
 from imder.training.config import EngineConfig, load_config
 from imder.training.masks import training_pass
 from imder.training.train import train

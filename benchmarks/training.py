@@ -34,11 +34,11 @@ import yaml
 from measure import machine, markdown
 
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
-from imder.data.synthetic import KnownTruth
-from imder.evaluation.grid import evaluate
+from imder.evaluation.evaluate import evaluate
 from imder.evaluation.results import write_csv
 from imder.models.base import Model
-from imder.models.imder import IMDer
+from imder.models.imder.training import IMDer
+from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import PhaseConfig, load_config
 from imder.training.train import train
 

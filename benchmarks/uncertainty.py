@@ -10,7 +10,7 @@ every available subset. For each cell:
 * coverage of the intervals that promise 90 %, and how many test rows it is measured on. Its standard error is about
   sqrt(.9 x .1 / n) from the test rows and as much again from as many calibration rows: .7 % with 4,000 each;
 * the mean CRPS of the predictive distributions, and its ratio to that of the exact p(label | what is available), clipped as
-  labels are (`imder.data.posterior.LabelPosterior`), on the same rows. On average nothing is below 1.
+  labels are (`imder.synthetic.posterior.LabelPosterior`), on the same rows. On average nothing is below 1.
 
 ``--task classification`` compares the coverage of prediction sets and the negative log-likelihood in the same way. The
 targets, coverage within 2 points of 90 % and a ratio of at most 1.1, are marked where they are missed.
@@ -35,22 +35,22 @@ import torch
 from measure import machine, markdown
 from numpy.typing import NDArray
 
+from imder.calibration.scores import SMALLEST
 from imder.cli.demo import TRAIN, VALID
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split
-from imder.data.posterior import LabelPosterior
-from imder.data.synthetic import KnownTruth
-from imder.evaluation.grid import evaluate_predictor
-from imder.evaluation.masks import RATES, Cell, ProtocolName, draw_cells
+from imder.evaluation.cells import RATES, Cell, ProtocolName, draw_cells
+from imder.evaluation.evaluate import evaluate_predictor
 from imder.evaluation.predicting import model_predict, remembering
 from imder.evaluation.results import write_csv
 from imder.models.base import Model
+from imder.synthetic.known_truth import KnownTruth
+from imder.synthetic.posterior import LabelPosterior
 from imder.training.calibrate import calibrate
 from imder.training.config import TrainingConfig
 from imder.training.run import RunDirectory
 from imder.training.train import train
 from imder.types import Task
-from imder.uncertainty.scores import SMALLEST
 
 LEVEL, OFF, RATIO = 0.9, 0.02, 1.1
 PROTOCOLS: tuple[ProtocolName, ...] = ("random", "fixed")

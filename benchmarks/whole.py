@@ -28,13 +28,13 @@ from torch import Tensor, nn
 
 from imder import metrics
 from imder.data.corpus import Corpus, Split
-from imder.data.formats import load_corpus
+from imder.data.formats.load import load_corpus
 from imder.data.loader import served
-from imder.data.missing import AnySubset
-from imder.evaluation.grid import evaluate
+from imder.evaluation.evaluate import evaluate
+from imder.missingness.protocols import AnySubset
 from imder.models.base import Model
-from imder.models.encoder import fit_features
-from imder.models.objective import task_loss, to_prediction
+from imder.models.parts.encoder import fit_features
+from imder.models.parts.losses import task_loss, to_prediction
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer
 from imder.types import Batch, Spec

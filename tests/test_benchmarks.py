@@ -9,11 +9,11 @@ from distances import energy_distance, sliced_wasserstein
 from known import Case, Encoders, absolute_error
 from measure import alternate, flops, markdown, ratio
 
-from imder.data.posterior import LabelPosterior
-from imder.data.synthetic import KnownTruth
-from imder.models.imder import IMDer
+from imder.models.imder.training import IMDer
 from imder.models.presets import read_preset
 from imder.models.registry import build
+from imder.synthetic.known_truth import KnownTruth
+from imder.synthetic.posterior import LabelPosterior
 from uncertainty import exact_scores
 
 

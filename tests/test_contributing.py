@@ -9,10 +9,10 @@ import pytest
 
 from imder.cli import main
 from imder.data.store import write_store
-from imder.data.synthetic import KnownTruth
 from imder.evaluation.results import read_csv
 from imder.models import registry
 from imder.models.base import Model
+from imder.synthetic.known_truth import KnownTruth
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 FILE, LINE = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)

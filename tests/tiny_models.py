@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
 from imder.models.base import Model, Phase
-from imder.models.objective import Loss
+from imder.models.parts.losses import Loss
 from imder.types import Batch, Output, Recovery
 
 NAMES = ("language", "vision", "audio")

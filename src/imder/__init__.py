@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imder.data.corpus import Corpus, Split
-    from imder.data.formats import load_corpus
-    from imder.data.synthetic import KnownTruth
-    from imder.evaluation.grid import evaluate
+    from imder.data.formats.load import load_corpus
+    from imder.evaluation.evaluate import evaluate
     from imder.media.predictor import Predictor
     from imder.models.base import Model
-    from imder.models.imder import IMDer
+    from imder.models.imder.training import IMDer
+    from imder.synthetic.known_truth import KnownTruth
     from imder.training.train import train
     from imder.types import Batch, ImderError, Modality, Output, Recovery, Spec
 
 _HOME = {
     "Batch": "imder.types",
     "Corpus": "imder.data.corpus",
-    "IMDer": "imder.models.imder",
+    "IMDer": "imder.models.imder.training",
     "ImderError": "imder.types",
-    "KnownTruth": "imder.data.synthetic",
+    "KnownTruth": "imder.synthetic.known_truth",
     "Modality": "imder.types",
     "Model": "imder.models.base",
     "Output": "imder.types",
@@ -33,8 +33,8 @@ _HOME = {
     "Recovery": "imder.types",
     "Spec": "imder.types",
     "Split": "imder.data.corpus",
-    "evaluate": "imder.evaluation.grid",
-    "load_corpus": "imder.data.formats",
+    "evaluate": "imder.evaluation.evaluate",
+    "load_corpus": "imder.data.formats.load",
     "train": "imder.training.train",
 }
 

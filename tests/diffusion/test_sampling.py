@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imder.diffusion import KeyedNoise, VESchedule
-from imder.diffusion.sampling import draw
+from imder.diffusion.sample import draw
 
 SCHEDULE = VESchedule(25.0)
 MEAN, DEVIATION = 3.0, 0.8

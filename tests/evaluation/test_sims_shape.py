@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from imder.benchmark.entries import default_models, entries
 from imder.data.corpus import Corpus, Ragged, Split
-from imder.evaluation.benchmark.entries import default_models, entries
-from imder.evaluation.grid import convention_of, evaluate
+from imder.evaluation.evaluate import convention_of, evaluate
 from imder.training.config import EngineConfig
 from imder.training.train import train
 from imder.types import Modality, Spec

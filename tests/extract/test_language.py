@@ -15,7 +15,7 @@ from tiny_media import tiny_bert
 transformers = pytest.importorskip("transformers")
 
 from imder.extract.language import TextEncoder, encoder_of  # noqa: E402
-from imder.models.pretrained import load_tokenizer, load_transformer  # noqa: E402
+from imder.models.language.pretrained import load_tokenizer, load_transformer  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from golden_rule import arrays, assert_parity, description, state_dict
 from imder.interop import load_official_gcnet
 from imder.interop.official_gcnet import official_names
-from imder.models.gcnet import reconstruction_loss
+from imder.models.baselines.gcnet import reconstruction_loss
 from imder.types import Batch, ImderError
 
 DIMS = {"audio": 74, "language": 300, "vision": 35}

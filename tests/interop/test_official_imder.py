@@ -11,8 +11,8 @@ from golden_rule import arrays, assert_parity, description, fill, state_dict
 from imder import diffusion
 from imder.interop import load_official_imder
 from imder.interop.official_imder import LETTERS, map_official_names, official_names, read_state_dict
-from imder.models.published import LOSS_TIME
-from imder.models.recovery import SMALLEST_TIME
+from imder.models.imder.paper import LOSS_TIME
+from imder.models.imder.recovery import SMALLEST_TIME
 from imder.types import Batch, ImderError
 
 SUBSETS = ("l", "v", "a", "lv", "la", "va")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imder.evaluation.benchmark.entries import entries
+from imder.benchmark.entries import entries
 from imder.models import presets
 from imder.models.presets import preset_names, read_preset, tuned_names
 from imder.training.config import load_config

@@ -13,23 +13,23 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from imder import metrics
+from imder.calibration.calibration import Calibration
 from imder.cli import main
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.loader import collate
-from imder.data.patterns import pattern_name, patterns
 from imder.data.store import write_store
-from imder.data.synthetic import KnownTruth
-from imder.evaluation.certainty import CLASS_METRICS, VALUE_METRICS
-from imder.evaluation.grid import constant_rows, evaluate, evaluator
+from imder.evaluation.evaluate import constant_rows, evaluate, evaluator
+from imder.evaluation.uncertainty_metrics import CLASS_METRICS, VALUE_METRICS
 from imder.media.predictor import Predictor
+from imder.missingness.patterns import pattern_name, patterns
 from imder.models.base import Model
 from imder.models.registry import SYSTEMS
+from imder.synthetic.known_truth import KnownTruth
 from imder.training.calibrate import calibrate
 from imder.training.config import TrainingConfig, load_config
-from imder.training.judge import SEED
 from imder.training.train import train
+from imder.training.validation import SEED
 from imder.types import ImderError
-from imder.uncertainty.calibration import Calibration
 from tiny_models import Summing, tiny_corpus
 
 LENGTHS = {"language": (1, 3), "vision": (1, 3), "audio": (1, 2)}

@@ -14,19 +14,19 @@ from safetensors.torch import load_file
 
 transformers = pytest.importorskip("transformers")
 
+from imder.benchmark.folds import fold_of  # noqa: E402
 from imder.cli import main  # noqa: E402
 from imder.data.corpus import Corpus, Ragged, Split, spec_of  # noqa: E402
-from imder.data.formats import load_corpus  # noqa: E402
+from imder.data.formats.load import load_corpus  # noqa: E402
 from imder.data.loader import collate  # noqa: E402
 from imder.data.store import write_store  # noqa: E402
 from imder.data.token_ids import with_token_ids  # noqa: E402
-from imder.evaluation.benchmark.folds import fold_of  # noqa: E402
-from imder.evaluation.grid import evaluate  # noqa: E402
+from imder.evaluation.evaluate import evaluate  # noqa: E402
+from imder.inference.predict import predictions  # noqa: E402
 from imder.media.predictor import Predictor  # noqa: E402
 from imder.models.base import Model  # noqa: E402
-from imder.models.language_encoder import LanguageEncoder, LanguageEncoderConfig  # noqa: E402
-from imder.models.tuned import Tuned  # noqa: E402
-from imder.predict import predictions  # noqa: E402
+from imder.models.language.encoder import LanguageEncoder, LanguageEncoderConfig  # noqa: E402
+from imder.models.language.tuning import Tuned  # noqa: E402
 from imder.training.config import EngineConfig, load_config  # noqa: E402
 from imder.training.train import train  # noqa: E402
 from imder.types import ImderError  # noqa: E402

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from imder.data.corpus import Corpus, Ragged
 from imder.data.store import write_store
-from imder.data.synthetic import KnownTruth
 from imder.models.registry import build
+from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, load_config
 from imder.training.engine import is_main_process, several
 from imder.training.masks import natural_pass, training_pass, validation_passes

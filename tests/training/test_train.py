@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from imder.data.corpus import Corpus, Ragged
 from imder.data.loader import collate
-from imder.data.synthetic import KnownTruth
 from imder.models.base import Model
 from imder.models.presets import preset_names
 from imder.models.registry import system_entry
+from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, PhaseConfig, TrainingConfig, load_config
 from imder.training.masks import hide_labels, labelled, natural_pass, strict_mask, training_pass, validation_passes
 from imder.training.train import train
@@ -230,8 +230,8 @@ def test_compared_systems_reach_the_same_end(system, corpus, tmp_path):
 
 
 def test_recoveries_that_find_no_room_change_nothing(finished, corpus, tmp_path, monkeypatch):
-    from imder.models import imder as module
-    from imder.models.cache import RecoveryCache
+    from imder.models.imder import training as module
+    from imder.models.imder.pool import RecoveryCache
 
     monkeypatch.setattr(module, "RecoveryCache", lambda: RecoveryCache(limit=8000))
     whole, out = tmp_path / "whole", tmp_path / "run"

@@ -12,26 +12,26 @@ import torch
 from jsonargparse import Namespace
 from rich.console import Console
 
+from imder.calibration.calibration import FILE as CALIBRATION
+from imder.calibration.describe import LEVEL
 from imder.cli.progress import PhaseBar, counting
-from imder.data.by_speaker import by_speaker, note_of
 from imder.data.corpus import Corpus
-from imder.data.formats import load_corpus, load_for
+from imder.data.formats.load import load_corpus, load_for
 from imder.data.inspect import inspect_corpus
 from imder.data.inspect_render import render
+from imder.data.speaker_norm import by_speaker, note_of
 from imder.data.store import write_store
-from imder.evaluation.grid import constant_rows
-from imder.evaluation.grid import evaluate as evaluate_model
+from imder.evaluation.evaluate import constant_rows
+from imder.evaluation.evaluate import evaluate as evaluate_model
 from imder.evaluation.results import summarise, write_csv
 from imder.evaluation.tables import rich_table, uncertainty_metrics
+from imder.inference.predict import predictions, recover_to_store
 from imder.models.base import Model
-from imder.predict import predictions, recover_to_store
 from imder.training.config import EngineConfig, load_config
 from imder.training.engine import is_main_process
 from imder.training.run import RunDirectory
 from imder.training.train import train as train_model
 from imder.types import ImderError
-from imder.uncertainty.calibration import FILE as CALIBRATION
-from imder.uncertainty.describe import LEVEL
 
 console = Console()
 

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from imder.cli.progress import PhaseBar, counting
 from imder.data.corpus import Split
-from imder.data.synthetic import KnownTruth
-from imder.evaluation.grid import evaluate_predictor, evaluator
+from imder.evaluation.evaluate import evaluate_predictor, evaluator
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.predicting import Predict
 from imder.evaluation.results import summarise, write_csv
 from imder.evaluation.tables import rich_table
+from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import load_config
 from imder.training.train import train
 from imder.types import ImderError

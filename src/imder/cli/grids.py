@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from imder.data.formats import load_corpus
-from imder.evaluation.benchmark.cell import Source
-from imder.evaluation.benchmark.entries import PRESETS, TABLES, default_models, entries
-from imder.evaluation.benchmark.folds import fold_of
-from imder.evaluation.benchmark.place import Place
-from imder.evaluation.benchmark.plan import GridCell, Plan, make_plan
-from imder.evaluation.benchmark.report import write_report
-from imder.evaluation.benchmark.runner import Status, run_cells
+from imder.benchmark.cell import Source
+from imder.benchmark.entries import PRESETS, TABLES, default_models, entries
+from imder.benchmark.folds import fold_of
+from imder.benchmark.place import Place
+from imder.benchmark.plan import GridCell, Plan, make_plan
+from imder.benchmark.report import write_report
+from imder.benchmark.runner import Status, run_cells
+from imder.data.formats.load import load_corpus
 from imder.evaluation.drawing import draw_rich
-from imder.evaluation.grid import convention_of
+from imder.evaluation.evaluate import convention_of
 from imder.training.config import EngineConfig
 from imder.types import ImderError
 
@@ -164,7 +164,7 @@ def _complain(failed: dict[GridCell, str]) -> None:
 
 def tune(options: Namespace) -> int:
     """``imder tune``."""
-    from imder.evaluation.tuning import tune as search
+    from imder.tuning.tune import tune as search
 
     if options.threads:
         torch.set_num_threads(options.threads)

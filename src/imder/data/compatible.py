@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from imder.data.by_speaker import KEY, standardised
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
+from imder.data.speaker_norm import KEY, standardised
 from imder.types import ImderError, Spec, Task
 
 

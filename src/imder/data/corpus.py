@@ -126,7 +126,7 @@ class Corpus:
 
     ``spec.modalities`` holds for each modality the longest length over all splits. ``recipe`` says in plain containers how
     features were made from raw media (`imder.extract.recipe`), and which were standardised by speaker afterwards
-    (`imder.data.by_speaker.KEY`); None where nothing of it is known.
+    (`imder.data.speaker_norm.KEY`); None where nothing of it is known.
     """
 
     name: str

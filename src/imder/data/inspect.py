@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.by_speaker import standardised
 from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.speaker_norm import standardised
 
 _CHUNK = 1 << 22  # values looked at at a time
 _EXAMPLES = 5

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from imder.data.by_speaker import note_of
+from imder.data.speaker_norm import note_of
 
 _MOST_PATTERNS = 16
 _MOST_COLUMNS = 12

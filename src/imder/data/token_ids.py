@@ -1,7 +1,7 @@
 """A corpus seen as token ids: its language modality has one feature a token, which is the token's number.
 
 So ids go through masks, passes and batches like any features (float32 holds every id below 2^24 exactly), until a
-language encoder turns them into real ones (`imder.models.language_encoder`).
+language encoder turns them into real ones (`imder.models.language.encoder`).
 """
 
 from __future__ import annotations

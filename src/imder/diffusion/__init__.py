@@ -5,10 +5,10 @@ denoiser; the three meet only where they are called.
 """
 
 from imder.diffusion.denoiser import Denoiser, edm_denoiser, score_denoiser
-from imder.diffusion.grids import karras_sigmas, log_uniform_sigmas, uniform_times
 from imder.diffusion.loss import condition_noise, edm_loss, score_matching_loss
 from imder.diffusion.noise import KeyedNoise, NoiseSource
 from imder.diffusion.schedule import VESchedule
+from imder.diffusion.sigmas import karras_sigmas, log_uniform_sigmas, uniform_times
 from imder.diffusion.solvers import dpmpp_2m, euler_maruyama, heun
 
 __all__ = [

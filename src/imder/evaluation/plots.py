@@ -37,7 +37,7 @@ def plot_rates(
     """Write a plot of a metric over the missing rate, as PNG, atomically.
 
     Args:
-        rows: tidy rows (`imder.evaluation.grid.evaluate`) of one corpus and split.
+        rows: tidy rows (`imder.evaluation.evaluate.evaluate`) of one corpus and split.
         metric: which metric.
         path: the file.
         protocol: ``random`` or ``official``.

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from imder.data.corpus import Split
 from imder.data.dialogues import whole_dialogues
 from imder.data.loader import Pass, collate
-from imder.evaluation.masks import Cell
+from imder.evaluation.cells import Cell
 from imder.models.base import Model
 from imder.types import ImderError, Task
 

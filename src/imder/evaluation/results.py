@@ -1,6 +1,6 @@
 """Tidy rows on disk, and what they say in sum.
 
-A row is one draw of one setting for one run of one system (`imder.evaluation.grid.COLUMNS` and the metrics). In CSV an
+A row is one draw of one setting for one run of one system (`imder.evaluation.evaluate.COLUMNS` and the metrics). In CSV an
 empty cell is None (a protocol without a rate) or an empty string; numbers are written so that they read back exactly.
 Files are written beside their place and then renamed: whole or not at all.
 
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.evaluation.grid import COLUMNS
+from imder.evaluation.evaluate import COLUMNS
 from imder.jobs.files import replacing
 from imder.types import ImderError
 

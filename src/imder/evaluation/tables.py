@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from imder.evaluation.certainty import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
 from imder.evaluation.drawing import Table, draw_rich, table_width
 from imder.evaluation.results import condition_weights, conditions, metric_names
+from imder.evaluation.uncertainty_metrics import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
 from imder.metrics import HIGHER_IS_BETTER
 from imder.models.registry import note_of
 from imder.types import ImderError
@@ -95,7 +95,7 @@ def _convention(names: Sequence[str]) -> str:
 
 
 def uncertainty_metrics(summary: Summary) -> tuple[str, ...]:
-    """What a table of how sure systems are shows (`imder.evaluation.certainty`); empty where no system is calibrated."""
+    """Metrics of a table of uncertainty (`imder.evaluation.uncertainty_metrics`); empty where no system is calibrated."""
     names = metric_names(summary)
     return tuple(m for m in (CLASS_METRICS if "set_size" in names else VALUE_METRICS) if m in names)
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from imder.extract.recipe import LanguageRecipe
-from imder.models.pretrained import folder_of, load_tokenizer, load_transformer, states_of, transformers_for
+from imder.models.language.pretrained import folder_of, load_tokenizer, load_transformer, states_of, transformers_for
 from imder.types import ImderError
 
 OPTION = "--language"

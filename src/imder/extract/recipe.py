@@ -15,7 +15,7 @@ from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from imder.data.by_speaker import KEY, standardised
+from imder.data.speaker_norm import KEY, standardised
 from imder.types import ImderError
 
 AudioKind = Literal["librosa33", "mel64", "egemaps"]
@@ -83,7 +83,7 @@ class Recipe:
     """Of a corpus; None for a modality that it lacks.
 
     ``by_speaker`` are modalities whose features were standardised by speaker after they were extracted
-    (`imder.data.by_speaker`); it is empty while ``imder extract`` makes them.
+    (`imder.data.speaker_norm`); it is empty while ``imder extract`` makes them.
 
     >>> recipe = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64))
     >>> Recipe.from_dict(recipe.to_dict(), "a.json") == recipe

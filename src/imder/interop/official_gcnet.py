@@ -25,7 +25,7 @@ from pathlib import Path
 from torch import Tensor
 
 from imder.interop.official_imder import check_shapes, listing, read_state_dict
-from imder.models.gcnet import GCNet, GCNetConfig
+from imder.models.baselines.gcnet import GCNet, GCNetConfig
 from imder.types import ImderError, Modality, Spec
 
 BRANCHES = ("temporal", "speaker")

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imder.models.imder import IMDer
+from imder.models.imder.training import IMDer
 from imder.models.presets import read_preset
 from imder.types import ImderError, Modality, Spec
 

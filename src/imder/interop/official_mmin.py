@@ -27,8 +27,8 @@ from pathlib import Path
 from torch import Tensor
 
 from imder.interop.official_imder import check_shapes, listing, read_state_dict
-from imder.models.codes import CodeConfig
-from imder.models.mmin import MMIN, CascadeConfig, MMINConfig
+from imder.models.baselines.mmin import MMIN, CascadeConfig, MMINConfig
+from imder.models.parts.utterance_encoder import CodeConfig
 from imder.types import ImderError, Modality, Spec
 
 LETTERS = {"A": "audio", "L": "language", "V": "vision"}

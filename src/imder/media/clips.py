@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.by_speaker import standardise
+from imder.calibration.describe import LEVEL, check_recoveries
 from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.speaker_norm import standardise
 from imder.extract.clip import extract_clip
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
+from imder.inference.predict import predicted_rows
 from imder.models.base import Model
-from imder.predict import predicted_rows
 from imder.types import ImderError
-from imder.uncertainty.describe import LEVEL, check_recoveries
 
 Row = dict[str, Any]
 Features = Mapping[str, NDArray[np.float32]]
@@ -38,7 +38,7 @@ ALONE = "the only clip of its speaker: standardised by itself, which takes much 
 
 @dataclass(frozen=True)
 class Asked:
-    """How to predict: the arguments of `imder.predict.predictions`."""
+    """How to predict: the arguments of `imder.inference.predict.predictions`."""
 
     samples: int | None = None
     seed: int = 0
@@ -93,7 +93,7 @@ def predict_clips(
         progress: called with clips done, and clips in all.
 
     Raises:
-        ImderError: what `imder.predict.predictions` raises, or two clips of a dialogue have the same position.
+        ImderError: what `imder.inference.predict.predictions` raises, or two clips of a dialogue have the same position.
     """
     failures: list[tuple[str, str, str]] = []
     remarks: list[tuple[str, str, str]] = []
@@ -148,7 +148,7 @@ def _alone(split: Split, names: Sequence[str]) -> Iterator[tuple[str, str, str]]
 
 
 def predict_parts(model: Model, parts: Iterable[Split], asked: Asked) -> Iterator[Row]:
-    """Predictions of splits, one after the other, as `imder.predict.predictions` describes them.
+    """Predictions of splits, one after the other, as `imder.inference.predict.predictions` describes them.
 
     After ``available`` each has what was missing: ``recovered`` where the system recovers encodings, ``missing`` where it
     does without (names joined by ``+``).

@@ -14,22 +14,22 @@ from typing import Any
 
 import torch
 
+from imder.calibration.describe import LEVEL
 from imder.data.compatible import check_recipe, extracted
 from imder.data.corpus import Corpus, Split
-from imder.data.formats import load_for
+from imder.data.formats.load import load_for
 from imder.extract.choose import NONE, check_ready
 from imder.extract.manifest import Clip, read_source
 from imder.extract.recipe import Recipe
 from imder.extract.vision import find_openface
+from imder.inference.predict import predictions
 from imder.media.clips import Asked, Predicted, Progress, Row, predict_clips
 from imder.media.recording import Recording, read_recording
 from imder.media.transcript import read_transcript
 from imder.media.windows import LEAST, predict_windows
 from imder.models.base import Model
-from imder.predict import predictions
 from imder.training.run import RunDirectory
 from imder.types import ImderError
-from imder.uncertainty.describe import LEVEL
 
 
 class Predictor:
@@ -75,7 +75,7 @@ class Predictor:
         level: float = LEVEL,
         progress: Progress | None = None,
     ) -> list[Row]:
-        """Predictions for a corpus, a split of samples, or the file of a corpus: see `imder.predict.predictions`.
+        """Predictions for a corpus, a split of samples, or the file of a corpus: see `imder.inference.predict.predictions`.
 
         Raises:
             ImderError: the data don't fit the model, their features follow another recipe, or there is no such split.
@@ -122,7 +122,7 @@ class Predictor:
 
         Returns:
             ``id``, ``available``, what was ``recovered`` (``missing``, for a system that recovers nothing), and what
-            `imder.predict.predictions` says.
+            `imder.inference.predict.predictions` says.
 
         Raises:
             ImderError: nothing was given, something can't be used, the run has no recipe, or its features are standardised

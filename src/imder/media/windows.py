@@ -87,7 +87,7 @@ def predict_windows(
 
     Raises:
         ImderError: window or hop isn't above 0, the least share isn't from 0 to 1, nothing is
-            there in any window, or what `imder.predict.predictions` raises.
+            there in any window, or what `imder.inference.predict.predictions` raises.
     """
     check_least(least)
     edges = cut(recording.seconds, window, hop)

@@ -21,15 +21,15 @@ from huggingface_hub import HfApi, snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from imder.calibration.calibration import FILE as CALIBRATION
+from imder.calibration.calibration import Calibration
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus
-from imder.models.language_encoder import FOLDER as LANGUAGE_FOLDER
-from imder.models.language_encoder import LanguageEncoder
-from imder.models.objective import Loss
-from imder.models.subsets import check_available
+from imder.missingness.subsets import check_available
+from imder.models.language.encoder import FOLDER as LANGUAGE_FOLDER
+from imder.models.language.encoder import LanguageEncoder
+from imder.models.parts.losses import Loss
 from imder.types import Batch, ImderError, Output, Spec
-from imder.uncertainty.calibration import FILE as CALIBRATION
-from imder.uncertainty.calibration import Calibration
 
 Phase = Literal["stage1", "score", "recovery", "joint"]
 """stage1: encoders and fusion; score, recovery: stage 2 in two steps (nothing is sampled while score networks learn);

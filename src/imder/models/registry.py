@@ -9,16 +9,16 @@ from typing import Any, cast, get_type_hints
 from jsonargparse import ArgumentError, ArgumentParser
 
 from imder.models.base import Model
-from imder.models.constant import Constant, ConstantConfig
-from imder.models.gcnet import GCNet, GCNetConfig
-from imder.models.imder import IMDer, IMDerConfig
-from imder.models.language_only import LanguageOnly, LanguageOnlyConfig
-from imder.models.late_fusion import LateFusion, LateFusionConfig
-from imder.models.mmin import MMIN, MMINConfig
-from imder.models.regression import Regression, RegressionConfig
-from imder.models.ridge import Ridge, RidgeConfig
-from imder.models.zero_fill import ZeroFill, ZeroFillConfig
-from imder.models.zero_mult import MulT, MulTConfig
+from imder.models.baselines.constant import Constant, ConstantConfig
+from imder.models.baselines.gcnet import GCNet, GCNetConfig
+from imder.models.baselines.language_only import LanguageOnly, LanguageOnlyConfig
+from imder.models.baselines.late_fusion import LateFusion, LateFusionConfig
+from imder.models.baselines.mmin import MMIN, MMINConfig
+from imder.models.baselines.mult import MulT, MulTConfig
+from imder.models.baselines.regression import Regression, RegressionConfig
+from imder.models.baselines.ridge import Ridge, RidgeConfig
+from imder.models.baselines.zero_fill import ZeroFill, ZeroFillConfig
+from imder.models.imder.training import IMDer, IMDerConfig
 from imder.types import ImderError, Spec
 
 SYSTEMS: dict[str, tuple[type[Model], type[Any]]] = {

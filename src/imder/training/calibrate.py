@@ -1,7 +1,7 @@
 """The last step of training: how sure the finished system is, learned from validation rows.
 
-Every validation sample is predicted under every subset of what it has (`imder.training.judge`), with as many recoveries as
-predictions use, and `imder.uncertainty.calibration` compares with the labels.
+Every validation sample is predicted under every subset of what it has (`imder.training.validation`), with as many recoveries
+as predictions use, and `imder.calibration.calibration` compares with the labels.
 
 For a system that reads whole dialogues rows are taken together by the clip's own subset: what is promised holds on average
 over neighbours that show as much as in `judge`, not for neighbours that lack more or less.
@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from imder.calibration.calibration import Calibration, fit_calibration
 from imder.data.corpus import Corpus
 from imder.models.base import Model
 from imder.training.config import TrainingConfig
-from imder.training.judge import judge
 from imder.training.masks import labelled
-from imder.uncertainty.calibration import Calibration, fit_calibration
+from imder.training.validation import judge
 
 
 def calibrate(model: Model, corpus: Corpus, training: TrainingConfig) -> Calibration | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from imder.models.base import Phase
-from imder.models.language_encoder import LanguageEncoderConfig
+from imder.models.language.encoder import LanguageEncoderConfig
 from imder.models.presets import merged, read_preset
 from imder.models.registry import from_mapping, system_entry
 from imder.types import ImderError

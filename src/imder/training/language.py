@@ -14,8 +14,8 @@ import torch
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.models.base import Model, Phase
-from imder.models.language_encoder import FOLDER, OPTION, LanguageEncoder, LanguageEncoderConfig
-from imder.models.tuned import Tuned
+from imder.models.language.encoder import FOLDER, OPTION, LanguageEncoder, LanguageEncoderConfig
+from imder.models.language.tuning import Tuned
 from imder.training.run import RunDirectory
 from imder.types import ImderError
 

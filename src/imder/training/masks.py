@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
 from imder.data.loader import Pass, served
-from imder.data.missing import AnySubset, Missing, NaturalMissing, RandomMissing
-from imder.data.official_schedule import OfficialSchedule
-from imder.data.patterns import patterns
+from imder.missingness.official_schedule import OfficialSchedule
+from imder.missingness.patterns import patterns
+from imder.missingness.protocols import AnySubset, Missing, NaturalMissing, RandomMissing
 from imder.training.config import PhaseConfig, TrainingConfig
 from imder.types import ImderError
 

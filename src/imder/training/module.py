@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from imder.data.corpus import Split
 from imder.data.loader import Pass
 from imder.models.base import Model, Phase
-from imder.models.objective import Loss
+from imder.models.parts.losses import Loss
 from imder.training.config import PhaseConfig, TrainingConfig
 from imder.training.masks import mode_of, training_pass
 from imder.types import Batch, ImderError

@@ -3,7 +3,7 @@
     config.yaml          the complete configuration; ``--config`` takes it
     config.json, model.safetensors    the trained model (`Model.from_pretrained`)
     language/            the tuned language encoder, where there is one
-    calibration.json     how sure predictions are (`imder.uncertainty.calibration`)
+    calibration.json     how sure predictions are (`imder.calibration.calibration`)
     metrics.json         what training reached: validation losses of each phase, times, validation metrics
     environment.json     versions of what it ran on
     phases/*.safetensors the model after each phase; ``--stage1`` takes ``stage1.safetensors``

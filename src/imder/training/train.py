@@ -21,10 +21,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from imder.calibration.calibration import FILE as CALIBRATION
+from imder.calibration.calibration import Calibration
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus, Split, classes_without, floor_of
 from imder.data.dialogues import dialogue_numbers
-from imder.data.formats import load_corpus
+from imder.data.formats.load import load_corpus
 from imder.data.loader import Pass
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
@@ -41,14 +43,12 @@ from imder.training.engine import (
     trainer_of,
     wait_for_all,
 )
-from imder.training.judge import natural_metrics
 from imder.training.language import RunLanguage, check_stage1
 from imder.training.masks import hide_labels, labelled, natural_pass, training_pass, validation_passes
 from imder.training.module import VALIDATION_SEED, PhaseModule
 from imder.training.run import RunDirectory
+from imder.training.validation import natural_metrics
 from imder.types import ImderError
-from imder.uncertainty.calibration import FILE as CALIBRATION
-from imder.uncertainty.calibration import Calibration
 
 log = logging.getLogger(__name__)
 

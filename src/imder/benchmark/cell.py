@@ -1,0 +1,174 @@
+"""One cell of the grid: train, evaluate every protocol, write.
+
+Everything that goes on is in files, so it doesn't matter which process, on which machine, does it. Predictions are kept for
+each protocol as ``<protocol>`` (cells of the protocol, N) or (cells, N, C), nan where a sample isn't served, with
+``<protocol>_rate`` (nan where there is none), ``<protocol>_available`` and ``<protocol>_draw``; ``ids`` and ``labels`` are
+those of the N samples.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imder.benchmark.folds import fold_of
+from imder.benchmark.place import Place
+from imder.benchmark.plan import MASK_SEED, GridCell, Plan
+from imder.data.corpus import Corpus
+from imder.data.formats.load import load_corpus
+from imder.evaluation.cells import Cell
+from imder.evaluation.evaluate import evaluator
+from imder.jobs.locks import Lock
+from imder.models.base import Model
+from imder.models.registry import from_mapping, system_entry
+from imder.training.config import EngineConfig, RunConfig, TrainingConfig
+from imder.training.run import RunDirectory
+from imder.training.train import train
+from imder.types import ImderError, Task
+
+Result = Literal["finished", "failed", "elsewhere"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus on disk, and how it is read.
+
+    Attributes:
+        path: of the corpus.
+        task: where it has labels for both.
+        drop_empty: whether samples without any modality are left out.
+    """
+
+    path: str
+    task: Task | None = None
+    drop_empty: bool = False
+
+    def load(self) -> Corpus:
+        """Read it, once in each process."""
+        return _load(self)
+
+
+@lru_cache(maxsize=1)
+def _load(source: Source) -> Corpus:
+    return load_corpus(source.path, task=source.task, drop_empty=source.drop_empty)
+
+
+def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, device: str, asked: float) -> Result:
+    """Do a cell, unless it is finished or another process is at it. Mistakes are noted in the place, not raised.
+
+    Args:
+        place: the benchmark's folder.
+        source: the corpus.
+        plan: the whole plan.
+        cell: which part of it.
+        threads: of this process, for torch.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        asked: when (`time.time`) it was asked for: what failed before is tried again, what failed since in another
+            process is not.
+    """
+    at = Place(place)
+    if at.finished(cell, plan):
+        return "finished"
+    if at.failed_since(cell, asked):
+        return "failed"
+    lock = Lock(at.file(cell, "lock"))
+    if not lock.acquire():
+        return "elsewhere"
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with lock.beating():
+            # Another process may have been through with it a moment ago.
+            if at.failed_since(cell, asked):
+                return "failed"
+            if not at.finished(cell, plan):
+                at.file(cell, "failed.json").unlink(missing_ok=True)
+                _do(at, source.load(), plan, cell, device, lock)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        reason = text if isinstance(error, ImderError) else f"{type(error).__name__}: {text}"
+        at.fail(cell, reason[:500], "" if isinstance(error, ImderError) else traceback.format_exc())
+        return "failed"
+    finally:
+        torch.set_num_threads(before)
+    return "finished"
+
+
+def _do(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock: Lock) -> None:
+    if cell.fold is not None:
+        corpus = fold_of(corpus, cell.fold, plan.shared.folds)
+    model = _trained(at, corpus, plan, cell, device)
+    reached = RunDirectory(at.run(cell)).read_json("metrics.json")
+    trained = float(reached.get("seconds", sum(phase["seconds"] for phase in reached["phases"].values())))
+    started = time.monotonic()
+    samples = corpus["test"]
+    kept: dict[str, list[tuple[Cell, NDArray[Any]]]] = {}
+
+    def keep(found: Cell, values: NDArray[Any]) -> None:
+        whole = np.full((len(samples), *values.shape[1:]), np.nan, np.float32)
+        whole[found.mask.any(axis=1)] = values
+        kept.setdefault(found.protocol, []).append((found, whole))
+
+    rows: list[dict[str, Any]] = []
+    evaluate = evaluator(model, corpus, run=cell.run, seed=cell.seed)
+    for protocol in plan.protocols:
+        rows += evaluate(
+            protocol=protocol,
+            rates=plan.rates_of(cell),
+            draws=plan.shared.draws,
+            seed=MASK_SEED,
+            official_batch_size=plan.shared.official_batch_size,
+            convention=plan.shared.convention,
+            keep=keep,
+        )
+    arrays: dict[str, NDArray[Any]] = {"ids": np.array(samples.ids), "labels": np.asarray(samples.labels)}
+    for name, found in kept.items():
+        arrays[name] = np.stack([values for _, values in found])
+        arrays[f"{name}_rate"] = np.array([np.nan if c.rate is None else c.rate for c, _ in found])
+        arrays[f"{name}_available"] = np.array([c.available for c, _ in found])
+        arrays[f"{name}_draw"] = np.array([c.draw for c, _ in found])
+    if not lock.held():
+        raise ImderError(f"{cell.name}: another process took it over, since this one gave no sign of life for long")
+    about = {
+        "system": model.system,
+        "protocols": list(plan.protocols),
+        "rates": list(plan.rates_of(cell)),
+        "seconds": round(trained + time.monotonic() - started, 1),
+        "training_seconds": round(trained, 1),
+    }
+    at.save(cell, [row | {"model": cell.model} for row in rows], arrays, about)
+
+
+def _trained(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str) -> Model:
+    """The cell's model: from its run if that is finished, trained or trained on otherwise."""
+    run = RunDirectory(at.run(cell))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not run.finished():
+        config = config_of(plan, cell)
+        begun = (run.path / "config.yaml").exists()
+        if begun and run.open() != config:
+            raise ImderError(f"{run.path}: was begun with another configuration; remove it to train it again")
+        engine = EngineConfig(accelerator="cpu" if device == "cpu" else "gpu")
+        train(corpus, run.path, config=config, resume=begun, engine=engine)
+    return Model.from_pretrained(run.path).to(device)
+
+
+def config_of(plan: Plan, cell: GridCell) -> RunConfig:
+    """What a cell is trained with: its model's configuration, with its own seed and rate."""
+    data = plan.models[cell.model]
+    training = from_mapping(TrainingConfig, data["training"], "training")
+    training = replace(training, seed=cell.seed)
+    if cell.rate is not None:
+        asked = {"missing_rate": "official", "official_rate": cell.rate} if plan.shared.official_training else None
+        training = replace(training, **(asked or {"missing_rate": cell.rate}))
+    model = from_mapping(system_entry(data["system"])[1], data["model"])
+    return RunConfig(data["system"], model, training, data["preset"])

@@ -1,0 +1,96 @@
+"""Speaker by speaker (or dialogue by dialogue): where is a system better than the reference, and where worse?
+
+A bootstrap over six speakers says little; that a system is better on 20 of 24 speakers says something that anyone can check.
+The metrics are those of `imder.benchmark.significance`, of each speaker's samples alone, averaged over seeds and
+draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from imder.benchmark.bootstrap import MAIN_METRICS, Array
+from imder.benchmark.place import Place
+from imder.benchmark.plan import GridCell, Plan
+from imder.benchmark.significance import Key, differences, tested
+from imder.data.corpus import Corpus
+from imder.evaluation.drawing import Table
+from imder.evaluation.tables import LABELS, is_share
+from imder.metrics import HIGHER_IS_BETTER
+
+MOST = 64
+"""With more clusters than this nobody reads them one by one."""
+
+
+def by_cluster(at: Place, corpus: Corpus, plan: Plan, cells: Sequence[GridCell]) -> tuple[list[dict[str, Any]], str]:
+    """Differences of each model from the reference for each speaker, or else dialogue, of the test samples.
+
+    Args:
+        at: where the cells' predictions are.
+        corpus: of the benchmark.
+        plan: its plan.
+        cells: finished ones.
+
+    Returns:
+        A row for each (protocol, setting, model, metric, cluster) with ``difference`` and the cluster's samples ``n``, and
+        what clusters are; nothing where samples stand alone or there are too many clusters.
+    """
+    tests = tested(corpus, plan)
+    names, what = tests.clusters
+    distinct = list(dict.fromkeys(names))
+    if what == "samples" or not 1 < len(distinct) <= MOST:
+        return [], what
+    whose = np.array(names)
+    weights: Array = np.stack([np.ones(len(names)), *((whose == name).astype(np.float64) for name in distinct)])
+    rows = []
+    for about, key, metric, found in differences(at, plan, cells, tests, weights):
+        for name, value in zip(distinct, found[1:].tolist(), strict=True):
+            rows.append(about | _setting(key) | {"metric": metric, "cluster": name, "difference": value})
+            rows[-1]["n"] = int((whose == name).sum())
+    return rows, what
+
+
+def _setting(key: Key) -> dict[str, Any]:
+    return dict(zip(("protocol", "rate", "available"), key, strict=True))
+
+
+def cluster_tables(rows: Sequence[dict[str, Any]], what: str, convention: str) -> tuple[Table, ...]:
+    """For each protocol the average setting: mean and deviation over clusters, and on how many a system is better."""
+    tables = []
+    for protocol in dict.fromkeys(row["protocol"] for row in rows):
+        mine = [row for row in rows if row["protocol"] == protocol]
+        if any(row["available"].startswith("average") for row in mine):
+            mine = [row for row in mine if row["available"].startswith("average")]
+        metrics = MAIN_METRICS[convention]
+        reference, setting = mine[0]["reference"], mine[0]["available"]
+        lines = []
+        for model in dict.fromkeys(row["model"] for row in mine):
+            line = [(model, False)]
+            for metric in metrics:
+                values = [r["difference"] for r in mine if r["model"] == model and r["metric"] == metric]
+                line.append((_text(metric, np.array(values)), False))
+            lines.append(tuple(line))
+        count = len({row["cluster"] for row in mine})
+        note = f"Mean and deviation over {count} {what}, and on how many of them the system is better than {reference}."
+        of = f", {setting}" if setting else ""
+        title = f"{protocol} protocol{of}: difference from {reference}, of each of the {what}"
+        tables.append(Table(title, ("model", *(LABELS.get(m, m) for m in metrics)), tuple(lines), notes=(note,)))
+    return tuple(tables)
+
+
+def _text(metric: str, values: Array) -> str:
+    """Mean, deviation and how many are better.
+
+    >>> _text("mae", np.array([-0.1, 0.3]))
+    '+0.100 ± 0.283, better on 1 of 2'
+    """
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return "–"
+    scale, digits = (100, 1) if is_share(metric) else (1, 3)
+    better = int((values > 0).sum() if HIGHER_IS_BETTER[metric] else (values < 0).sum())
+    deviation = scale * values.std(ddof=1) if len(values) > 1 else float("nan")
+    return f"{scale * values.mean():+.{digits}f} ± {deviation:.{digits}f}, better on {better} of {len(values)}"

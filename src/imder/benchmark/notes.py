@@ -1,0 +1,79 @@
+"""What must be known to read a benchmark's tables, in sentences: how they were made, what is missing, what a system sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from imder.benchmark.cell import config_of
+from imder.benchmark.entries import note_of_entry
+from imder.benchmark.plan import GridCell, Plan
+from imder.data.corpus import Corpus
+from imder.data.speaker_norm import note_of as note_of_features
+from imder.models.registry import note_of, system_entry
+from imder.training.config import load_config
+
+
+def plan_notes(plan: Plan, finished: Sequence[GridCell], together: Sequence[str]) -> tuple[str, ...]:
+    """How the tables were made; ``together`` are the names of averages over seeds."""
+    notes = []
+    if together:
+        notes.append(f"{', '.join(together)}: the seeds' predictions averaged, {plan.seeds} times the compute.")
+    shares = label_shares(plan)
+    if shares != {1.0}:
+        notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
+    presets = {name: str(model["preset"]) for name, model in plan.models.items()}
+    if tuned := [name for name, preset in presets.items() if "@" in preset]:
+        others = ", ".join(name for name in presets if name not in tuned) or "none"
+        corpora = ", ".join(sorted({presets[name].partition("@")[2] for name in tuned}))
+        notes.append(f"Tuned for {corpora}: {', '.join(tuned)}; as their presets are: {others}.")
+    if short := _cut_short(plan):
+        notes.append(f"Trained for fewer epochs than their presets say: {', '.join(short)}.")
+    if plan.shared.per_rate:
+        under = ", trained under the released schedule" if plan.shared.official_training else ""
+        notes.append(f"A model of its own for each missing rate{under}.")
+    notes.append(f"Mean and deviation over {_seeds(plan, finished)} and {plan.shared.draws} draws of the masks.")
+    if plan.shared.folds:
+        notes.append(f"Rotation over speakers in {plan.shared.folds} folds; the deviation holds that between folds.")
+    return tuple(notes)
+
+
+def system_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tuple[str, ...]:
+    """What readers of any table must know of the models in it, and of what was done to the features."""
+    there = [model for model in plan.models if any(cell.model == model for cell in finished)]
+    notes = {model: note_of(model) or note_of_entry(model, plan.models[model]["system"]) for model in there}
+    said = tuple(f"{model}: {note}" for model, note in notes.items() if note)
+    return said + ((note,) if (note := note_of_features(corpus.recipe)) else ())
+
+
+def missing_note(missing: Mapping[str, str]) -> tuple[str, ...]:
+    """Cells that aren't finished, and why."""
+    reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
+    return (f"Missing: {reasons}.",) if missing else ()
+
+
+def label_shares(plan: Plan) -> set[float]:
+    """Which shares of the labels its models get."""
+    return {float(model["training"]["label_share"]) for model in plan.models.values()}
+
+
+def _seeds(plan: Plan, finished: Sequence[GridCell]) -> str:
+    """Over how many seeds a table's numbers are; models are named where they differ."""
+    models: dict[int, list[str]] = {}
+    for model in plan.models:
+        if count := len({cell.seed for cell in finished if cell.model == model}):
+            models.setdefault(count, []).append(model)
+    said = {count: f"{count} {'seed' if count == 1 else 'seeds'}" for count in sorted(models, reverse=True)}
+    if len(said) == 1:
+        return next(iter(said.values()))
+    return ", ".join(f"{text} ({', '.join(models[count])})" for count, text in said.items())
+
+
+def _cut_short(plan: Plan) -> list[str]:
+    """Models of which some phase has fewer epochs than in its preset: as good as a toy."""
+    short = []
+    for name, model in plan.models.items():
+        usual = load_config(str(model["preset"])).training
+        phases = system_entry(str(model["system"]))[0].phases(config_of(plan, GridCell(name, None, 0)).model)
+        if any(model["training"][phase]["max_epochs"] < getattr(usual, phase).max_epochs for phase in phases):
+            short.append(name)
+    return short

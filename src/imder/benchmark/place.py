@@ -1,0 +1,173 @@
+"""The folder of a benchmark.
+
+benchmark.json       the plan (`imder.benchmark.plan.Plan`): all that was ever asked for here
+runs/<cell>/         run directories (`imder.training.run`)
+cells/<cell>.csv     tidy rows of a cell
+cells/<cell>.npz     its predictions, sample by sample
+cells/<cell>.json    written last: the cell is finished, what it was evaluated on, how long it took
+cells/<cell>.failed.json   why it failed
+cells/<cell>.lock    while a process works on it
+results.csv, tables.md, tables.tex, significance.csv, *.png     what `imder.benchmark.report` makes of them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.benchmark.plan import GridCell, Plan
+from imder.evaluation.results import read_csv, write_csv
+from imder.jobs.files import replacing
+from imder.jobs.locks import Lock, is_stale, read_holder
+from imder.types import ImderError
+
+PATIENCE = 30.0
+
+
+class Place:
+    """Paths and small files of a benchmark's folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def run(self, cell: GridCell) -> Path:
+        """A cell's run directory."""
+        return self.path / "runs" / cell.name
+
+    def file(self, cell: GridCell, ending: str) -> Path:
+        """One of a cell's files."""
+        return self.path / "cells" / f"{cell.name}.{ending}"
+
+    def plan(self) -> Plan:
+        """What was asked for so far.
+
+        Raises:
+            ImderError: nothing was, or the file is broken.
+        """
+        path = self.path / "benchmark.json"
+        try:
+            return Plan.from_dict(json.loads(path.read_text()))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ImderError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+
+    def join(self, plan: Plan) -> Plan:
+        """Add a plan to what is asked for here; returns everything that is.
+
+        Raises:
+            ImderError: the folder holds something else, or a plan that doesn't go with this one.
+        """
+        marker = self.path / "benchmark.json"
+        if self.path.exists() and not self.path.is_dir():
+            raise ImderError(f"{self.path}: is a file; a benchmark is a folder")
+        # Another process may be writing its marker right now: what is called like it is no stranger.
+        strangers = self.path.exists() and any(
+            p.name != "cells" and not p.name.lstrip(".").startswith(marker.name) for p in self.path.iterdir()
+        )
+        if strangers and not marker.exists():
+            raise ImderError(f"{self.path}: is not empty and not a benchmark's; choose another --out")
+        try:
+            (self.path / "cells").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+        lock = Lock(self.path / "cells" / "plan.lock")
+        until = time.monotonic() + PATIENCE
+        while not lock.acquire():
+            if time.monotonic() > until:
+                raise ImderError(f"{lock.path}: another process has held this for long; remove it if none is running")
+            time.sleep(0.05)
+        try:
+            whole = self.plan().grown(plan, str(self.path)) if marker.exists() else plan
+            write_json(whole.to_dict(), marker)
+        finally:
+            lock.release()
+        return whole
+
+    def finished(self, cell: GridCell, plan: Plan) -> bool:
+        """Whether a cell holds everything that a plan asks of it."""
+        about = self.about(cell)
+        if about is None or not all(self.file(cell, e).exists() for e in ("csv", "npz")):
+            return False
+        return set(plan.protocols) <= set(about["protocols"]) and set(plan.rates_of(cell)) <= set(about["rates"])
+
+    def about(self, cell: GridCell) -> dict[str, Any] | None:
+        """What a finished cell says of itself; None for others."""
+        return _read_json(self.file(cell, "json"))
+
+    def reason(self, cell: GridCell) -> str | None:
+        """Why a cell failed; None where it didn't, or not since it was last tried."""
+        found = _read_json(self.file(cell, "failed.json"))
+        return None if found is None else str(found["reason"])
+
+    def failed_since(self, cell: GridCell, moment: float) -> bool:
+        """Whether a cell failed after a moment (`time.time`), and nobody has tried it again since."""
+        found = _read_json(self.file(cell, "failed.json"))
+        return found is not None and float(found.get("time", 0)) >= moment
+
+    def fail(self, cell: GridCell, reason: str, trace: str = "") -> None:
+        """Note why a cell failed."""
+        write_json({"reason": reason, "time": time.time(), "trace": trace.splitlines()}, self.file(cell, "failed.json"))
+
+    def holder(self, cell: GridCell) -> dict[str, Any] | None:
+        """Who works on a cell."""
+        holder = read_holder(self.file(cell, "lock"))
+        return None if holder is None or is_stale(holder) else holder
+
+    def save(
+        self,
+        cell: GridCell,
+        rows: list[dict[str, Any]],
+        predictions: Mapping[str, NDArray[Any]],
+        about: Mapping[str, Any],
+    ) -> None:
+        """Write a cell's results, the sign that it is finished last."""
+        self.file(cell, "json").unlink(missing_ok=True)
+        with replacing(self.file(cell, "npz")) as part, part.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **predictions)
+        write_csv(rows, self.file(cell, "csv"))
+        write_json(about, self.file(cell, "json"))
+        self.file(cell, "failed.json").unlink(missing_ok=True)
+
+    def rows(self, cell: GridCell) -> list[dict[str, Any]]:
+        """A finished cell's tidy rows."""
+        return read_csv(self.file(cell, "csv"))
+
+    def predictions(self, cell: GridCell) -> dict[str, NDArray[Any]]:
+        """A finished cell's predictions (`imder.benchmark.cell`).
+
+        Raises:
+            ImderError: the file is broken.
+        """
+        path = self.file(cell, "npz")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ImderError(
+                f"{path}: cannot be read ({' '.join(str(error).split())}); remove it to make it again"
+            ) from None
+
+
+def write_json(data: Mapping[str, Any], path: Path) -> None:
+    """Write JSON atomically."""
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        json.dump(data, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ImderError(f"{path}: cannot be read ({error}); remove it to make it again") from None
+    return found

@@ -1,0 +1,242 @@
+"""What a benchmark consists of: cells, and what they all share.
+
+A *cell* of the grid is one training and its evaluation: (model, training rate, seed). The rate is None where one model
+serves all rates. Masks of the evaluation depend on the corpus, the rate and `MASK_SEED` alone, never on the cell.
+
+A plan can grow: more models, seeds, rates or protocols make more to do and change nothing of what is done. Anything else
+would put numbers side by side that don't belong together, and is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, get_args
+
+from imder import metrics
+from imder.benchmark.entries import Entry, file_name
+from imder.benchmark.folds import fold_of
+from imder.data.corpus import Corpus
+from imder.data.fingerprint import fingerprint
+from imder.evaluation.cells import ProtocolName, draw_cells
+from imder.models.registry import system_entry
+from imder.training.config import with_defaults
+from imder.types import ImderError
+
+MASK_SEED = 0
+"""Of the masks of every evaluation."""
+
+RATED = ("random", "official")
+"""Protocols that have rates."""
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One training and its evaluation.
+
+    Attributes:
+        model: the entry's name.
+        rate: the missing rate that it is trained and evaluated for; None for all.
+        seed: of the training and of the noise in recoveries.
+        fold: which speakers are tested; None for the corpus' own splits.
+    """
+
+    model: str
+    rate: float | None
+    seed: int
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """In file names and messages.
+
+        >>> GridCell("imder:mean", 0.3, 1).name, GridCell("mmin", None, 0, fold=2).name
+        ('imder+mean-0.3-1', 'mmin-any-0-fold2')
+        """
+        rate = "any" if self.rate is None else f"{self.rate:g}"
+        return f"{file_name(self.model)}-{rate}-{self.seed}{self._fold}"
+
+    @property
+    def run(self) -> str:
+        """What goes into the ``run`` column: the models that one seed trains for several rates are one run.
+
+        Each rotation is a run of its own, since it tests other samples: deviations hold what that makes.
+        """
+        return f"{file_name(self.model)}-{self.seed}{self._fold}"
+
+    @property
+    def _fold(self) -> str:
+        return "" if self.fold is None else f"-fold{self.fold}"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What must be the same for all cells of a place.
+
+    Attributes:
+        corpus: its name.
+        fingerprint: of its samples and labels.
+        draws: of the masks of each rate.
+        per_rate: whether each rate has a model of its own.
+        convention: of the metrics.
+        official_batch_size: of the released schedule.
+        folds: rotations over speakers; 0 for the corpus' own splits.
+        official_training: whether models for single rates train under the released schedule, and not on masks whose
+            expected rate is exact.
+    """
+
+    corpus: str
+    fingerprint: str
+    draws: int
+    per_rate: bool
+    convention: str
+    official_batch_size: int
+    folds: int = 0
+    official_training: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid.
+
+    Attributes:
+        shared: see `Shared`.
+        models: for each entry its complete configuration, as plain containers.
+        seeds: how many.
+        rates: missing rates.
+        protocols: in the order of the tables.
+    """
+
+    shared: Shared
+    models: Mapping[str, Mapping[str, Any]]
+    seeds: int
+    rates: tuple[float, ...]
+    protocols: tuple[ProtocolName, ...]
+
+    def cells(self) -> list[GridCell]:
+        """All, seed by seed, so that tables are early complete for few seeds."""
+        rates = self.rates if self.shared.per_rate else (None,)
+        folds = range(self.shared.folds) if self.shared.folds else (None,)
+        return [GridCell(m, r, s, f) for s in range(self.seeds) for f in folds for m in self.models for r in rates]
+
+    def rates_of(self, cell: GridCell) -> tuple[float, ...]:
+        """The rates at which a cell is evaluated."""
+        return self.rates if cell.rate is None else (cell.rate,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers, for JSON."""
+        return asdict(self) | {
+            "rates": list(self.rates),
+            "protocols": list(self.protocols),
+            "models": dict(self.models),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        """The inverse of `to_dict`."""
+        shared = Shared(**data["shared"])
+        return cls(shared, data["models"], data["seeds"], tuple(data["rates"]), tuple(data["protocols"]))
+
+    def grown(self, other: Plan, where: str) -> Plan:
+        """Everything that either plan asks for; this one came first.
+
+        Raises:
+            ImderError: they differ in what must be the same.
+        """
+        advice = "choose another --out, or give what it was started with"
+        mine, theirs = asdict(self.shared), asdict(other.shared)
+        if mine["fingerprint"] != theirs["fingerprint"]:
+            raise ImderError(f"{where}: was started on another corpus ({self.shared.corpus}); {advice}")
+        for key in mine.keys() - {"corpus", "fingerprint"}:
+            if mine[key] != theirs[key]:
+                raise ImderError(f"{where}: was started with {key} {mine[key]}, not {theirs[key]}; {advice}")
+        for name in self.models.keys() & other.models.keys():
+            if change := _difference(with_defaults(self.models[name]), other.models[name]):
+                raise ImderError(f"{where}: was started with {name}'s {change}; {advice}")
+        return replace(
+            self,
+            models=dict(self.models) | dict(other.models),
+            seeds=max(self.seeds, other.seeds),
+            rates=tuple(sorted({*self.rates, *other.rates})),
+            protocols=tuple(dict.fromkeys([*self.protocols, *other.protocols])),
+        )
+
+
+def make_plan(
+    entries: Sequence[Entry],
+    corpus: Corpus,
+    *,
+    seeds: int,
+    draws: int,
+    rates: Sequence[float],
+    protocols: Sequence[str],
+    per_rate: bool,
+    convention: str,
+    official_batch_size: int,
+    folds: int = 0,
+) -> Plan:
+    """A checked plan.
+
+    Raises:
+        ImderError: numbers that make no grid, unknown protocols or metrics, protocols or rates that the test samples
+            don't allow, or models for single rates where a protocol has none.
+    """
+    if min(seeds, draws, official_batch_size) < 1:
+        raise ImderError("benchmark: seeds, draws and the official batch size must be at least 1")
+    if unknown := [p for p in protocols if p not in get_args(ProtocolName)]:
+        raise ImderError(f"--protocols: unknown protocol {unknown[0]!r}; use {', '.join(get_args(ProtocolName))}")
+    if not protocols or not rates:
+        raise ImderError("benchmark: at least one protocol and one missing rate are needed")
+    if bad := [r for r in rates if not 0 <= r <= 1]:
+        raise ImderError(f"--rates: a missing rate lies in [0, 1], got {bad[0]:g}")
+    if per_rate and (without := [p for p in protocols if p not in RATED]):
+        raise ImderError(f"--per-rate: the {without[0]} protocol has no rates to train a model for; leave it out")
+    if convention not in metrics.CONVENTIONS:
+        raise ImderError(f"unknown metric convention {convention!r}; use one of {', '.join(metrics.CONVENTIONS)}")
+    official_training = per_rate and set(protocols) == {"official"}
+    if official_training:
+        for entry in entries:
+            if entry.config.training.strict:
+                raise ImderError(
+                    f"--per-rate: under the official protocol models train on its schedule, and {entry.name} is strict: "
+                    "leave it out, or evaluate random too"
+                )
+            if system_entry(entry.config.system)[0].context:
+                raise ImderError(
+                    f"--per-rate: under the official protocol models train on its schedule, which has no patterns for "
+                    f"whole dialogues; leave {entry.name} out, or evaluate random too"
+                )
+    present = (fold_of(corpus, 0, folds) if folds else corpus)["test"].present
+    for protocol in protocols:  # before anything is trained: what a protocol refuses, every cell would fail with
+        draw_cells(
+            present,
+            corpus.spec.names,
+            protocol=protocol,  # type: ignore[arg-type]
+            rates=rates,
+            draws=1,
+            seed=MASK_SEED,
+            official_batch_size=official_batch_size,
+        )
+    shared = Shared(
+        corpus.name,
+        fingerprint(corpus),
+        draws,
+        per_rate,
+        convention,
+        official_batch_size,
+        folds,
+        official_training,
+    )
+    models = {entry.name: entry.config.to_dict() for entry in entries}
+    distinct = tuple(dict.fromkeys(protocols))
+    return Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)  # type: ignore[arg-type]
+
+
+def _difference(old: Any, new: Any, where: str = "") -> str:
+    """The first key in which configurations differ; empty where they don't."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in {**old, **new}:
+            if found := _difference(old.get(key), new.get(key), f"{where}.{key}".lstrip(".")):
+                return found
+        return ""
+    return "" if old == new else f"{where} {old}, not {new}"

@@ -1,0 +1,104 @@
+"""Split-conformal calibration: intervals and sets that hold the label as often as they say.
+
+Every calibration row gets a score r_i that says how badly its label fits its prediction. If n calibration rows and a new
+one are exchangeable, the rank of the new row's score among all n + 1 is uniform: with q the ceil((n + 1) L)-th smallest
+of r_1 ... r_n, the set of labels that score at most q holds the new label with a probability of at least L, and less
+than L + 1 / (n + 1) where scores don't tie. No assumption on the model is needed. (Vovk, Gammerman and Shafer 2005.)
+
+* regression, the interval [lo, hi] of 5 % and 95 % predictive quantiles: r = max(lo - y, y - hi), so that the set is
+  [lo - q, hi + q], wider or narrower than predicted (Romano, Patterson and Candes, NeurIPS 2019). Any level can be asked
+  of one set of scores: the 90 % quantiles are where it starts, q is what makes it right;
+* classification: r = 1 - p_y, so that the set holds every class of probability at least 1 - q (Sadinle, Lei and
+  Wasserman, JASA 2019), and the most probable one in any case: a set is never empty.
+
+Where n is too small for a level, ceil((n + 1) L) > n, nothing less than everything is sure: q is infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.calibration.scores import Array, quantile
+from imder.types import ImderError
+
+KEPT = 512
+TAILS = (0.05, 0.95)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of calibration rows.
+
+    Attributes:
+        samples: n, the different samples among the rows: what one sample says under several subsets counts once.
+        values: scores in increasing order; of more than `KEPT`, that many order statistics, one for each equal share of
+            the rows, the highest of each: a level is never undercut, nor overshot by more than 1 / `KEPT`.
+    """
+
+    samples: int
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, scores: Array, samples: int) -> Scores:
+        """Of rows' scores ``(M,)``, of ``samples`` different samples."""
+        ordered = np.sort(scores)
+        if len(ordered) > KEPT:
+            ordered = ordered[-(-np.arange(1, KEPT + 1) * len(ordered) // KEPT) - 1]
+        return cls(samples, tuple(ordered.tolist()))
+
+    def threshold(self, level: float) -> float:
+        """Q for a level in (0, 1); infinite where there are too few samples.
+
+        Raises:
+            ImderError: a level outside (0, 1).
+
+        >>> Scores.of(np.arange(1.0, 100.0), 99).threshold(0.9), Scores.of(np.arange(8.0), 8).threshold(0.9)
+        (90.0, inf)
+        """
+        check_level(level)
+        rank = math.ceil((self.samples + 1) * level - 1e-9)
+        if rank > self.samples:
+            return math.inf
+        return self.values[-(-rank * len(self.values) // self.samples) - 1]
+
+
+def check_level(level: float) -> None:
+    """Refuse what is no level of an interval (`ImderError`)."""
+    if not 0 < level < 1:
+        raise ImderError(f"a level is a share between 0 and 1, like 0.9; got {level}")
+
+
+def value_scores(points: Array, labels: Array) -> Array:
+    """``(M,)`` for points ``(M, n)`` in increasing order, not clipped, and labels ``(M,)``.
+
+    Clipped points would tie at the bounds, and ties cover too much.
+    """
+    low, high = (quantile(points, q) for q in TAILS)
+    return np.maximum(low - labels, labels - high)
+
+
+def intervals(points: Array, threshold: float, bounds: tuple[float, float]) -> tuple[Array, Array]:
+    """Ends ``(M,)`` of the interval of each row's points (as in `value_scores`), within the label's bounds.
+
+    Where a low level asks for less than nothing, the interval is its middle.
+    """
+    low, high = (quantile(points, q) for q in TAILS)
+    middle = 0.5 * (low + high)
+    ends = np.minimum(low - threshold, middle), np.maximum(high + threshold, middle)
+    return np.clip(ends[0], *bounds), np.clip(ends[1], *bounds)
+
+
+def class_scores(probabilities: Array, labels: NDArray[np.int64]) -> Array:
+    """``(M,)`` for probabilities ``(M, C)`` and classes ``(M,)``."""
+    return np.asarray(1 - np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0])
+
+
+def prediction_sets(probabilities: Array, threshold: float) -> NDArray[np.bool_]:
+    """``(M, C)``: which classes each row's set holds, never none."""
+    members = 1 - probabilities <= threshold
+    members[np.arange(len(members)), probabilities.argmax(axis=1)] = True
+    return np.asarray(members)

@@ -1,0 +1,1 @@
+"""The field's file formats, one reader a file."""

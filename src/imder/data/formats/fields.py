@@ -1,0 +1,275 @@
+"""From the fields of one split, as a feature file holds them, to ragged features and names.
+
+A field is one key of the file: an array or a list with one row for each sample. Fields of features are recognised by
+their shape, everything else by its name, so modalities may have any names and there may be any number of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.data.corpus import Ragged
+from imder.data.formats.tokens import attended
+from imder.types import ImderError
+
+RENAMED = {"text": "language", "video": "vision"}
+FIRST = ("language", "vision", "audio")
+_OTHER = frozenset({"raw_text", "text_bert", "id", "annotations", "dialogue", "position", "speaker"})
+_CLIP = re.compile(r"(.+)\$_\$(\d+)", re.DOTALL)
+
+Sequences = NDArray[Any] | list[NDArray[Any]]  # (N, T, D), or N arrays (T_i, D)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The fields of one split, and the words that say in errors where they come from."""
+
+    where: str
+    split: str
+    fields: Mapping[str, Any]
+
+    def fault(self, field: str, what: str, sample: str | None = None) -> ImderError:
+        """The one-line error about a field, and a sample where there is one."""
+        return ImderError(f"{self.where}: {field}: {'' if sample is None else f'sample {sample!r}: '}{what}")
+
+    def column(self, field: str, n: int) -> Any:
+        """The n rows of a field, or None where the file doesn't have it.
+
+        Raises:
+            ImderError: there are not n rows.
+        """
+        value: Any = self.fields.get(field)
+        if value is None:
+            return None
+        whole = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+        rows = len(value) if whole else -1
+        if rows != n:
+            raise self.fault(field, f"{'no' if rows < 0 else rows} rows where the features have {n}")
+        return value
+
+    def numbers(self, field: str, ids: Sequence[str]) -> NDArray[np.float64] | None:
+        """A field of one number for each sample, ``(N,)``.
+
+        Raises:
+            ImderError: a row is something else.
+        """
+        value = self.column(field, len(ids))
+        if value is None:
+            return None
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError, OverflowError):
+            for x, name in zip(value, ids):
+                try:
+                    np.asarray(x, np.float64)
+                except (TypeError, ValueError, OverflowError):
+                    raise self.fault(field, f"{_short(x)} is not a number", name) from None
+            array = np.empty((0, 0))
+        if array.size != len(ids):
+            raise self.fault(field, f"one number for each sample is needed, found the shape {array.shape}")
+        return array.reshape(-1)
+
+    def strings(self, field: str, n: int) -> tuple[str, ...] | None:
+        """A field of one name for each sample; bytes and numbers become strings.
+
+        Raises:
+            ImderError: a row holds several.
+        """
+        value = self.column(field, n)
+        if value is None:
+            return None
+        found = []
+        for i, x in enumerate(value):
+            if isinstance(x, (np.ndarray, list, tuple)):
+                if len(held := _flat(x)) != 1:
+                    raise self.fault(field, f"row {i} holds {len(held)} values where one is needed")
+                x = held[0]
+            found.append(x.decode(errors="replace") if isinstance(x, bytes) else "" if x is None else str(x))
+        return tuple(found)
+
+
+def _flat(x: Any) -> list[Any]:
+    """The items in nested lists or arrays."""
+    return [y for part in x for y in _flat(part)] if isinstance(x, (list, tuple)) or np.ndim(x) else [x]
+
+
+def _short(x: object) -> str:
+    text = repr(x)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
+    """The modalities of a split: for each name (language, vision, audio first) its field and what is in it.
+
+    Features are floats: an array ``(N, T, D)`` or ``(N, D)`` (one frame), or a list of N arrays ``(T_i, D)`` or
+    ``(D,)``. Fields whose name contains "label" are never features.
+
+    Raises:
+        ImderError: there are none, two fields are one modality, or the sequences of a list don't fit together.
+    """
+    found: dict[str, tuple[str, Sequences]] = {}
+    for field, value in raw.fields.items():
+        if field in _OTHER or field.endswith(("_lengths", "_present")) or "label" in field:
+            continue
+        sequences = _sequences(raw, field, value)
+        if sequences is None:
+            continue
+        if len(sequences) and not sequences[0].shape[-1]:
+            raise raw.fault(field, "has no features, only frames")
+        name = RENAMED.get(field, field)
+        if name in found:
+            raise raw.fault(field, f"is {name}, and so is the field {found[name][0]!r}")
+        found[name] = (field, sequences)
+    if not found:
+        raise ImderError(f"{raw.where}: no field holds features; it has {', '.join(raw.fields) or 'none'}")
+    return {name: found[name] for name in (*(n for n in FIRST if n in found), *(n for n in found if n not in FIRST))}
+
+
+def _sequences(raw: Raw, field: str, value: Any) -> Sequences | None:
+    """What a field holds as features, or None where it holds something else."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        if value.dtype.kind != "f" or value.ndim not in (2, 3):
+            return None
+        return value if value.ndim == 3 else value[:, None]
+    if not isinstance(value, (list, tuple, np.ndarray)) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return None
+    parts: list[NDArray[Any]] = []
+    for i, x in enumerate(value):
+        part = _part(x)
+        if part is None:
+            if not any(p.size for p in parts):
+                return None
+            raise raw.fault(field, "is not a (frames, features) array of numbers", _id_at(raw, i))
+        parts.append(part)
+    if not any(p.dtype.kind == "f" and p.size for p in parts):
+        return None
+    some = next(p for p in parts if p.size)
+    for i, p in enumerate(parts):
+        if p.shape[1] not in (0, some.shape[1]):
+            raise raw.fault(field, f"{p.shape[1]} features where others have {some.shape[1]}", _id_at(raw, i))
+    return [p if p.size else some[:0] for p in parts]
+
+
+def _part(x: Any) -> NDArray[Any] | None:
+    """One sample's features ``(T, D)``; ``(0, 0)`` where there is nothing; None where it isn't features."""
+    if x is None:
+        return np.zeros((0, 0), np.float32)
+    if not isinstance(x, (list, tuple, np.ndarray)):
+        return None
+    try:
+        part = np.asarray(x)
+        if part.dtype == object:
+            part = part.astype(np.float32)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if part.dtype.kind not in "fiu" or part.ndim not in (1, 2):
+        return None
+    return part[None] if part.ndim == 1 and part.size else part if part.ndim == 2 else np.zeros((0, 0), np.float32)
+
+
+def _id_at(raw: Raw, row: int) -> str:
+    ids = raw.fields.get("id")
+    known = isinstance(ids, (list, tuple, np.ndarray)) and np.ndim(ids) == 1 and len(ids) > row
+    return (raw.strings("id", len(ids)) or ())[row] if known and ids is not None else f"{raw.split}-{row}"
+
+
+def read_ids(raw: Raw, n: int) -> tuple[str, ...]:
+    """The ids of n samples; ``<split>-<row>`` where the file has none.
+
+    Raises:
+        ImderError: an id repeats.
+    """
+    ids = raw.strings("id", n) or tuple(f"{raw.split}-{i}" for i in range(n))
+    seen: dict[str, int] = {}
+    for i, name in enumerate(ids):
+        if name in seen:
+            raise raw.fault("id", f"rows {seen[name]} and {i} have the same id", name)
+        seen[name] = i
+    return ids
+
+
+def read_dialogues(raw: Raw, ids: tuple[str, ...]) -> tuple[tuple[str, ...] | None, NDArray[np.int64] | None]:
+    """Dialogue and position of each sample: the fields of these names, or else ids of the form ``<video>$_$<clip>``.
+
+    Where some ids have that form, each of the others is its own dialogue; where none has, both are None.
+    """
+    dialogue = raw.strings("dialogue", len(ids))
+    given = raw.numbers("position", ids)
+    for value, name in zip(() if given is None else given, ids):
+        if not (abs(value) < 2**53 and value == int(value)):
+            raise raw.fault("position", f"{value:g} is not a whole number", name)
+    position = None if given is None else given.astype(np.int64)
+    clips = [_CLIP.fullmatch(name) for name in ids]
+    if dialogue is None and any(clips):
+        dialogue = tuple(clip[1] if clip else name for clip, name in zip(clips, ids))
+        if position is None:
+            position = np.array([int(clip[2]) if clip else 0 for clip in clips], np.int64)
+    return dialogue, position
+
+
+def read_features(
+    raw: Raw, found: Mapping[str, tuple[str, Sequences]], ids: tuple[str, ...]
+) -> tuple[dict[str, Ragged], dict[str, int]]:
+    """The valid frames of each modality, and how many of their values were not finite and became 0.
+
+    float16 stays float16; every other type becomes float32 (what overflows there is not finite).
+
+    Raises:
+        ImderError: rows, lengths or presence don't fit the features.
+    """
+    features: dict[str, Ragged] = {}
+    nonfinite: dict[str, int] = {}
+    for name, (field, sequences) in found.items():
+        if len(sequences) != len(ids):
+            first = next(iter(found.values()))[0]
+            raise raw.fault(field, f"{len(sequences)} rows where {first} has {len(ids)}")
+        lengths = _valid(raw, name, field, sequences, ids)
+        if isinstance(sequences, list):
+            ragged = Ragged.from_list([s[:t] for s, t in zip(sequences, lengths)], sequences[0].shape[1])
+            values = ragged.values
+        elif (lengths == sequences.shape[1]).all():
+            values = sequences.reshape(-1, sequences.shape[2])
+        else:
+            values = sequences[np.arange(sequences.shape[1]) < lengths[:, None]]
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float16 if values.dtype.itemsize == 2 else np.float32, copy=False)
+        bad = ~np.isfinite(values)
+        nonfinite[name] = int(bad.sum())
+        if nonfinite[name]:
+            values = np.where(bad, values.dtype.type(0), values)
+        features[name] = Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return features, nonfinite
+
+
+def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str, ...]) -> NDArray[np.int64]:
+    """Valid frames of each sample ``(N,)``: none where the modality is marked absent."""
+    n = len(ids)
+    if isinstance(sequences, list):
+        frames = np.array([len(s) for s in sequences], np.int64)
+    else:
+        frames = np.full(n, sequences.shape[1], np.int64)
+    lengths = frames.copy()
+    present = np.ones(n, bool)
+    for key in dict.fromkeys((f"{field}_present", f"{name}_present")):
+        given = raw.numbers(key, ids)
+        for i in () if given is None else np.flatnonzero((given != 0) & (given != 1)):
+            raise raw.fault(key, f"{given[i]:g} is neither true nor false", ids[i])  # type: ignore[index]
+        present &= True if given is None else given == 1
+    known = False
+    for key in dict.fromkeys((f"{field}_lengths", f"{name}_lengths")):
+        given = raw.numbers(key, ids)
+        if given is None:
+            continue
+        fits = (given >= 0) & (given <= frames) & (given == np.floor(given))
+        for i in np.flatnonzero(present & ~fits):
+            raise raw.fault(key, f"the length {given[i]:g} lies outside [0, {frames[i]}]", ids[i])
+        lengths, known = np.where(fits, given, 0).astype(np.int64), True
+    if name == "language" and not known:
+        lengths = attended(raw, frames)
+    return np.where(present, lengths, 0)

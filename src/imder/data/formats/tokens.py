@@ -1,0 +1,64 @@
+"""``text_bert`` of the field's files: token ids, attention mask and token types of each text, ``(N, 3, T)``.
+
+Where a file has no lengths, its mask says how long a text is. The ids that the mask marks as valid are kept beside the
+features, for language encoders that are trained (`imder.models.language.encoder`); token types are all 0 in a single text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.data.corpus import Ragged
+
+if TYPE_CHECKING:
+    from imder.data.formats.fields import Raw
+
+FIELD = "text_bert"
+
+
+def read_tokens(raw: Raw, ids: tuple[str, ...], present: NDArray[np.bool_] | None) -> Ragged | None:
+    """The ids of each text's valid tokens, ``(T, 1)`` int64; None where the file has no such field.
+
+    Args:
+        raw: the fields of a split.
+        ids: of its samples.
+        present: ``(N,)``, which samples have the language modality; others have no tokens. None for all.
+
+    Raises:
+        ImderError: a valid token's id is no whole number from 0 on.
+    """
+    table = _table(raw, len(ids))
+    if table is None:
+        return None
+    valid = table[:, 1] > 0
+    if present is not None:
+        valid &= present[:, None]
+    for row, place in np.argwhere(valid & ~((table[:, 0] >= 0) & (table[:, 0] == np.floor(table[:, 0])))):
+        raise raw.fault(FIELD, f"{table[row, 0, place]:g} is no token's id", ids[row])
+    values = table[:, 0][valid].astype(np.int64)[:, None]
+    return Ragged(values, np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int64))
+
+
+def attended(raw: Raw, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Lengths ``(N,)`` by the attention mask; all ``frames`` (N,) where its T isn't that of the text."""
+    table = _table(raw, len(frames))
+    if table is None or not ((frames == table.shape[2]) | (frames == 0)).all():
+        return frames
+    on = table[:, 1] > 0
+    last = np.where(on.any(axis=1), table.shape[2] - np.argmax(on[:, ::-1], axis=1), 0)
+    return np.minimum(last, frames).astype(np.int64)
+
+
+def _table(raw: Raw, n: int) -> NDArray[np.float64] | None:
+    """The field as ``(N, 3, T)``; None where it isn't there or is something else."""
+    value: Any = raw.column(FIELD, n)
+    if value is None:
+        return None
+    try:
+        table = np.asarray(value, np.float64)  # which holds every id exactly
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return table if table.ndim == 3 and table.shape[1] == 3 else None

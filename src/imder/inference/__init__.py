@@ -1,0 +1,1 @@
+"""Predictions and recoveries of a trained system."""

@@ -1,0 +1,1 @@
+"""The systems that IMDer is compared with, one file each."""

@@ -1,0 +1,119 @@
+"""Language only: one modality's branch of late fusion, by itself, whatever else is available.
+
+    y = W read(pool(E(x)))    where the modality is available, the constant where it isn't
+
+Language carries most of what corpora of spoken opinions tell: systems of several modalities have to show that they are
+better. ``modality`` may name any other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from imder.models.base import Deterministic, Phase
+from imder.models.baselines.constant import floor_of_labels
+from imder.models.parts.encoder import Encoder, EncoderConfig
+from imder.models.parts.fusions.pooled import FusionConfig, Reader, pool, require_pooled
+from imder.models.parts.losses import Loss, start_head, task_loss, to_prediction
+from imder.nn.resample import frame_mask
+from imder.types import Batch, ImderError, Spec
+
+
+@dataclass(frozen=True)
+class LanguageOnlyConfig:
+    """Encoder and reader as in ``fast``.
+
+    Attributes:
+        modality: the only one that is read.
+    """
+
+    modality: str = "language"
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+
+    def __post_init__(self) -> None:
+        require_pooled(self.fusion, "language-only")
+
+
+class LanguageOnly(Deterministic):
+    """Encoder, pooling, one hidden layer, prediction.
+
+    Args:
+        spec: of the corpus, which must have the modality (`ImderError`).
+        config: see `LanguageOnlyConfig`.
+    """
+
+    system = "language-only"
+    config: LanguageOnlyConfig
+    floor: Tensor
+
+    def __init__(self, spec: Spec, config: LanguageOnlyConfig) -> None:
+        super().__init__(spec, config)
+        if config.modality not in spec.names:
+            raise ImderError(
+                f"language-only: the corpus has no modality {config.modality!r}; "
+                f"set model.modality to one of {', '.join(spec.names)}"
+            )
+        self.index = spec.names.index(config.modality)
+        self.encoder = Encoder(spec.modalities[self.index], config.encoder)
+        single, width = self.encoder.steps == 1, config.encoder.width
+        self.read = Reader(width if single else 3 * width, single, config.fusion)
+        self.head = nn.Linear(config.fusion.hidden, spec.outputs)
+        self.register_buffer("floor", torch.zeros(spec.outputs))
+
+    def forward(self, batch: Batch, rows: Tensor) -> Tensor:
+        """The head's output ``(R, O)`` for ``rows`` (R,), in which the modality is available."""
+        if not len(rows):
+            return self.head.bias.new_zeros(0, self.spec.outputs)
+        features, lengths = batch.features[self.config.modality], batch.lengths[self.config.modality]
+        out: Tensor = self.head(self.read(pool(self.encoder(features[rows], lengths[rows]))))
+        return out
+
+    def _rows(self, batch: Batch) -> Tensor:
+        """Where the modality is available."""
+        return batch.available[:, self.index].nonzero().squeeze(1)
+
+    @classmethod
+    def phases(cls, config: LanguageOnlyConfig) -> tuple[Phase, ...]:
+        """One."""
+        return ("stage1",)
+
+    def start_from(self, labels: Tensor) -> None:
+        """The head begins at the constant floor, which is kept for where the modality is missing."""
+        start_head(self.head, labels, self.spec)
+        self.floor.copy_(floor_of_labels(labels, self.spec))
+
+    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+        """Feature statistics."""
+        del phase, seed, strict
+        self.encoder.standardize.fit(self._frames(batches))
+
+    def _frames(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """The valid frames ``(n, D)`` of each batch."""
+        for batch in batches:
+            features = batch.features[self.config.modality]
+            lengths = batch.lengths[self.config.modality] * batch.available[:, self.index]
+            yield features[frame_mask(lengths, features.shape[1])]
+
+    def learning(self, phase: Phase) -> list[nn.Module]:
+        """Everything."""
+        del phase
+        return [self.encoder, self.read, self.head]
+
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+        """The task's, of rows in which the modality is available; other modalities' patterns make no difference."""
+        del phase, seed, every
+        assert batch.labels is not None
+        rows = self._rows(batch)
+        return {"task": task_loss(self(batch, rows), batch.labels[rows], self.spec)}
+
+    def answer(self, batch: Batch) -> Tensor:
+        """What the head says, or the floor where the modality is missing."""
+        rows = self._rows(batch)
+        found = to_prediction(self(batch, rows), self.spec)
+        floor = self.floor if self.spec.task == "classification" else self.floor[0]
+        return floor.expand(len(batch), *floor.shape).index_copy(0, rows, found.to(floor.dtype))

@@ -1,0 +1,34 @@
+"""Regression: IMDer's pipeline with the missing encodings predicted instead of sampled.
+
+    r_k = D_k(f_k(available e)),     f_k = argmin E || f_k(available e) - e_k ||^2   (`..imder.deterministic_recovery`)
+
+Encoders, condition, networks, refinement and both fusions are those of ``fast``, and so is their training; only the noise is
+left out. Its distance to ``fast`` is what a distribution is worth over its mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imder.models.imder.recovery import RecoveryConfig
+from imder.models.imder.training import IMDer, IMDerConfig
+from imder.types import ImderError
+
+
+@dataclass(frozen=True)
+class RegressionConfig(IMDerConfig):
+    """IMDer's, whose recovery is of the kind ``regression``."""
+
+    recovery: RecoveryConfig = field(default_factory=lambda: RecoveryConfig(kind="regression"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.recovery.kind != "regression":
+            raise ImderError(f"regression: recovery.kind {self.recovery.kind!r} is the system imder's; use preset fast")
+
+
+class Regression(IMDer):
+    """IMDer with regression in place of diffusion."""
+
+    system = "regression"
+    config: RegressionConfig

@@ -1,0 +1,1 @@
+"""IMDer, in the paper's order: network, recovery, conditions, refinement, training."""

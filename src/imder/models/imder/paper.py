@@ -1,0 +1,133 @@
+"""Recovery as published: channel-wise condition on a common clock, noised at the target's time, and s / std(t).
+
+Available encodings are concatenated and fused by a kernel-1 convolution, one for each subset; the score network adds its
+cross-modal attention to them at every level and its output is divided by std(t); Euler-Maruyama draws. Rows of different
+patterns share a sampler call: each evaluation runs the score network once for each pattern among them.
+
+The released code's two conventions of attention, causal masks and no position for a step whose first channel is exactly 0
+(`imder.nn.transformer`), come together: ``causal`` turns both on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from imder.diffusion import Denoiser, KeyedNoise, NoiseSource, condition_noise, score_denoiser, score_matching_loss
+from imder.models.imder.recovery import Encodings, Recovery, RecoveryConfig
+from imder.models.parts.fusions.mult import SubsetCondition
+from imder.nn.score import PublishedScoreNetwork
+from imder.types import ImderError
+
+LOSS_TIME = 1e-5  # the smallest time the published loss draws
+
+
+class PublishedRecovery(Recovery):
+    """The paper's score networks and sampler, for any pattern of a batch."""
+
+    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
+        super().__init__(steps, width, config)
+        if len(set(steps.values())) != 1:
+            raise ImderError(f"condition 'channels' needs one common length, got {dict(steps)}")
+        net = config.network
+        self.condition = SubsetCondition(self.names, width)
+        self.scores = nn.ModuleDict(
+            {
+                k: PublishedScoreNetwork(
+                    width,
+                    net.widths,
+                    net.heads,
+                    net.attention_layers,
+                    net.embedding,
+                    causal=net.causal,
+                    zero_is_padding=net.causal,
+                )
+                for k in steps
+            }
+        )
+
+    def _groups(self, target: str, encodings: Encodings, available: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """Rows of one pattern and their condition ``(n, width, steps)``; None where nothing is available."""
+        others = self.looked_at(available).clone()
+        others[:, self.names.index(target)] = False
+        groups: list[tuple[Tensor, Tensor | None]] = []
+        for pattern in torch.unique(others, dim=0):
+            rows = (others == pattern).all(1).nonzero().squeeze(1)
+            used = [k for k, there in zip(self.names, pattern.tolist(), strict=True) if there]
+            groups.append((rows, self.condition({k: encodings[k][rows] for k in used}) if used else None))
+        return groups
+
+    def _score(self, target: str, x: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+        score: Tensor = self.scores[target](x, t, self.schedule.std(t), condition)
+        return score
+
+    def losses(
+        self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
+    ) -> Tensor:
+        """The paper's loss: summed over channels and time (see the base class)."""
+        noise = KeyedNoise(keys, seed)
+        t = noise.uniform((len(keys),)) * (1 - LOSS_TIME) + LOSS_TIME
+        z = noise.normal(tuple(clean.shape))
+        fresh = KeyedNoise(keys, seed ^ 0x5EED)
+        return self.losses_at(target, clean, self._groups(target, encodings, available), t, z, fresh)
+
+    def losses_at(
+        self,
+        target: str,
+        clean: Tensor,
+        groups: list[tuple[Tensor, Tensor | None]],
+        t: Tensor,
+        z: Tensor,
+        fresh: NoiseSource,
+    ) -> Tensor:
+        """The loss ``(R,)`` at times t ``(R,)`` and noise z, shaped like ``clean``; ``fresh`` noises the condition."""
+        std = self.schedule.std(t)
+        x = clean + std[:, None, None] * z
+        independent = fresh.normal(tuple(clean.shape))
+        out = clean.new_zeros(len(t))
+        for rows, condition in groups:
+            if condition is not None:
+                given = _Given(independent[rows])
+                condition = condition_noise(
+                    self.config.condition_noise, condition, std[rows], target_noise=z[rows], source=given
+                )
+            score = self._score(target, x[rows], t[rows], condition)
+            out = out.index_copy(0, rows, score_matching_loss(score, z[rows], std[rows]).to(out.dtype))
+        return out
+
+    def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
+        """Tweedie's formula on the score; the condition gets new noise at every evaluation unless it is clean."""
+        groups = self._groups(target, encodings, available)
+
+        def score(x: Tensor, sigma: Tensor) -> Tensor:
+            draws = x.shape[0] // len(available)
+            t = self.schedule.time(sigma)
+            out = torch.empty_like(x)
+            fresh = noise.normal(tuple(x.shape)) if self.config.condition_noise != "clean" else torch.zeros_like(x)
+            for rows, condition in groups:
+                place = (rows[:, None] * draws + torch.arange(draws, device=rows.device)).flatten()
+                if condition is not None:
+                    spread = condition.repeat_interleave(draws, dim=0) if draws > 1 else condition
+                    condition = condition_noise(
+                        self.config.condition_noise,
+                        spread,
+                        sigma[place],
+                        target_noise=None,
+                        source=_Given(fresh[place]),
+                    )
+                out[place] = self._score(target, x[place], t[place], condition)
+            return out
+
+        return score_denoiser(score)
+
+
+class _Given:
+    """Noise that was drawn before, for rows that were gathered since."""
+
+    def __init__(self, noise: Tensor) -> None:
+        self._noise = noise
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        return self._noise.reshape(shape)

@@ -1,0 +1,1 @@
+"""A text encoder that is tuned together with a system."""

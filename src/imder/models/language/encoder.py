@@ -1,0 +1,294 @@
+"""A transformer that makes language features of token ids: each token's last hidden state, the special ones included.
+
+It is used in two ways. While it learns (stage 1, `imder.models.language.tuning`) padded batches go through it. Afterwards
+a corpus' features are computed once, in groups of texts of one length without any padding, and everything else reads
+those. It is no part of a system: systems only ever see features.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imder.data.compatible import check_compatible
+from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.token_ids import LANGUAGE, as_ids, ids_of
+from imder.models.language.pretrained import (
+    TOKENIZER_FILES,
+    folder_of,
+    load_tokenizer,
+    load_transformer,
+    states_of,
+    transformers_for,
+)
+from imder.nn.resample import frame_mask
+from imder.types import ImderError, Spec
+
+OPTION = "--language-encoder"
+FOLDER = "language"
+"""In a model's folder: the tuned transformer, as its own library saves it."""
+
+LOOKED_AT = 16
+RATE = 1e-4
+TOKENS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class LanguageEncoderConfig:
+    """Of the transformer that is trained together with encoders and fusion, in stage 1.
+
+    Attributes:
+        name: a folder that holds it, or its name on the hub; None: the corpus' own language features are used.
+        learning_rate: its own (the authors of the released method advise 1e-4); 0: it is used as it is.
+        frozen_layers: so many of its layers, those next to the text, and the embeddings before them aren't trained; 0
+            trains everything.
+    """
+
+    name: str | None = None
+    learning_rate: float = RATE
+    frozen_layers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name == "":
+            raise ImderError(f"{OPTION}: give a folder or a name")
+        if self.learning_rate < 0 or self.frozen_layers < 0:
+            raise ImderError("training.language_encoder: learning_rate and frozen_layers must not be negative")
+        if self.name is None and (self.learning_rate, self.frozen_layers) != (RATE, 0):
+            raise ImderError(f"training.language_encoder: is set, but which transformer isn't said; add {OPTION}")
+
+
+class LanguageEncoder:
+    """A transformer and where it came from.
+
+    Args:
+        model: a folder that holds it, or its name on the hub.
+
+    Raises:
+        ImderError: it can't be found, fetched or read.
+
+    Attributes:
+        module: what gives hidden states; in evaluation mode unless someone trains it.
+        dim: features of a token.
+    """
+
+    def __init__(self, model: str | Path) -> None:
+        transformers_for(OPTION)  # that it is missing is said before anything is fetched
+        self._folder = folder_of(str(model), OPTION)
+        self._whole: Any = load_transformer(self._folder, OPTION, dtype=torch.float32)
+        self.module: nn.Module = states_of(self._whole)
+        self.module.requires_grad_(False)
+        config: Any = self.module.config
+        try:
+            self.dim, self._vocabulary = int(config.hidden_size), int(config.vocab_size)
+        except AttributeError as error:
+            raise ImderError(f"{OPTION} {model}: is no transformer for texts ({error})") from None
+        self._pad = int(getattr(config, "pad_token_id", None) or 0)
+        self._layers = int(getattr(config, "num_hidden_layers", 0))
+
+    def spec(self, ids: Spec) -> Spec:
+        """The spec of a corpus' features, given that of its token ids."""
+        modalities = (replace(m, dim=self.dim) if m.name == LANGUAGE else m for m in ids.modalities)
+        return replace(ids, modalities=tuple(modalities))
+
+    # While it learns.
+
+    def learning(self, frozen_layers: int) -> list[nn.Module]:
+        """What learns when so many layers don't.
+
+        The pooling of whole texts that some transformers have plays no part in hidden states, and never learns.
+
+        Raises:
+            ImderError: there are fewer layers, or they share their weights.
+        """
+        if frozen_layers > self._layers:
+            raise ImderError(
+                f"training.language_encoder.frozen_layers is {frozen_layers}; {self._folder} has {self._layers} layers"
+            )
+        if frozen_layers == self._layers:
+            return []
+        if not frozen_layers:
+            return [m for name, m in self.module.named_children() if name != "pooler"]
+        stack = next(
+            (m for m in self.module.modules() if isinstance(m, nn.ModuleList) and len(m) == self._layers), None
+        )
+        if stack is None:
+            raise ImderError(
+                f"training.language_encoder.frozen_layers: the layers of {self._folder} can't be told apart; use 0 or "
+                f"{self._layers}"
+            )
+        return list(_from_layer(self.module, stack, frozen_layers))
+
+    def states(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Hidden states of padded texts: ``(B, T)`` int64 with ``lengths`` (B,) -> ``(B, T, dim)`` float32.
+
+        Differentiable. Ids beyond ``lengths`` aren't read; states there, and of texts without tokens, are 0.
+        """
+        out = torch.zeros(*ids.shape, self.dim, device=ids.device)
+        rows = (lengths > 0).nonzero().squeeze(1)
+        if not len(rows):
+            return out
+        longest = int(lengths.max())
+        valid = frame_mask(lengths[rows], longest)
+        given = torch.where(valid, ids[rows, :longest], self._pad)
+        states = self.module(input_ids=given, attention_mask=valid.long()).last_hidden_state.float()
+        states = torch.where(valid[..., None], states, 0.0)
+        return out.index_copy(0, rows, nn.functional.pad(states, (0, 0, 0, ids.shape[1] - longest)))
+
+    # Once it is settled.
+
+    def check(self, ids: Corpus) -> None:
+        """Whether it can read a corpus of token ids, found out before anything is trained.
+
+        Raises:
+            ImderError: an id isn't in its vocabulary, or a text is longer than it can read.
+        """
+        for name, split in ids.splits.items():
+            tokens = split.features[LANGUAGE]
+            values = tokens.values[:, 0]
+            if len(values) and values.max() >= self._vocabulary:
+                row = int(np.searchsorted(tokens.offsets, int(values.argmax()), side="right")) - 1
+                raise ImderError(
+                    f"{ids.name} [{name}]: language: sample {split.ids[row]!r}: the token id {int(values.max())} isn't one of "
+                    f"the {self._vocabulary} that {self._folder} knows; use the transformer that the ids were made for"
+                )
+            longest = int(tokens.lengths.max(initial=0))
+            try:
+                with torch.inference_mode():
+                    self.states(torch.zeros(1, longest, dtype=torch.int64), torch.tensor([longest]))
+            except (IndexError, RuntimeError) as error:
+                raise ImderError(
+                    f"{ids.name} [{name}]: language: {self._folder} can't read a text of {longest} tokens "
+                    f"({str(error).splitlines()[0]}); extract with fewer, --max-tokens"
+                ) from None
+
+    def knows(self, ids: Corpus) -> bool | None:
+        """Whether its tokenizer makes the ids of a corpus of its texts; None where one of them isn't known.
+
+        Another vocabulary's ids are numbers like its own, and nothing else would tell. Some texts may differ (they may have
+        been corrected since, or cut off elsewhere); it is judged by whether any agrees.
+        """
+        split = ids.splits["train"]
+        rows = np.flatnonzero(split.features[LANGUAGE].lengths > 0)[:LOOKED_AT]
+        if split.texts is None or not len(rows) or not any((self._folder / name).is_file() for name in TOKENIZER_FILES):
+            return None
+        try:
+            tokenize = load_tokenizer(self._folder, OPTION)
+        except ImderError:  # ids are all that is needed: a tokenizer that can't be used here stops nobody
+            return None
+        for i in rows.tolist():
+            found = split.features[LANGUAGE][i][:, 0].tolist()
+            if tokenize(split.texts[i], truncation=True, max_length=max(3, len(found)))["input_ids"] == found:
+                return True
+        return False
+
+    def read(self, spec: Spec, corpus: Corpus, only: str | None, device: torch.device | str) -> Corpus:
+        """A corpus as a system of ``spec`` reads it (`check_compatible`), with features computed from its token ids.
+
+        Args:
+            spec: of the system.
+            corpus: with token ids, or without any language.
+            only: the split whose features are needed; the others then have none. None for all.
+            device: where it computes.
+
+        Raises:
+            ImderError: the corpus doesn't fit, has language without token ids, or ids that don't fit.
+        """
+        ids = replace(corpus, splits=ids_of(corpus.splits, corpus.name))
+        fitted = check_compatible(as_ids(spec), ids)
+        self.check(fitted)
+        return self.encode(fitted, device, only=only)
+
+    def encode(
+        self, ids: Corpus, device: torch.device | str, *, only: str | None = None, folder: Path | None = None
+    ) -> Corpus:
+        """A corpus of token ids with features in their place; of other splits than ``only``, if given, they are absent.
+
+        They are in a file in ``folder`` (None: where temporary files go) that is gone once nobody uses it: memory stays flat.
+        """
+        splits = {
+            name: self._features(split, device, folder) if only in (None, name) else _without_language(split, self.dim)
+            for name, split in ids.splits.items()
+        }
+        return replace(ids, splits=splits, spec=self.spec(ids.spec))
+
+    @torch.inference_mode()
+    def _features(self, split: Split, device: torch.device | str, folder: Path | None) -> Split:
+        tokens = split.features[LANGUAGE]
+        start, stop = int(tokens.offsets[0]), int(tokens.offsets[-1])
+        with tempfile.TemporaryFile(dir=folder) as file:
+            values = np.memmap(file, np.float32, "w+", shape=(max(1, stop - start), self.dim))[: stop - start]
+        self.module.eval().requires_grad_(False).to(device)
+        try:
+            for rows in _alike(tokens):
+                ids = torch.from_numpy(np.stack([tokens[i][:, 0] for i in rows]).astype(np.int64)).to(device)
+                states = self.module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float()
+                for i, state in zip(rows, states.cpu().numpy(), strict=True):
+                    if not np.isfinite(state).all():
+                        raise ImderError(f"{self._folder}: its features of sample {split.ids[i]!r} are not finite")
+                    values[tokens.offsets[i] - start : tokens.offsets[i + 1] - start] = state
+        finally:
+            self.module.to("cpu")
+        features = {**split.features, LANGUAGE: Ragged(values, tokens.offsets - start)}
+        return replace(split, features=features, tokens=None)
+
+    def save(self, folder: Path) -> None:
+        """Write it, whole or not at all, with the files of its tokenizer where it has some; what was there is replaced."""
+        part, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
+        part.mkdir(parents=True)
+        self._whole.save_pretrained(part)
+        for name in TOKENIZER_FILES:
+            if (self._folder / name).is_file():
+                shutil.copyfile(self._folder / name, part / name)
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    @classmethod
+    def of_model(cls, folder: Path) -> Self:
+        """The one that was saved beside a model.
+
+        Raises:
+            ImderError: it isn't there.
+        """
+        if not (folder / FOLDER).is_dir():
+            raise ImderError(f"{folder}: the folder {FOLDER!r}, which holds the model's language encoder, is missing")
+        return cls(folder / FOLDER)
+
+
+def _from_layer(module: nn.Module, stack: nn.ModuleList, first: int) -> Iterator[nn.Module]:
+    """The layers from ``first`` on, and what comes after them (a last normalisation)."""
+    passed = False
+    for name, child in module.named_children():
+        if child is stack:
+            yield from list(stack)[first:]
+        elif any(m is stack for m in child.modules()):
+            yield from _from_layer(child, stack, first)
+        elif passed and name != "pooler":
+            yield child
+        passed = passed or any(m is stack for m in child.modules())
+
+
+def _alike(tokens: Ragged) -> Iterator[list[int]]:
+    """Rows of texts of one length, so many at once that memory stays small."""
+    lengths = tokens.lengths
+    for length in np.unique(lengths[lengths > 0]):
+        rows = np.flatnonzero(lengths == length)
+        size = max(1, TOKENS_AT_ONCE // int(length))
+        for begin in range(0, len(rows), size):
+            yield rows[begin : begin + size].tolist()
+
+
+def _without_language(split: Split, dim: int) -> Split:
+    empty = Ragged(np.zeros((0, dim), np.float32), np.zeros(len(split) + 1, np.int64))
+    return replace(split, features={**split.features, LANGUAGE: empty}, tokens=None)

@@ -1,0 +1,1 @@
+"""Parts that several systems share: encoders, fusions, losses."""

@@ -1,0 +1,1 @@
+"""Fusions of encodings, chosen by name."""

@@ -1,0 +1,1 @@
+"""The known-truth corpus and its exact answers."""

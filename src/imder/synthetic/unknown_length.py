@@ -1,0 +1,90 @@
+r"""The exact distribution of an encoding whose number of frames isn't known: a mixture over lengths.
+
+What is missing has no length that anyone could be told, so a recovery model learns p(e | available) with the length T
+integrated out:
+
+    p(e | available) = sum_T p(T) p(e | available, T),    p(T | x) ~ p(T) p(x | available, T) for any noisy view x of e,
+
+each term a mixture of Gaussians that `imder.synthetic.posterior.EncodingPosterior` knows exactly. Lengths are equally likely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.synthetic.affine import AffineEncoder, Array
+from imder.synthetic.known_truth import KnownTruth
+from imder.synthetic.posterior import EncodingPosterior
+
+
+@dataclass(frozen=True)
+class UnknownLength:
+    """p(encoding of a missing modality | what is available), R rows; ``each`` (T of them) is given one length."""
+
+    each: tuple[EncodingPosterior, ...]
+
+    @classmethod
+    def of(
+        cls,
+        truth: KnownTruth,
+        encoders: Mapping[str, AffineEncoder],
+        encodings: Mapping[str, Array],
+        lengths: Mapping[str, NDArray[np.int64]],
+        available: NDArray[np.bool_],
+        missing: str,
+    ) -> UnknownLength:
+        """From what `KnownTruth.encoding_posterior` takes; ``lengths[missing]`` isn't read."""
+        low, high = truth[missing].lengths
+        rows = len(available)
+        return cls(
+            tuple(
+                truth.encoding_posterior(
+                    encoders, encodings, {**lengths, missing: np.full(rows, length)}, available, missing
+                )
+                for length in range(low, high + 1)
+            )
+        )
+
+    @property
+    def weights(self) -> Array:
+        """(R, C): p(c | what is available); no length tells anything of it."""
+        return self.each[0].weights
+
+    def mean(self) -> Array:
+        """(R, F): the conditional mean."""
+        return np.asarray(np.mean([p.mean() for p in self.each], axis=0))
+
+    def variance(self) -> Array:
+        """(R, F): the total conditional variance of each coordinate."""
+        means = np.stack([p.mean() for p in self.each])
+        return np.asarray(np.mean([p.variance() for p in self.each], axis=0) + means.var(0))
+
+    def draw(self, draws: int, rng: np.random.Generator) -> Array:
+        """(S, R, F): exact draws."""
+        chosen = rng.integers(0, len(self.each), (draws, len(self.weights)))
+        out = np.empty((draws, *self.each[0].mean().shape))
+        for i, posterior in enumerate(self.each):
+            mine = chosen == i
+            if mine.any():
+                out[mine] = posterior.draw(draws, rng)[mine]
+        return out
+
+    def denoise(self, noisy: Array, sigma: float) -> Array:
+        """E[e | e + sigma n = noisy] (..., R, F): the exact denoiser."""
+        return self.explain(noisy, sigma)[0]
+
+    def explain(self, noisy: Array, sigma: float) -> tuple[Array, Array, Array]:
+        """As `EncodingPosterior.explain`, the length unknown."""
+        found = [p.explain(noisy, sigma) for p in self.each]
+        likelihoods = np.stack([x[2] for x in found])
+        largest = likelihoods.max(0)
+        weights = np.exp(likelihoods - largest)
+        total = weights.sum(0)
+        weights /= total
+        clean = sum((w[..., None] * x[0] for w, x in zip(weights, found, strict=True)), np.zeros_like(found[0][0]))
+        shares = sum((w[..., None] * x[1] for w, x in zip(weights, found, strict=True)), np.zeros_like(found[0][1]))
+        return clean, shares, largest + np.log(total / len(self.each))
