@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imder.data.corpus import Split
-from imder.data.loader import collate, served
+from imder.data.loader import available_loader, collate
 from imder.models.base import evaluating
 from imder.models.imder.network import IMDerNetwork
 from imder.nn.standardize import Standardizer
@@ -26,7 +26,7 @@ from imder.synthetic.affine import AffineEncoder, flatten, operator_of, pad, unf
 from imder.synthetic.known_truth import KnownTruth
 from imder.synthetic.posterior import LabelPosterior
 from imder.synthetic.unknown_length import UnknownLength
-from imder.types import Batch, Recovery
+from imder.types import Batch, RecoveredEncoding
 
 Array = NDArray[np.float64]
 BLUR = 0.25  # noise under which components are told apart: a sample that is slightly off stays recognisable
@@ -39,7 +39,7 @@ class Encoders:
         self.model = model
         self.width: int = model.config.encoder.width
         with torch.no_grad(), evaluating(model):
-            encoded = [model.encode(batch) for batch in served(train, train.present, 256)]
+            encoded = [model.encode(batch) for batch in available_loader(train, train.present, 256)]
         self.standardizers: dict[str, Standardizer] = {}
         for name in model.spec.names:
             self.standardizers[name] = Standardizer(self.width)
@@ -99,9 +99,9 @@ class Case:
         self.mean = self.exact.mean()
         self.variance = float(self.exact.variance().mean())
         self.unit = self.variance**0.5
-        self.drawn, self.again = self.exact.draw(self.draws, rng), self.exact.draw(self.draws, rng)
+        self.drawn, self.again = self.exact.sample(self.draws, rng), self.exact.sample(self.draws, rng)
         self._blur = rng.standard_normal(self.drawn.shape) * BLUR
-        self._pairs = self._correlated(self.exact.draw(self.draws, rng))
+        self._pairs = self._correlated(self.exact.sample(self.draws, rng))
         self._found = self.correlations(self.drawn), self.shares(self.drawn)
         self.labels = self.truth.label_posterior(self.split, self.available)
         self.bayes = float(absolute_error(self.labels, self.labels.median()).mean())
@@ -177,7 +177,9 @@ class Case:
         rows = torch.arange(len(self.split))
         with torch.no_grad(), evaluating(model):
             refined = model.refine(self.missing, sampled)
-            recovered = {self.missing: Recovery(rows, sampled, refined, torch.full_like(rows, sampled.shape[-1]))}
+            recovered = {
+                self.missing: RecoveredEncoding(rows, sampled, refined, torch.full_like(rows, sampled.shape[-1]))
+            }
             output = model.recovered_outputs(self.encoded, self.batch.available, recovered, len(drawn))
         return float(absolute_error(self.labels, output.mean(0)[:, 0].double().numpy()).mean())
 

@@ -21,10 +21,10 @@ from torch import nn
 from imder.data.corpus import Corpus
 from imder.models.base import Model, Phase
 from imder.models.imder.training import IMDer
-from imder.training.callbacks import Keeper
+from imder.training.callbacks import BestWeights
 from imder.training.config import load_config
 from imder.training.engine import quiet
-from imder.training.masks import natural_pass, validation_passes
+from imder.training.masks import natural_loader, validation_loader
 from imder.training.module import PhaseModule
 
 SMALL = {
@@ -32,7 +32,7 @@ SMALL = {
     "model.recovery.network": {"widths": [16, 32, 64, 128], "heads": 4, "attention_layers": 1},
     "model.refinement.blocks": 4,
     "model.fusion.layers": 2,
-    "model.pool": 1,
+    "model.cached_draws": 1,
 }
 DRAWN_EVALUATIONS = 100  # of the recoveries that refinement and fusion learn from
 DRAWN_SAMPLES = 400
@@ -42,9 +42,9 @@ DRAWN_SECONDS = 30.0
 class Phased(IMDer):
     """The published networks, learning in the phases of ``fast``."""
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """There is one fusion only."""
-        return [self.refiners, self.fusion] if phase == "recovery" else super().learning(phase)
+        return [self.refiners, self.fusion] if phase == "recovery" else super().trainable_modules(phase)
 
 
 def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDer:
@@ -64,7 +64,7 @@ def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDe
     model = Phased(corpus.spec, config.model)
     labels = corpus["train"].labels
     assert labels is not None
-    model.start_from(torch.from_numpy(labels))
+    model.init_output_bias(torch.from_numpy(labels))
     phases: tuple[Phase, ...] = ("stage1", "score", "recovery")
     for phase in phases:
         learn = replace(training.stage1 if phase == "stage1" else training.joint, plateau_patience=0)  # it never acts
@@ -73,17 +73,17 @@ def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDe
             train, valid = train.take(np.arange(DRAWN_SAMPLES)), valid.take(np.arange(DRAWN_SAMPLES // 4))
             model.recovery.config = replace(model.recovery.config, evaluations=DRAWN_EVALUATIONS)
         else:
-            model.begin(phase, natural_pass(train, training), 0)
-        validation = validation_passes(valid, learn, training, every_pattern=False)
+            model.on_phase_start(phase, natural_loader(train, training), 0)
+        validation = validation_loader(valid, learn, training, all_patterns=False)
         module = PhaseModule(model, phase, learn, training, train, validation)
-        keeper, started = Keeper(0.0, patience=0), time.monotonic()
+        best_weights, started = BestWeights(0.0, patience=0), time.monotonic()
         with quiet():
             L.Trainer(
                 accelerator="cpu",
                 max_epochs=-1,
                 check_val_every_n_epoch=1 if phase == "recovery" else 2,
                 max_time=timedelta(seconds=max(1.0, limits[phase])),
-                callbacks=[keeper],
+                callbacks=[best_weights],
                 gradient_clip_val=learn.clip_value,
                 gradient_clip_algorithm="value",
                 logger=False,
@@ -93,11 +93,11 @@ def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDe
                 num_sanity_val_steps=0,
                 reload_dataloaders_every_n_epochs=1,
             ).fit(module)
-        if keeper.best_state:
-            model.load_state_dict(keeper.best_state)
+        if best_weights.best_state:
+            model.load_state_dict(best_weights.best_state)
         print(
             f"paper, {phase}: {time.monotonic() - started:.0f} s, {module.current_epoch} whole epochs, best after "
-            f"{keeper.best_epoch + 1}, validation loss {keeper.best:.4g}",
+            f"{best_weights.best_epoch + 1}, validation loss {best_weights.best:.4g}",
             flush=True,
         )
     model.recovery.config = config.model.recovery

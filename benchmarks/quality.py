@@ -33,9 +33,9 @@ from papers import train_paper
 from imder.cli.demo import TEST, TRAIN, VALID
 from imder.data.corpus import Corpus, Split
 from imder.diffusion import KeyedNoise, VESchedule
-from imder.diffusion.sample import Solver, draw
+from imder.diffusion.sample import Solver, sample
 from imder.evaluation.results import write_csv
-from imder.jobs.files import replacing
+from imder.jobs.files import atomic_write
 from imder.missingness.patterns import patterns
 from imder.models.base import Model
 from imder.models.imder.training import IMDer
@@ -149,7 +149,7 @@ def _exact(cases: Sequence[Case]) -> Iterable[Row]:
 
         noise = KeyedNoise(torch.arange(few.draws * len(few.split)), 1, torch.float64)
         shape = (few.draws * len(few.split), few.mean.shape[-1])
-        drawn = draw(denoise, shape, noise, VESchedule(25.0), "dpmpp_2m", evaluations)
+        drawn = sample(denoise, shape, noise, VESchedule(25.0), "dpmpp_2m", evaluations)
         found = few.measure(drawn.numpy().reshape(few.drawn.shape))
         yield {
             "missing": few.missing,
@@ -211,7 +211,7 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     last.axis("off")
     last.legend(*used[0].get_legend_handles_labels(), loc="center left")
     last.text(0, 0.1, "thin lines: exact draws (coloured),\nthe best possible prediction (black)", fontsize=9)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, dpi=110, format="png")
 
 

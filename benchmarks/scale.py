@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 
 from imder import IMDer, load_corpus
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
-from imder.data.loader import served
+from imder.data.loader import available_loader
 from imder.data.store import write_store
 from imder.evaluation.results import write_csv
 from imder.missingness.protocols import AnySubset
 from imder.training.config import EngineConfig, load_config
-from imder.training.masks import training_pass
+from imder.training.masks import training_loader
 from imder.training.train import train
 
 NAMES = ("language", "vision", "audio", "posture", "gaze", "pulse")
@@ -183,12 +183,12 @@ def job(store: Path) -> dict[str, Any]:
         out[phase]["everything"] = reached[phase]["seconds"]
     test = corpus["test"]
     assert isinstance(model, IMDer)
-    model.mix.fill_(0.5)  # every pattern is recovered, whatever validation chose after one epoch
+    model.branch_weight.fill_(0.5)  # every pattern is recovered, whatever validation chose after one epoch
     with watched() as out["predict"]:
-        for batch in served(test, AnySubset().draw(test.present, 0), 64):
+        for batch in available_loader(test, AnySubset().sample(test.present, 0), 64):
             model.predict(batch, samples=8)
     with watched() as out["load"]:
-        for _ in training_pass(corpus["train"], config.training.stage1, config.training, 1):
+        for _ in training_loader(corpus["train"], config.training.stage1, config.training, 1):
             pass
     out["peak"] = max(whole["memory"], out["predict"]["memory"])
     out["resident"] = status("VmHWM")

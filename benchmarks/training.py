@@ -251,7 +251,7 @@ def staleness_table(seeds: int) -> Rows:
             model = train(corpus, once, overrides=overrides, callbacks=[clocks[0]])
             shutil.copytree(once, afresh, ignore=shutil.ignore_patterns("recovery*", "metrics.json", "model.*", "logs"))
             settings = yaml.safe_load((afresh / "config.yaml").read_text())
-            settings["model"]["pool"] = epochs  # as many recoveries as epochs: none is used in two
+            settings["model"]["cached_draws"] = epochs  # as many recoveries as epochs: none is used in two
             (afresh / "config.yaml").write_text(yaml.safe_dump(settings))
             other = train(corpus, afresh, resume=True, callbacks=[clocks[1]])
         for drawn, trained, clock in (("once", model, clocks[0]), ("afresh", other, clocks[1])):
@@ -275,7 +275,7 @@ def errors(model: Model, corpus: Corpus) -> dict[str, float]:
 
     out = {"valid MAE": mae("valid"), "test MAE": mae("test")}
     assert isinstance(model, IMDer)
-    model.mix.fill_(1.0)
+    model.branch_weight.fill_(1.0)
     return out | {"branch alone, valid": mae("valid"), "branch alone, test": mae("test")}
 
 

@@ -1,4 +1,4 @@
-"""Can the uncertainty be trusted? Coverage and CRPS on the known-truth corpus, against the exact label distribution.
+"""Can the uncertainty be select_branch_weight? Coverage and CRPS on the known-truth corpus, against the exact label distribution.
 
     python benchmarks/uncertainty.py --out DIR [--presets fast,zero-fill] [--calibration 4000] [--test 4000]
 
@@ -39,9 +39,9 @@ from imder.calibration.scores import SMALLEST
 from imder.cli.demo import TRAIN, VALID
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split
-from imder.evaluation.cells import RATES, Cell, ProtocolName, draw_cells
+from imder.evaluation.cells import RATES, EvaluationCell, ProtocolName, sample_cells
 from imder.evaluation.evaluate import evaluate_predictor
-from imder.evaluation.predicting import model_predict, remembering
+from imder.evaluation.predicting import memoized, model_predict
 from imder.evaluation.results import write_csv
 from imder.models.base import Model
 from imder.synthetic.known_truth import KnownTruth
@@ -85,16 +85,16 @@ def main() -> None:
         several = partial(
             evaluate_predictor,
             preset,
-            predict if model.context else remembering(predict),
+            predict if model.uses_context else memoized(predict),
             check_compatible(model.spec, corpus),
             seed=options.seed,
-            whole=model.context,
+            whole=model.uses_context,
         )
         before = compare(partial(several, calibration=model.calibration), corpus, exact, options.draws, options.seed)
         predicted = time.monotonic() - started
         started = time.monotonic()
         larger = replace(corpus, splits={**corpus.splits, "valid": fresh})
-        model.calibration = calibrate(model, larger, TrainingConfig(calibration=options.calibration))
+        model.calibration = calibrate(model, larger, TrainingConfig(calibration_samples=options.calibration))
         took = time.monotonic() - started
         found = compare(partial(several, calibration=model.calibration), corpus, exact, options.draws, options.seed)
         print(
@@ -174,9 +174,9 @@ def compare(
     size, score = ("width", "crps") if corpus.spec.task == "regression" else ("set_size", "nll_calibrated")
     rows: list[Row] = []
     for protocol in PROTOCOLS:
-        cells = draw_cells(corpus["test"].present, corpus.spec.names, protocol=protocol, draws=draws, seed=seed)
+        cells = sample_cells(corpus["test"].present, corpus.spec.names, protocol=protocol, draws=draws, seed=seed)
         found = several(protocol=protocol, rates=RATES, draws=draws)
-        by_setting: dict[str, list[tuple[Cell, Row]]] = {}
+        by_setting: dict[str, list[tuple[EvaluationCell, Row]]] = {}
         for cell, row in zip(cells, found, strict=True):
             by_setting.setdefault(cell.available or f"{cell.rate:g}", []).append((cell, row))
         for setting, members in by_setting.items():

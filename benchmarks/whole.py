@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from imder import metrics
 from imder.data.corpus import Corpus, Split
 from imder.data.formats.load import load_corpus
-from imder.data.loader import served
+from imder.data.loader import available_loader
 from imder.evaluation.evaluate import evaluate
 from imder.missingness.protocols import AnySubset
 from imder.models.base import Model
@@ -124,13 +124,13 @@ def small_transformer(corpus: Corpus, seed: int, epochs: int = 60, patience: int
     torch.manual_seed(seed)
     model = LateFusion(corpus.spec)
     train, valid = corpus["train"], corpus["valid"]
-    fit_features(model.inputs, served(train, train.present, 256))
+    fit_features(model.inputs, available_loader(train, train.present, 256))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.01)
     best, state, bad = float("inf"), model.state_dict(), 0
     for epoch in range(epochs):
         model.train()
-        masks = AnySubset().draw(train.present, seed * 1000 + epoch + 20_000)
-        for batch in served(train, masks, 64).shuffled(seed, epoch):
+        masks = AnySubset().sample(train.present, seed * 1000 + epoch + 20_000)
+        for batch in available_loader(train, masks, 64).shuffled(seed, epoch):
             assert batch.labels is not None
             loss = task_loss(model(batch), batch.labels, corpus.spec)
             optimizer.zero_grad()
@@ -150,7 +150,7 @@ def _loss(model: LateFusion, split: Split) -> float:
     model.eval()
     total, count = 0.0, 0.0
     for draw in range(3):
-        for batch in served(split, AnySubset().draw(split.present, 10_000 + draw), 256):
+        for batch in available_loader(split, AnySubset().sample(split.present, 10_000 + draw), 256):
             assert batch.labels is not None
             loss = task_loss(model(batch), batch.labels, model.spec)
             total, count = total + float(loss.total), count + loss.count
@@ -160,7 +160,7 @@ def _loss(model: LateFusion, split: Split) -> float:
 @torch.no_grad()
 def _metrics(model: LateFusion, split: Split) -> dict[str, float]:
     model.eval()
-    batches = list(served(split, split.present, 256))
+    batches = list(available_loader(split, split.present, 256))
     predicted = torch.cat([to_prediction(model(b), model.spec) for b in batches]).numpy()
     truth = np.concatenate([b.labels.numpy() for b in batches if b.labels is not None])
     return metrics.evaluate(metrics.default_convention(model.spec.task, truth), predicted, truth)

@@ -37,7 +37,7 @@ def test_all_of_the_example_learns(added):
     """What a phase doesn't name stays in evaluation mode: dropout that nobody names is never applied."""
     kind, config = registry.SYSTEMS[added]
     model = kind(KnownTruth.standard().corpus(2, 2, 2).spec, config())
-    named = {id(m) for part in model.learning("stage1") for m in part.modules()}
+    named = {id(m) for part in model.trainable_modules("stage1") for m in part.modules()}
     assert {id(m) for m in model.modules()} - named == {id(model)}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
 from imder.models.base import Model, Phase
 from imder.models.parts.losses import Loss
-from imder.types import Batch, Output, Recovery
+from imder.types import Batch, Output, RecoveredEncoding
 
 NAMES = ("language", "vision", "audio")
 CLASSES = ("sad", "glad", "mad")
@@ -51,9 +51,9 @@ class Summing(Model):
     def phases(cls, config: Any) -> tuple[Phase, ...]:
         return ("stage1",)
 
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None: ...
+    def on_phase_start(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None: ...
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         return []
 
     def losses(self, batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
@@ -78,7 +78,7 @@ class Summing(Model):
         return Output(spread.mean(0), spread)
 
     @torch.no_grad()
-    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, Recovery]:
+    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, RecoveredEncoding]:
         """Encodings of width 2 that hold the sum of what is available and the number of the draw, in 3 steps or 1."""
         out = {}
         for k, name in enumerate(self.spec.names):
@@ -92,5 +92,5 @@ class Summing(Model):
                     ],
                     -1,
                 )[..., None].repeat(1, 1, 1, steps)
-                out[name] = Recovery(rows, sampled, 10 * sampled, torch.full_like(rows, steps))
+                out[name] = RecoveredEncoding(rows, sampled, 10 * sampled, torch.full_like(rows, steps))
         return out

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imder.models.imder.training import IMDer
     from imder.synthetic.known_truth import KnownTruth
     from imder.training.train import train
-    from imder.types import Batch, ImderError, Modality, Output, Recovery, Spec
+    from imder.types import Batch, ImderError, Modality, Output, RecoveredEncoding, Spec
 
 _HOME = {
     "Batch": "imder.types",
@@ -30,7 +30,7 @@ _HOME = {
     "Model": "imder.models.base",
     "Output": "imder.types",
     "Predictor": "imder.media.predictor",
-    "Recovery": "imder.types",
+    "RecoveredEncoding": "imder.types",
     "Spec": "imder.types",
     "Split": "imder.data.corpus",
     "evaluate": "imder.evaluation.evaluate",
@@ -48,7 +48,7 @@ __all__ = [
     "Model",
     "Output",
     "Predictor",
-    "Recovery",
+    "RecoveredEncoding",
     "Spec",
     "Split",
     "evaluate",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any, Literal
 
 import torch
@@ -142,7 +143,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Recovery:
+class RecoveredEncoding:
     """Recovered encodings of one modality.
 
     Attributes:
@@ -165,11 +166,72 @@ class Output:
     Attributes:
         prediction: ``(B,)`` for regression, ``(B, C)`` class probabilities (summing to 1) for classification.
         spread: ``(S, B)`` or ``(S, B, C)``: the prediction under each of S recoveries (S = 1 where nothing is sampled).
-        recovered: for each modality that some row lacks, its `Recovery`.
+        recovery_weight: ``(B,)``, the weight of the recovering branch in each prediction, 0 where no recovery entered it;
+            None for a system that recovers nothing.
+        recovered: for each modality that some row lacks, its `RecoveredEncoding`.
         losses: named scalar losses (training only).
     """
 
     prediction: Tensor
     spread: Tensor
-    recovered: dict[str, Recovery] = field(default_factory=dict)
+    recovery_weight: Tensor | None = None
+    recovered: dict[str, RecoveredEncoding] = field(default_factory=dict)
     losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Rows(list[dict[str, Any]]):
+    """Rows of a result: a list of mappings that a notebook shows as a table.
+
+    ``pandas.DataFrame(rows)`` works as for any list of mappings; nothing here needs pandas.
+
+    >>> rows = Rows([{"id": "a", "prediction": 0.5}, {"id": "b", "prediction": -1.0, "label": 2.0}])
+    >>> rows.columns
+    ('id', 'prediction', 'label')
+    >>> rows["prediction"]
+    [0.5, -1.0]
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns, in order of appearance."""
+        return tuple(dict.fromkeys(name for row in self for name in row))
+
+    def __getitem__(self, item: Any) -> Any:
+        """A row by its index, rows by a slice, or a column (None where a row lacks it) by its name."""
+        if isinstance(item, str):
+            if item not in self.columns:
+                raise ImderError(f"there is no column {item!r}; there are {', '.join(self.columns)}")
+            return [row.get(item) for row in self]
+        found = super().__getitem__(item)
+        return Rows(found) if isinstance(item, slice) else found
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`.
+
+        Raises:
+            ImderError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImderError("pandas is not installed: pip install pandas") from None
+        return pandas.DataFrame(list(self))
+
+    def _repr_html_(self) -> str:
+        """The first rows as a table, for notebooks."""
+        shown, columns = self[:MOST_ROWS_SHOWN], self.columns
+        head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(_shown(row.get(name)))}</td>" for name in columns) + "</tr>" for row in shown
+        )
+        more = f"<p>{len(self)} rows, the first {len(shown)} shown</p>" if len(self) > len(shown) else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+MOST_ROWS_SHOWN = 20
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

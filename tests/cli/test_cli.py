@@ -23,7 +23,7 @@ SMALL = [
     *("--model.encoder.width", "8", "--model.encoder.steps", "6", "--model.recovery.network.widths", "[8]"),
     *("--model.recovery.network.heads", "2", "--model.recovery.network.embedding", "8"),
     *("--model.recovery.evaluations", "2", "--model.refinement.channels", "8", "--model.refinement.blocks", "1"),
-    *("--model.refinement.reduction", "4", "--model.draws", "2", "--model.fusion.hidden", "8"),
+    *("--model.refinement.reduction", "4", "--model.num_samples", "2", "--model.fusion.hidden", "8"),
     *("--training.stage1.max_epochs", "1", "--training.score.max_epochs", "1", "--training.recovery.max_epochs", "1"),
     *("--engine.accelerator", "cpu"),
 ]
@@ -93,12 +93,12 @@ def snapshot(folder):
 
 def test_train(run, capsys):
     config = load_config(file=run / "config.yaml")
-    assert (config.preset, config.model.encoder.width, config.model.draws) == ("fast", 8, 2)
+    assert (config.preset, config.model.encoder.width, config.model.num_samples) == ("fast", 8, 2)
     assert config.model.recovery.network.widths == (8,)
     assert config.training.score.max_epochs == 1
     preset = load_config("fast")  # what wasn't mentioned is the preset's, not the default of a dataclass
     assert config.training.score.learning_rate == preset.training.score.learning_rate
-    assert config.model.recovery.levels == preset.model.recovery.levels
+    assert config.model.recovery.noise_levels_per_sample == preset.model.recovery.noise_levels_per_sample
 
 
 def test_train_says_what_it_reached(place, tmp_path, capsys):
@@ -280,7 +280,7 @@ MISTAKES = {
     "out below a file": (["train", "{place}/corpus", "--out", "{place}/run/config.yaml/x"], "config.yaml"),
     "bad rate": ([*TRAIN, "--missing-rate", "often"], "--missing-rate"),
     "rate out of range": ([*TRAIN, "--missing-rate", "1.5"], "missing_rate"),
-    "strict without a rate": ([*TRAIN, "--training.strict", "true"], "missing_rate"),
+    "strict without a rate": ([*TRAIN, "--training.permanently_missing", "true"], "missing_rate"),
     "no such stage 1": ([*TRAIN, "--stage1", "{out}/other", *SMALL], "stage 1"),
     "stage 1 of other sizes": ([*TRAIN, "--stage1", "{place}/run"], "another configuration"),
     "no such config": ([*TRAIN, "--config", "{out}/c.yaml"], "c.yaml"),

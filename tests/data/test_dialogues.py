@@ -8,7 +8,7 @@ import torch
 
 from imder.data.corpus import Ragged, Split
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
-from imder.data.loader import Pass
+from imder.data.loader import MaskedLoader
 from imder.types import ImderError
 
 DIALOGUES = ("b", "a", "b", "", "c", "a", "b", "", "c", "d")
@@ -35,7 +35,7 @@ def rows_by_dialogue(batch):
 def whole(split, size=2, **more):
     """Batches of so many dialogues: of as many clips as these have on average."""
     clips = round(size * len(split) / len(GROUPS))
-    return whole_dialogues(Pass(split, np.arange(len(split)), split.present, clips, **more))
+    return whole_dialogues(MaskedLoader(split, np.arange(len(split)), split.present, clips, **more))
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
@@ -48,7 +48,7 @@ def test_a_dialogue_is_in_one_batch(split, size):
         for index, batch in enumerate(batches):
             assert len(batch.dialogue.unique()) <= size
             rows = batch.labels.int().tolist()
-            assert made.rows[made.part(index)].tolist() == rows
+            assert made.rows[made.batch_indices(index)].tolist() == rows
             assert batch.position.tolist() == POSITIONS[rows].tolist()
     orders = {tuple(whole(split, size).shuffled(3, epoch).rows.tolist()) for epoch in range(5)}
     assert len(orders) > 1
@@ -73,7 +73,7 @@ def test_processes_share_dialogues(split, world):
         assert len(share) == 2
         for index, batch in enumerate(share):
             assert len(batch)
-            if not share.is_spare(index):
+            if not share.is_padding(index):
                 found += rows_by_dialogue(batch)
     assert sorted(map(sorted, found)) == sorted(map(sorted, GROUPS))
 
@@ -82,13 +82,13 @@ def test_processes_share_dialogues(split, world):
     ("asked", "world", "dialogues"), [(1, 1, 1), (1, 2, 2), (3, 1, 2), (5, 1, 3), (10, 1, 6), (10, 2, 6)]
 )
 def test_batches_hold_about_as_many_clips_as_asked(split, asked, world, dialogues):
-    pairs = Pass(split, np.arange(10), split.present, asked, world=world)
+    pairs = MaskedLoader(split, np.arange(10), split.present, asked, world=world)
     assert whole_dialogues(pairs).batch_size == dialogues  # 10 clips in 6 dialogues
 
 
 def test_copies_of_a_dialogue_are_apart(split):
     rows = np.tile(np.arange(10), 2)
-    pairs = Pass(split, rows, np.repeat([[True, False], [True, True]], 10, axis=0), 100)
+    pairs = MaskedLoader(split, rows, np.repeat([[True, False], [True, True]], 10, axis=0), 100)
     (batch,) = whole_dialogues(pairs, np.repeat([0, 1], 10))
     assert len(batch.dialogue.unique()) == 12
     for d in batch.dialogue.unique():
@@ -116,4 +116,4 @@ def test_an_unknown_order_is_an_error(split):
 
 def test_an_empty_pass(split):
     none = np.zeros(0, np.int64)
-    assert list(whole_dialogues(Pass(split, none, split.present[none], 4))) == []
+    assert list(whole_dialogues(MaskedLoader(split, none, split.present[none], 4))) == []

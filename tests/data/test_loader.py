@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
-from imder.data.loader import Pass, collate, served
+from imder.data.loader import MaskedLoader, available_loader, collate
 from imder.data.store import read_store, write_store
 
 LENGTHS = {"language": [3, 0, 5, 1, 2], "audio": [1, 1, 0, 1, 1]}
@@ -59,7 +59,9 @@ def test_a_memory_mapped_store_gives_the_same_batches(dtype, tmp_path):
     split = split_of(np.float16)
     write_store(Corpus("c", spec_of({"train": split}, "regression"), {"train": split}), tmp_path / "store", dtype)
     mapped = read_store(tmp_path / "store")["train"]
-    for ours, theirs in zip(served(split, split.present, 2), served(mapped, mapped.present, 2), strict=True):
+    for ours, theirs in zip(
+        available_loader(split, split.present, 2), available_loader(mapped, mapped.present, 2), strict=True
+    ):
         for name in LENGTHS:
             assert torch.equal(ours.features[name], theirs.features[name])
 
@@ -69,11 +71,11 @@ def test_a_memory_mapped_store_gives_the_same_batches(dtype, tmp_path):
 def test_shares_of_all_processes_are_the_whole(size, world):
     split = split_of()
     rows = np.array([0, 1, 2, 3, 4, 2, 0])
-    whole = Pass(split, rows, split.present[rows], size)
-    shares = [Pass(split, rows, split.present[rows], size, rank=rank, world=world) for rank in range(world)]
+    whole = MaskedLoader(split, rows, split.present[rows], size)
+    shares = [MaskedLoader(split, rows, split.present[rows], size, rank=rank, world=world) for rank in range(world)]
     assert {len(s) for s in shares} == {len(whole)}
     for index, (batch, *parts) in enumerate(zip(whole, *shares, strict=True)):
         assert all(len(part) for part in parts)
-        counted = [p for p, s in zip(parts, shares, strict=True) if not s.is_spare(index)]
+        counted = [p for p, s in zip(parts, shares, strict=True) if not s.is_padding(index)]
         assert sorted(torch.cat([p.keys for p in counted]).tolist()) == sorted(batch.keys.tolist())
         assert len(parts[0]) - min(map(len, parts)) <= 1

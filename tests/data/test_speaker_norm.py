@@ -18,7 +18,7 @@ from command_line import imder_
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
 from imder.data.inspect import inspect_corpus
-from imder.data.speaker_norm import CONSTANT, by_speaker, note_of, standardised
+from imder.data.speaker_norm import CONSTANT, by_speaker, speaker_norm_note, standardised
 from imder.data.store import read_store, write_store
 from imder.synthetic.known_truth import KnownTruth
 from imder.types import ImderError
@@ -227,7 +227,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert sorted(p.name for p in tmp_path.iterdir()) == ["moved", "plain"]
     check_oracle(read_store(tmp_path / "plain"), read_store(tmp_path / "moved"), "audio", atol=1e-6)
     assert imder_("data", "inspect", tmp_path / "moved") == 0
-    assert note_of({"by_speaker": ["vision", "audio"]}) in " ".join(capsys.readouterr().out.split())
+    assert speaker_norm_note({"by_speaker": ["vision", "audio"]}) in " ".join(capsys.readouterr().out.split())
     assert inspect_corpus(read_store(tmp_path / "moved"))["by_speaker"] == ["vision", "audio"]
     assert imder_(*convert, tmp_path / "deep" / "bad", "--by-speaker", "smell") == 2
     assert "unknown modality 'smell'" in capsys.readouterr().err
@@ -237,7 +237,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         capsys.readouterr()
         assert imder_("evaluate", tmp_path / f"run-{name}", tmp_path / name, "--protocol", "fixed") == 0
         said = " ".join(capsys.readouterr().out.split())
-        assert (note_of({"by_speaker": ["vision", "audio"]}) in said) == (name == "moved")
+        assert (speaker_norm_note({"by_speaker": ["vision", "audio"]}) in said) == (name == "moved")
     about = json.loads((tmp_path / "run-moved" / "trained_on.json").read_text())
     assert about["recipe"] == {"by_speaker": ["vision", "audio"]}
     for run, store, advice in (("moved", "plain", "--by-speaker audio,vision"), ("plain", "moved", "converted from")):
@@ -259,4 +259,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     grid = ("--models", "ridge", "--seeds", 1, "--rates", "0", "--draws", 1, "--protocols", "fixed", "--resamples", 2)
     assert imder_("benchmark", tmp_path / "moved", "--out", tmp_path / "grid", *grid, "--threads", 1) == 0
     tables = (tmp_path / "grid" / "tables.md").read_text()
-    assert tables.count(note_of({"by_speaker": ["vision", "audio"]})) == tables.count("## ") + 1  # the notes on top
+    assert (
+        tables.count(speaker_norm_note({"by_speaker": ["vision", "audio"]})) == tables.count("## ") + 1
+    )  # the notes on top

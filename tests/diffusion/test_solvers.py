@@ -213,7 +213,7 @@ def test_grids_of_noise_levels(grid, n):
 @pytest.mark.parametrize("wrong", [(0, 9, 0.1), (3, 0.1, 9), (3, 9, 0), (3, 9, -1), (3, math.nan, 0.1)])
 @pytest.mark.parametrize("grid", [log_uniform_sigmas, karras_sigmas])
 def test_wrong_grids(grid, wrong):
-    with pytest.raises(ValueError, match="need evaluations >= 1 and 0 < smallest < largest"):
+    with pytest.raises(ValueError, match="need evaluations >= 1 and 0 < sigma_min < sigma_max"):
         grid(*wrong)
 
 
@@ -265,7 +265,7 @@ def energy_distance(x, y):
 
 
 @pytest.fixture(scope="module")
-def judge():
+def predict_validation():
     """How far draws are from the mixture: (energy distance to exact draws, mean, covariance, shares)."""
     generator = torch.Generator().manual_seed(1)
     component = torch.multinomial(SHARES, COUNT, True, generator=generator)
@@ -297,28 +297,30 @@ def start():
 
 
 @pytest.fixture(scope="module")
-def slow(judge, start):
+def slow(predict_validation, start):
     """Of 500 steps of Euler and Maruyama's method."""
-    return judge(euler_maruyama(mixture, start, uniform_times(500), SCHEDULE, torch.Generator().manual_seed(2)))
+    return predict_validation(
+        euler_maruyama(mixture, start, uniform_times(500), SCHEDULE, torch.Generator().manual_seed(2))
+    )
 
 
-def test_exact_draws_and_500_steps_pass_the_judge(judge, slow):
+def test_exact_draws_and_500_steps_pass_the_judge(predict_validation, slow):
     generator = torch.Generator().manual_seed(7)
     component = torch.multinomial(SHARES, COUNT, True, generator=generator)
     noise = torch.randn(COUNT, 2, 1, generator=generator, dtype=F64)
-    assert (judge(MEANS[component] + (FACTORS[component] @ noise).squeeze(-1)) < CLOSE).all()
+    assert (predict_validation(MEANS[component] + (FACTORS[component] @ noise).squeeze(-1)) < CLOSE).all()
     assert (slow < CLOSE).all()
 
 
 @pytest.mark.parametrize("evaluations", [8, 9, 10])
-def test_few_evaluations_of_dpmpp_2m_are_as_close_as_500_steps(judge, start, slow, evaluations):
-    fast = judge(dpmpp_2m(mixture, start, log_uniform_sigmas(evaluations, LARGEST, SMALLEST)))
+def test_few_evaluations_of_dpmpp_2m_are_as_close_as_500_steps(predict_validation, start, slow, evaluations):
+    fast = predict_validation(dpmpp_2m(mixture, start, log_uniform_sigmas(evaluations, LARGEST, SMALLEST)))
     assert (fast < slow + CLOSE).all(), (fast, slow)
 
 
-def test_the_judge_sees_a_poor_sampler(judge, start):
+def test_the_judge_sees_a_poor_sampler(predict_validation, start):
     few_steps = euler_maruyama(mixture, start, uniform_times(10), SCHEDULE, torch.Generator().manual_seed(2))
     collapsed = mixture(start, LARGEST)
     half = heun(mixture, start, log_uniform_sigmas(4, LARGEST, SMALLEST))
     for poor in (few_steps, collapsed, half):
-        assert judge(poor)[0] > 10 * CLOSE[0]
+        assert predict_validation(poor)[0] > 10 * CLOSE[0]

@@ -11,8 +11,8 @@ import torch
 from imder import metrics
 from imder.data.corpus import Corpus
 from imder.data.loader import collate
-from imder.evaluation.cells import RATES, draw_cells, mask_seed
-from imder.evaluation.evaluate import COLUMNS, constant_rows, evaluate, evaluate_predictor, evaluator, floor_of
+from imder.evaluation.cells import RATES, mask_seed, sample_cells
+from imder.evaluation.evaluate import COLUMNS, constant_baseline, constant_rows, evaluate, evaluate_predictor, evaluator
 from imder.evaluation.results import read_csv, summarise, write_csv
 from imder.missingness.masks import effective_rate
 from imder.missingness.patterns import pattern_name, patterns
@@ -46,7 +46,7 @@ def test_looking_predictions_up_is_the_plain_loop(task: str, protocol: str) -> N
     assert len(model.seen) == len(set(model.seen)), "a pair was predicted twice"
 
     naive = []
-    for cell in draw_cells(split.present, corpus.spec.names, protocol=protocol, rates=(0, 0.3, 0.7), draws=4, seed=5):
+    for cell in sample_cells(split.present, corpus.spec.names, protocol=protocol, rates=(0, 0.3, 0.7), draws=4, seed=5):
         served = np.flatnonzero(cell.mask.any(1))
         batch = collate(replace(split, labels=None), served, cell.mask[served], seen=cell.mask[served])
         found = model.predict(batch, samples=3, seed=5).prediction.numpy()
@@ -111,7 +111,7 @@ def test_masks_are_the_same_for_every_system_and_batch_size(corpus: Corpus) -> N
 
     evaluate_predictor("other", other, corpus, rates=(0.4,), draws=2)
     assert asked[0] == asked[1] == set(seen)
-    masks = [c.mask for c in draw_cells(corpus["test"].present, corpus.spec.names, rates=(0.4,), draws=2)]
+    masks = [c.mask for c in sample_cells(corpus["test"].present, corpus.spec.names, rates=(0.4,), draws=2)]
     assert (masks[0] != masks[1]).any()
     assert mask_seed(0, 1) != mask_seed(1, 0)
 
@@ -166,7 +166,7 @@ def test_constant_is_the_training_median(corpus: Corpus) -> None:
     assert {r["model"] for r in rows} == {"constant"}
     assert rows[0]["mae"] == pytest.approx(np.abs(labels - median).mean())
     assert list(rows[0]) == list(evaluate(Summing(corpus.spec), corpus, protocol="natural")[0])
-    given = constant_rows(corpus, floor=10.0, protocol="natural")
+    given = constant_rows(corpus, baseline=10.0, protocol="natural")
     assert given[0]["mae"] == pytest.approx((10 - labels).mean())
 
 
@@ -177,7 +177,7 @@ def test_constant_is_the_majority_class_with_its_frequencies() -> None:
     (row,) = constant_rows(corpus, protocol="natural")
     labels = corpus["test"].labels
     frequency = np.array([1, 3, 2]) / 6
-    assert floor_of(corpus["train"], corpus.spec) == pytest.approx(frequency)
+    assert constant_baseline(corpus["train"], corpus.spec) == pytest.approx(frequency)
     assert row["accuracy"] == pytest.approx((labels == 1).mean())
     assert row["nll"] == pytest.approx(-np.log(frequency[labels]).mean())
 

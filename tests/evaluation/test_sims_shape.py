@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imder.benchmark.entries import default_models, entries
+from imder.benchmarking.model_specs import default_models, model_specs
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.evaluation.evaluate import convention_of, evaluate
 from imder.training.config import EngineConfig
@@ -38,8 +38,8 @@ def corpus():
 
 @pytest.mark.parametrize("name", default_models(tuple(SHAPE)))
 def test_a_system_trains_and_is_evaluated(name, corpus, tmp_path):
-    config = entries([name], max_epochs=1)[0].config
-    small = replace(config, training=replace(config.training, calibration=8))
+    config = model_specs([name], max_epochs=1)[0].config
+    small = replace(config, training=replace(config.training, calibration_samples=8))
     model = train(corpus, tmp_path / "run", config=small, engine=EngineConfig(accelerator="cpu"))
     assert convention_of(corpus) == "sims"
     rows = evaluate(model, corpus, protocol="fixed", samples=2 if "imder" in name else None)

@@ -6,8 +6,8 @@ import math
 import pytest
 from rich.console import Console
 
-from imder.evaluation.drawing import draw_markdown
 from imder.evaluation.plots import plot_rates
+from imder.evaluation.rendering import render_markdown
 from imder.evaluation.results import summarise
 from imder.evaluation.tables import default_metrics, make_table, rich_table
 from imder.types import ImderError
@@ -31,7 +31,7 @@ def row(model: str, rate: float | None, draw: int = 0, available: str = "", **va
 
 
 def markdown(*args, **kwargs) -> str:
-    return draw_markdown(make_table(*args, **kwargs))
+    return render_markdown(make_table(*args, **kwargs))
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_what_has_no_released_counterpart_changes_nothing(mosi):
     model = load_official_imder(mosi)
     own = set(model.state_dict()) - set(official_names(4).values())
     standardizers = {f"encoders.{name}.standardize.{part}" for name in LETTERS.values() for part in ("mean", "std")}
-    assert own == standardizers | {"mix", "together"}
+    assert own == standardizers | {"branch_weight", "cooccurrence"}
     assert not model.config.encoder.standardize
     assert not model.config.two_branches
     assert [(m.name, m.dim, m.length) for m in model.spec.modalities] == [

@@ -36,7 +36,7 @@ SMALL = [
     *("--model.encoder.width", "8", "--model.encoder.steps", "6", "--model.recovery.network.widths", "[8]"),
     *("--model.recovery.network.heads", "2", "--model.recovery.network.embedding", "8"),
     *("--model.recovery.evaluations", "2", "--model.refinement.channels", "8", "--model.refinement.blocks", "1"),
-    *("--model.refinement.reduction", "4", "--model.draws", "2", "--model.fusion.hidden", "8"),
+    *("--model.refinement.reduction", "4", "--model.num_samples", "2", "--model.fusion.hidden", "8"),
     *("--training.stage1.max_epochs", "1", "--training.score.max_epochs", "1", "--training.recovery.max_epochs", "1"),
     *("--engine.accelerator", "cpu"),
 ]
@@ -82,7 +82,7 @@ def place(tmp_path_factory):
     assert imder_("train", place / "numbers", "--out", place / "run", *SMALL) == 0
     assert imder_("train", place / "classes", "--out", place / "ridge", "--preset", "ridge") == 0
     weights = load_file(place / "run" / "model.safetensors")
-    (mix,) = (name for name in weights if name.split(".")[-1] == "mix")
+    (mix,) = (name for name in weights if name.split(".")[-1] == "branch_weight")
     weights[mix][:] = 0.5  # so that recoveries count, whatever validation found: their noise must be the same too
     save_file(weights, place / "run" / "model.safetensors")
     return place

@@ -39,7 +39,7 @@ def full(n: int, k: int = 3) -> np.ndarray:
 
 
 def natural(n: int, k: int = 3, seed: int = 5) -> np.ndarray:
-    return AnySubset().draw(full(n, k), seed)
+    return AnySubset().sample(full(n, k), seed)
 
 
 # ---- what holds for all
@@ -51,12 +51,12 @@ def test_subset_of_present_with_one_kept_and_reproducible(present: np.ndarray, s
     before = present.copy()
     protocols: list[Missing] = [RandomMissing(rate), AnySubset(), NaturalMissing()]
     for protocol in protocols:
-        available = protocol.draw(present, seed)
+        available = protocol.sample(present, seed)
         assert available.dtype == bool
         assert available.shape == present.shape
         assert not (available & ~present).any()
         assert available.any(axis=1).all()
-        np.testing.assert_array_equal(available, protocol.draw(present, seed))
+        np.testing.assert_array_equal(available, protocol.sample(present, seed))
     np.testing.assert_array_equal(present, before)  # never written to
 
 
@@ -64,13 +64,13 @@ def test_subset_of_present_with_one_kept_and_reproducible(present: np.ndarray, s
 @given(masks(), seeds, st.floats(0, 1))
 def test_random_drops_exactly(present: np.ndarray, seed: int, rate: float) -> None:
     cells, rows = int(present.sum()), len(present)
-    dropped = cells - int(RandomMissing(rate).draw(present, seed).sum())
+    dropped = cells - int(RandomMissing(rate).sample(present, seed).sum())
     assert dropped == min(round(rate * cells), cells - rows)
 
 
 @pytest.mark.parametrize("protocol", [RandomMissing(0.3), AnySubset(), NaturalMissing(), OfficialSchedule(0.3, 4)])
 def test_an_empty_split_gives_an_empty_mask(protocol: Missing) -> None:
-    assert protocol.draw(np.ones((0, 3), dtype=bool), 0).shape == (0, 3)
+    assert protocol.sample(np.ones((0, 3), dtype=bool), 0).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -81,18 +81,18 @@ def test_mistakes_are_named(protocol: Missing) -> None:
     present = full(5)
     present[3] = False
     with pytest.raises(ImderError, match="row 3"):
-        protocol.draw(present, 0)
+        protocol.sample(present, 0)
     with pytest.raises(ImderError, match="bool"):
-        protocol.draw(full(5).astype(float), 0)
+        protocol.sample(full(5).astype(float), 0)
     with pytest.raises(ImderError, match="bool"):
-        protocol.draw(full(5)[0], 0)
+        protocol.sample(full(5)[0], 0)
 
 
 @pytest.mark.parametrize("protocol", [RandomMissing(0.3), AnySubset(), OfficialSchedule(0.3, 1)])
 def test_seeds(protocol: Missing) -> None:
-    assert (protocol.draw(full(100), 0) != protocol.draw(full(100), 1)).any()
+    assert (protocol.sample(full(100), 0) != protocol.sample(full(100), 1)).any()
     with pytest.raises(ImderError, match="seed"):
-        protocol.draw(full(100), -1)
+        protocol.sample(full(100), -1)
 
 
 # ---- random
@@ -101,29 +101,29 @@ def test_seeds(protocol: Missing) -> None:
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.25, 0.5, 0.6, 0.65])
 @pytest.mark.parametrize("n", [179, 686, 16265])
 def test_random_rate_on_complete_corpora_is_the_effective_rate(rate: float, n: int) -> None:
-    available = RandomMissing(rate).draw(full(n), 3)
+    available = RandomMissing(rate).sample(full(n), 3)
     assert effective_rate(available) == pytest.approx(round(rate * 3 * n) / (3 * n))
 
 
 @pytest.mark.parametrize("rate", [0.67, 0.7, 0.9, 1.0])
 def test_random_cap_leaves_one(rate: float) -> None:
     for present in (full(301), natural(301), full(50, 2)):  # caps 2/3, below 2/3, 1/2
-        assert (RandomMissing(rate).draw(present, 0).sum(axis=1) == 1).all()
+        assert (RandomMissing(rate).sample(present, 0).sum(axis=1) == 1).all()
 
 
 def test_random_rate_counts_present_cells_only() -> None:
     present = natural(999)
-    available = RandomMissing(0.2).draw(present, 0)
+    available = RandomMissing(0.2).sample(present, 0)
     assert present.sum() - available.sum() == round(0.2 * present.sum())
     assert effective_rate(available) == pytest.approx(1 - available.sum() / present.size)
 
 
 def test_random_survivor_is_uniform_at_the_cap() -> None:
     n = 30_000
-    available = RandomMissing(1.0).draw(full(n), 1)
+    available = RandomMissing(1.0).sample(full(n), 1)
     assert np.abs(available.sum(axis=0) - n / 3).max() < 5 * np.sqrt(n * 2 / 9)
     present = np.tile([True, False, True], (n, 1))
-    counts = RandomMissing(1.0).draw(present, 1).sum(axis=0)
+    counts = RandomMissing(1.0).sample(present, 1).sum(axis=0)
     assert counts[1] == 0
     assert abs(counts[0] - n / 2) < 5 * np.sqrt(n / 4)
 
@@ -131,7 +131,7 @@ def test_random_survivor_is_uniform_at_the_cap() -> None:
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_random_dropped_cells_are_uniform_over_modalities_and_rows(rate: float) -> None:
     n, draws = 1000, 60
-    drawn = np.stack([~RandomMissing(rate).draw(full(n), seed) for seed in range(draws)])
+    drawn = np.stack([~RandomMissing(rate).sample(full(n), seed) for seed in range(draws)])
     by_modality = drawn.mean(axis=(0, 1))
     assert np.abs(by_modality - rate).max() < 5 * np.sqrt(rate * (1 - rate) / (n * draws))
     # over rows: chi-square of the cells' counts, n - 1 degrees of freedom, generous bounds
@@ -149,7 +149,7 @@ def test_random_dropped_cells_are_uniform_over_modalities_and_rows(rate: float) 
 def test_rates_do_not_share_streams() -> None:
     """At the cap only the kept cell is left: for unrelated streams it agrees in a third of the rows."""
     n = 9000
-    agree = (RandomMissing(1.0).draw(full(n), 0) & RandomMissing(0.9).draw(full(n), 0)).any(axis=1)
+    agree = (RandomMissing(1.0).sample(full(n), 0) & RandomMissing(0.9).sample(full(n), 0)).any(axis=1)
     assert abs(agree.mean() - 1 / 3) < 5 * np.sqrt(2 / 9 / n)
 
 
@@ -166,7 +166,7 @@ def test_rates_are_checked(rate: float) -> None:
 
 def test_fixed_serves_the_subset_and_leaves_out_rows_without_it() -> None:
     present = np.array([[1, 1, 1], [1, 0, 0], [0, 1, 1], [0, 0, 1]], dtype=bool)
-    available = FixedMissing((True, True, False)).draw(present, 0)
+    available = FixedMissing((True, True, False)).sample(present, 0)
     assert available.tolist() == [[True, True, False], [True, False, False], [False, True, False], [False] * 3]
     assert available.any(axis=1).sum() == 3
     assert effective_rate(available) == pytest.approx(1 - 4 / 9)
@@ -176,13 +176,13 @@ def test_fixed_mistakes() -> None:
     with pytest.raises(ImderError, match="at least one"):
         FixedMissing((False, False))
     with pytest.raises(ImderError, match="2 modalities"):
-        FixedMissing((True, False)).draw(full(4), 0)
+        FixedMissing((True, False)).sample(full(4), 0)
     assert FixedMissing(np.array([True, False])).available == (True, False)  # type: ignore[arg-type]
 
 
 def test_natural_is_a_copy() -> None:
     present = natural(20)
-    available = NaturalMissing().draw(present, 0)
+    available = NaturalMissing().sample(present, 0)
     np.testing.assert_array_equal(available, present)
     assert available is not present
 
@@ -194,7 +194,7 @@ def test_natural_is_a_copy() -> None:
 def test_any_is_uniform_over_subsets_of_what_is_present(k: int) -> None:
     n, absent = 20_000, 1  # a modality that is never there must not bend the rest
     present = np.concatenate([full(n, k), np.zeros((n, absent), dtype=bool)], axis=1)
-    codes = AnySubset().draw(present, 2) @ (1 << np.arange(k + absent))
+    codes = AnySubset().sample(present, 2) @ (1 << np.arange(k + absent))
     values, counts = np.unique(codes, return_counts=True)
     assert values.tolist() == list(range(1, 2**k))
     expected = n / (2**k - 1)
@@ -210,7 +210,7 @@ def test_any_is_uniform_over_subsets_of_what_is_present(k: int) -> None:
 )
 def test_official_effective_rates(rate: float, expected: float) -> None:
     for seed in range(3):
-        assert round(effective_rate(OfficialSchedule(rate, 32).draw(full(686), seed)), 3) == expected
+        assert round(effective_rate(OfficialSchedule(rate, 32).sample(full(686), seed)), 3) == expected
 
 
 def reference_schedule(rate: float, batches: int) -> list[int]:
@@ -234,13 +234,13 @@ def reference_schedule(rate: float, batches: int) -> list[int]:
 def test_official_follows_the_schedule(rate: float, batches: int) -> None:
     """Batches of 2: the split's losses are those of the reference, each twice (the last batch is partial: once)."""
     n = 2 * batches - 1
-    lost = np.sort((~OfficialSchedule(rate, 2).draw(full(n), 4)).sum(axis=1))
+    lost = np.sort((~OfficialSchedule(rate, 2).sample(full(n), 4)).sum(axis=1))
     expected = np.sort(np.repeat(reference_schedule(rate, batches), 2)[:n])
     np.testing.assert_array_equal(lost, expected)
 
 
 def test_official_rows_of_a_batch_share_a_pattern_and_batches_are_shuffled() -> None:
-    available = OfficialSchedule(0.3, 10).draw(full(1000), 0)
+    available = OfficialSchedule(0.3, 10).sample(full(1000), 0)
     counts = np.unique(available, axis=0, return_counts=True)[1]
     assert (counts % 10 == 0).all()
     lost = (~available).sum(axis=1)
@@ -249,7 +249,7 @@ def test_official_rows_of_a_batch_share_a_pattern_and_batches_are_shuffled() -> 
 
 
 def test_official_patterns_are_uniform() -> None:
-    available = OfficialSchedule(0.3, 1).draw(full(10_000), 0)
+    available = OfficialSchedule(0.3, 1).sample(full(10_000), 0)
     for kept in (1, 2):
         rows = available[available.sum(axis=1) == kept]
         assert len(rows) == 3000
@@ -258,10 +258,10 @@ def test_official_patterns_are_uniform() -> None:
 
 def test_official_zero_is_point_seven_and_small_splits_miss_nothing() -> None:
     np.testing.assert_array_equal(
-        OfficialSchedule(0.0, 32).draw(full(686), 8), OfficialSchedule(0.7, 32).draw(full(686), 8)
+        OfficialSchedule(0.0, 32).sample(full(686), 8), OfficialSchedule(0.7, 32).sample(full(686), 8)
     )
-    assert OfficialSchedule(0.7, 32).draw(full(5 * 32), 0).all()
-    assert not OfficialSchedule(0.7, 32).draw(full(5 * 32 + 1), 0).all()
+    assert OfficialSchedule(0.7, 32).sample(full(5 * 32), 0).all()
+    assert not OfficialSchedule(0.7, 32).sample(full(5 * 32 + 1), 0).all()
 
 
 def test_official_refusals() -> None:
@@ -271,12 +271,12 @@ def test_official_refusals() -> None:
     with pytest.raises(ImderError, match="batch size"):
         OfficialSchedule(0.3, 0)
     with pytest.raises(ImderError, match="three modalities"):
-        OfficialSchedule(0.3, 32).draw(full(100, 2), 0)
+        OfficialSchedule(0.3, 32).sample(full(100, 2), 0)
     present = full(100)
     present[7, 1] = False
     with pytest.raises(ImderError, match="row 7"):
-        OfficialSchedule(0.3, 32).draw(present, 0)
-    assert OfficialSchedule(0.1 + 0.2, 32).draw(full(686), 0).shape == (686, 3)  # 0.30000000000000004
+        OfficialSchedule(0.3, 32).sample(present, 0)
+    assert OfficialSchedule(0.1 + 0.2, 32).sample(full(686), 0).shape == (686, 3)  # 0.30000000000000004
 
 
 # ---- rates and names

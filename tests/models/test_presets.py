@@ -2,7 +2,7 @@
 
 import pytest
 
-from imder.benchmark.entries import entries
+from imder.benchmarking.model_specs import model_specs
 from imder.models import presets
 from imder.models.presets import preset_names, read_preset, tuned_names
 from imder.training.config import load_config
@@ -25,7 +25,7 @@ def test_what_is_tuned_fits_its_preset(name):
     config, plain = load_config(name), load_config(name.partition("@")[0])
     assert config.preset == name
     assert config.system == plain.system
-    assert config.training.calibration == plain.training.calibration
+    assert config.training.calibration_samples == plain.training.calibration_samples
     assert config.training.seed == plain.training.seed
 
 
@@ -49,10 +49,10 @@ def test_what_is_not_tuned_says_so(tuned):
 
 
 def test_models_take_what_is_tuned_for_them(tuned):
-    found = entries(["imder", "imder:mean", "mmin"], tuned="here")
+    found = model_specs(["imder", "imder:mean", "mmin"], tuned="here")
     assert [e.config.preset for e in found] == ["fast@here", "fast@here", "mmin"]
     assert [e.name for e in found] == ["imder", "imder:mean", "mmin"]
     assert [e.config.training.stage1.learning_rate for e in found[:2]] == [0.5, 0.5]
     assert found[1].config.model.recovery.kind == "mean"
     with pytest.raises(ImderError, match="--tuned: nothing is tuned for 'mosi'; choose from here, there"):
-        entries(["imder"], tuned="mosi")
+        model_specs(["imder"], tuned="mosi")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from imder.models.parts.fusions.mult import MulTFusion, SubsetCondition
+from imder.models.parts.fusions.multimodal_transformer import MulTFusion, SubsetCondition
 from imder.nn.attention import MultiHeadAttention, causal_mask
 from imder.nn.embedding import GaussianFourier, sinusoidal_positions
 from imder.nn.rcab import ResidualChannelAttention

@@ -357,7 +357,7 @@ def test_denoiser_is_dense_gaussian_conditioning(small):
     operators = encoders(small, 2)
     posterior = small.encoding_posterior(operators, *encoded(operators, split), mask(4, (0, 2)), "q")
     size = int(posterior.sizes[0])
-    noisy = posterior.draw(3, np.random.default_rng(0)) + np.random.default_rng(1).normal(size=(3, 4, size))
+    noisy = posterior.sample(3, np.random.default_rng(0)) + np.random.default_rng(1).normal(size=(3, 4, size))
     for sigma in (0.05, 1.0, 20.0):
         got = posterior.denoise(noisy, sigma)
         assert got.shape == noisy.shape
@@ -406,7 +406,7 @@ def test_shares_of_components_in_drawn_encodings(truth):
     operators = {k: AffineEncoder(op) for k, op in encoders(truth, 30).items()}
     encodings, lengths = encoded(operators, split)
     posterior = truth.encoding_posterior(operators, encodings, lengths, mask(n, (1,)), "language")
-    drawn = posterior.draw(draws, np.random.default_rng(0)).reshape(draws * n, -1)
+    drawn = posterior.sample(draws, np.random.default_rng(0)).reshape(draws * n, -1)
     repeated = {k: np.tile(e, (draws, 1)) for k, e in encodings.items()} | {"language": drawn}
     long = {k: np.tile(t, draws) for k, t in lengths.items()}
     both = truth.encoding_responsibilities(operators, repeated, long, mask(draws * n, (0, 1)))

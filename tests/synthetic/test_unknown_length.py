@@ -53,7 +53,7 @@ def asked(truth):
 def test_every_length_is_as_likely(truth, asked):
     low, high = truth["q"].lengths
     assert [int(p.groups[0][0].size) for p in asked.each] == [5] * (high - low + 1)
-    drawn = asked.draw(4000, np.random.default_rng(0))
+    drawn = asked.sample(4000, np.random.default_rng(0))
     error = np.sqrt(asked.variance() / 4000)
     assert (abs(drawn.mean(0) - asked.mean()) < 5 * error).all()
     np.testing.assert_allclose(drawn.var(0).mean(), asked.variance().mean(), rtol=0.05)
@@ -61,7 +61,7 @@ def test_every_length_is_as_likely(truth, asked):
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 5.0])
 def test_what_a_noisy_view_says_is_bayes_rule(asked, sigma):
-    noisy = asked.draw(2, np.random.default_rng(1))
+    noisy = asked.sample(2, np.random.default_rng(1))
     noisy = noisy + sigma * np.random.default_rng(2).normal(size=noisy.shape)
     clean, shares, likelihood = asked.explain(noisy, sigma)
     size = noisy.shape[-1]
@@ -84,7 +84,7 @@ def test_what_a_noisy_view_says_is_bayes_rule(asked, sigma):
 
 
 def test_components_told_from_draws_have_their_shares(asked):
-    drawn = asked.draw(3000, np.random.default_rng(3))
+    drawn = asked.sample(3000, np.random.default_rng(3))
     blurred = drawn + 0.5 * np.random.default_rng(4).normal(size=drawn.shape)
     told = asked.explain(blurred, 0.5)[1]
     error = told.std(0) / np.sqrt(3000)

@@ -39,11 +39,11 @@ SMALL = {
         "model.encoder": {"width": 4, "steps": 3},
         "model.recovery": {
             "evaluations": 2,
-            "network": {"widths": [8], "heads": 2, "embedding": 8, "context": 8, "tokens": 2},
+            "network": {"widths": [8], "heads": 2, "embedding": 8, "condition_width": 8, "tokens": 2},
         },
         "model.refinement": {"channels": 8, "blocks": 1, "reduction": 4},
         "model.fusion.hidden": 8,
-        "model.draws": 3,
+        "model.num_samples": 3,
         "training": {"stage1": QUICK, "score": QUICK | {"validate_every": 1}, "recovery": QUICK},
     },
     "zero-fill": {"training": {"stage1": QUICK}},
@@ -86,7 +86,7 @@ def test_every_system_is_calibrated(system: str, classes: Corpus, corpus: Corpus
     assert made is not None
     assert set(made.seen) == {pattern_name(p, corpus.spec.names) for p in patterns(3)}
     assert made.recoveries == (3 if system == "imder" else 1)
-    assert all(count == 160 or (model.context and 60 < count < 160) for count in made.seen.values())
+    assert all(count == 160 or (model.uses_context and 60 < count < 160) for count in made.seen.values())
     assert Model.from_pretrained(tmp_path).calibration == made
     rows = evaluate(model, corpus, protocol="fixed")
     names = CLASS_METRICS if corpus.spec.task == "classification" else VALUE_METRICS
@@ -134,7 +134,7 @@ def test_another_number_of_recoveries_is_warned_of(
 
 
 def test_strict_runs_calibrate_on_what_they_may_see(run: tuple[Model, Path], corpus: Corpus) -> None:
-    made = calibrate(run[0], corpus, TrainingConfig(missing_rate=0.6, strict=True))
+    made = calibrate(run[0], corpus, TrainingConfig(missing_rate=0.6, permanently_missing=True))
     assert made is not None
     assert made.seen["language+vision+audio"] < 40 < made.seen["audio"] < 160
     assert made.notes()
@@ -142,12 +142,12 @@ def test_strict_runs_calibrate_on_what_they_may_see(run: tuple[Model, Path], cor
 
 def test_how_many_samples(run: tuple[Model, Path], corpus: Corpus) -> None:
     model = run[0]
-    made = calibrate(model, corpus, TrainingConfig(calibration=110))
+    made = calibrate(model, corpus, TrainingConfig(calibration_samples=110))
     assert made is not None
     assert set(made.seen.values()) == {110}
-    assert calibrate(model, corpus, TrainingConfig(calibration=0)) is None
+    assert calibrate(model, corpus, TrainingConfig(calibration_samples=0)) is None
     with pytest.raises(ImderError, match="counts samples"):
-        TrainingConfig(calibration=-1)
+        TrainingConfig(calibration_samples=-1)
 
 
 def test_many_modalities_are_calibrated_on_random_subsets() -> None:
@@ -240,7 +240,7 @@ def test_prediction_sets(classes: Corpus, tmp_path: Path) -> None:
     assert sum(len(row["set"]) for row in wide) > sum(len(row["set"]) for row in found)
 
 
-# The floor.
+# The constant baseline.
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 transformers = pytest.importorskip("transformers")
 
-from imder.benchmark.folds import fold_of  # noqa: E402
+from imder.benchmarking.folds import fold_of  # noqa: E402
 from imder.cli import main  # noqa: E402
 from imder.data.corpus import Corpus, Ragged, Split, spec_of  # noqa: E402
 from imder.data.formats.load import load_corpus  # noqa: E402
@@ -26,7 +26,7 @@ from imder.inference.predict import predictions  # noqa: E402
 from imder.media.predictor import Predictor  # noqa: E402
 from imder.models.base import Model  # noqa: E402
 from imder.models.language.encoder import LanguageEncoder, LanguageEncoderConfig  # noqa: E402
-from imder.models.language.tuning import Tuned  # noqa: E402
+from imder.models.language.with_encoder import WithLanguageEncoder  # noqa: E402
 from imder.training.config import EngineConfig, load_config  # noqa: E402
 from imder.training.train import train  # noqa: E402
 from imder.types import ImderError  # noqa: E402
@@ -34,16 +34,16 @@ from imder.types import ImderError  # noqa: E402
 CPU = EngineConfig(accelerator="cpu", checkpoint_seconds=0)
 WORDS = 50
 FUSION = {"model": {"encoder": {"width": 4, "steps": 6}, "fusion": {"hidden": 8}}}
-LATE = FUSION | {"training": {"stage1": {"max_epochs": 3, "batch_size": 16}, "calibration": 0}}
+LATE = FUSION | {"training": {"stage1": {"max_epochs": 3, "batch_size": 16}, "calibration_samples": 0}}
 FAST = {
     "model": {
         **FUSION["model"],
         "recovery": {
             "evaluations": 2,
-            "network": {"widths": [8], "heads": 2, "embedding": 8, "context": 8, "tokens": 2},
+            "network": {"widths": [8], "heads": 2, "embedding": 8, "condition_width": 8, "tokens": 2},
         },
         "refinement": {"channels": 8, "blocks": 1, "reduction": 4},
-        "draws": 2,
+        "num_samples": 2,
     },
     "training": {
         name: {"max_epochs": 2, "batch_size": 16, "validate_every": 1} for name in ("stage1", "score", "recovery")
@@ -247,7 +247,7 @@ class Watch(L.Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         model = pl_module.model
-        if isinstance(model, Tuned):
+        if isinstance(model, WithLanguageEncoder):
             module = model.transformer
             learns = {n for n, p in module.named_parameters() if p.requires_grad}
             training = {n for n, m in module.named_modules() if m.training}
@@ -259,14 +259,14 @@ def test_stage_1_changes_the_transformer_and_stage_2_does_not(corpus, bert, tmp_
     watch = Watch()
     states = {}
 
-    class Keep(L.Callback):
+    class OnCell(L.Callback):
         def on_fit_start(self, trainer, pl_module):
             if pl_module.phase != "stage1":
-                assert not isinstance(pl_module.model, Tuned)
+                assert not isinstance(pl_module.model, WithLanguageEncoder)
                 states[pl_module.phase] = load_file(tmp_path / "run" / "language" / "model.safetensors")
 
     config = config_of(bert, "fast", FAST, learning_rate=1e-3)
-    model = train(corpus, tmp_path / "run", config=config, engine=CPU, callbacks=[watch, Keep()])
+    model = train(corpus, tmp_path / "run", config=config, engine=CPU, callbacks=[watch, OnCell()])
     learns, training, rates = watch.seen["stage1"]
     assert not any(name.startswith("pooler") for name in learns)
     assert any(name.startswith("embeddings") for name in learns)
@@ -334,7 +334,7 @@ def test_every_system_that_learns_by_gradient_can_have_one(corpus, bert, tmp_pat
         preset,
         overrides={
             "training.language_encoder.name": str(bert),
-            "training.calibration": 0,
+            "training.calibration_samples": 0,
             "training.stage1.patience": 1,
         },
     )
@@ -360,7 +360,7 @@ def test_texts_under_many_masks_are_encoded_once_in_validation(corpus, bert, tmp
     from imder.models.registry import build
 
     inner = build("late-fusion", load_config("late-fusion", overrides=LATE).model, encoder.spec(ids.spec))
-    pair = Tuned(inner, encoder, LanguageEncoderConfig(str(bert)), tmp_path / "language").eval()
+    pair = WithLanguageEncoder(inner, encoder, LanguageEncoderConfig(str(bert)), tmp_path / "language").eval()
     rows = np.tile(np.arange(len(ids["valid"])), 3)
     batch = collate(ids["valid"], rows, ids["valid"].present[rows])
     texts = []

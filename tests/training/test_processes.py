@@ -19,7 +19,7 @@ from imder.models.registry import build
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, load_config
 from imder.training.engine import is_main_process, several
-from imder.training.masks import natural_pass, training_pass, validation_passes
+from imder.training.masks import natural_loader, training_loader, validation_loader
 from imder.training.train import train
 
 # Dropout is off: its masks belong to processes.
@@ -29,11 +29,11 @@ FAST = {
         "encoder": {"width": 4, "steps": 6, "feature_dropout": 0.0},
         "recovery": {
             "evaluations": 2,
-            "network": {"widths": [8], "heads": 2, "embedding": 8, "context": 8, "tokens": 2},
+            "network": {"widths": [8], "heads": 2, "embedding": 8, "condition_width": 8, "tokens": 2},
         },
         "refinement": {"channels": 8, "blocks": 1, "reduction": 4},
         "fusion": {"hidden": 8, "dropout": 0.0, "input_dropout": 0.0},
-        "draws": 2,
+        "num_samples": 2,
     },
     "training": {
         "stage1": {"max_epochs": 3, "batch_size": 8},
@@ -192,11 +192,11 @@ def started(config, phase, corpus):
     torch.manual_seed(0)
     model = build(settings.system, settings.model, corpus.spec)
     for each in type(model).phases(settings.model):
-        model.begin(each, natural_pass(corpus["train"], settings.training), 0)
+        model.on_phase_start(each, natural_loader(corpus["train"], settings.training), 0)
         if each == phase:
             break
     model.eval().requires_grad_(False)
-    for part in model.learning(phase):
+    for part in model.trainable_modules(phase):
         part.train().requires_grad_(True)
     return model, settings.training
 
@@ -220,10 +220,10 @@ def test_sums_counts_and_gradients_of_shares_are_those_of_the_whole(config, phas
     corpus = corpus_of()
     model, training = started(config, phase, corpus)
     settings = replace(getattr(training, phase), batch_size=48)
-    every = {"every": settings.missing == "every"}
-    whole = next(iter(training_pass(corpus["train"], settings, training, 0)))
+    every = {"all_subsets": settings.missing == "every"}
+    whole = next(iter(training_loader(corpus["train"], settings, training, 0)))
     third = replace(settings, batch_size=16)
-    shares = [next(iter(training_pass(corpus["train"], third, training, 0, rank, 3))) for rank in range(3)]
+    shares = [next(iter(training_loader(corpus["train"], third, training, 0, rank, 3))) for rank in range(3)]
     assert sorted(torch.cat([s.keys for s in shares]).tolist()) == sorted(whole.keys.tolist())
     sums, counts, gradients = objective(model, phase, [whole], **every)
     model, _ = started(config, phase, corpus)
@@ -239,7 +239,7 @@ def test_sums_counts_and_gradients_of_shares_are_those_of_the_whole(config, phas
 def test_validation_is_shared_without_repeating_anything():
     corpus = corpus_of()
     training = load_config().training
-    whole = validation_passes(corpus["valid"], training.recovery, training, every_pattern=True)
+    whole = validation_loader(corpus["valid"], training.recovery, training, all_patterns=True)
     pairs = {(int(b.keys[i]), tuple(b.available[i].tolist())) for b in whole for i in range(len(b))}
     assert len(pairs) == len(whole.rows)
     found = []
@@ -247,7 +247,7 @@ def test_validation_is_shared_without_repeating_anything():
         share = replace(whole, batch_size=7, rank=rank, world=3)
         for index, batch in enumerate(share):
             assert len(batch)
-            if not share.is_spare(index):
+            if not share.is_padding(index):
                 found += [(int(batch.keys[i]), tuple(batch.available[i].tolist())) for i in range(len(batch))]
     assert len(found) == len(pairs)
     assert set(found) == pairs
@@ -257,8 +257,8 @@ def test_a_process_without_a_share_gets_one_that_does_not_count():
     corpus = corpus_of()
     training = load_config().training
     settings = replace(training.recovery, batch_size=8)
-    passes = [training_pass(corpus["train"], settings, training, 0, rank, 2) for rank in (0, 1)]
-    assert [[p.is_spare(i) for i in range(len(p))] for p in passes] == [[False] * 4, [False] * 3 + [True]]
+    passes = [training_loader(corpus["train"], settings, training, 0, rank, 2) for rank in (0, 1)]
+    assert [[p.is_padding(i) for i in range(len(p))] for p in passes] == [[False] * 4, [False] * 3 + [True]]
     last = [list(p)[-1] for p in passes]
     assert torch.equal(last[0].keys, last[1].keys)
 

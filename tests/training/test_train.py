@@ -19,19 +19,26 @@ from imder.models.presets import preset_names
 from imder.models.registry import system_entry
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, PhaseConfig, TrainingConfig, load_config
-from imder.training.masks import hide_labels, labelled, natural_pass, strict_mask, training_pass, validation_passes
+from imder.training.masks import (
+    hide_labels,
+    labelled,
+    natural_loader,
+    permanent_mask,
+    training_loader,
+    validation_loader,
+)
 from imder.training.train import train
 from imder.types import ImderError
 
 PHASES = ("stage1", "score", "recovery")
-NETWORK = {"widths": [8], "heads": 2, "embedding": 8, "context": 8, "tokens": 2}
+NETWORK = {"widths": [8], "heads": 2, "embedding": 8, "condition_width": 8, "tokens": 2}
 TINY = {
     "model": {
         "encoder": {"width": 4, "steps": 6},
         "recovery": {"evaluations": 2, "network": NETWORK},
         "refinement": {"channels": 8, "blocks": 1, "reduction": 4},
         "fusion": {"hidden": 8},
-        "draws": 2,
+        "num_samples": 2,
     },
     "training": {
         "stage1": {"max_epochs": 3, "batch_size": 16},
@@ -430,10 +437,10 @@ def test_samples_without_a_label_are_left_out(corpus, tmp_path):
     partly = Corpus("c", corpus.spec, {k: blanked(v) for k, v in corpus.splits.items()})
     model = train(partly, tmp_path / "run", config=tiny(), engine=CPU, max_epochs=1)
     assert all(v.isfinite().all() for v in model.state_dict().values())
-    made = training_pass(partly["train"], PhaseConfig(missing="any"), TrainingConfig(), 0)
+    made = training_loader(partly["train"], PhaseConfig(missing="any"), TrainingConfig(), 0)
     assert (made.rows % 3 != 0).all()
 
-    everything = training_pass(partly["train"], PhaseConfig(missing="any"), TrainingConfig(), 0, unlabelled=True)
+    everything = training_loader(partly["train"], PhaseConfig(missing="any"), TrainingConfig(), 0, unlabelled=True)
     assert sorted(everything.rows) == list(range(len(partly["train"])))
 
 
@@ -482,8 +489,8 @@ def spoiled(split, hidden, value):
 
 
 def test_strict_training_uses_nothing_that_its_mask_drops(corpus, tmp_path):
-    config = tiny(training__strict=True, training__missing_rate=0.4)
-    hidden = ~strict_mask(corpus["train"], config.training)
+    config = tiny(training__permanently_missing=True, training__missing_rate=0.4)
+    hidden = ~permanent_mask(corpus["train"], config.training)
     assert hidden.any()
     assert not np.all(hidden, axis=1).any()
     other = {**corpus.splits, "train": spoiled(corpus["train"], hidden, 1e6)}
@@ -503,7 +510,7 @@ def test_missing_rates(rate, corpus, tmp_path):
 
 def test_strict_needs_a_number():
     with pytest.raises(ImderError, match="numeric missing_rate"):
-        tiny(training__strict=True)
+        tiny(training__permanently_missing=True)
 
 
 # How long it trains.
@@ -534,19 +541,19 @@ def rate(value, **more):
 
 
 @pytest.mark.parametrize("missing", ["any", "every", "none", "rate"])
-@pytest.mark.parametrize("every_pattern", [True, False])
+@pytest.mark.parametrize("all_patterns", [True, False])
 @pytest.mark.parametrize("value", ["any", "official", 0.5])
-def test_validation_masks_are_always_the_same(missing, every_pattern, value, corpus):
+def test_validation_masks_are_always_the_same(missing, all_patterns, value, corpus):
     phase = PhaseConfig(missing=missing)
-    first = validation_passes(corpus["valid"], phase, rate(value), every_pattern=every_pattern)
-    second = validation_passes(corpus["valid"], phase, rate(value, seed=9), every_pattern=every_pattern)
+    first = validation_loader(corpus["valid"], phase, rate(value), all_patterns=all_patterns)
+    second = validation_loader(corpus["valid"], phase, rate(value, seed=9), all_patterns=all_patterns)
     assert np.array_equal(first.rows, second.rows)
     assert np.array_equal(first.available, second.available)
     assert first.available.any(1).all()
     if missing == "none":
         assert first.available.all()
         assert len(first.rows) == 24
-    elif every_pattern and value != 0.5:  # a number wins over what the phase says
+    elif all_patterns and value != 0.5:  # a number wins over what the phase says
         assert len(first.rows) == 7 * 24
     else:
         assert len(first.rows) == 3 * 24
@@ -557,7 +564,7 @@ def test_training_masks_and_order_are_drawn_anew_each_epoch(value, corpus):
     split, phase = corpus["train"], PhaseConfig(batch_size=4)
 
     def masks(epoch, **more):
-        made = training_pass(split, phase, rate(value, **more), epoch)
+        made = training_loader(split, phase, rate(value, **more), epoch)
         order = np.argsort(made.rows)
         assert np.array_equal(made.rows[order], np.arange(len(split)))
         return made.rows, made.available[order]
@@ -570,14 +577,14 @@ def test_training_masks_and_order_are_drawn_anew_each_epoch(value, corpus):
 
 
 def test_strict_masks_are_drawn_once(corpus):
-    training = rate(0.5, strict=True)
-    seen = strict_mask(corpus["train"], training)
+    training = rate(0.5, permanently_missing=True)
+    seen = permanent_mask(corpus["train"], training)
     for epoch in (0, 1):
-        fixed = training_pass(corpus["train"], PhaseConfig(missing="rate"), training, epoch)
+        fixed = training_loader(corpus["train"], PhaseConfig(missing="rate"), training, epoch)
         assert np.array_equal(fixed.available, seen[fixed.rows])
-        drawn = training_pass(corpus["train"], PhaseConfig(missing="any"), training, epoch)
+        drawn = training_loader(corpus["train"], PhaseConfig(missing="any"), training, epoch)
         assert not (drawn.available & ~seen[drawn.rows]).any()
-    batch = next(iter(natural_pass(corpus["train"], training)))
+    batch = next(iter(natural_loader(corpus["train"], training)))
     assert np.array_equal(batch.present.numpy(), seen[: len(batch)])
     for k, name in enumerate(corpus.spec.names):
         assert not batch.features[name][~batch.present[:, k]].any()
@@ -585,8 +592,8 @@ def test_strict_masks_are_drawn_once(corpus):
 
 def test_processes_share_the_batches_of_one(corpus):
     split, training = corpus["train"], rate("any")
-    whole = training_pass(split, PhaseConfig(batch_size=10), training, 3)
-    parts = [training_pass(split, PhaseConfig(batch_size=5), training, 3, rank, 2) for rank in (0, 1)]
+    whole = training_loader(split, PhaseConfig(batch_size=10), training, 3)
+    parts = [training_loader(split, PhaseConfig(batch_size=5), training, 3, rank, 2) for rank in (0, 1)]
     assert len(whole) == len(parts[0]) == len(parts[1])
     for batch, first, second in zip(whole, *parts, strict=True):
         keys = torch.cat([first.keys, second.keys])
@@ -648,7 +655,7 @@ def test_a_file_lies_over_the_preset_and_overrides_lie_over_both(tmp_path):
         ({"model.encoder": 3}, "encoder"),
         ({"model": 3}, "model"),
         ({"training": None}, "training"),
-        ({"model.encoder.clock": "lunar"}, "clock"),
+        ({"model.encoder.time_grid": "lunar"}, "time_grid"),
         ({"training.missing_rate": "sometimes"}, "missing_rate"),
         ({"training.missing_rate": 1.5}, "missing_rate"),
         ({"training.score.missing": "every"}, "stage1 only"),

@@ -10,7 +10,7 @@ from imder.data.corpus import Corpus
 from imder.data.loader import collate
 from imder.models.registry import build
 from imder.training.config import TrainingConfig, load_config
-from imder.training.validation import SEED, judge, validation_loss
+from imder.training.validation import SEED, predict_validation, validation_loss
 from imder.types import ImderError
 from tiny_models import tiny_corpus, tiny_split
 
@@ -24,7 +24,7 @@ SMALL = {
     "model.refinement.channels": 8,
     "model.refinement.blocks": 1,
     "model.refinement.reduction": 4,
-    "model.draws": 3,
+    "model.num_samples": 3,
     "model.fusion.hidden": 8,
 }
 
@@ -43,7 +43,7 @@ def model_of(corpus: Corpus):
 
 def test_every_subset_of_what_each_sample_has():
     corpus = corpus_of("regression")
-    judged = judge(model_of(corpus), corpus, TrainingConfig())
+    judged = predict_validation(model_of(corpus), corpus, TrainingConfig())
     counts = np.bincount(judged.rows, minlength=6)
     assert counts.tolist() == [3, 7, 7, 1, 7, 7]
     assert not (judged.available & ~corpus["valid"].present[judged.rows]).any()
@@ -56,7 +56,7 @@ def test_the_loss_is_that_of_the_mean_over_recoveries(task):
     corpus = corpus_of(task)
     model = model_of(corpus)
     losses = []
-    judged = judge(model, corpus, TrainingConfig())
+    judged = predict_validation(model, corpus, TrainingConfig())
     assert judged.spread.shape[1] == 3
     for row, available in zip(judged.rows, judged.available, strict=True):
         batch = collate(corpus["valid"], np.array([row]), available[None])
@@ -71,15 +71,17 @@ def test_samples_without_a_label_are_left_out():
     labels = corpus["valid"].labels.copy()
     labels[[1, 4]] = np.nan
     corpus = replace(corpus, splits={**corpus.splits, "valid": replace(corpus["valid"], labels=labels)})
-    assert set(judge(model_of(corpus), corpus, TrainingConfig()).rows) == {0, 2, 3, 5}
-    assert len(set(judge(model_of(corpus), corpus, TrainingConfig(), most=2).rows)) == 2
+    assert set(predict_validation(model_of(corpus), corpus, TrainingConfig()).rows) == {0, 2, 3, 5}
+    assert len(set(predict_validation(model_of(corpus), corpus, TrainingConfig(), most=2).rows)) == 2
 
 
 def test_nothing_to_see_and_no_finite_loss():
     corpus = corpus_of("regression")
     unlabelled = replace(corpus["valid"], labels=np.full(6, np.nan, np.float32))
     with pytest.raises(ImderError, match="no labelled sample of split 'valid'"):
-        judge(model_of(corpus), replace(corpus, splits={**corpus.splits, "valid": unlabelled}), TrainingConfig())
+        predict_validation(
+            model_of(corpus), replace(corpus, splits={**corpus.splits, "valid": unlabelled}), TrainingConfig()
+        )
     model = model_of(corpus)
     model.fusion.head.bias.data.fill_(torch.nan)
     with pytest.raises(ImderError, match="the loss of the predictions for split 'valid' is nan"):

@@ -19,7 +19,7 @@ from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus, load_for
 from imder.data.inspect import inspect_corpus
 from imder.data.inspect_render import render
-from imder.data.speaker_norm import by_speaker, note_of
+from imder.data.speaker_norm import by_speaker, speaker_norm_note
 from imder.data.store import write_store
 from imder.evaluation.evaluate import constant_rows
 from imder.evaluation.evaluate import evaluate as evaluate_model
@@ -132,13 +132,13 @@ def evaluate(options: Namespace) -> None:
         rows = evaluate_model(
             model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
         )
-    floor = trained_on(options.run).get("floor")
+    baseline = trained_on(options.run).get("constant_baseline")
     calibrated = model.calibration is not None
-    if model.system != "constant":  # which is the floor itself
-        rows += constant_rows(corpus, floor=floor, calibrated=calibrated, **settings)
+    if model.system != "constant":  # which is the constant baseline itself
+        rows += constant_rows(corpus, baseline=baseline, calibrated=calibrated, **settings)
     summary = summarise(rows)
     console.print(rich_table(summary, options.protocol, width=console.width))
-    if note := note_of(corpus.recipe):
+    if note := speaker_norm_note(corpus.recipe):
         console.print(note)
     if model.calibration is not None:
         console.print(f"\nuncertainty: {promise(model, LEVEL)}; 80 %: the most certain rows")
@@ -231,7 +231,7 @@ def data_convert(options: Namespace) -> None:
             write_store(corpus, options.out, options.dtype)
     count = sum(map(len, corpus.splits.values()))
     console.print(f"{count} samples written to {options.out}")
-    if note := note_of(corpus.recipe):
+    if note := speaker_norm_note(corpus.recipe):
         console.print(note)
 
 

@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from imder.benchmark.cell import Source
-from imder.benchmark.entries import PRESETS, TABLES, default_models, entries
-from imder.benchmark.folds import fold_of
-from imder.benchmark.place import Place
-from imder.benchmark.plan import GridCell, Plan, make_plan
-from imder.benchmark.report import write_report
-from imder.benchmark.runner import Status, run_cells
+from imder.benchmarking.cell import Source
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.folds import fold_of
+from imder.benchmarking.model_specs import PRESETS, TABLES, default_models, model_specs
+from imder.benchmarking.plan import GridCell, Plan, make_plan
+from imder.benchmarking.report import write_report
+from imder.benchmarking.runner import Status, run_cells
 from imder.data.formats.load import load_corpus
-from imder.evaluation.drawing import draw_rich
 from imder.evaluation.evaluate import convention_of
+from imder.evaluation.rendering import render_rich
 from imder.training.config import EngineConfig
 from imder.types import ImderError
 
@@ -37,7 +37,7 @@ def benchmark(options: Namespace) -> int:
     source = Source(str(Path(options.corpus).absolute()), options.task, options.drop_empty)
     asked = _plan(options, source)
     corpus = source.load()
-    plan = Place(options.out).join(asked)
+    plan = BenchmarkFolder(options.out).join(asked)
     cells = asked.cells()
     with _bar("cells") as bar:
         task = bar.add_task("", total=len(cells), note="")
@@ -69,7 +69,7 @@ def benchmark(options: Namespace) -> int:
         return NOTHING
     made = write_report(options.out, corpus, plan, resamples=int(options.resamples))
     for table in (*made.fitting(console.width), *made.comparisons):
-        console.print(draw_rich(table, console.width))
+        console.print(render_rich(table, console.width))
     for remark in made.remarks:
         console.print(Text(remark))
     console.print(Text(f"{', '.join(made.files)} saved in {options.out}"))
@@ -94,7 +94,7 @@ def _plan(options: Namespace, source: Source) -> Plan:
     if options.protocols:
         protocols = _listed(options.protocols)
     epochs = None if options.max_epochs is None else int(options.max_epochs)
-    found = entries(models, epochs, float(options.label_share), options.tuned)
+    found = model_specs(models, epochs, float(options.label_share), options.tuned)
     if not options.folds:
         for split in ("train", "valid", "test"):
             if corpus[split].labels is None:

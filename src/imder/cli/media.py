@@ -14,11 +14,11 @@ from imder.cli.progress import counting
 from imder.evaluation.results import write_csv
 from imder.extract.assemble import table
 from imder.extract.manifest import is_source, read_source
-from imder.jobs.files import replacing
-from imder.media.clips import Predicted, Row
+from imder.jobs.files import atomic_write
+from imder.media.clips import ClipPredictions, Row
 from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
-from imder.media.windows import LEAST, check_least
+from imder.media.windows import MIN_COVERAGE, check_least
 from imder.training.run import RunDirectory
 from imder.types import ImderError, Spec
 
@@ -130,7 +130,7 @@ def _recording(options: Namespace, given: dict[str, str]) -> int:
         recording = predictor.read_recording(**given)
         report(1, 1)
     hop = options.hop if options.hop is not None else options.window / 4
-    least = LEAST if options.least_share is None else options.least_share
+    least = MIN_COVERAGE if options.least_share is None else options.least_share
     with counting("predicting") as report:
         rows = predictor.predict_windows(
             recording,
@@ -198,7 +198,7 @@ def _say(predictor: Predictor, remarks: list[str] | None = None, *, only: str | 
     commands.say_calibration(predictor.model, only)
 
 
-def _report(found: Predicted, beside: dict[str, Path]) -> list[str]:
+def _report(found: ClipPredictions, beside: dict[str, Path]) -> list[str]:
     lines = [f"failed: {sample}: {name}: {reason}" for sample, name, reason in found.failures[:_SHOWN]]
     if found.failures:
         more = len(found.failures) - _SHOWN
@@ -215,5 +215,5 @@ def _write_or_remove(path: Path, rows: list[tuple[str, str, str]], last: str) ->
     if not rows:
         path.unlink(missing_ok=True)
         return
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(table(rows, last), encoding="utf-8")

@@ -161,7 +161,7 @@ def spec_of(splits: Mapping[str, Split], task: Task, classes: tuple[str, ...] = 
     )
 
 
-def floor_of(split: Split, spec: Spec) -> float | list[float] | None:
+def constant_baseline(split: Split, spec: Spec) -> float | list[float] | None:
     """The best constant of a training split: its median label, or the frequency of each class.
 
     The most frequent class is then the one predicted, and its likelihood is that of the frequencies. None where no

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.corpus import Split
-from imder.data.loader import Pass
+from imder.data.loader import MaskedLoader
 from imder.types import ImderError
 
 
@@ -42,7 +42,9 @@ def dialogue_numbers(split: Split) -> NDArray[np.int64]:
     return out
 
 
-def whole_dialogues(pairs: Pass, copy: NDArray[np.int64] | None = None, at_once: int | None = None) -> Pass:
+def whole_dialogues(
+    pairs: MaskedLoader, copy: NDArray[np.int64] | None = None, at_once: int | None = None
+) -> MaskedLoader:
     """The same pairs with those of each dialogue together, so that batches hold whole dialogues.
 
     Args:

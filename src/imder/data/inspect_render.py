@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from imder.data.speaker_norm import note_of
+from imder.data.speaker_norm import speaker_norm_note
 
 _MOST_PATTERNS = 16
 _MOST_COLUMNS = 12
@@ -20,7 +20,7 @@ def render(summary: Mapping[str, Any]) -> Group:
     """Tables of splits, modalities, patterns and labels, and below them what deserves attention."""
     parts: list[RenderableType] = [_splits(summary), _modalities(summary), _patterns(summary)]
     labels = _labels(summary)
-    said = [note for note in (note_of(summary), *notes(summary)) if note]
+    said = [note for note in (speaker_norm_note(summary), *notes(summary)) if note]
     return Group(*parts, *([labels] if labels else []), *map(Text, said))
 
 

@@ -81,7 +81,7 @@ def _pad(ragged: Ragged, rows: NDArray[np.int64], seen: NDArray[np.bool_]) -> tu
 
 
 @dataclass(frozen=True)
-class Pass:
+class MaskedLoader:
     """One pass over (row, mask) pairs in batches; iterating twice gives the same batches.
 
     Attributes:
@@ -92,7 +92,7 @@ class Pass:
         seen: ``(N, K)`` bool over the split's rows, or None: see `collate`.
         rank, world: this process takes every ``world``-th unit of each global batch, beginning with its ``rank``-th.
             Where a global batch has too few units for all, the others get its first, which doesn't count
-            (`is_spare`): every process has the same number of batches, and none of them is empty.
+            (`is_padding`): every process has the same number of batches, and none of them is empty.
         dialogue: ``(M,)`` int64 or None: pairs of one number, which must follow one another, are a unit.
     """
 
@@ -115,15 +115,15 @@ class Pass:
     def __len__(self) -> int:
         return -(-(len(self._ends) - 1) // self.batch_size)
 
-    def is_spare(self, index: int) -> bool:
+    def is_padding(self, index: int) -> bool:
         """Whether the batch of this number is only there so that this process has one."""
         return index * self.batch_size + self.rank >= min((index + 1) * self.batch_size, len(self._ends) - 1)
 
-    def part(self, index: int) -> NDArray[np.int64]:
+    def batch_indices(self, index: int) -> NDArray[np.int64]:
         """Which pairs the batch of this number holds, ``(B,)`` numbers below M."""
         start = index * self.batch_size
         units = np.arange(start + self.rank, min(start + self.batch_size, len(self._ends) - 1), self.world)
-        return self._pairs(np.array([start]) if self.is_spare(index) else units)
+        return self._pairs(np.array([start]) if self.is_padding(index) else units)
 
     def _pairs(self, units: NDArray[np.int64]) -> NDArray[np.int64]:
         """The pairs of some units, in their order."""
@@ -133,13 +133,13 @@ class Pass:
 
     def __iter__(self) -> Iterator[Batch]:
         for index in range(len(self)):
-            part = self.part(index)
+            part = self.batch_indices(index)
             rows = self.rows[part]
             seen = None if self.seen is None else self.seen[rows]
             dialogue = None if self.dialogue is None else self.dialogue[part]
             yield collate(self.split, rows, self.available[part], seen, dialogue)
 
-    def shuffled(self, seed: int, epoch: int) -> Pass:
+    def shuffled(self, seed: int, epoch: int) -> MaskedLoader:
         """The same pairs in the order of an epoch; dialogues stay together."""
         rng = np.random.default_rng(np.random.SeedSequence((seed, epoch, 0xF1E1D)))
         order = self._pairs(rng.permutation(len(self._ends) - 1))
@@ -147,7 +147,9 @@ class Pass:
         return replace(self, rows=self.rows[order], available=self.available[order], dialogue=dialogue)
 
 
-def served(split: Split, available: NDArray[np.bool_], batch_size: int, seen: NDArray[np.bool_] | None = None) -> Pass:
+def available_loader(
+    split: Split, available: NDArray[np.bool_], batch_size: int, seen: NDArray[np.bool_] | None = None
+) -> MaskedLoader:
     """A pass, in file order, over the rows that have anything available under a mask ``(N, K)``."""
     rows = np.flatnonzero((available & split.present).any(1))
-    return Pass(split, rows, available[rows], batch_size, seen)
+    return MaskedLoader(split, rows, available[rows], batch_size, seen)

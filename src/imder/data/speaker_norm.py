@@ -8,7 +8,7 @@ recognition: variances and strategies, IEEE Transactions on Affective Computing 
 What it means must be known to whoever reads a number:
 
 * Labels are never looked at, but a prediction hangs on the features of *other* clips of the same speaker, those of the test
-  split too: it is transductive. Tables say so (`note_of`).
+  split too: it is transductive. Tables say so (`speaker_norm_note`).
 * A speaker with few clips, or with clips of few emotions, has the emotion partly taken out with the voice: somebody who is
   always angry looks neutral. Of a speaker with one clip, only how its frames move is left.
 
@@ -82,10 +82,10 @@ def standardised(recipe: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def note_of(recipe: Mapping[str, Any] | None) -> str:
+def speaker_norm_note(recipe: Mapping[str, Any] | None) -> str:
     """What readers of a table must know; empty where nothing was standardised by speaker.
 
-    >>> note_of({"by_speaker": ["audio"]})
+    >>> speaker_norm_note({"by_speaker": ["audio"]})
     'audio: features standardised by speaker, over all clips of each, test clips too'
     """
     names = standardised(recipe)

@@ -28,7 +28,7 @@ SMALLEST_SIGMA = 0.05  # from where solvers of the flow denoise in one step
 Solver = Literal["dpmpp_2m", "heun", "euler_maruyama"]
 
 
-def draw(
+def sample(
     denoise: Denoiser,
     shape: tuple[int, ...],
     noise: NoiseSource,

@@ -30,7 +30,7 @@ RATES = tuple(r / 10 for r in range(8))
 
 
 @dataclass(frozen=True)
-class Cell:
+class EvaluationCell:
     """One draw of one setting.
 
     Attributes:
@@ -57,7 +57,7 @@ def mask_seed(seed: int, draw: int) -> int:
     return int(np.random.SeedSequence((seed, draw)).generate_state(1, np.uint64)[0])
 
 
-def draw_cells(
+def sample_cells(
     present: NDArray[np.bool_],
     names: Sequence[str],
     *,
@@ -66,7 +66,7 @@ def draw_cells(
     draws: int = 10,
     seed: int = 0,
     official_batch_size: int = 32,
-) -> list[Cell]:
+) -> list[EvaluationCell]:
     """The cells of a protocol.
 
     Args:
@@ -81,7 +81,7 @@ def draw_cells(
     Raises:
         ImderError: an unknown protocol, no rates, no draws, a negative seed, or what the protocol itself refuses.
 
-    >>> cells = draw_cells(np.ones((4, 2), dtype=bool), ("voice", "face"), protocol="fixed")
+    >>> cells = sample_cells(np.ones((4, 2), dtype=bool), ("voice", "face"), protocol="fixed")
     >>> [c.available for c in cells]
     ['voice', 'face', 'voice+face']
     """
@@ -90,10 +90,11 @@ def draw_cells(
     if seed < 0:
         raise ImderError(f"the seed must not be negative, got {seed}")
     if protocol == "natural":
-        return [Cell(protocol, None, "", 0, NaturalMissing().draw(present))]
+        return [EvaluationCell(protocol, None, "", 0, NaturalMissing().sample(present))]
     if protocol == "fixed":
         return [
-            Cell(protocol, None, pattern_name(p, names), 0, FixedMissing(p).draw(present)) for p in patterns(len(names))
+            EvaluationCell(protocol, None, pattern_name(p, names), 0, FixedMissing(p).sample(present))
+            for p in patterns(len(names))
         ]
     if draws < 1 or not rates:
         raise ImderError(f"{protocol} protocol: at least one rate and one draw are needed")
@@ -101,5 +102,7 @@ def draw_cells(
     for rate in rates:
         missing: Missing = RandomMissing(rate) if protocol == "random" else OfficialSchedule(rate, official_batch_size)
         for draw in range(draws):
-            cells.append(Cell(protocol, float(rate), "", draw, missing.draw(present, mask_seed(seed, draw))))
+            cells.append(
+                EvaluationCell(protocol, float(rate), "", draw, missing.sample(present, mask_seed(seed, draw)))
+            )
     return cells

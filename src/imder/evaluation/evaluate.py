@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from imder import metrics
 from imder.calibration.calibration import Calibration, fit_calibration
-from imder.data.corpus import Corpus, Split, floor_of
+from imder.data.corpus import Corpus, Split, constant_baseline
 from imder.data.formats.labels import require_labels
-from imder.evaluation.cells import RATES, Cell, ProtocolName, draw_cells
+from imder.evaluation.cells import RATES, EvaluationCell, ProtocolName, sample_cells
 from imder.evaluation.predicting import (
     Predict,
     Progress,
     Rows,
     Values,
+    memoized,
     model_predict,
     predict_cells,
-    remembering,
 )
-from imder.evaluation.uncertainty_metrics import certainty, knowing, names_of
+from imder.evaluation.uncertainty_metrics import certainty, names_of, with_uncertainty
 from imder.missingness.masks import effective_rate
 from imder.models.base import Model
 from imder.training.masks import labelled
@@ -35,7 +35,7 @@ from imder.types import ImderError
 COLUMNS = ("model", "run", "corpus", "split", "protocol", "rate", "effective_rate", "available", "draw", "seed", "n")
 """What every row holds before its metrics."""
 
-Keep = Callable[[Cell, Values], None]
+OnCell = Callable[[EvaluationCell, Values], None]
 """Called with each cell and what was predicted for the rows that it serves, in file order."""
 
 
@@ -62,7 +62,7 @@ def evaluate(
         corpus: must fit it (`Model.prepare`); the split evaluated must be labelled.
         run: what to write in the ``run`` column.
         split: which split.
-        protocol: which protocol (see `draw_cells`).
+        protocol: which protocol (see `sample_cells`).
         rates: missing rates, where the protocol has them.
         draws: of the masks of each rate.
         seed: of the masks and of the noise in recoveries.
@@ -78,7 +78,7 @@ def evaluate(
         metrics are nan where that is 0 or where they are undefined.
 
     Raises:
-        ImderError: the corpus doesn't fit the model, there is no such split, a label is missing, or what `draw_cells`
+        ImderError: the corpus doesn't fit the model, there is no such split, a label is missing, or what `sample_cells`
             refuses.
     """
     predict = model_predict(model, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
@@ -94,7 +94,7 @@ def evaluate(
         seed=seed,
         official_batch_size=official_batch_size,
         convention=convention,
-        whole=model.context,
+        whole=model.uses_context,
         calibration=model.calibration,
     )
 
@@ -110,7 +110,7 @@ def evaluator(
 ) -> Callable[..., list[dict[str, Any]]]:
     """`evaluate` of one system on one corpus for several protocols: what they share is predicted once.
 
-    A system that looks at other samples (`Model.context`) shares nothing: each protocol asks for its own whole cells.
+    A system that looks at other samples (`Model.uses_context`) shares nothing: each protocol asks for its own whole cells.
 
     Args:
         model: the system.
@@ -130,12 +130,12 @@ def evaluator(
     return partial(
         evaluate_predictor,
         model.system,
-        predict if model.context else remembering(predict),
+        predict if model.uses_context else memoized(predict),
         model.prepare(corpus, split),
         run=run,
         split=split,
         seed=seed,
-        whole=model.context,
+        whole=model.uses_context,
         calibration=model.calibration,
     )
 
@@ -143,7 +143,7 @@ def evaluator(
 def constant_rows(
     corpus: Corpus,
     *,
-    floor: float | Sequence[float] | None = None,
+    baseline: float | Sequence[float] | None = None,
     run: str = "",
     split: str = "test",
     protocol: ProtocolName = "random",
@@ -154,20 +154,20 @@ def constant_rows(
     convention: str | None = None,
     calibrated: bool = False,
 ) -> list[dict[str, Any]]:
-    """The floor of every table, ``constant``, on the same masks: see `floor_of`.
+    """The constant baseline of every table, ``constant``, on the same masks: see `constant_baseline`.
 
     Arguments are those of `evaluate`. ``corpus`` is taken as a model reads it (`check_compatible`), so that modalities and
-    classes are numbered alike. ``floor`` is what was stored of the training corpus; None for that of this corpus'
+    classes are numbered alike. ``baseline`` is what was stored of the training corpus; None for that of this corpus'
     training split. ``calibrated`` adds how sure it is, by the labels of split ``valid``, if there are any.
 
     Returns:
-        Rows as `evaluate` gives; none where there is neither ``floor`` nor a training split with labels.
+        Rows as `evaluate` gives; none where there is neither ``baseline`` nor a training split with labels.
     """
-    if floor is None and "train" in corpus.splits:
-        floor = floor_of(corpus["train"], corpus.spec)
-    if floor is None:
+    if baseline is None and "train" in corpus.splits:
+        baseline = constant_baseline(corpus["train"], corpus.spec)
+    if baseline is None:
         return []
-    value = np.asarray(floor, dtype=np.float64)
+    value = np.asarray(baseline, dtype=np.float64)
 
     def predict(_: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
         del available
@@ -218,7 +218,7 @@ def evaluate_predictor(
     convention: str | None = None,
     whole: bool = False,
     calibration: Calibration | None = None,
-    keep: Keep | None = None,
+    on_cell: OnCell | None = None,
 ) -> list[dict[str, Any]]:
     """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column.
 
@@ -230,7 +230,7 @@ def evaluate_predictor(
     convention = convention_of(corpus, convention)
     if convention not in metrics.CONVENTIONS:
         raise ImderError(f"unknown metric convention {convention!r}; use one of {', '.join(metrics.CONVENTIONS)}")
-    cells = draw_cells(
+    cells = sample_cells(
         samples.present,
         corpus.spec.names,
         protocol=protocol,
@@ -240,12 +240,12 @@ def evaluate_predictor(
         official_batch_size=official_batch_size,
     )
     task = corpus.spec.task
-    known = knowing(predict, task, labels, calibration)
+    known = with_uncertainty(predict, task, labels, calibration)
     names = (*metrics.CONVENTIONS[convention], *(names_of(task) if calibration is not None else ()))
     rows: list[dict[str, Any]] = []
     for cell, found in zip(cells, predict_cells(known, samples, cells, whole=whole), strict=True):
-        if keep is not None:
-            keep(cell, found["prediction"])
+        if on_cell is not None:
+            on_cell(cell, found["prediction"])
         served = cell.mask.any(axis=1)
         about = (name, run, corpus.name, split, cell.protocol, cell.rate, effective_rate(cell.mask), cell.available)
         row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))

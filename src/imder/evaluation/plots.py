@@ -1,7 +1,7 @@
 """A picture of a table: one metric over the missing rate, a line for each system, a band of one standard deviation.
 
 Drawn on a figure of its own, without the plotting library's global state, so that it works in any thread and without a
-display. Reference systems (the floor, the Bayes optimum) are grey and dashed.
+display. Reference systems (the constant baseline, the Bayes optimum) are grey and dashed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from matplotlib.ticker import MultipleLocator
 
 from imder.evaluation.results import conditions, metric_names, summarise
 from imder.evaluation.tables import LABELS, REFERENCES, is_share
-from imder.jobs.files import replacing
+from imder.jobs.files import atomic_write
 from imder.types import ImderError
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -95,5 +95,5 @@ def plot_rates(
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
     else:
         axes.legend(frameon=False)
-    with replacing(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         canvas.print_png(file)  # type: ignore[no-untyped-call]

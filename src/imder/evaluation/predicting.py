@@ -12,7 +12,7 @@ padding. A system is handed neither labels nor features of anything that isn't a
 What is asked for is the *spread* (M, S, ...): what a system predicts under each of S recoveries of what is missing, S = 1
 where nothing is sampled. Its mean over S is the prediction, to which metrics belong; the rest says how sure it is.
 
-A system whose prediction for a sample depends on other samples of the split (`Model.context`) is handed whole cells
+A system whose prediction for a sample depends on other samples of the split (`Model.uses_context`) is handed whole cells
 instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once.
 """
 
@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Split
 from imder.data.dialogues import whole_dialogues
-from imder.data.loader import Pass, collate
-from imder.evaluation.cells import Cell
+from imder.data.loader import MaskedLoader, collate
+from imder.evaluation.cells import EvaluationCell
 from imder.models.base import Model
 from imder.types import ImderError, Task
 
@@ -43,7 +43,9 @@ Progress = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
 
 
-def predict_cells(predict: Predict, split: Split, cells: Sequence[Cell], *, whole: bool = False) -> list[Values]:
+def predict_cells(
+    predict: Predict, split: Split, cells: Sequence[EvaluationCell], *, whole: bool = False
+) -> list[Values]:
     """For each cell the spread of its served rows, in file order; every (sample, pattern) pair predicted once.
 
     With ``whole``, ``predict`` is asked for whole cells one after the other, each of them all rows of the split in order;
@@ -74,16 +76,16 @@ def model_predict(
     progress: Progress | None = None,
 ) -> Predict:
     """A model as what `predict_cells` calls; one with context refuses anything but whole cells (`ImderError`)."""
-    in_order = _by_dialogue if model.context else _by_pattern
+    in_order = _by_dialogue if model.uses_context else _by_pattern
 
     def predict(split: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
-        pairs, order = in_order(Pass(split, rows, available, batch_size))
+        pairs, order = in_order(MaskedLoader(split, rows, available, batch_size))
         found: list[Values] = []
         done = 0
         for index in range(len(pairs)):
             if progress is not None:
                 progress(done, len(order))
-            part = pairs.part(index)
+            part = pairs.batch_indices(index)
             mask = pairs.available[part]
             dialogue = None if pairs.dialogue is None else pairs.dialogue[part]
             batch = collate(split, pairs.rows[part], mask, seen=mask, dialogue=dialogue).to(model.device)
@@ -116,7 +118,7 @@ def mean_of(spread: Values, task: Task) -> Values:
     return mean
 
 
-def _by_pattern(pairs: Pass) -> tuple[Pass, Rows]:
+def _by_pattern(pairs: MaskedLoader) -> tuple[MaskedLoader, Rows]:
     """Pairs in the order of their patterns, then of their lengths, and which of the given ones each of them is."""
     frames = np.zeros(len(pairs.rows), np.int64)
     for k, ragged in enumerate(pairs.split.features.values()):
@@ -125,7 +127,7 @@ def _by_pattern(pairs: Pass) -> tuple[Pass, Rows]:
     return replace(pairs, rows=pairs.rows[order], available=pairs.available[order]), order
 
 
-def _by_dialogue(pairs: Pass) -> tuple[Pass, Rows]:
+def _by_dialogue(pairs: MaskedLoader) -> tuple[MaskedLoader, Rows]:
     """Whole cells, dialogue by dialogue, and which of the given pairs each of them is."""
     n = max(1, len(pairs.split))
     place = np.arange(len(pairs.rows))
@@ -136,7 +138,7 @@ def _by_dialogue(pairs: Pass) -> tuple[Pass, Rows]:
     return together, together.dialogue // n * n + together.rows
 
 
-def remembering(predict: Predict) -> Predict:
+def memoized(predict: Predict) -> Predict:
     """The same predictor of one split, asked for each (sample, pattern) pair once over several evaluations.
 
     Not for what looks at other samples too.

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.evaluation.evaluate import COLUMNS
-from imder.jobs.files import replacing
+from imder.jobs.files import atomic_write
 from imder.types import ImderError
 
 Row = Mapping[str, Any]
@@ -45,7 +45,7 @@ def write_csv(rows: Sequence[Row], path: str | Path) -> None:
     if not rows:
         raise ImderError(f"{path}: there are no rows to write")
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: _text(v) for k, v in row.items()} for row in rows)

@@ -1,12 +1,12 @@
 """Tables of results: rows are missing rates (or available subsets), columns are systems times metrics.
 
 A cell reads "81.2 ± 0.9": mean and standard deviation of `imder.evaluation.results.summarise`; shares in percent,
-errors, correlations and likelihoods with three decimals; without ± where there is a single row to judge from, "–"
+errors, correlations and likelihoods with three decimals; without ± where there is a single row to predict_validation from, "–"
 where a metric is undefined or a system doesn't have it. The best system of each row and metric is bold, and so is
-whatever reads the same; references (`REFERENCES`: the floor, and what only the generator of a synthetic corpus can
+whatever reads the same; references (`REFERENCES`: the constant baseline, and what only the generator of a synthetic corpus can
 know) don't compete. What must be known of a system (`imder.models.base.Model.note`) stands below.
 
-How a `Table` is drawn, for the terminal, in Markdown and in LaTeX, is in `imder.evaluation.drawing`.
+How a `Table` is drawn, for the terminal, in Markdown and in LaTeX, is in `imder.evaluation.rendering`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from imder.evaluation.drawing import Table, draw_rich, table_width
+from imder.evaluation.rendering import Table, render_rich, table_width
 from imder.evaluation.results import condition_weights, conditions, metric_names
 from imder.evaluation.uncertainty_metrics import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
 from imder.metrics import HIGHER_IS_BETTER
-from imder.models.registry import note_of
+from imder.models.registry import system_note
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def make_table(
     named = [tuple((t, False) for t, u in zip(s, used, strict=True) if u) for s in settings]
     title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
     labels = [LABELS.get(m, m) for m in metrics]
-    notes = tuple(f"{model}: {note}" for model in models if (note := note_of(model)))
+    notes = tuple(f"{model}: {note}" for model in models if (note := system_note(model)))
     notes = (*_same_conditions(list(by_setting.values()), protocol), *notes)
     wide = Table(
         title,
@@ -206,7 +206,7 @@ def rich_table(
     width: int | None = None,
 ) -> RichTable:
     """`make_table` for a terminal. Where even a line for each system is too long, deviations go below their means."""
-    return draw_rich(make_table(summary, protocol, metrics, references=references, width=width), width)
+    return render_rich(make_table(summary, protocol, metrics, references=references, width=width), width)
 
 
 def paper_table(

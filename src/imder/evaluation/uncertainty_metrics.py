@@ -44,7 +44,7 @@ def names_of(task: Task) -> tuple[str, ...]:
     return CLASS_METRICS if task == "classification" else VALUE_METRICS
 
 
-def knowing(predict: Predict, task: Task, labels: NDArray[Any], calibration: Calibration | None) -> Predict:
+def with_uncertainty(predict: Predict, task: Task, labels: NDArray[Any], calibration: Calibration | None) -> Predict:
     """A predictor whose rows are records: ``prediction`` and, with a calibration, how sure it is.
 
     Args:
@@ -78,7 +78,7 @@ def knowing(predict: Predict, task: Task, labels: NDArray[Any], calibration: Cal
 
 
 def certainty(records: NDArray[Any], labels: NDArray[Any], task: Task) -> dict[str, float]:
-    """The metrics of `names_of` on some rows of `knowing`; nothing where there was no calibration.
+    """The metrics of `names_of` on some rows of `with_uncertainty`; nothing where there was no calibration.
 
     >>> fields = [("prediction", float), ("low", float), ("high", float), ("deviation", float), ("crps", float)]
     >>> found = np.array([(0.0, -1.0, 1.0, 0.5, 0.2), (1.0, 0.0, 4.0, 2.0, 0.9)], fields)

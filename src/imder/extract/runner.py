@@ -1,6 +1,6 @@
 """All clips, in parallel, resumable.
 
-Every clip is worked on alone and kept in a file (`imder.extract.place`), so what is done is read from the folder, whichever
+Every clip is worked on alone and kept in a file (`imder.extract.folder`), so what is done is read from the folder, whichever
 process on whichever machine did it. A clip that fails, or whose process is killed even when it is alone, is written down
 and the others go on. At the end everything becomes one store, whole or not at all.
 """
@@ -21,11 +21,11 @@ from imder.data.corpus import Corpus
 from imder.data.store import is_store
 from imder.extract.assemble import check_splits, read_labels, table, write_corpus
 from imder.extract.clip import Extracted, extract_clip
+from imder.extract.folder import ExtractionFolder
 from imder.extract.manifest import Clip, read_source
-from imder.extract.place import Place
 from imder.extract.recipe import Recipe
 from imder.jobs.backends import BackendName, backend_of
-from imder.jobs.background import watching
+from imder.jobs.background import poll
 from imder.jobs.interrupts import remembering
 from imder.jobs.locks import Lock
 from imder.types import ImderError, Task
@@ -91,7 +91,7 @@ def extract(
     check_splits(clips, str(source))
     read_labels(clips, task, str(source))
     recipe = recipe_of(clips)
-    place = Place(out)
+    place = ExtractionFolder(out)
     if Path(out).exists() and not is_store(out):
         raise ImderError(f"{out}: exists and is no store; it is not overwritten, choose another place")
     if Path(out).exists() and not place.path.exists():
@@ -100,12 +100,12 @@ def extract(
     lock = Lock(place.path / "lock")
     if not lock.acquire():
         raise ImderError(f"{place.path}: another process extracts to this place; remove {lock.path} if none does")
-    with lock.beating():
+    with lock.heartbeat():
         started = time.monotonic()
         keys = {clip.id: place.key(clip, openface) for clip in clips}
         todo = [clip for clip in clips if not _sound(place, keys[clip.id])]
         look = None if report is None else _looking(place, list(keys.values()), report)
-        with remembering() as check, nullcontext() if look is None else watching(look, _EVERY):
+        with remembering() as check, nullcontext() if look is None else poll(look, _EVERY):
             _work(place, todo, keys, recipe, openface, jobs, threads, backend, address, check)
         failures: list[Row] = []
         remarks: list[Row] = []
@@ -139,13 +139,13 @@ def extract(
     return Outcome(corpus, tuple(failures), tuple(remarks), untracked, len(clips) - len(todo), seconds)
 
 
-def _sound(place: Place, key: str) -> bool:
+def _sound(place: ExtractionFolder, key: str) -> bool:
     """Whether a clip is finished and nothing failed: failures are tried again."""
     return place.finished(key) and not place.load(key).failures
 
 
 def _work(
-    place: Place,
+    place: ExtractionFolder,
     clips: Sequence[Clip],
     keys: dict[str, str],
     recipe: Recipe,
@@ -199,7 +199,7 @@ def _work(
 
 
 def _share(
-    place: Place,
+    place: ExtractionFolder,
     clips: Sequence[tuple[Clip, str]],
     recipe: Recipe,
     openface: str | None,
@@ -226,7 +226,7 @@ def _share(
     return None
 
 
-def _looking(place: Place, keys: Sequence[str], report: Callable[[int, int], None]) -> Callable[[], None]:
+def _looking(place: ExtractionFolder, keys: Sequence[str], report: Callable[[int, int], None]) -> Callable[[], None]:
     """What reports how many clips are finished; a file that was there is not looked for again."""
     done: set[str] = set()
 

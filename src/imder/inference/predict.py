@@ -21,11 +21,11 @@ from imder.calibration.conformal import check_level
 from imder.calibration.describe import LEVEL, check_recoveries, describe_classes, describe_values
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.dialogues import whole_dialogues
-from imder.data.loader import Pass
+from imder.data.loader import MaskedLoader
 from imder.data.store import write_store
 from imder.missingness.patterns import pattern_name
 from imder.models.base import Model
-from imder.types import Batch, ImderError, Modality, Output, Recovery, Spec
+from imder.types import Batch, ImderError, Modality, Output, RecoveredEncoding, Spec
 
 Progress = Callable[[int, int], None]
 
@@ -137,7 +137,7 @@ def _certainty(calibration: Calibration, output: Output, batch: Batch, level: fl
 class Recovering(Protocol):
     """What a system that recovers encodings has beside being a `Model`."""
 
-    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, Recovery]:
+    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, RecoveredEncoding]:
         """For each modality that some row lacks, its recovery."""
         ...
 
@@ -249,14 +249,14 @@ def _batches(
         raise ImderError(f"at least one recovery is needed, got {samples}")
     frames = np.stack([r.lengths[rows] for r in split.features.values()]).sum(axis=0)
     rows = rows[np.lexsort((frames, *split.present[rows].T))]
-    batches = Pass(replace(split, labels=None), rows, split.present[rows], batch_size)
-    if model.context:
+    batches = MaskedLoader(replace(split, labels=None), rows, split.present[rows], batch_size)
+    if model.uses_context:
         batches = whole_dialogues(batches, at_once=batch_size)
     done = 0
     for number, batch in enumerate(batches):
         if progress is not None:
             progress(done, len(rows))
-        yield batches.rows[batches.part(number)], batch.to(model.device)
+        yield batches.rows[batches.batch_indices(number)], batch.to(model.device)
         done += len(batch)
     if progress is not None:
         progress(len(rows), len(rows))

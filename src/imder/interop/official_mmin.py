@@ -28,13 +28,13 @@ from torch import Tensor
 
 from imder.interop.official_imder import check_shapes, listing, read_state_dict
 from imder.models.baselines.mmin import MMIN, CascadeConfig, MMINConfig
-from imder.models.parts.utterance_encoder import CodeConfig
+from imder.models.parts.utterance_encoder import UtteranceEncoderConfig
 from imder.types import ImderError, Modality, Spec
 
 LETTERS = {"A": "audio", "L": "language", "V": "vision"}
 TEACHER = "pretrained_encoder."
 
-_RELEASED = MMINConfig(CodeConfig(standardize=False))
+_RELEASED = MMINConfig(UtteranceEncoderConfig(standardize=False))
 _Names = Iterator[tuple[str, str]]
 
 

@@ -33,11 +33,11 @@ def repeating(do: Callable[[], None], every: float) -> Iterator[None]:
 
 
 @contextmanager
-def watching(look: Callable[[], None], every: float) -> Iterator[None]:
+def poll(look: Callable[[], None], every: float) -> Iterator[None]:
     """Look at something when the block begins, each ``every`` seconds while it runs, and once it is over, however it ends.
 
     >>> calls = []
-    >>> with watching(lambda: calls.append(1), every=3600):
+    >>> with poll(lambda: calls.append(1), every=3600):
     ...     pass
     >>> len(calls)
     2

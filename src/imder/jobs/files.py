@@ -11,7 +11,7 @@ from imder.types import ImderError
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path``; renamed to it at the end, removed where something goes wrong.
 
     Raises:

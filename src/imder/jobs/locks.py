@@ -75,7 +75,7 @@ class Lock:
             self.path.unlink(missing_ok=True)
 
     @contextmanager
-    def beating(self) -> Iterator[None]:
+    def heartbeat(self) -> Iterator[None]:
         """Give signs of life while a long piece of work is done; release at the end."""
 
         def beat() -> None:

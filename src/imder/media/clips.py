@@ -26,7 +26,7 @@ from imder.types import ImderError
 
 Row = dict[str, Any]
 Features = Mapping[str, NDArray[np.float32]]
-Made = tuple[Clip, Features, NDArray[np.int64] | None]
+ExtractedClip = tuple[Clip, Features, NDArray[np.int64] | None]
 """A clip, its features, and the token ids of its text where it has one."""
 
 Progress = Callable[[int, int], None]
@@ -37,7 +37,7 @@ ALONE = "the only clip of its speaker: standardised by itself, which takes much 
 
 
 @dataclass(frozen=True)
-class Asked:
+class PredictOptions:
     """How to predict: the arguments of `imder.inference.predict.predictions`."""
 
     samples: int | None = None
@@ -47,7 +47,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class ClipPredictions:
     """What became of some clips.
 
     Attributes:
@@ -75,19 +75,19 @@ def predict_clips(
     model: Model,
     recipe: Recipe,
     clips: Sequence[Clip],
-    asked: Asked,
+    options: PredictOptions,
     *,
     openface: str | None = None,
     beside: Sequence[Clip] = (),
     progress: Progress | None = None,
-) -> Predicted:
+) -> ClipPredictions:
     """Predict clips; what is wrong with one of them is a failure of that one.
 
     Args:
         model: a trained system.
         recipe: what its features were made with.
         clips: where everything is.
-        asked: how to predict.
+        options: how to predict.
         openface: OpenFace's program, for videos without a table.
         beside: clips that aren't predicted: others of the same speakers, for what is standardised by speaker.
         progress: called with clips done, and clips in all.
@@ -99,10 +99,10 @@ def predict_clips(
     remarks: list[tuple[str, str, str]] = []
     everything = (*clips, *beside)
     # Whoever looks at a clip's neighbours, or at all of a speaker, needs them all at once.
-    size = len(everything) if model.context or recipe.by_speaker else asked.batch_size
+    size = len(everything) if model.uses_context or recipe.by_speaker else options.batch_size
 
     def parts() -> Iterator[Split]:
-        kept: list[Made] = []
+        kept: list[ExtractedClip] = []
         for done, clip in enumerate(everything):
             if progress is not None:
                 progress(done, len(everything))
@@ -130,10 +130,10 @@ def predict_clips(
             if len(mine):
                 yield moved.take(mine)
 
-    rows = list(predict_parts(model, whole() if recipe.by_speaker else parts(), asked))
+    rows = list(predict_parts(model, whole() if recipe.by_speaker else parts(), options))
     if progress is not None:
         progress(len(everything), len(everything))
-    return Predicted(rows, failures, remarks)
+    return ClipPredictions(rows, failures, remarks)
 
 
 def _alone(split: Split, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -147,7 +147,7 @@ def _alone(split: Split, names: Sequence[str]) -> Iterator[tuple[str, str, str]]
                 yield split.ids[i], name, ALONE
 
 
-def predict_parts(model: Model, parts: Iterable[Split], asked: Asked) -> Iterator[Row]:
+def predict_parts(model: Model, parts: Iterable[Split], options: PredictOptions) -> Iterator[Row]:
     """Predictions of splits, one after the other, as `imder.inference.predict.predictions` describes them.
 
     After ``available`` each has what was missing: ``recovered`` where the system recovers encodings, ``missing`` where it
@@ -158,7 +158,9 @@ def predict_parts(model: Model, parts: Iterable[Split], asked: Asked) -> Iterato
     spec = model.spec
     for part in parts:
         fitting = model.prepare(Corpus("media", spec, {"clips": part}))["clips"]
-        rows, recoveries = predicted_rows(model, fitting, asked.samples, asked.seed, asked.batch_size, asked.level)
+        rows, recoveries = predicted_rows(
+            model, fitting, options.samples, options.seed, options.batch_size, options.level
+        )
         for row in rows:
             there = row["available"].split("+")
             lacking = "+".join(name for name in spec.names if name not in there)
@@ -167,7 +169,7 @@ def predict_parts(model: Model, parts: Iterable[Split], asked: Asked) -> Iterato
         check_recoveries(model.calibration, recoveries)
 
 
-def split_of(made: Sequence[Made], recipe: Recipe) -> Split:
+def split_of(made: Sequence[ExtractedClip], recipe: Recipe) -> Split:
     """Clips and their features as samples without labels."""
     clips = [clip for clip, _, _ in made]
     features = {

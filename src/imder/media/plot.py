@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from imder.jobs.files import replacing
+from imder.jobs.files import atomic_write
 from imder.media.clips import Row
 from imder.types import ImderError, Spec
 
@@ -65,7 +65,7 @@ def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: flo
         axes.spines[["top", "right"]].set_visible(False)
     lanes.tick_params(axis="y", length=0)
     top.set_title(title, loc="left", fontsize=10)
-    with replacing(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         canvas.print_png(file)  # type: ignore[no-untyped-call]
 
 

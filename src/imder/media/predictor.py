@@ -23,10 +23,10 @@ from imder.extract.manifest import Clip, read_source
 from imder.extract.recipe import Recipe
 from imder.extract.vision import find_openface
 from imder.inference.predict import predictions
-from imder.media.clips import Asked, Predicted, Progress, Row, predict_clips
+from imder.media.clips import ClipPredictions, PredictOptions, Progress, Row, predict_clips
 from imder.media.recording import Recording, read_recording
 from imder.media.transcript import read_transcript
-from imder.media.windows import LEAST, predict_windows
+from imder.media.windows import MIN_COVERAGE, predict_windows
 from imder.models.base import Model
 from imder.training.run import RunDirectory
 from imder.types import ImderError
@@ -141,7 +141,7 @@ class Predictor:
         batch_size: int = 64,
         level: float = LEVEL,
         progress: Progress | None = None,
-    ) -> Predicted:
+    ) -> ClipPredictions:
         """Predictions for many clips: those of a manifest or a folder (`imder.extract.manifest`), or any others.
 
         Clips may lack different modalities. What is wrong with one of them costs its modality and is told in ``failures``.
@@ -171,9 +171,9 @@ class Predictor:
             speakers = {clip.speaker for clip in clips if clip.speaker is not None}
             beside = [clip for clip in given if clip.split != split and clip.speaker in speakers]
         check_ready(recipe, [*clips, *beside])
-        asked = Asked(samples, seed, batch_size, level)
+        options = PredictOptions(samples, seed, batch_size, level)
         return predict_clips(
-            self.model, recipe, clips, asked, openface=self._openface, beside=beside, progress=progress
+            self.model, recipe, clips, options, openface=self._openface, beside=beside, progress=progress
         )
 
     def read_recording(
@@ -222,13 +222,13 @@ class Predictor:
         batch_size: int = 64,
         level: float = LEVEL,
         progress: Progress | None = None,
-        least: float = LEAST,
+        least: float = MIN_COVERAGE,
     ) -> list[Row]:
         """A time series: see `imder.media.windows.predict_windows`."""
         recipe = self._media()
         self._refuse_alone(recipe, [*recording.features, *recording.timeless], f"recording {recording.clip.id!r}")
-        asked = Asked(samples, seed, batch_size, level)
-        return predict_windows(self.model, recipe, recording, window, hop, asked, progress, least=least)
+        options = PredictOptions(samples, seed, batch_size, level)
+        return predict_windows(self.model, recipe, recording, window, hop, options, progress, least=least)
 
     def _refuse_alone(self, recipe: Recipe, has: Sequence[str], what: str) -> None:
         """Raises an `ImderError` where something that comes without its speaker has what is standardised by speaker."""

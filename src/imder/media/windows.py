@@ -20,7 +20,7 @@ from imder.data.corpus import Split
 from imder.extract.clip import extract_clip
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
-from imder.media.clips import Asked, Features, Made, Progress, Row, predict_parts, split_of
+from imder.media.clips import ExtractedClip, Features, PredictOptions, Progress, Row, predict_parts, split_of
 from imder.media.recording import Recording
 from imder.media.transcript import said
 from imder.models.base import Model
@@ -29,7 +29,7 @@ from imder.types import ImderError
 _REST = 0.1  # seconds at the end that may stay outside of every window
 _SAME = 1e-9
 
-LEAST = 0.1
+MIN_COVERAGE = 0.1
 """Share of a window that a modality's frames must cover to count as there."""
 
 
@@ -62,10 +62,10 @@ def predict_windows(
     recording: Recording,
     window: float,
     hop: float,
-    asked: Asked,
+    options: PredictOptions,
     progress: Progress | None = None,
     *,
-    least: float = LEAST,
+    least: float = MIN_COVERAGE,
 ) -> list[Row]:
     """The time series of a recording.
 
@@ -75,7 +75,7 @@ def predict_windows(
         recording: what is cut.
         window: seconds of each window.
         hop: seconds from the beginning of a window to that of the next.
-        asked: how to predict.
+        options: how to predict.
         progress: called with windows done, and windows in all.
         least: share of a window that a modality's frames must cover; with less of it, it counts as missing there. A face
             that was lost but for an instant is no face.
@@ -96,7 +96,7 @@ def predict_windows(
     one = Clip(recording.clip.id)  # of no dialogue: windows overlap
 
     def parts() -> Iterator[Split]:
-        kept: list[Made] = []
+        kept: list[ExtractedClip] = []
         for i, (start, end) in enumerate(edges):
             if progress is not None:
                 progress(i, len(edges))
@@ -106,13 +106,13 @@ def predict_windows(
                 silent.add(i)
                 continue
             kept.append((one, found, recording.tokens if tokens is None else tokens))
-            if len(kept) == asked.batch_size:
+            if len(kept) == options.batch_size:
                 yield split_of(kept, recipe)
                 kept = []
         if kept:
             yield split_of(kept, recipe)
 
-    rows = iter(list(predict_parts(model, parts(), asked)))
+    rows = iter(list(predict_parts(model, parts(), options)))
     if len(silent) == len(edges):
         raise ImderError(f"{recording.clip.id}: nothing to predict from in any window")
     series = []

@@ -39,7 +39,7 @@ class OfficialSchedule:
 
     >>> from imder.missingness.masks import effective_rate
     >>> present = np.ones((686, 3), dtype=bool)
-    >>> [round(effective_rate(OfficialSchedule(r / 10, 32).draw(present, seed=0)), 3) for r in (1, 3, 5, 7, 0)]
+    >>> [round(effective_rate(OfficialSchedule(r / 10, 32).sample(present, seed=0)), 3) for r in (1, 3, 5, 7, 0)]
     [0.093, 0.28, 0.466, 0.622, 0.622]
     """
 
@@ -65,7 +65,7 @@ class OfficialSchedule:
         """``(n,)``: the order in which `draw` takes rows into batches under the same seed."""
         return self._stream(seed).permutation(n)
 
-    def draw(self, present: ArrayLike, seed: int) -> Mask:
+    def sample(self, present: ArrayLike, seed: int) -> Mask:
         """Draw ``available``, ``(N, 3)`` bool.
 
         Raises:

@@ -33,7 +33,7 @@ class Missing(Protocol):
 
     protocol: ClassVar[str]
 
-    def draw(self, present: ArrayLike, seed: int) -> Mask:
+    def sample(self, present: ArrayLike, seed: int) -> Mask:
         """Draw a mask.
 
         Args:
@@ -59,10 +59,10 @@ class RandomMissing:
 
     >>> present = np.ones((100, 3), dtype=bool)
     >>> from imder.missingness.masks import effective_rate
-    >>> available = RandomMissing(0.5).draw(present, seed=0)
+    >>> available = RandomMissing(0.5).sample(present, seed=0)
     >>> int(available.sum()), int(available.sum(1).min())
     (150, 1)
-    >>> round(effective_rate(RandomMissing(0.7).draw(present, seed=0)), 4)
+    >>> round(effective_rate(RandomMissing(0.7).sample(present, seed=0)), 4)
     0.6667
     """
 
@@ -72,7 +72,7 @@ class RandomMissing:
     def __post_init__(self) -> None:
         check_rate(self.rate)
 
-    def draw(self, present: ArrayLike, seed: int) -> Mask:
+    def sample(self, present: ArrayLike, seed: int) -> Mask:
         """Draw ``available``, ``(N, K)`` bool: exactly min(round(rate P), P - N) of the P present cells are dropped.
 
         The rounding is Python's (half to even).
@@ -100,7 +100,7 @@ class FixedMissing:
     Raises:
         ImderError: no modality is available.
 
-    >>> FixedMissing((True, False)).draw([[True, True], [False, True]], seed=0).tolist()
+    >>> FixedMissing((True, False)).sample([[True, True], [False, True]], seed=0).tolist()
     [[True, False], [False, False]]
     """
 
@@ -112,7 +112,7 @@ class FixedMissing:
         if not any(self.available):
             raise ImderError("fixed protocol: at least one modality must be available")
 
-    def draw(self, present: ArrayLike, seed: int = 0) -> Mask:
+    def sample(self, present: ArrayLike, seed: int = 0) -> Mask:
         """``present`` cut down to the subset, ``(N, K)`` bool; rows that hold none of it are all False (not served).
 
         Raises:
@@ -132,13 +132,13 @@ class FixedMissing:
 class NaturalMissing:
     """Only what is truly absent is missing.
 
-    >>> NaturalMissing().draw([[True, False], [True, True]], seed=0).tolist()
+    >>> NaturalMissing().sample([[True, False], [True, True]], seed=0).tolist()
     [[True, False], [True, True]]
     """
 
     protocol: ClassVar[str] = "natural"
 
-    def draw(self, present: ArrayLike, seed: int = 0) -> Mask:
+    def sample(self, present: ArrayLike, seed: int = 0) -> Mask:
         """A copy of ``present``, ``(N, K)`` bool.
 
         Raises:
@@ -151,7 +151,7 @@ class NaturalMissing:
 class AnySubset:
     """For each sample a non-empty subset of its present modalities, every one equally likely.
 
-    >>> available = AnySubset().draw(np.ones((7000, 3), dtype=bool), seed=0)
+    >>> available = AnySubset().sample(np.ones((7000, 3), dtype=bool), seed=0)
     >>> counts = np.unique(available @ [1, 2, 4], return_counts=True)[1]
     >>> len(counts), bool(abs(counts - 1000).max() < 120)
     (7, True)
@@ -159,7 +159,7 @@ class AnySubset:
 
     protocol: ClassVar[str] = "any"
 
-    def draw(self, present: ArrayLike, seed: int) -> Mask:
+    def sample(self, present: ArrayLike, seed: int) -> Mask:
         """Draw ``available``, ``(N, K)`` bool.
 
         Each present modality is kept by a fair coin, and rows left empty are tossed again: given that it is non-empty,

@@ -42,7 +42,7 @@ class Model(nn.Module, ABC):
     system: ClassVar[str]
     """Its name in tables, on the command line and in ``config.json``."""
 
-    context: ClassVar[bool] = False
+    uses_context: ClassVar[bool] = False
     """Whether a prediction depends on the other clips of its dialogue: batches then hold whole dialogues (`Batch`)."""
 
     label_free: ClassVar[frozenset[Phase]] = frozenset()
@@ -71,40 +71,42 @@ class Model(nn.Module, ABC):
     def phases(cls, config: Any) -> tuple[Phase, ...]:
         """What training goes through, in order, under a configuration."""
 
-    def start_from(self, labels: Tensor) -> None:
+    def init_output_bias(self, labels: Tensor) -> None:
         """Initialise what can be from training labels, before anything is learned (nothing by default)."""
         del labels
 
     @abstractmethod
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
         """Make ready for a phase: statistics and caches that are a function of the weights so far and of ``batches``.
 
         Args:
             phase: which one.
             batches: one pass over the training split with everything present available; it may be iterated again.
             seed: of the training.
-            strict: whether what is dropped is dropped for good, so that no loss may count on knowing it.
+            permanently_missing: whether what is dropped is dropped for good, so that no loss may count on knowing it.
         """
 
     @abstractmethod
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """The parts whose parameters a phase trains; everything else stays frozen, in evaluation mode.
 
-        Where they have no parameters nothing is trained by gradient: the phase is `begin` and `finish`.
+        Where they have no parameters nothing is trained by gradient: the phase is `on_phase_start` and `on_phase_end`.
         """
 
     @abstractmethod
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The terms of a phase's objective on one batch.
 
         Args:
             batch: labelled.
             phase: which objective.
             seed: decides all noise, with the samples' keys.
-            every: in stage 1, learn from every non-empty subset of what is available instead of from that alone.
+            all_subsets: in stage 1, learn from every non-empty subset of what is available instead of from that alone.
         """
 
-    def own_rate(self, part: nn.Module) -> float | None:
+    def learning_rate_for(self, part: nn.Module) -> float | None:
         """The learning rate of one of the parts that learn, where it has its own; None: the phase's."""
         del part
         return None
@@ -113,7 +115,7 @@ class Model(nn.Module, ABC):
         """Before an interrupted phase goes on: remember again what `losses` remembered of earlier epochs (nothing).
 
         Args:
-            phase: which one; `begin` was called.
+            phase: which one; `on_phase_start` was called.
             batches: the training batches of those epochs, each with its seed, in order.
         """
         del phase, batches
@@ -129,7 +131,7 @@ class Model(nn.Module, ABC):
             seed: of the noise, with the samples' keys.
         """
 
-    def finish(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+    def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """After a phase, with its best weights loaded: whatever is chosen on validation batches (default: nothing)."""
         del phase, batches, seed
 
@@ -249,7 +251,7 @@ class Deterministic(Model):
     """A system that samples nothing: its predictions hang on a row alone, and there is one for each."""
 
     @abstractmethod
-    def answer(self, batch: Batch) -> Tensor:
+    def predict_batch(self, batch: Batch) -> Tensor:
         """Predictions ``(B,)``, or probabilities ``(B, C)``, in evaluation mode."""
 
     @torch.no_grad()
@@ -262,7 +264,7 @@ class Deterministic(Model):
         del samples, seed
         check_available(batch.available)
         with evaluating(self):
-            prediction = self.answer(batch)
+            prediction = self.predict_batch(batch)
         return Output(prediction, prediction[None])
 
 

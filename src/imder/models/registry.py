@@ -47,7 +47,7 @@ def system_entry(name: str) -> tuple[type[Model], type[Any]]:
         raise ImderError(f"there is no system {name!r}; choose from {', '.join(SYSTEMS)}") from None
 
 
-def note_of(name: str) -> str:
+def system_note(name: str) -> str:
     """What a table says of a system; nothing of names that are no system's."""
     return SYSTEMS[name][0].note if name in SYSTEMS else ""
 

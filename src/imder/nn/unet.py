@@ -48,7 +48,7 @@ class TimeConv(nn.Module):
 
 
 @dataclass(frozen=True)
-class Context:
+class Condition:
     """A condition made ready for all evaluations: for each level keys and values ``(R, heads, N, C / heads)``.
 
     ``mask`` (R, 1, 1, N) bool is True where a token may be attended to; every row has at least one.
@@ -61,18 +61,18 @@ class Context:
 class CrossAttention(nn.Module):
     """Pre-normalised cross-attention with a residual; keys and values come from `project`."""
 
-    def __init__(self, width: int, context: int, heads: int) -> None:
+    def __init__(self, width: int, condition: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(context, 2 * width)
+        self.key_value = nn.Linear(condition, 2 * width)
         self.out = nn.Linear(width, width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def project(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values ``(R, heads, N, C / heads)`` of tokens ``(R, N, context)``."""
+        """Keys and values ``(R, heads, N, C / heads)`` of tokens ``(R, N, condition)``."""
         key, value = self.key_value(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return key, value
 
@@ -81,8 +81,8 @@ class CrossAttention(nn.Module):
         key, value = keys_values
         rows = key.shape[0]
         query = self.query(self.norm(x)).reshape(rows, -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        out: Tensor = self.out(heard.transpose(1, 2).reshape(x.shape))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out: Tensor = self.out(attended.transpose(1, 2).reshape(x.shape))
         return x + out
 
 
@@ -111,10 +111,10 @@ class Block(nn.Module):
 class Level(nn.Module):
     """One resolution: a block, then attention layers."""
 
-    def __init__(self, width: int, context: int, heads: int, layers: int, embedding: int, dropout: float) -> None:
+    def __init__(self, width: int, condition: int, heads: int, layers: int, embedding: int, dropout: float) -> None:
         super().__init__()
         self.block = Block(width, embedding, dropout)
-        self.attention = nn.ModuleList(CrossAttention(width, context, heads) for _ in range(layers))
+        self.attention = nn.ModuleList(CrossAttention(width, condition, heads) for _ in range(layers))
 
     def forward(self, x: Tensor, noise: Tensor, keys_values: Sequence[tuple[Tensor, Tensor]], mask: Tensor) -> Tensor:
         """``(B, L, C)`` -> the same shape."""
@@ -131,7 +131,7 @@ class UNet(nn.Module):
         channels: of the sequence.
         length: steps of the sequence.
         widths: channels of each resolution, finest first; a short sequence uses the last ones only.
-        context: width of the condition's tokens.
+        condition: width of the condition's tokens.
         heads, attention_layers: of the cross-attention at each level.
         embedding: width of the noise-level embedding.
         dropout: inside the blocks.
@@ -145,7 +145,7 @@ class UNet(nn.Module):
         channels: int,
         length: int,
         widths: Sequence[int] = (32, 64, 128, 256),
-        context: int = 64,
+        condition: int = 64,
         heads: int = 8,
         attention_layers: int = 1,
         embedding: int = 128,
@@ -161,52 +161,52 @@ class UNet(nn.Module):
         self.embed = nn.Sequential(nn.Linear(32, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
 
         def level(width: int) -> Level:
-            return Level(width, context, heads, attention_layers, embedding, dropout)
+            return Level(width, condition, heads, attention_layers, embedding, dropout)
 
-        self.enter = nn.Linear(channels * self.patch, widths[0])
+        self.in_proj = nn.Linear(channels * self.patch, widths[0])
         self.position = nn.Parameter(torch.zeros(positions, widths[0]))
         self.attention_layers = attention_layers
         self.down = nn.ModuleList(level(w) for w in widths)
-        self.shrink = nn.ModuleList(TimeConv(a, b, stride=2) for a, b in itertools.pairwise(widths))
+        self.downsample = nn.ModuleList(TimeConv(a, b, stride=2) for a, b in itertools.pairwise(widths))
         self.middle = Block(widths[-1], embedding, dropout)
-        self.grow = nn.ModuleList(nn.Linear(b, a) for a, b in itertools.pairwise(widths))
-        self.join = nn.ModuleList(nn.Linear(2 * a, a) for a in widths[:-1])
+        self.upsample = nn.ModuleList(nn.Linear(b, a) for a, b in itertools.pairwise(widths))
+        self.merge_skip = nn.ModuleList(nn.Linear(2 * a, a) for a in widths[:-1])
         self.up = nn.ModuleList(level(w) for w in widths[:-1])
-        self.leave = nn.Linear(widths[0], channels * self.patch)
-        self.beside = nn.Linear(channels, channels, bias=False)
+        self.out_proj = nn.Linear(widths[0], channels * self.patch)
+        self.linear_skip = nn.Linear(channels, channels, bias=False)
         self.gain = nn.Linear(embedding, channels)
-        for last in (self.leave, self.gain):
+        for last in (self.out_proj, self.gain):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def prepare(self, tokens: Tensor, mask: Tensor) -> Context:
-        """Keys and values of tokens ``(R, N, context)``, ``mask`` (R, N) bool, for any number of evaluations."""
+    def prepare(self, tokens: Tensor, mask: Tensor) -> Condition:
+        """Keys and values of tokens ``(R, N, condition)``, ``mask`` (R, N) bool, for any number of evaluations."""
         projected = tuple(layer.project(tokens) for level in (*self.down, *self.up) for layer in level.attention)
-        return Context(projected, mask[:, None, None, :])
+        return Condition(projected, mask[:, None, None, :])
 
-    def forward(self, x: Tensor, noise: Tensor, context: Context) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         """``(R * S, channels, length)`` and c_noise ``(R * S,)`` or ``(1,)`` -> ``(R * S, channels, length)``."""
         angles = noise[:, None] * self.frequencies
         embedded = self.embed(torch.cat([angles.sin(), angles.cos()], dim=-1))
-        pairs = iter(context.keys_values)
+        pairs = iter(condition.keys_values)
         steps = x.transpose(1, 2)
         padded = F.pad(steps, (0, 0, 0, -self.length % self.patch)) if self.length % self.patch else steps
-        h = self.enter(padded.reshape(len(x), len(self.position), -1)) + self.position
+        h = self.in_proj(padded.reshape(len(x), len(self.position), -1)) + self.position
         kept = []
         for i, level in enumerate(self.down):
             if i:
-                h = self.shrink[i - 1](h)
-            h = level(h, embedded, [next(pairs) for _ in range(self.attention_layers)], context.mask)
+                h = self.downsample[i - 1](h)
+            h = level(h, embedded, [next(pairs) for _ in range(self.attention_layers)], condition.mask)
             kept.append(h)
         h = self.middle(h, embedded)
         pending = list(pairs)
         layers = self.attention_layers
         for i in reversed(range(len(self.up))):
             skip = kept[i]
-            h = self.grow[i](h).repeat_interleave(2, dim=1)[:, : skip.shape[1]]
-            h = self.join[i](torch.cat([h, skip], dim=-1))
-            h = self.up[i](h, embedded, pending[i * layers : (i + 1) * layers], context.mask)
-        out: Tensor = self.leave(F.silu(F.layer_norm(h, (h.shape[-1],))))
+            h = self.upsample[i](h).repeat_interleave(2, dim=1)[:, : skip.shape[1]]
+            h = self.merge_skip[i](torch.cat([h, skip], dim=-1))
+            h = self.up[i](h, embedded, pending[i * layers : (i + 1) * layers], condition.mask)
+        out: Tensor = self.out_proj(F.silu(F.layer_norm(h, (h.shape[-1],))))
         out = out.reshape(len(x), -1, x.shape[1])[:, : self.length]
-        linear: Tensor = self.beside(steps) * self.gain(embedded)[:, None]
+        linear: Tensor = self.linear_skip(steps) * self.gain(embedded)[:, None]
         return (out + linear).transpose(1, 2)

@@ -225,7 +225,7 @@ class KnownTruth:
         lengths: NDArray[np.int64] | None = None,
     ) -> Array:
         """Exact draws (S, N, T, D) of the raw features of ``missing``, zero beyond each row's length."""
-        flat = self.conditional(split, available, missing, lengths).draw(draws, rng)
+        flat = self.conditional(split, available, missing, lengths).sample(draws, rng)
         return flat.reshape(draws, len(split), -1, self[missing].dim)
 
     def conditional_mean(

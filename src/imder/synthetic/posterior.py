@@ -85,7 +85,7 @@ class LatentPosterior:
         posterior = LatentPosterior(weights / total, means, np.asarray(covariances, dtype=np.float64))
         return posterior, np.asarray((largest + np.log(total))[..., 0])
 
-    def draw(self, draws: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Array]:
+    def sample(self, draws: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Array]:
         """Components (S, R) and latents (S, R, Z)."""
         rows = np.arange(len(self.weights))
         uniform = rng.random((draws, len(rows), 1))
@@ -223,9 +223,9 @@ class EncodingPosterior:
     def _empty(self, *leading: int) -> Array:
         return np.zeros((*leading, int(self.sizes.max(initial=0))))
 
-    def draw(self, draws: int, rng: np.random.Generator) -> Array:
+    def sample(self, draws: int, rng: np.random.Generator) -> Array:
         """(S, R, F): exact draws."""
-        component, z = self.latent.draw(draws, rng)
+        component, z = self.latent.sample(draws, rng)
         out = self._empty(*component.shape)
         for rows, seen in self.groups:
             noise = rng.standard_normal((draws, len(rows), len(seen.scales)))

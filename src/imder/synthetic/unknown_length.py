@@ -63,14 +63,14 @@ class UnknownLength:
         means = np.stack([p.mean() for p in self.each])
         return np.asarray(np.mean([p.variance() for p in self.each], axis=0) + means.var(0))
 
-    def draw(self, draws: int, rng: np.random.Generator) -> Array:
+    def sample(self, draws: int, rng: np.random.Generator) -> Array:
         """(S, R, F): exact draws."""
         chosen = rng.integers(0, len(self.each), (draws, len(self.weights)))
         out = np.empty((draws, *self.each[0].mean().shape))
         for i, posterior in enumerate(self.each):
             mine = chosen == i
             if mine.any():
-                out[mine] = posterior.draw(draws, rng)[mine]
+                out[mine] = posterior.sample(draws, rng)[mine]
         return out
 
     def denoise(self, noisy: Array, sigma: float) -> Array:

@@ -4,7 +4,7 @@ Every validation sample is predicted under every subset of what it has (`imder.t
 as predictions use, and `imder.calibration.calibration` compares with the labels.
 
 For a system that reads whole dialogues rows are taken together by the clip's own subset: what is promised holds on average
-over neighbours that show as much as in `judge`, not for neighbours that lack more or less.
+over neighbours that show as much as in `predict_validation`, not for neighbours that lack more or less.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from imder.data.corpus import Corpus
 from imder.models.base import Model
 from imder.training.config import TrainingConfig
 from imder.training.masks import labelled
-from imder.training.validation import judge
+from imder.training.validation import predict_validation
 
 
 def calibrate(model: Model, corpus: Corpus, training: TrainingConfig) -> Calibration | None:
@@ -30,9 +30,9 @@ def calibrate(model: Model, corpus: Corpus, training: TrainingConfig) -> Calibra
     Raises:
         ImderError: the validation split has no labelled sample with anything to see.
     """
-    if not training.calibration:
+    if not training.calibration_samples:
         return None
-    judged = judge(model, corpus, training, training.calibration)
+    judged = predict_validation(model, corpus, training, training.calibration_samples)
     return fit_calibration(
         model.spec,
         judged.spread,

@@ -20,7 +20,7 @@ from imder.training.module import PhaseModule
 from imder.types import ImderError
 
 
-class Keeper(L.Callback):
+class BestWeights(L.Callback):
     """Averages the weights, keeps the best by ``valid``, stops when nothing improves.
 
     Attributes:
@@ -67,7 +67,7 @@ class Keeper(L.Callback):
             _copy(self._average, learned)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Keep what was validated if it is the best; then go on with the weights themselves."""
+        """OnCell what was validated if it is the best; then go on with the weights themselves."""
         valid = float(trainer.callback_metrics["valid"])
         if not math.isfinite(valid):
             raise ImderError(
@@ -112,7 +112,7 @@ def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
 class Checkpoint(L.Callback):
     """Writes the running phase's checkpoint at the end of epochs, not more often than told, under its name when complete.
 
-    It must come after `Keeper`, whose state it saves.
+    It must come after `BestWeights`, whose state it saves.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:

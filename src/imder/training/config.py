@@ -71,22 +71,22 @@ class TrainingConfig:
     Attributes:
         missing_rate: ``any``, ``official`` or a number: the masks of phases whose ``missing`` is ``rate``.
         official_rate: the nominal rate when ``missing_rate`` is ``official``.
-        strict: draw masks once and use nothing of what they drop.
+        permanently_missing: draw masks once and use nothing of what they drop.
         seed: of everything random.
         validation_draws: masks of each validation sample, where not all patterns are tried.
         label_share: share of the training labels that is used, drawn by the seed; the other samples count as unlabelled.
-        calibration: validation samples at most from which is learned how sure predictions are (`imder.training.calibrate`);
+        calibration_samples: validation samples at most from which is learned how sure predictions are (`imder.training.calibrate`);
             0 for none.
         language_encoder: a transformer that is tuned in stage 1 and makes language features of token ids.
     """
 
     missing_rate: str | float = "any"
     official_rate: float = 0.5
-    strict: bool = False
+    permanently_missing: bool = False
     seed: int = 0
     validation_draws: int = 3
     label_share: float = 1.0
-    calibration: int = 4096
+    calibration_samples: int = 4096
     language_encoder: LanguageEncoderConfig = field(default_factory=LanguageEncoderConfig)
     stage1: PhaseConfig = field(default_factory=PhaseConfig)
     score: PhaseConfig = field(default_factory=PhaseConfig)
@@ -96,8 +96,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if any(p.missing == "every" for p in (self.score, self.recovery, self.joint)):
             raise ImderError("training: missing 'every' is for stage1 only")
-        if self.calibration < 0:
-            raise ImderError(f"training: calibration counts samples, got {self.calibration}; 0 for none")
+        if self.calibration_samples < 0:
+            raise ImderError(
+                f"training: calibration_samples counts samples, got {self.calibration_samples}; 0 for none"
+            )
         if self.seed < 0:
             raise ImderError(f"training: the seed must not be negative, got {self.seed}")
         if not 0 < self.label_share <= 1:
@@ -107,8 +109,8 @@ class TrainingConfig:
             raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate!r}")
         if not isinstance(rate, str) and not 0 <= rate <= 1:
             raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate}")
-        if self.strict and isinstance(rate, str):
-            raise ImderError("training.strict needs a numeric missing_rate: it says what is never seen")
+        if self.permanently_missing and isinstance(rate, str):
+            raise ImderError("training.permanently_missing needs a numeric missing_rate: it says what is never seen")
 
 
 @dataclass(frozen=True)

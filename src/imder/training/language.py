@@ -15,7 +15,7 @@ from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.models.base import Model, Phase
 from imder.models.language.encoder import FOLDER, OPTION, LanguageEncoder, LanguageEncoderConfig
-from imder.models.language.tuning import Tuned
+from imder.models.language.with_encoder import WithLanguageEncoder
 from imder.training.run import RunDirectory
 from imder.types import ImderError
 
@@ -54,7 +54,7 @@ class RunLanguage:
             self.encoder = LanguageEncoder.of_model(run.path)
         else:
             self.encoder = LanguageEncoder(config.name if stage1 is None else Path(stage1) / FOLDER)
-        self._tunes = bool(self.encoder.learning(config.frozen_layers)) and tunes
+        self._tunes = bool(self.encoder.trainable_modules(config.frozen_layers)) and tunes
         self.encoder.check(ids)
         if self.encoder.knows(ids) is False:
             log.warning(
@@ -73,7 +73,7 @@ class RunLanguage:
         """
         if not self._tunes or phase != "stage1":
             return model
-        return Tuned(model, self.encoder, self._config, self._run.path / FOLDER, self._device)
+        return WithLanguageEncoder(model, self.encoder, self._config, self._run.path / FOLDER, self._device)
 
     def corpus(self, phase: Phase | None = None) -> Corpus:
         """What a phase reads: token ids where the encoder learns, features afterwards (and after the last phase: None)."""

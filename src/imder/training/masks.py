@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
-from imder.data.loader import Pass, served
+from imder.data.loader import MaskedLoader, available_loader
 from imder.missingness.official_schedule import OfficialSchedule
 from imder.missingness.patterns import patterns
 from imder.missingness.protocols import AnySubset, Missing, NaturalMissing, RandomMissing
@@ -31,7 +31,7 @@ def mode_of(phase: PhaseConfig, training: TrainingConfig) -> str:
 
     A strict run has its rate in what it ever sees, and draws from that as the phase says.
     """
-    if training.strict or training.missing_rate == "any" or phase.missing == "none":
+    if training.permanently_missing or training.missing_rate == "any" or phase.missing == "none":
         return "any" if phase.missing == "rate" and training.missing_rate == "any" else phase.missing
     return "rate"
 
@@ -39,7 +39,7 @@ def mode_of(phase: PhaseConfig, training: TrainingConfig) -> str:
 def protocol_of(phase: PhaseConfig, training: TrainingConfig) -> Missing:
     """The protocol that draws a phase's training masks."""
     mode = mode_of(phase, training)
-    if mode in ("none", "every") or (mode == "rate" and training.strict):
+    if mode in ("none", "every") or (mode == "rate" and training.permanently_missing):
         return NaturalMissing()
     if mode == "any":
         return AnySubset()
@@ -47,7 +47,7 @@ def protocol_of(phase: PhaseConfig, training: TrainingConfig) -> Missing:
     return OfficialSchedule(training.official_rate, phase.batch_size) if isinstance(rate, str) else RandomMissing(rate)
 
 
-def training_pass(
+def training_loader(
     split: Split,
     phase: PhaseConfig,
     training: TrainingConfig,
@@ -57,7 +57,7 @@ def training_pass(
     *,
     context: bool = False,
     unlabelled: bool = False,
-) -> Pass:
+) -> MaskedLoader:
     """One epoch's pass over the labelled samples of a split, shuffled; a global batch holds ``world`` batches.
 
     With ``unlabelled``: over all samples, for a phase that asks for no labels.
@@ -70,11 +70,11 @@ def training_pass(
     """
     if context:
         _check_dialogues(mode_of(phase, training), training)
-    seen = strict_mask(split, training) if training.strict else None
+    seen = permanent_mask(split, training) if training.permanently_missing else None
     known = np.arange(len(split)) if unlabelled else np.flatnonzero(_learned_from(split, context))
     protocol, seed = protocol_of(phase, training), _epoch_seed(training, epoch)
-    available = protocol.draw((split.present if seen is None else seen)[known], seed)
-    whole = Pass(split, known, available, phase.batch_size * world, seen, rank, world)
+    available = protocol.sample((split.present if seen is None else seen)[known], seed)
+    whole = MaskedLoader(split, known, available, phase.batch_size * world, seen, rank, world)
     if isinstance(protocol, OfficialSchedule):
         order = protocol.order(len(known), seed)
         return replace(whole, rows=known[order], available=available[order])
@@ -96,42 +96,44 @@ def _check_dialogues(mode: str, training: TrainingConfig) -> None:
         )
 
 
-def strict_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
+def permanent_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
     """What a strict run may ever see of a split: one draw."""
     rate = training.missing_rate
     assert not isinstance(rate, str)
-    return RandomMissing(rate).draw(split.present, training.seed)
+    return RandomMissing(rate).sample(split.present, training.seed)
 
 
-def validation_passes(
-    split: Split, phase: PhaseConfig, training: TrainingConfig, *, every_pattern: bool, context: bool = False
-) -> Pass:
+def validation_loader(
+    split: Split, phase: PhaseConfig, training: TrainingConfig, *, all_patterns: bool, context: bool = False
+) -> MaskedLoader:
     """All (sample, mask) pairs that a phase is validated on; with ``context``, all of the dialogues that have a label."""
-    seen = strict_mask(split, training) if training.strict else None
+    seen = permanent_mask(split, training) if training.permanently_missing else None
     present = split.present if seen is None else seen
     mode, rate = mode_of(phase, training), training.missing_rate
-    if mode == "none" or (mode == "rate" and training.strict):
+    if mode == "none" or (mode == "rate" and training.permanently_missing):
         masks = [present]
     elif mode == "rate" and not isinstance(rate, str):
-        masks = [RandomMissing(rate).draw(present, 10_000 + i) for i in range(training.validation_draws)]
-    elif every_pattern and not context and 2 ** present.shape[1] - 1 <= MANY_PATTERNS:
+        masks = [RandomMissing(rate).sample(present, 10_000 + i) for i in range(training.validation_draws)]
+    elif all_patterns and not context and 2 ** present.shape[1] - 1 <= MANY_PATTERNS:
         subsets = np.array(patterns(present.shape[1]))
         masks = [np.where((s & ~present).any(1, keepdims=True), False, present & s) for s in subsets]
     else:
-        masks = [AnySubset().draw(present, 10_000 + i) for i in range(training.validation_draws)]
+        masks = [AnySubset().sample(present, 10_000 + i) for i in range(training.validation_draws)]
     known = _learned_from(split, context)
     rows = [np.flatnonzero((m.any(1) | context) & known) for m in masks]
     available = np.concatenate([m[r] for m, r in zip(masks, rows, strict=True)])
-    pairs = Pass(split, np.concatenate(rows), available, 256, seen)
+    pairs = MaskedLoader(split, np.concatenate(rows), available, 256, seen)
     return whole_dialogues(pairs, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), 256) if context else pairs
 
 
-def natural_pass(split: Split, training: TrainingConfig, batch_size: int = 256, *, context: bool = False) -> Pass:
+def natural_loader(
+    split: Split, training: TrainingConfig, batch_size: int = 256, *, context: bool = False
+) -> MaskedLoader:
     """Everything present (and, when strict, ever seen) is available, in file order (by dialogue, with ``context``)."""
-    seen = strict_mask(split, training) if training.strict else split.present
+    seen = permanent_mask(split, training) if training.permanently_missing else split.present
     if context:
-        return whole_dialogues(Pass(split, np.arange(len(split)), seen, batch_size, seen), at_once=batch_size)
-    return served(split, seen, batch_size, seen)
+        return whole_dialogues(MaskedLoader(split, np.arange(len(split)), seen, batch_size, seen), at_once=batch_size)
+    return available_loader(split, seen, batch_size, seen)
 
 
 def _learned_from(split: Split, context: bool) -> NDArray[np.bool_]:

@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from imder.data.corpus import Split
-from imder.data.loader import Pass
+from imder.data.loader import MaskedLoader
 from imder.models.base import Model, Phase
 from imder.models.parts.losses import Loss
 from imder.training.config import PhaseConfig, TrainingConfig
-from imder.training.masks import mode_of, training_pass
+from imder.training.masks import mode_of, training_loader
 from imder.types import Batch, ImderError
 
 VALIDATION_SEED = 2**20
@@ -49,7 +49,7 @@ class PhaseModule(L.LightningModule):
         config: PhaseConfig,
         training: TrainingConfig,
         split: Split,
-        validation: Pass,
+        validation: MaskedLoader,
     ) -> None:
         super().__init__()
         self.model = model
@@ -58,7 +58,7 @@ class PhaseModule(L.LightningModule):
         self.training_config = training
         self.split = split
         self.validation = validation
-        self._parts = model.learning(phase)
+        self._parts = model.trainable_modules(phase)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         for part in self._parts:
@@ -71,7 +71,7 @@ class PhaseModule(L.LightningModule):
         config = self.config
         groups: dict[float, list[torch.nn.Parameter]] = {}
         for part in self._parts:
-            rate = self.model.own_rate(part)
+            rate = self.model.learning_rate_for(part)
             groups.setdefault(config.learning_rate if rate is None else rate, []).extend(part.parameters())
         parameters = [{"params": found, "lr": rate} for rate, found in groups.items()]
         kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
@@ -109,15 +109,15 @@ class PhaseModule(L.LightningModule):
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 
-    def train_dataloader(self) -> Pass:
+    def train_dataloader(self) -> MaskedLoader:
         """The current epoch's pass (the engine asks anew each epoch)."""
         self._training = self._pass_of(self.current_epoch if self._trainer is not None else 0)
         return self._training
 
-    def _pass_of(self, epoch: int) -> Pass:
+    def _pass_of(self, epoch: int) -> MaskedLoader:
         rank, world = self._place()
-        context = self.model.context
-        return training_pass(
+        context = self.model.uses_context
+        return training_loader(
             self.split,
             self.config,
             self.training_config,
@@ -132,7 +132,7 @@ class PhaseModule(L.LightningModule):
         """Which process runs here, and how many there are."""
         return (self.global_rank, self.trainer.world_size) if self._trainer is not None else (0, 1)
 
-    def val_dataloader(self) -> Pass:
+    def val_dataloader(self) -> MaskedLoader:
         """A process's share of the fixed validation pairs; shares may differ in size by one, nothing is repeated."""
         rank, world = self._place()
         whole = self.validation
@@ -168,9 +168,9 @@ class PhaseModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted objective of one batch."""
-        every = mode_of(self.config, self.training_config) == "every"
-        losses = self.model.losses(batch, self.phase, self._seed_of(self.current_epoch), every=every)
-        spare = self._training.is_spare(batch_idx)
+        all_subsets = mode_of(self.config, self.training_config) == "every"
+        losses = self.model.losses(batch, self.phase, self._seed_of(self.current_epoch), all_subsets=all_subsets)
+        spare = self._training.is_padding(batch_idx)
         counts, finite = self._counts({} if spare else losses, len(losses))
         total = torch.zeros((), device=self.device)
         for (name, loss), count in zip(losses.items(), counts, strict=True):
@@ -217,7 +217,7 @@ class PhaseModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add up sums and counts."""
-        counted = not self._validating.is_spare(batch_idx)
+        counted = not self._validating.is_padding(batch_idx)
         for name, loss in self.model.losses(batch, self.phase, VALIDATION_SEED).items():
             new = torch.tensor([float(loss.total), float(loss.count)], dtype=torch.float64) * counted
             self._totals[name] = self._totals.get(name, torch.zeros_like(new)) + new

@@ -60,11 +60,11 @@ class RunDirectory:
         spec: Spec,
         *,
         corpus: str,
-        floor: float | list[float] | None,
+        baseline: float | list[float] | None,
         stage1: str | None,
         recipe: Mapping[str, Any] | None = None,
     ) -> None:
-        """Start a new run; ``floor`` is the constant of its training split, ``stage1`` a run to take stage 1 from.
+        """Start a new run; ``baseline`` is the constant of its training split, ``stage1`` a run to take stage 1 from.
 
         ``recipe`` says how the corpus' features were made from raw media, where that is known.
 
@@ -80,7 +80,7 @@ class RunDirectory:
         except OSError as error:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
         self.write_json("environment.json", environment())
-        about = {"path": corpus, "spec": spec.to_dict(), "floor": floor, "stage1": stage1}
+        about = {"path": corpus, "spec": spec.to_dict(), "constant_baseline": baseline, "stage1": stage1}
         known = {} if recipe is None else {"recipe": dict(recipe)}
         self.write_json("trained_on.json", about | known)
         self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))

@@ -24,15 +24,15 @@ from torch import Tensor
 from imder.calibration.calibration import FILE as CALIBRATION
 from imder.calibration.calibration import Calibration
 from imder.data.compatible import check_recipe
-from imder.data.corpus import Corpus, Split, classes_without, floor_of
+from imder.data.corpus import Corpus, Split, classes_without, constant_baseline
 from imder.data.dialogues import dialogue_numbers
 from imder.data.formats.load import load_corpus
-from imder.data.loader import Pass
+from imder.data.loader import MaskedLoader
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
 from imder.models.registry import build
 from imder.training.calibrate import calibrate
-from imder.training.callbacks import Checkpoint, Keeper
+from imder.training.callbacks import BestWeights, Checkpoint
 from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
 from imder.training.engine import (
     check_engine,
@@ -44,7 +44,7 @@ from imder.training.engine import (
     wait_for_all,
 )
 from imder.training.language import RunLanguage, check_stage1
-from imder.training.masks import hide_labels, labelled, natural_pass, training_pass, validation_passes
+from imder.training.masks import hide_labels, labelled, natural_loader, training_loader, validation_loader
 from imder.training.module import VALIDATION_SEED, PhaseModule
 from imder.training.run import RunDirectory
 from imder.training.validation import natural_metrics
@@ -129,16 +129,16 @@ def train(
                 language.learner(model, "stage1")
             for phase in type(model).phases(settings.model):
                 learn = getattr(settings.training, phase)
-                training_pass(corpus["train"], learn, settings.training, 0, context=model.context)
-            if model.context:
+                training_loader(corpus["train"], learn, settings.training, 0, context=model.uses_context)
+            if model.uses_context:
                 dialogue_numbers(corpus["valid"])
-            floor = floor_of(corpus["train"], corpus.spec)
+            baseline = constant_baseline(corpus["train"], corpus.spec)
             if is_main_process(engine):
                 run.create(
                     settings,
                     model.spec,
                     corpus=name,
-                    floor=floor,
+                    baseline=baseline,
                     stage1=str(stage1) if stage1 else None,
                     recipe=corpus.recipe,
                 )
@@ -189,8 +189,8 @@ def _reproducible(seed: int) -> Iterator[None]:
 
 @torch.no_grad()
 def _initialise(model: Model, split: Split) -> None:
-    """Start the regression head at the training median: the constant floor is where learning begins."""
-    model.start_from(torch.from_numpy(split.labels[labelled(split)]))  # type: ignore[index]
+    """Start the regression head at the training median: the constant baseline is where learning begins."""
+    model.init_output_bias(torch.from_numpy(split.labels[labelled(split)]))  # type: ignore[index]
 
 
 def _phase(
@@ -216,16 +216,16 @@ def _phase(
         _adopt(model, RunDirectory(stage1).weights("stage1"))
         reached: dict[str, Any] = {"from": str(stage1)}
     else:
-        everything = natural_pass(corpus["train"], training, context=model.context)
-        model.begin(phase, everything, training.seed, strict=training.strict)
-        validation = validation_passes(
-            corpus["valid"], config, training, every_pattern=phase != "score", context=model.context
+        everything = natural_loader(corpus["train"], training, context=model.uses_context)
+        model.on_phase_start(phase, everything, training.seed, permanently_missing=training.permanently_missing)
+        validation = validation_loader(
+            corpus["valid"], config, training, all_patterns=phase != "score", context=model.uses_context
         )
-        if any(True for part in model.learning(phase) for _ in part.parameters()):
+        if any(True for part in model.trainable_modules(phase) for _ in part.parameters()):
             reached = _learn(model, phase, corpus, training, run, engine, callbacks, validation)
-            model.finish(phase, validation, VALIDATION_SEED)
+            model.on_phase_end(phase, validation, VALIDATION_SEED)
         else:
-            model.finish(phase, validation, VALIDATION_SEED)
+            model.on_phase_end(phase, validation, VALIDATION_SEED)
             reached = {"valid": _task_loss(model, phase, validation)}
     model.requires_grad_(True)
     reached["seconds"] = round(reached.get("seconds", 0.0) + time.monotonic() - started, 1)
@@ -245,24 +245,24 @@ def _learn(
     run: RunDirectory,
     engine: EngineConfig,
     callbacks: Sequence[L.Callback],
-    validation: Pass,
+    validation: MaskedLoader,
 ) -> dict[str, Any]:
     """Train what a phase trains, and load its best weights."""
     config: PhaseConfig = getattr(training, phase)
     module = PhaseModule(model, phase, config, training, corpus["train"], validation)
-    keeper = Keeper(config.ema, config.patience)
+    best_weights = BestWeights(config.ema, config.patience)
     with quiet():
         checkpoint = run.checkpoint(phase)
         saving = Checkpoint(checkpoint, engine.checkpoint_seconds)
-        trainer = trainer_of(run, phase, config, engine, [*callbacks, keeper, saving])
+        trainer = trainer_of(run, phase, config, engine, [*callbacks, best_weights, saving])
         with interruptible(trainer):
             trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-    model.load_state_dict(keeper.best_state)
-    reached = {"valid": keeper.best, "best_epoch": keeper.best_epoch, "epochs": trainer.current_epoch}
+    model.load_state_dict(best_weights.best_state)
+    reached = {"valid": best_weights.best, "best_epoch": best_weights.best_epoch, "epochs": trainer.current_epoch}
     return reached | {"seconds": saving.earlier}
 
 
-def _task_loss(model: Model, phase: Phase, validation: Pass) -> float:
+def _task_loss(model: Model, phase: Phase, validation: MaskedLoader) -> float:
     """The task's loss of a phase that wasn't learned by gradient, on its validation pairs."""
     losses = [model.losses(batch, phase, VALIDATION_SEED)["task"] for batch in validation]
     return float(sum(float(x.total) for x in losses) / max(1.0, sum(x.count for x in losses)))
@@ -275,7 +275,7 @@ def _adopt(model: Model, path: Path) -> None:
         ImderError: they aren't there or of another shape.
     """
     wanted: dict[str, Tensor] = {}
-    parts = {id(m) for part in model.learning("stage1") for m in part.modules()}
+    parts = {id(m) for part in model.trainable_modules("stage1") for m in part.modules()}
     state = model.state_dict()
     for prefix, module in model.named_modules():
         if id(module) in parts:

@@ -28,7 +28,7 @@ import yaml
 from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
 from imder.evaluation.results import write_csv
-from imder.jobs.files import replacing
+from imder.jobs.files import atomic_write
 from imder.training.config import EngineConfig, RunConfig, capped, load_config
 from imder.training.train import train
 from imder.training.validation import validation_loss
@@ -228,7 +228,7 @@ def _write(optuna: Any, study: Any, space: Space, start: RunConfig, out: Path) -
             place = place.setdefault(step, {})
         place[last] = value
     head = f"# {start.preset}, tuned: validation loss {best.value:.6g}, the best of {len(complete)} trials.\n"
-    with replacing(out / "best.yaml") as part:
+    with atomic_write(out / "best.yaml") as part:
         part.write_text(head + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return config
 

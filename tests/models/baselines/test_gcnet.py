@@ -23,7 +23,7 @@ def make_batch(spec=SPEC, sizes=SIZES, seed=0):
     n, k = sum(sizes), len(spec.names)
     present = torch.rand(n, k, generator=rng) < 0.85
     present[torch.arange(n), torch.randint(0, k, (n,), generator=rng)] = True
-    available = torch.from_numpy(AnySubset().draw(present.numpy(), seed))
+    available = torch.from_numpy(AnySubset().sample(present.numpy(), seed))
     features, lengths = {}, {}
     for i, m in enumerate(spec.modalities):
         lengths[m.name] = torch.randint(1, m.length + 1, (n,), generator=rng) * present[:, i]
@@ -41,7 +41,7 @@ def small(spec=SPEC, **config):
     torch.manual_seed(0)
     model = GCNet(spec, GCNetConfig(**{"hidden": 6, **config}))
     batch = make_batch(spec, (20, 30), seed=9)
-    model.begin("stage1", [spoiled(batch, batch.present).with_available(batch.present)], 0)
+    model.on_phase_start("stage1", [spoiled(batch, batch.present).with_available(batch.present)], 0)
     return model.eval()
 
 
@@ -118,7 +118,7 @@ def test_a_clip_without_a_dialogue_is_alone(model):
 def test_statistics_are_those_of_available_utterances():
     batch = make_batch(sizes=(30,))
     model = small()
-    model.begin("stage1", [spoiled(batch, batch.available)], 0)
+    model.on_phase_start("stage1", [spoiled(batch, batch.available)], 0)
     for i, name in enumerate(SPEC.names):
         rows = batch.available[:, i].nonzero().squeeze(1).tolist()
         means = torch.stack([batch.features[name][r, : batch.lengths[name][r]].mean(0) for r in rows])
@@ -170,7 +170,7 @@ def test_every_parameter_learns(attention):
     model, batch = small(attention=attention, speakers=3).train(), make_batch()
     total = sum(loss.weight * loss.total / loss.count for loss in model.losses(batch, "stage1", 0).values())
     total.backward()
-    assert {id(p) for part in model.learning("stage1") for p in part.parameters()} == {
+    assert {id(p) for part in model.trainable_modules("stage1") for p in part.parameters()} == {
         id(p) for p in model.parameters()
     }
     for name, parameter in model.named_parameters():
@@ -185,7 +185,7 @@ def test_nothing_missing_has_no_reconstruction():
     unlabelled = model.losses(replace(batch, labels=torch.full((13,), torch.nan)), "stage1", 0)
     assert (unlabelled["task"].total, unlabelled["task"].count) == (0, 0)
     with pytest.raises(ImderError, match="can't try every pattern"):
-        model.losses(batch, "stage1", 0, every=True)
+        model.losses(batch, "stage1", 0, all_subsets=True)
 
 
 # ------------------------------------------------------------------------------------------------ any corpus, files
@@ -216,7 +216,7 @@ def test_the_preset():
     assert config.model == GCNetConfig(clip=5.0)
     model = build("gcnet", preset["model"], SPEC)
     assert model.phases(config.model) == ("stage1",)
-    model.start_from(torch.tensor([1.0, 2.0, 9.0]))
+    model.init_output_bias(torch.tensor([1.0, 2.0, 9.0]))
     assert model.network.head.bias.item() == 2.0
     with pytest.raises(ImderError, match="hidden must be even"):
         load_config("gcnet", overrides={"model.hidden": 5})

@@ -8,20 +8,20 @@ import torch
 
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
-from imder.data.loader import Pass, collate
-from imder.evaluation.cells import draw_cells
-from imder.evaluation.drawing import draw_markdown
+from imder.data.loader import MaskedLoader, collate
+from imder.evaluation.cells import sample_cells
 from imder.evaluation.evaluate import evaluate, evaluate_predictor, evaluator
 from imder.evaluation.predicting import model_predict, predict_cells
+from imder.evaluation.rendering import render_markdown
 from imder.evaluation.results import summarise
 from imder.evaluation.tables import make_table, rich_table
 from imder.media.predictor import Predictor
 from imder.models.base import Model
 from imder.models.baselines.gcnet import GCNet, GCNetConfig
-from imder.models.registry import note_of
+from imder.models.registry import system_note
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import PhaseConfig, TrainingConfig
-from imder.training.masks import natural_pass, training_pass, validation_passes
+from imder.training.masks import natural_loader, training_loader, validation_loader
 from imder.training.train import train
 from imder.types import ImderError
 
@@ -57,21 +57,27 @@ def test_training_masks_hold_whole_dialogues():
     labels = np.where(numbers == numbers[0], np.nan, split.labels)
     split = replace(split, labels=labels)
     phase = PhaseConfig(batch_size=12)
-    for training in (TrainingConfig(), TrainingConfig(missing_rate=0.4), TrainingConfig(missing_rate=0.4, strict=True)):
-        made = training_pass(split, phase, training, 1, context=True)
+    for training in (
+        TrainingConfig(),
+        TrainingConfig(missing_rate=0.4),
+        TrainingConfig(missing_rate=0.4, permanently_missing=True),
+    ):
+        made = training_loader(split, phase, training, 1, context=True)
         assert sorted(made.rows) == np.flatnonzero(numbers != numbers[0]).tolist()
         assert np.isnan(split.labels[made.rows]).any()  # unlabelled clips are neighbours
         for batch in made:
             assert len(batch.dialogue.unique()) <= 4
             assert batch.available.any(1).all()
-        valid = validation_passes(split, phase, training, every_pattern=True, context=True)
-        assert len(valid.rows) == (3 if not training.strict or training.missing_rate == "any" else 1) * len(made.rows)
+        valid = validation_loader(split, phase, training, all_patterns=True, context=True)
+        assert len(valid.rows) == (
+            3 if not training.permanently_missing or training.missing_rate == "any" else 1
+        ) * len(made.rows)
         assert len(set(zip(valid.dialogue // len(split), valid.rows, strict=True))) == len(valid.rows)
-        assert sum(len(b) for b in natural_pass(split, training, 16, context=True)) == 60
+        assert sum(len(b) for b in natural_loader(split, training, 16, context=True)) == 60
     for wrong, what in ((PhaseConfig(missing="every"), "'every'"), (PhaseConfig(), "'official'")):
         training = TrainingConfig(missing_rate="official" if what == "'official'" else "any")
         with pytest.raises(ImderError, match=what):
-            training_pass(split, wrong, training, 0, context=True)
+            training_loader(split, wrong, training, 0, context=True)
 
 
 @pytest.fixture(scope="module", params=["regression", "classification"])
@@ -97,7 +103,7 @@ def by_hand(model, split, mask):
 def test_evaluation_predicts_whole_cells(trained, protocol):
     model, corpus, _ = trained
     split = corpus["test"]
-    cells = draw_cells(split.present, corpus.spec.names, protocol=protocol, rates=(0, 0.5), draws=2)
+    cells = sample_cells(split.present, corpus.spec.names, protocol=protocol, rates=(0, 0.5), draws=2)
     calls = []
     predict = model_predict(model, batch_size=7, progress=lambda done, all_: calls.append((done, all_)))
     found = predict_cells(predict, split, cells, whole=True)
@@ -207,8 +213,8 @@ def test_tables_say_that_it_sees_the_dialogue(trained):
     model, corpus, _ = trained
     rows = evaluate(model, corpus, protocol="natural")
     table = make_table(summarise(rows), "natural")
-    assert table.notes == (f"gcnet: {note_of('gcnet')}",)
-    assert draw_markdown(table).endswith(f" |\n\n{table.notes[0]}\n")
+    assert table.notes == (f"gcnet: {system_note('gcnet')}",)
+    assert render_markdown(table).endswith(f" |\n\n{table.notes[0]}\n")
     assert str(rich_table(summarise(rows), "natural").caption) == table.notes[0]
     renamed = [row | {"model": "zero-fill"} for row in rows]
     assert make_table(summarise(renamed), "natural").notes == ()
@@ -219,6 +225,6 @@ def test_a_whole_pass_is_what_the_model_needs():
     corpus = tiny()
     split = corpus["test"]
     model = GCNet(corpus.spec, GCNetConfig(hidden=4)).eval()
-    whole = whole_dialogues(Pass(replace(split, labels=None), np.arange(25), split.present, 2))
+    whole = whole_dialogues(MaskedLoader(replace(split, labels=None), np.arange(25), split.present, 2))
     found = np.concatenate([model.predict(batch).prediction.numpy() for batch in whole])
     np.testing.assert_allclose(found, by_hand(model, split, split.present)[whole.rows], rtol=1e-4, atol=1e-6)

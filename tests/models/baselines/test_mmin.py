@@ -13,7 +13,7 @@ from batches import spoiled, take
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.models.base import Model
 from imder.models.baselines.mmin import MMIN, CascadeConfig, MMINConfig
-from imder.models.parts.utterance_encoder import CodeConfig
+from imder.models.parts.utterance_encoder import UtteranceEncoderConfig
 from imder.models.presets import read_preset
 from imder.models.registry import build, from_mapping
 from imder.nn.perceptron import Perceptron
@@ -24,7 +24,7 @@ from imder.training.train import train
 from imder.types import Batch, ImderError, Modality, Spec
 
 SPEC = Spec((Modality("language", 6, 7), Modality("audio", 3, 1), Modality("vision", 4, 9)))
-SMALL = MMINConfig(CodeConfig(8, clip=3.0, hidden=(8,)), CascadeConfig((12, 5), 2), head=(8,))
+SMALL = MMINConfig(UtteranceEncoderConfig(8, clip=3.0, hidden=(8,)), CascadeConfig((12, 5), 2), head=(8,))
 SPECS = {
     2: Spec((Modality("text", 3, 1), Modality("video", 4, 12))),
     3: SPEC,
@@ -154,7 +154,7 @@ def test_classification():
 
 def test_heads_begin_at_the_constant_floor():
     model = small_model()
-    model.start_from(torch.tensor([1.0, -1.0, 0.5]))
+    model.init_output_bias(torch.tensor([1.0, -1.0, 0.5]))
     assert model.head.out.bias.item() == model.teacher.head.out.bias.item() == 0.5
 
 
@@ -166,7 +166,7 @@ def test_gradients_reach_what_a_phase_trains_and_nothing_else(phase, shared):
     losses = model.losses(make_batch(copies=3), phase, 0)
     assert all(torch.isfinite(loss.total) and loss.count > 0 for loss in losses.values())
     objective(losses).backward()
-    inside = {p for module in model.learning(phase) for p in module.parameters()}
+    inside = {p for module in model.trainable_modules(phase) for p in module.parameters()}
     teacher = set(model.teacher.parameters())
     assert inside == (teacher if phase == "stage1" else set(model.parameters()) - teacher)
     for name, p in model.named_parameters():
@@ -195,12 +195,12 @@ def test_the_cycle_moves_no_code_towards_what_is_restored():
 
 def test_encoders_of_joint_begin_as_the_teachers():
     model, batch = small_model(), make_batch()
-    model.begin("stage1", [batch.with_available(batch.present)], 0)
+    model.on_phase_start("stage1", [batch.with_available(batch.present)], 0)
     mean = model.teacher.encoders["vision"].standardize.mean
     valid = torch.arange(9)[None] < batch.lengths["vision"][:, None]
     torch.testing.assert_close(mean, batch.features["vision"][valid].mean(0))
     assert not torch.equal(model.encoders["vision"].standardize.mean, mean)
-    model.begin("joint", [], 0)
+    model.on_phase_start("joint", [], 0)
     for name, value in model.teacher.encoders.state_dict().items():
         assert torch.equal(model.encoders.state_dict()[name], value)
 
@@ -263,7 +263,7 @@ def test_a_batch_in_which_a_modality_is_nowhere():
 def test_stage_1_on_every_subset():
     """Each subset of each row, as if it had come as a batch by itself."""
     model, batch = small_model(), make_batch(copies=1)
-    found = model.losses(batch, "stage1", 0, every=True)["task"]
+    found = model.losses(batch, "stage1", 0, all_subsets=True)["task"]
     total, count = 0.0, 0
     for row in range(len(batch)):
         for mask in torch.unique(batch.available & batch.available[row], dim=0):
@@ -349,6 +349,6 @@ def test_training_where_modalities_are_naturally_missing(corpus, tmp_path):
     spec = spec_of(splits, "regression")
     assert [m.length for m in spec.modalities] == [20, 1, 24]
     sparse = Corpus("sparse", spec, splits)
-    config = tiny(missing_rate=0.3, strict=True)
+    config = tiny(missing_rate=0.3, permanently_missing=True)
     model = train(sparse, tmp_path / "run", config=config, max_epochs=2, engine=EngineConfig(accelerator="cpu"))
     assert torch.isfinite(model.predict(take(make_batch(spec), range(7))).prediction).all()

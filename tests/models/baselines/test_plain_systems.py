@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from batches import take
-from imder.data.corpus import Corpus, Ragged, floor_of, spec_of
+from imder.data.corpus import Corpus, Ragged, constant_baseline, spec_of
 from imder.data.loader import collate
 from imder.models.base import Model
 from imder.models.registry import build
@@ -142,20 +142,20 @@ def test_learning_begins_at_the_constant(name):
     corpus = CORPORA["regression"]
     labels = torch.from_numpy(corpus["train"].labels)
     model = build(name, load_config(name, overrides=TINY[name]).model, corpus.spec)
-    model.start_from(labels[~labels.isnan()])
-    assert model.last_layer().bias.item() == pytest.approx(floor_of(corpus["train"], corpus.spec), abs=1e-2)
+    model.init_output_bias(labels[~labels.isnan()])
+    assert model.last_layer().bias.item() == pytest.approx(constant_baseline(corpus["train"], corpus.spec), abs=1e-2)
 
 
 def test_late_fusion_is_the_first_stage_of_fast(trained, tmp_path):
     """A run of one is the other's first stage, and is its missing-token branch."""
     model, out = trained("late-fusion", "regression")
     overrides = TINY["late-fusion"] | {
-        "model.recovery.network": {"widths": [8], "heads": 2, "context": 8, "embedding": 8},
+        "model.recovery.network": {"widths": [8], "heads": 2, "condition_width": 8, "embedding": 8},
         "model.refinement": {"channels": 8, "blocks": 1, "reduction": 4},
     }
     config = load_config("fast", overrides=overrides)
     whole = train(CORPORA["regression"], tmp_path / "fast", config=config, stage1=out, max_epochs=1, engine=CPU)
-    whole.mix.zero_()
+    whole.branch_weight.zero_()
     batch = batch_of("regression")
     torch.testing.assert_close(whole.predict(batch).prediction, model.predict(batch).prediction)
 
@@ -164,7 +164,7 @@ def test_late_fusion_and_the_first_stage_of_fast_are_one_training(trained, tmp_p
     """Of one seed, to the last bit: what parts the two systems are the later phases."""
     _, out = trained("late-fusion", "regression")
     overrides = TINY["late-fusion"] | {
-        "model.recovery.network": {"widths": [8], "heads": 2, "context": 8, "embedding": 8},
+        "model.recovery.network": {"widths": [8], "heads": 2, "condition_width": 8, "embedding": 8},
         "model.refinement": {"channels": 8, "blocks": 1, "reduction": 4},
         "training.score.max_epochs": 1,
         "training.recovery.max_epochs": 1,
@@ -210,9 +210,9 @@ def test_one_modality_alone_reads_nothing_else(task, trained):
     batch = batch_of(task)
     rows = batch.available[:, 0]
     found = model.predict(batch).prediction
-    floor = torch.tensor(floor_of(CORPORA[task]["train"], CORPORA[task].spec))
-    torch.testing.assert_close(found[~rows], floor.expand_as(found[~rows]))
-    assert not torch.isclose(found[rows], floor, atol=1e-6).all()
+    baseline = torch.tensor(constant_baseline(CORPORA[task]["train"], CORPORA[task].spec))
+    torch.testing.assert_close(found[~rows], baseline.expand_as(found[~rows]))
+    assert not torch.isclose(found[rows], baseline, atol=1e-6).all()
     alone = batch.with_available(torch.tensor([True, False, False]).expand(len(batch), 3))
     kept = rows.nonzero().squeeze(1)
     torch.testing.assert_close(model.predict(take(alone, kept)).prediction, found[kept])
@@ -222,9 +222,9 @@ def test_any_modality_may_be_the_only_one(tmp_path):
     corpus = CORPORA["regression"]
     config = load_config("language-only", overrides=TINY["language-only"] | {"model.modality": "audio"})
     model = train(corpus, tmp_path / "audio", config=config, engine=CPU)
-    floor = torch.tensor(floor_of(corpus["train"], corpus.spec))
+    baseline = torch.tensor(constant_baseline(corpus["train"], corpus.spec))
     batch = batch_of("regression")
-    assert torch.equal(model.predict(batch).prediction == floor, ~batch.available[:, 2])
+    assert torch.equal(model.predict(batch).prediction == baseline, ~batch.available[:, 2])
     wrong = load_config("language-only", overrides={"model.modality": "text"})
     with pytest.raises(ImderError, match=r"no modality 'text'; set model\.modality to one of language, vision, audio"):
         train(corpus, tmp_path / "text", config=wrong, engine=CPU)
@@ -255,7 +255,7 @@ def test_the_multimodal_transformer_is_not_told_what_is_missing(trained):
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
-    [({"model.fusion.kind": "pooled"}, "late-fusion"), ({"model.encoder.clock": "own"}, "one clock")],
+    [({"model.fusion.kind": "pooled"}, "late-fusion"), ({"model.encoder.time_grid": "native"}, "one time grid")],
 )
 def test_the_multimodal_transformer_needs_one_clock(overrides, message):
     with pytest.raises(ImderError, match=message):

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from imder.cli import main
-from imder.data.corpus import Corpus, Ragged, floor_of, spec_of
+from imder.data.corpus import Corpus, Ragged, constant_baseline, spec_of
 from imder.data.loader import collate
 from imder.data.store import write_store
 from imder.evaluation.evaluate import evaluate
@@ -23,7 +23,7 @@ from imder.models.baselines.ridge import Ridge, RidgeConfig, logistic_path, ridg
 from imder.models.registry import build
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, load_config
-from imder.training.masks import strict_mask
+from imder.training.masks import permanent_mask
 from imder.training.train import train
 from imder.types import ImderError, Modality, Spec
 
@@ -100,11 +100,13 @@ def test_penalties_are_those_of_least_validation_loss(solved):
 
 def test_it_is_better_than_the_constant_whatever_is_available(solved, tmp_path):
     corpus, model, _ = solved
-    floor = train(corpus, tmp_path / "floor", preset="constant", engine=CPU)
-    np.testing.assert_allclose(floor.floor.numpy(), np.atleast_1d(floor_of(corpus["train"], corpus.spec)), atol=1e-6)
+    baseline = train(corpus, tmp_path / "constant_baseline", preset="constant", engine=CPU)
+    np.testing.assert_allclose(
+        baseline.baseline.numpy(), np.atleast_1d(constant_baseline(corpus["train"], corpus.spec)), atol=1e-6
+    )
     loss = "mae" if corpus.spec.task == "regression" else "nll"
     rows = {}
-    for each in (model, floor):
+    for each in (model, baseline):
         rows[each.system] = evaluate(each, corpus, protocol="fixed")
     for ours, theirs in zip(rows["ridge"], rows["constant"], strict=True):
         assert ours["available"] == theirs["available"]
@@ -144,13 +146,13 @@ def test_the_command_line_trains_and_evaluates_it(tmp_path, capsys):
 def test_strict_training_never_sees_what_it_dropped(tmp_path):
     """The solution is that of a corpus which truly lacks it."""
     corpus = corpus_of()
-    strict = {"training.missing_rate": 0.4, "training.strict": True, "training.stage1.missing": "rate"}
+    strict = {"training.missing_rate": 0.4, "training.permanently_missing": True, "training.stage1.missing": "rate"}
     config = load_config("ridge", overrides=strict)
     model = train(corpus, tmp_path / "run", config=config, engine=CPU)
     changed = {}
     for name in ("train", "valid"):
         split = corpus[name]
-        seen = strict_mask(split, config.training)
+        seen = permanent_mask(split, config.training)
         for k, modality in enumerate(NAMES):
             split = without(split, set(np.flatnonzero(~seen[:, k])), modality)
         changed[name] = split
@@ -181,7 +183,7 @@ def test_a_modality_that_training_never_holds_leaves_the_constant(tmp_path, capl
         )
     assert "vision: no training sample holds it, the constant is predicted" in caplog.text
     batch = collate(corpus["test"], np.arange(5), np.tile([False, True, False], (5, 1)))
-    torch.testing.assert_close(model.predict(batch).prediction, torch.full((5,), floor_of(split, corpus.spec)))
+    torch.testing.assert_close(model.predict(batch).prediction, torch.full((5,), constant_baseline(split, corpus.spec)))
 
 
 def test_too_many_modalities_and_bad_penalties_are_refused():

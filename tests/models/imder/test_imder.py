@@ -13,9 +13,9 @@ from torch import nn
 from batches import spoiled, take
 from golden_rule import assert_parity
 from imder.models.imder.conditions import TokenCondition
-from imder.models.imder.paper import PublishedRecovery
+from imder.models.imder.paper import PaperRecovery
 from imder.models.imder.recovery import NetworkConfig, RecoveryConfig, TokenRecovery
-from imder.models.imder.training import MIX_GRID, IMDer, IMDerConfig, trusted
+from imder.models.imder.training import BRANCH_WEIGHTS, IMDer, IMDerConfig, select_branch_weight
 from imder.models.presets import preset_names, read_preset
 from imder.models.registry import build, from_mapping
 from imder.nn.standardize import Standardizer
@@ -32,10 +32,10 @@ SMALL = {
 }
 SMALL_FAST = {
     "encoder": {"steps": 5},
-    "recovery": {"evaluations": 3, "network": {"context": 8}},
+    "recovery": {"evaluations": 3, "network": {"condition_width": 8}},
     "fusion": {"hidden": 16},
-    "draws": 3,
-    "pool": 2,
+    "num_samples": 3,
+    "cached_draws": 2,
 }
 SMALL_PUBLISHED = {"encoder": {"steps": 8}, "recovery": {"evaluations": 4}}
 
@@ -65,7 +65,11 @@ def small_model(kind, spec=SPEC):
                 p.copy_(torch.randn(p.shape, generator=generator) / math.sqrt(p[0].numel()))
             else:
                 p.add_(0.2 * torch.randn(p.shape, generator=generator))
-        model.mix.copy_(torch.rand(model.mix.shape, generator=generator) if model.config.two_branches else model.mix)
+        model.branch_weight.copy_(
+            torch.rand(model.branch_weight.shape, generator=generator)
+            if model.config.two_branches
+            else model.branch_weight
+        )
         for module in model.modules():
             if isinstance(module, Standardizer):
                 module.mean.copy_(torch.randn(module.mean.shape, generator=generator))
@@ -252,14 +256,14 @@ def test_predicting_keeps_the_mode_and_needs_something_available(model):
 
 def test_two_branches_are_mixed_by_pattern():
     model, batch = small_model("fast"), make_batch()
-    model.mix.fill_(1.0)
+    model.branch_weight.fill_(1.0)
     recovered = model.predict(batch, seed=1)
     torch.testing.assert_close(recovered.prediction, recovered.spread.mean(0))
-    model.mix.zero_()
+    model.branch_weight.zero_()
     token = model.predict(batch, seed=1).prediction
     torch.testing.assert_close(token, model.predict(batch, seed=2, samples=1).prediction)  # recovery is turned off
     weights = torch.linspace(0, 1, 8)
-    model.mix.copy_(weights)
+    model.branch_weight.copy_(weights)
     bits = (batch.available.long() * torch.tensor([1, 2, 4])).sum(1)
     expected = weights[bits] * recovered.prediction + (1 - weights[bits]) * token
     torch.testing.assert_close(model.predict(batch, seed=1).prediction, expected)
@@ -268,16 +272,16 @@ def test_two_branches_are_mixed_by_pattern():
 def test_the_weight_of_recovery_is_chosen_by_validation_loss():
     """Labels that one branch predicts exactly turn the other off, pattern by pattern."""
     model, batch = small_model("fast"), make_batch()
-    model.mix.fill_(1.0)
+    model.branch_weight.fill_(1.0)
     recovered = model.predict(batch, seed=0).prediction
-    model.mix.zero_()
+    model.branch_weight.zero_()
     token = model.predict(batch, seed=0).prediction
     by_token = batch.available[:, 0]
     labels = torch.where(by_token, token, recovered)
-    model.mix.fill_(0.5)
-    model.finish("recovery", [take(replace(batch, labels=labels), range(i, i + 7)) for i in (0, 7)], seed=0)
+    model.branch_weight.fill_(0.5)
+    model.on_phase_end("recovery", [take(replace(batch, labels=labels), range(i, i + 7)) for i in (0, 7)], seed=0)
     bits = (batch.available.long() * torch.tensor([1, 2, 4])).sum(1)
-    assert torch.equal(model.mix[bits], (~by_token).float())
+    assert torch.equal(model.branch_weight[bits], (~by_token).float())
 
 
 def test_a_sample_met_several_times_is_one_witness():
@@ -286,8 +290,8 @@ def test_a_sample_met_several_times_is_one_witness():
     batch = replace(batch, labels=torch.randn(len(batch), generator=torch.Generator().manual_seed(3)))
     weights = []
     for times in (1, 30):
-        model.finish("recovery", [batch] * times, seed=0)
-        weights.append(model.mix.clone())
+        model.on_phase_end("recovery", [batch] * times, seed=0)
+        weights.append(model.branch_weight.clone())
     assert torch.equal(*weights)
     assert (weights[0] == 0).any()  # what 30 true samples might have shown
 
@@ -296,13 +300,13 @@ def test_recovery_is_trusted_where_validation_speaks_for_it():
     """A gain within a standard error is none; the same gain over more samples is one."""
     noise = torch.randn(400, generator=torch.Generator().manual_seed(0))
     noise = (noise - noise.mean()) / noise.std()
-    gain = (0.07 + noise)[:, None] * torch.tensor(MIX_GRID)  # of which a standard error is 1 / 20
-    assert trusted(2 - gain) == 1.0
-    assert trusted(2 - gain + 0.03 * torch.tensor(MIX_GRID)) == 0.0
-    assert trusted(torch.full((9, 5), 1.0)) == 0.0
-    middle = 1 + (torch.tensor(MIX_GRID) - 0.25).square()
-    assert trusted(middle.repeat(9, 1)) == 0.25
-    assert trusted(torch.tensor([[5.0, 4.0, 3.0, 3.0, 4.0]] * 3)) == 0.625
+    gain = (0.07 + noise)[:, None] * torch.tensor(BRANCH_WEIGHTS)  # of which a standard error is 1 / 20
+    assert select_branch_weight(2 - gain) == 1.0
+    assert select_branch_weight(2 - gain + 0.03 * torch.tensor(BRANCH_WEIGHTS)) == 0.0
+    assert select_branch_weight(torch.full((9, 5), 1.0)) == 0.0
+    middle = 1 + (torch.tensor(BRANCH_WEIGHTS) - 0.25).square()
+    assert select_branch_weight(middle.repeat(9, 1)) == 0.25
+    assert select_branch_weight(torch.tensor([[5.0, 4.0, 3.0, 3.0, 4.0]] * 3)) == 0.625
 
 
 # ------------------------------------------------------------------------------------------------ any corpus
@@ -367,7 +371,7 @@ def ready(kind, phase, batch):
     model = small_model(kind)
     if phase != "stage1":
         batches = [batch.with_available(batch.present)]
-        model.begin("joint" if phase == "joint" else "score", batches, seed=0)
+        model.on_phase_start("joint" if phase == "joint" else "score", batches, seed=0)
     return model
 
 
@@ -379,14 +383,14 @@ def test_gradients_reach_what_a_phase_trains_and_nothing_else(kind, phase):
     assert all(torch.isfinite(loss.total) for loss in losses.values())
     assert all(loss.count > 0 for loss in losses.values())
     objective.backward()
-    inside = {p for module in model.learning(phase) for p in module.parameters()}
+    inside = {p for module in model.trainable_modules(phase) for p in module.parameters()}
     for name, p in model.named_parameters():
         if p in inside:
             assert p.grad is not None, name
             assert torch.isfinite(p.grad).all(), name
         else:
             assert p.grad is None, name
-    for module in model.learning(phase):
+    for module in model.trainable_modules(phase):
         parts = [part for child in module.children() if isinstance(child, nn.ModuleDict) for part in child.values()]
         for part in parts or module.children():  # each network of each modality learns
             gradients = [p.grad.abs().max() for p in part.parameters()]
@@ -470,27 +474,27 @@ def test_begin_takes_the_statistics_of_what_is_there():
     present = batch.available
     model = IMDer(SPEC, small_config("fast"))
     chunks = [spoiled(take(replace(batch, present=present), range(i, i + 28)), present[i : i + 28]) for i in (0, 28)]
-    model.begin("stage1", chunks, seed=0)
+    model.on_phase_start("stage1", chunks, seed=0)
     frames = torch.cat([x[0, :n] for x, n in zip(batch.features["vision"][present[:, 2]].split(1),
                                                  batch.lengths["vision"][present[:, 2]])])  # fmt: skip
     torch.testing.assert_close(model.encoders["vision"].standardize.mean, frames.mean(0))
     torch.testing.assert_close(model.encoders["vision"].standardize.std, frames.std(0, correction=0))
-    model.begin("score", chunks, seed=0)
+    model.on_phase_start("score", chunks, seed=0)
     with torch.no_grad():
         encoding = model.eval().encode(replace(batch, available=present))["audio"][present[:, 1]]
     torch.testing.assert_close(model.recovery.standardize["audio"].mean, encoding.mean((0, 2)))
-    model.begin("recovery", chunks, seed=0)
+    model.on_phase_start("recovery", chunks, seed=0)
     for a, b in zip(model.fusion.state_dict().values(), model.recovered_fusion.state_dict().values()):
         assert torch.equal(a, b)
     official = IMDer(SPEC, small_config("official"))
-    official.begin("stage1", chunks, seed=0)
+    official.on_phase_start("stage1", chunks, seed=0)
     assert official.encoders["vision"].standardize.mean.tolist() == [0] * 4
 
 
 # ------------------------------------------------------------------------------------------------ correlation
 RHO, ROWS = 0.8, 3000
 ONE = {"target": 1, "given": 1}
-NETWORK = NetworkConfig(widths=(2,), heads=1, attention_layers=1, embedding=2, context=2)
+NETWORK = NetworkConfig(widths=(2,), heads=1, attention_layers=1, embedding=2, condition_width=2)
 
 
 def linear_optimum(mode, std):
@@ -534,7 +538,7 @@ def correlations(x, condition):
 def test_correlation_under_each_condition_noise(mode):
     """With each loss's own optimum as the network: true, weaker, and turned around."""
     config = RecoveryConfig("channels", mode, "score", solver="euler_maruyama", evaluations=200, network=NETWORK)
-    recovery = PublishedRecovery(ONE, 2, config)
+    recovery = PaperRecovery(ONE, 2, config)
     recovery.scores["target"] = ExactScore(mode)
     (x,), condition = drawn(recovery, 1)
     found = correlations(x, condition)
@@ -658,7 +662,7 @@ def test_modalities_never_seen_together_are_not_conditions(model, caplog):
     available[torch.arange(len(batch)), torch.arange(len(batch)) % available.shape[1]] = True
     alone = replace(batch, present=available, available=available)
     with caplog.at_level(logging.WARNING):
-        model.begin("score", [alone], 0, strict=True)
+        model.on_phase_start("score", [alone], 0, permanently_missing=True)
     assert caplog.text.count("never seen together") == available.shape[1]
     name = model.spec.names[0]
     before = model.recover(alone, seed=3)[name]

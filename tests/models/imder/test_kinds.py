@@ -18,7 +18,7 @@ from imder.models.imder.recovery import FIXED, SAMPLED, NetworkConfig, RecoveryC
 from imder.models.imder.training import IMDer
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, PhaseConfig, load_config
-from imder.training.masks import natural_pass
+from imder.training.masks import natural_loader
 from imder.training.train import train
 from imder.types import ImderError
 
@@ -33,9 +33,9 @@ SMALL = {
 }
 FAST = SMALL | {
     "model.encoder.steps": 4,
-    "model.recovery.network.context": 8,
+    "model.recovery.network.condition_width": 8,
     "model.fusion.hidden": 8,
-    "model.draws": 3,
+    "model.num_samples": 3,
     "training.score": {"max_epochs": 1},
     "training.recovery": {"max_epochs": 1},
 }
@@ -102,8 +102,8 @@ def test_a_kind_is_trained_saved_and_used(kind, trained):
     phases = ["stage1", "recovery"] if kind in FIXED else ["stage1", "score", "recovery"]
     assert list(json.loads((out / "metrics.json").read_text())["phases"]) == phases
     again = Model.from_pretrained(out)
-    model.mix.fill_(0.5)
-    again.mix.fill_(0.5)
+    model.branch_weight.fill_(0.5)
+    again.branch_weight.fill_(0.5)
     batch = batch_of()
     ours, theirs = model.predict(batch, seed=1), again.predict(batch, seed=1)
     assert torch.equal(ours.prediction, theirs.prediction)
@@ -128,7 +128,7 @@ def test_a_kind_is_trained_saved_and_used(kind, trained):
 @pytest.mark.parametrize("kind", ["mean", "regression", "train-mean", "zero"])
 def test_what_draws_nothing_has_no_seed(kind, trained):
     model, _ = trained(kind)
-    model.mix.fill_(0.5)
+    model.branch_weight.fill_(0.5)
     batch = batch_of()
     assert torch.equal(model.predict(batch, seed=1).prediction, model.predict(batch, samples=5, seed=2).prediction)
 
@@ -151,7 +151,7 @@ def test_zero_and_the_training_mean(trained):
     assert not any(r.sampled.any() for r in found.values())
     model = trained("train-mean")[0]
     config = config_of("train-mean").training
-    encodings = [model.encode(batch) for batch in natural_pass(CORPUS["train"], config)]
+    encodings = [model.encode(batch) for batch in natural_loader(CORPUS["train"], config)]
     found = model.recover(batch_of())
     for name in NAMES:
         mean = torch.cat([e[name] for e in encodings]).mean(0)
@@ -166,7 +166,7 @@ def test_the_training_mean_is_of_what_is_there():
     mask[:25, 0] = False
     batch = collate(split, np.arange(60), mask)
     with torch.no_grad():
-        model.begin("recovery", [batch], 0)
+        model.on_phase_start("recovery", [batch], 0)
     expected = model.encode(batch)["language"][25:].mean(0)
     found = model.recover(batch)["language"].sampled[0]
     torch.testing.assert_close(found, expected.expand_as(found))
@@ -232,7 +232,9 @@ def test_kinds_share_their_first_weights():
 def test_regression_approaches_the_conditional_mean():
     """Linear-Gaussian encodings: E[vision | language] = A language, from a few thousand pairs."""
     generator = torch.Generator().manual_seed(0)
-    config = RecoveryConfig(kind="regression", network=NetworkConfig((32,), 2, embedding=8, context=16, patch=1))
+    config = RecoveryConfig(
+        kind="regression", network=NetworkConfig((32,), 2, embedding=8, condition_width=16, patch=1)
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         recovery = RegressionRecovery({"language": 1, "vision": 1}, 4, config)

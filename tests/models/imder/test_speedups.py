@@ -32,7 +32,7 @@ NETWORK = {"widths": (8, 16), "heads": 2, "attention_layers": 1, "embedding": 8}
 COMMON = {"refinement": {"channels": 8, "blocks": 1, "reduction": 4}}
 FAST = COMMON | {
     "encoder": {"width": 8, "steps": 5},
-    "recovery": {"evaluations": 4, "network": NETWORK | {"context": 8}},
+    "recovery": {"evaluations": 4, "network": NETWORK | {"condition_width": 8}},
     "fusion": {"hidden": 16},
 }
 PUBLISHED = COMMON | {
@@ -68,7 +68,7 @@ def model(request):
         return scrambled(build("imder", load_config(request.param, overrides=changes).model, SPEC))
 
 
-def every_pattern(copies=2):
+def all_patterns(copies=2):
     """Rows of each pattern of availability, the complete one included."""
     available = torch.tensor([[bool(bits >> k & 1) for k in range(3)] for bits in range(1, 8)]).repeat(copies, 1)
     rows = len(available)
@@ -143,8 +143,8 @@ def _projections(layer):
 
 
 def test_draws_and_noise_levels_share_a_condition():
-    """A context of R rows for R * S sequences is the context of every row repeated S times."""
-    network = scrambled(UNet(4, 9, (8, 16), context=6, heads=2, embedding=8, patch=2))
+    """A condition of R rows for R * S sequences is the condition of every row repeated S times."""
+    network = scrambled(UNet(4, 9, (8, 16), condition=6, heads=2, embedding=8, patch=2))
     x, noise = random(6, 4, 9), random(6, seed=1)
     tokens, mask = random(2, 5, 6, seed=2), torch.tensor([[True] * 5, [True, False, True, False, False]])
     repeated = network.prepare(tokens.repeat_interleave(3, 0), mask.repeat_interleave(3, 0))
@@ -157,7 +157,7 @@ def test_draws_and_noise_levels_share_a_condition():
 # ------------------------------------------------------------------------------------------------ recovery
 def test_the_condition_is_prepared_once(model, monkeypatch):
     """Against a denoiser that is built anew, its keys and values with it, at every evaluation."""
-    batch, drawing = every_pattern(), model.recovery
+    batch, drawing = all_patterns(), model.recovery
     parts = drawing.networks.values() if hasattr(drawing, "networks") else [drawing]
     method = "prepare" if hasattr(drawing, "networks") else "_groups"
     calls = [counted(monkeypatch, part, method) for part in parts]
@@ -173,7 +173,7 @@ def test_the_condition_is_prepared_once(model, monkeypatch):
 
 def test_all_draws_in_one_batch(model):
     """Against one call for each draw, with the noise that belongs to it."""
-    batch, draws = every_pattern(), 3
+    batch, draws = all_patterns(), 3
     encodings = {name: e.detach() for name, e in model.encode(batch).items()}
     for name in SPEC.names:
         together = model.recovery.sample(name, encodings, batch.available, batch.keys, draws=draws, seed=2)
@@ -185,7 +185,7 @@ def test_all_draws_in_one_batch(model):
 
 
 def test_large_batches_are_drawn_in_parts(model, monkeypatch):
-    batch = every_pattern()
+    batch = all_patterns()
     whole = model.recover(batch, samples=2)
     calls = counted(monkeypatch, model.recovery, "denoiser")
     monkeypatch.setattr(recovery, "CPU_ROWS", 9)  # four samples of two draws
@@ -198,8 +198,8 @@ def test_large_batches_are_drawn_in_parts(model, monkeypatch):
 @pytest.mark.parametrize("samples", [1, 3])
 def test_rows_that_lack_nothing_are_computed_once(model, samples, monkeypatch):
     """And rows and draws are fused side by side: against every row, draw after draw."""
-    batch = every_pattern()
-    model.mix.fill_(1.0)  # the branch that uses recoveries, alone
+    batch = all_patterns()
+    model.branch_weight.fill_(1.0)  # the branch that uses recoveries, alone
     branch = model.recovered_fusion if model.config.two_branches else model.fusion
     calls = counted(monkeypatch, branch, "forward")
     output = model.predict(batch, samples=samples)
@@ -218,14 +218,14 @@ def test_rows_that_lack_nothing_are_computed_once(model, samples, monkeypatch):
 @pytest.mark.parametrize("model", ["fast"], indirect=True)
 def test_recoveries_drawn_once_are_those_drawn_again(model, monkeypatch):
     """The losses of a phase that keeps its recoveries, against the same with everything forgotten in between."""
-    batch = every_pattern()
+    batch = all_patterns()
     other = batch.with_available(batch.available.flip(0))
-    model.begin("recovery", [batch], seed=3)
+    model.on_phase_start("recovery", [batch], seed=3)
     calls = counted(monkeypatch, model.recovery, "sample")
     kept = [model.losses(b, "recovery", seed=0) for b in (batch, other, batch, other)]
     assert len(calls) == 6  # three modalities for each of two sets of masks, then nothing
     for b, losses in zip((batch, other, batch, other), kept):
-        model.begin("recovery", [batch], seed=3)
+        model.on_phase_start("recovery", [batch], seed=3)
         fresh = model.losses(b, "recovery", seed=0)
         for name, loss in losses.items():
             torch.testing.assert_close(loss.total, fresh[name].total, rtol=1e-4, atol=1e-4)
@@ -238,15 +238,15 @@ def test_a_row_is_encoded_and_pooled_once_for_all_its_patterns(name):
     overrides = {"model.encoder.width": 8, "model.encoder.steps": 5}
     system = load_config(name).system
     model = scrambled(build(system, load_config(name, overrides=overrides).model, SPEC))
-    batch = every_pattern()
+    batch = all_patterns()
     rows, masks = every_subset(batch.available, batch.keys)
     assert len(rows) == 2 * (3 * 1 + 3 * 3 + 7)
     repeated = take(batch, rows).with_available(masks)
-    got = model.losses(batch, "stage1", 0, every=True)["task"]
+    got = model.losses(batch, "stage1", 0, all_subsets=True)["task"]
     plain = model.losses(repeated, "stage1", 0)["task"]
     assert got.count == plain.count == len(rows)
     torch.testing.assert_close(got.total, plain.total, rtol=1e-5, atol=0)
-    weights = [p for part in model.learning("stage1") for p in part.parameters()]
+    weights = [p for part in model.trainable_modules("stage1") for p in part.parameters()]
     found = torch.autograd.grad(got.total, weights, allow_unused=True)
     for a, b in zip(found, torch.autograd.grad(plain.total, weights, allow_unused=True), strict=True):
         assert (a is None) == (b is None)

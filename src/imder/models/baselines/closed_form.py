@@ -1,6 +1,6 @@
 """Systems that are solved instead of trained: one phase, in which nothing learns by gradient.
 
-`begin` takes what it needs of the training split, `finish` chooses on validation; the solution is in buffers, so that it is
+`on_phase_start` takes what it needs of the training split, `on_phase_end` chooses on validation; the solution is in buffers, so that it is
 saved, loaded and used as any other system's.
 """
 
@@ -24,15 +24,15 @@ class ClosedForm(Deterministic):
         """One."""
         return ("stage1",)
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Nothing."""
         del phase
         return []
 
     @torch.no_grad()
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The task's: absolute errors, or negative log-likelihoods; there is nothing to be learned from it."""
-        del phase, seed, every
+        del phase, seed, all_subsets
         assert batch.labels is not None
-        rows = row_losses(self.answer(batch), batch.labels, self.spec)
+        rows = row_losses(self.predict_batch(batch), batch.labels, self.spec)
         return {"task": Loss(rows.sum(), float(is_labelled(batch.labels, self.spec).sum()))}

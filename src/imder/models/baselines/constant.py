@@ -22,32 +22,36 @@ class ConstantConfig:
     """There is nothing to choose."""
 
 
-def floor_of_labels(labels: Tensor, spec: Spec) -> Tensor:
+def constant_of_labels(labels: Tensor, spec: Spec) -> Tensor:
     """`best_constant` of labels ``(N,)``, all known, as float32 ``(O,)``."""
     return torch.from_numpy(best_constant(labels.cpu().numpy(), spec)).float()
 
 
 class Constant(ClosedForm):
-    """Predicts the floor."""
+    """Predicts the constant baseline."""
 
     system = "constant"
     config: ConstantConfig
-    floor: Tensor
+    baseline: Tensor
 
     def __init__(self, spec: Spec, config: ConstantConfig) -> None:
         super().__init__(spec, config)
-        self.register_buffer("floor", torch.zeros(spec.outputs))
+        self.register_buffer("baseline", torch.zeros(spec.outputs))
 
-    def start_from(self, labels: Tensor) -> None:
+    def init_output_bias(self, labels: Tensor) -> None:
         """All there is to it."""
-        self.floor.copy_(floor_of_labels(labels, self.spec))
+        self.baseline.copy_(constant_of_labels(labels, self.spec))
 
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
         """No feature is looked at."""
-        del phase, batches, seed, strict
+        del phase, batches, seed, permanently_missing
 
-    def answer(self, batch: Batch) -> Tensor:
-        """The floor, for every row."""
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """The constant baseline, for every row."""
         return (
-            self.floor.expand(len(batch), -1) if self.spec.task == "classification" else self.floor.expand(len(batch))
+            self.baseline.expand(len(batch), -1)
+            if self.spec.task == "classification"
+            else self.baseline.expand(len(batch))
         )

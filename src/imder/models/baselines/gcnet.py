@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from imder.models.base import Model, Phase, evaluating
-from imder.models.parts.losses import Loss, is_labelled, start_head, task_loss, to_prediction
+from imder.models.parts.losses import Loss, init_head_bias, is_labelled, task_loss, to_prediction
 from imder.nn.graph import TEMPORAL, BiLSTM, GraphBranch, speaker_relations, temporal_relations
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together
@@ -109,7 +109,7 @@ class GCNet(Model):
     """Graph Completion Network (Lian et al., TPAMI 2023)."""
 
     system = "gcnet"
-    context = True
+    uses_context = True
     note = "predicts a clip from the whole dialogue, neighbouring clips included; the other systems see the clip alone"
     config: GCNetConfig
 
@@ -123,19 +123,21 @@ class GCNet(Model):
         """One."""
         return ("stage1",)
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Everything, the statistics included: a run that takes over another's weights needs them too."""
         del phase
         return [self.standardizers, self.network]
 
-    def start_from(self, labels: Tensor) -> None:
-        """The head begins at the constant floor."""
-        start_head(self.network.head, labels, self.spec)
+    def init_output_bias(self, labels: Tensor) -> None:
+        """The head begins at the constant baseline."""
+        init_head_bias(self.network.head, labels, self.spec)
 
     @torch.no_grad()
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
         """Statistics of the utterance vectors."""
-        del phase, seed, strict
+        del phase, seed, permanently_missing
         if self.config.standardize:
             found = (utterance_means(b, b.available) for b in batches)
             chunks = ({k: v[there] for k, (v, there) in each.items()} for each in found)
@@ -168,13 +170,13 @@ class GCNet(Model):
         outputs, rebuilt, _ = self.network(x, lengths, speakers)
         return outputs[dialogue, place], rebuilt[dialogue, place]
 
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The task's, and reconstruction of what is present but not available; the module says how.
 
         Rows with nothing available are there for their place in the dialogue alone, and nothing is asked of them.
         """
         del phase, seed
-        if every:
+        if all_subsets:
             raise ImderError(f"{self.system} reads whole dialogues: it can't try every pattern of a sample alone")
         assert batch.labels is not None
         outputs, rebuilt = self(batch)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from imder.models.base import Deterministic, Phase
-from imder.models.baselines.constant import floor_of_labels
+from imder.models.baselines.constant import constant_of_labels
 from imder.models.parts.encoder import Encoder, EncoderConfig
 from imder.models.parts.fusions.pooled import FusionConfig, Reader, pool, require_pooled
-from imder.models.parts.losses import Loss, start_head, task_loss, to_prediction
+from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.nn.resample import frame_mask
 from imder.types import Batch, ImderError, Spec
 
@@ -49,7 +49,7 @@ class LanguageOnly(Deterministic):
 
     system = "language-only"
     config: LanguageOnlyConfig
-    floor: Tensor
+    baseline: Tensor
 
     def __init__(self, spec: Spec, config: LanguageOnlyConfig) -> None:
         super().__init__(spec, config)
@@ -63,7 +63,7 @@ class LanguageOnly(Deterministic):
         single, width = self.encoder.steps == 1, config.encoder.width
         self.read = Reader(width if single else 3 * width, single, config.fusion)
         self.head = nn.Linear(config.fusion.hidden, spec.outputs)
-        self.register_buffer("floor", torch.zeros(spec.outputs))
+        self.register_buffer("baseline", torch.zeros(spec.outputs))
 
     def forward(self, batch: Batch, rows: Tensor) -> Tensor:
         """The head's output ``(R, O)`` for ``rows`` (R,), in which the modality is available."""
@@ -82,14 +82,16 @@ class LanguageOnly(Deterministic):
         """One."""
         return ("stage1",)
 
-    def start_from(self, labels: Tensor) -> None:
-        """The head begins at the constant floor, which is kept for where the modality is missing."""
-        start_head(self.head, labels, self.spec)
-        self.floor.copy_(floor_of_labels(labels, self.spec))
+    def init_output_bias(self, labels: Tensor) -> None:
+        """The head begins at the constant baseline, which is kept for where the modality is missing."""
+        init_head_bias(self.head, labels, self.spec)
+        self.baseline.copy_(constant_of_labels(labels, self.spec))
 
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
         """Feature statistics."""
-        del phase, seed, strict
+        del phase, seed, permanently_missing
         self.encoder.standardize.fit(self._frames(batches))
 
     def _frames(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
@@ -99,21 +101,21 @@ class LanguageOnly(Deterministic):
             lengths = batch.lengths[self.config.modality] * batch.available[:, self.index]
             yield features[frame_mask(lengths, features.shape[1])]
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Everything."""
         del phase
         return [self.encoder, self.read, self.head]
 
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The task's, of rows in which the modality is available; other modalities' patterns make no difference."""
-        del phase, seed, every
+        del phase, seed, all_subsets
         assert batch.labels is not None
         rows = self._rows(batch)
         return {"task": task_loss(self(batch, rows), batch.labels[rows], self.spec)}
 
-    def answer(self, batch: Batch) -> Tensor:
-        """What the head says, or the floor where the modality is missing."""
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """What the head says, or the constant baseline where the modality is missing."""
         rows = self._rows(batch)
         found = to_prediction(self(batch, rows), self.spec)
-        floor = self.floor if self.spec.task == "classification" else self.floor[0]
-        return floor.expand(len(batch), *floor.shape).index_copy(0, rows, found.to(floor.dtype))
+        baseline = self.baseline if self.spec.task == "classification" else self.baseline[0]
+        return baseline.expand(len(batch), *baseline.shape).index_copy(0, rows, found.to(baseline.dtype))

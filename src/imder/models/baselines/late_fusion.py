@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from imder.models.baselines.single_phase import PooledOneStage
+from imder.models.baselines.single_phase import PooledSinglePhase
 from imder.models.parts.encoder import EncoderConfig
 from imder.models.parts.fusions.pooled import AVAILABLE, MISSING, FusionConfig, require_pooled
 
@@ -28,7 +28,7 @@ class LateFusionConfig:
         require_pooled(self.fusion, "late-fusion")
 
 
-class LateFusion(PooledOneStage):
+class LateFusion(PooledSinglePhase):
     """Encoders and the pooled fusion, which is told what is missing."""
 
     system = "late-fusion"

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from imder.missingness.subsets import every_subset
 from imder.models.base import Deterministic, Phase, evaluating
 from imder.models.parts.encoder import fit_features
-from imder.models.parts.losses import Loss, start_head, task_loss, to_prediction
-from imder.models.parts.utterance_encoder import CodeConfig, CodeEncoder, codes_of
+from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
+from imder.models.parts.utterance_encoder import UtteranceEncoder, UtteranceEncoderConfig, encode_utterances
 from imder.nn.cascade import CascadeAutoencoder
 from imder.nn.perceptron import Perceptron
 from imder.types import Batch, ImderError, Spec
@@ -67,7 +67,7 @@ class MMINConfig:
         imagination, cycle: weights of |h' - h*|^2 and |h'' - h|^2 beside the task's loss (MSP-IMPROV: 2 and 0.5).
     """
 
-    encoder: CodeConfig = field(default_factory=CodeConfig)
+    encoder: UtteranceEncoderConfig = field(default_factory=UtteranceEncoderConfig)
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
     head: tuple[int, ...] = (128, 128)
     teacher_dropout: float = 0.3
@@ -86,7 +86,7 @@ class Teacher(nn.Module):
     def __init__(self, spec: Spec, config: MMINConfig) -> None:
         super().__init__()
         dropout, width = config.teacher_dropout, config.encoder.width
-        self.encoders = nn.ModuleDict({m.name: CodeEncoder(m, config.encoder, dropout) for m in spec.modalities})
+        self.encoders = nn.ModuleDict({m.name: UtteranceEncoder(m, config.encoder, dropout) for m in spec.modalities})
         self.head = Perceptron(len(spec.modalities) * width, config.head, spec.outputs, dropout)
 
 
@@ -117,7 +117,9 @@ class MMIN(Deterministic):
         super().__init__(spec, config)
         width, cascade = len(spec.modalities) * config.encoder.width, config.cascade
         self.teacher = Teacher(spec, config)
-        self.encoders = nn.ModuleDict({m.name: CodeEncoder(m, config.encoder, config.dropout) for m in spec.modalities})
+        self.encoders = nn.ModuleDict(
+            {m.name: UtteranceEncoder(m, config.encoder, config.dropout) for m in spec.modalities}
+        )
         self.forwards = CascadeAutoencoder(width, cascade.layers, cascade.blocks)
         self.backwards = None if cascade.shared else CascadeAutoencoder(width, cascade.layers, cascade.blocks)
         self.head = Perceptron(self.forwards.latent, config.head, spec.outputs, config.dropout)
@@ -127,20 +129,22 @@ class MMIN(Deterministic):
         """The teacher, then everything else."""
         return ("stage1", "joint")
 
-    def start_from(self, labels: Tensor) -> None:
-        """Both heads begin at the constant floor."""
+    def init_output_bias(self, labels: Tensor) -> None:
+        """Both heads begin at the constant baseline."""
         for head in (self.teacher.head, self.head):
-            start_head(head.out, labels, self.spec)
+            init_head_bias(head.out, labels, self.spec)
 
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
         """Feature statistics before stage 1; encoders start as copies of the teacher's before ``joint``."""
-        del seed, strict
+        del seed, permanently_missing
         if phase == "joint":
             self.encoders.load_state_dict(self.teacher.encoders.state_dict())
         elif self.config.encoder.standardize:
             fit_features(self.teacher.encoders, batches)
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """The teacher; then everything but the teacher."""
         if phase == "stage1":
             return [self.teacher]
@@ -148,7 +152,7 @@ class MMIN(Deterministic):
 
     def imagine(self, batch: Batch) -> Imagination:
         """h, h' and z of a batch."""
-        given = codes_of(self.encoders, batch, batch.available)
+        given = encode_utterances(self.encoders, batch, batch.available)
         imagined, latent = self.forwards(given.flatten(1))
         return Imagination(given, imagined.view_as(given), latent)
 
@@ -165,14 +169,14 @@ class MMIN(Deterministic):
         Where a modality is not present, it holds the code of zeros too, and is no target.
         """
         with evaluating(self.teacher):
-            return codes_of(self.teacher.encoders, batch, batch.present & ~batch.available)
+            return encode_utterances(self.teacher.encoders, batch, batch.present & ~batch.available)
 
     def forward(self, batch: Batch) -> Tensor:
         """The head's output ``(B, O)``."""
         output: Tensor = self.head(self.imagine(batch).latent)
         return output
 
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The task's; in ``joint`` also those of imagination, by modality, and of the cycle.
 
         On complete corpora the K terms of imagination add up to the published mean over all of h'.
@@ -180,8 +184,8 @@ class MMIN(Deterministic):
         assert batch.labels is not None
         labels = batch.labels
         if phase == "stage1":
-            subsets = every_subset(batch.available, batch.keys, seed) if every else None
-            found = codes_of(self.teacher.encoders, batch, batch.available, subsets)
+            subsets = every_subset(batch.available, batch.keys, seed) if all_subsets else None
+            found = encode_utterances(self.teacher.encoders, batch, batch.available, subsets)
             labels = labels if subsets is None else labels[subsets[0]]
             return {"task": task_loss(self.teacher.head(found.flatten(1)), labels, self.spec)}
         given, imagined, latent = self.imagine(batch)
@@ -195,6 +199,6 @@ class MMIN(Deterministic):
         losses["cycle"] = Loss(cycle.sum(), float(len(cycle)), self.config.cycle)
         return losses
 
-    def answer(self, batch: Batch) -> Tensor:
+    def predict_batch(self, batch: Batch) -> Tensor:
         """What the head on the latent says."""
         return to_prediction(self(batch), self.spec)

@@ -1,7 +1,7 @@
 """MulT: the multimodal transformer (Tsai et al., ACL 2019), zeros for what is missing, nobody told.
 
-    e_k = E_k(x_k) on one clock,  0 where modality k is missing        (`imder.models.parts.encoder`)
-    y   = MulT(e_1 ... e_K)                                            (`imder.models.parts.fusions.mult`)
+    e_k = E_k(x_k) on one time grid,  0 where modality k is missing        (`imder.models.parts.encoder`)
+    y   = MulT(e_1 ... e_K)                                            (`imder.models.parts.fusions.multimodal_transformer`)
 
 The published fusion without anything recovered, on fewer steps and layers, since every pattern has to be learned: its
 distance to ``paper-mosi`` is what recovery is worth there.
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.baselines.single_phase import OneStage
+from imder.models.baselines.single_phase import SinglePhase
 from imder.models.parts.encoder import EncoderConfig
-from imder.models.parts.fusions.mult import MulTFusion
+from imder.models.parts.fusions.multimodal_transformer import MulTFusion
 from imder.models.parts.fusions.pooled import FusionConfig
 from imder.types import ImderError, Spec
 
@@ -25,18 +25,20 @@ from imder.types import ImderError, Spec
 class MulTConfig:
     """Light enough for seconds an epoch on one core; see the preset for what the paper has."""
 
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(clock="common", steps=12))
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(time_grid="resampled", steps=12))
     fusion: FusionConfig = field(default_factory=lambda: FusionConfig(kind="mult", heads=4, layers=2, dropout=0.1))
 
     def __post_init__(self) -> None:
         if self.fusion.kind != "mult":
             raise ImderError("mult has fusion.kind 'mult'; for the pooled fusion use the system late-fusion")
-        if self.encoder.clock == "own":
-            raise ImderError("mult reads modalities on one clock: encoder.clock must be 'common' or 'fixed'")
+        if self.encoder.time_grid == "native":
+            raise ImderError(
+                "mult reads modalities on one time grid: encoder.time_grid must be 'resampled' or 'truncated'"
+            )
 
 
-class MulT(OneStage):
-    """Encoders on one clock and the multimodal transformer."""
+class MulT(SinglePhase):
+    """Encoders on one time grid and the multimodal transformer."""
 
     system = "mult"
     config: MulTConfig

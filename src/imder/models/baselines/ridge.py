@@ -30,7 +30,7 @@ from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import pattern_bits
 from imder.models.base import Phase
 from imder.models.baselines.closed_form import ClosedForm
-from imder.models.baselines.constant import floor_of_labels
+from imder.models.baselines.constant import constant_of_labels
 from imder.models.parts.losses import is_labelled, row_losses, to_prediction
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together
@@ -121,10 +121,12 @@ class Ridge(ClosedForm):
         self.register_buffer("penalty", torch.zeros(count))
         self._training: Samples | None = None
 
-    def start_from(self, labels: Tensor) -> None:
-        """Every pattern begins at the constant floor."""
-        floor = floor_of_labels(labels, self.spec)
-        self.bias.copy_(floor.clamp(min=1 / (len(labels) + 1)).log() if self.spec.task == "classification" else floor)
+    def init_output_bias(self, labels: Tensor) -> None:
+        """Every pattern begins at the constant baseline."""
+        baseline = constant_of_labels(labels, self.spec)
+        self.bias.copy_(
+            baseline.clamp(min=1 / (len(labels) + 1)).log() if self.spec.task == "classification" else baseline
+        )
 
     def features(self, batch: Batch, seen: Tensor) -> Tensor:
         """Standardised pooled features ``(B, F)`` of what ``seen`` (B, K) marks, 0 elsewhere."""
@@ -137,9 +139,11 @@ class Ridge(ClosedForm):
             parts.append(torch.where(there[:, None], x, 0.0))
         return torch.cat(parts, dim=1)
 
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
-        """Feature statistics, and the training samples, until `finish`."""
-        del phase, seed, strict
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
+        """Feature statistics, and the training samples, until `on_phase_end`."""
+        del phase, seed, permanently_missing
         fit_together(dict(self.standardize.items()), self._pooled(batches))  # type: ignore[arg-type]
         self._training = self._gather(batches)
 
@@ -161,7 +165,7 @@ class Ridge(ClosedForm):
         return Samples(*(torch.stack(column) for column in zip(*found.values(), strict=True)))
 
     @torch.no_grad()
-    def finish(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+    def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Solve for every pattern, with the penalty of least validation loss."""
         del phase, seed
         assert self._training is not None
@@ -206,7 +210,7 @@ class Ridge(ClosedForm):
         return ridge_path(x, labels.double(), penalties)
 
     def _borrow(self, bits: int, pattern: Tensor, reached: dict[int, float]) -> None:
-        """For a pattern that training never saw: what is best known of a part of it, or the floor."""
+        """For a pattern that training never saw: what is best known of a part of it, or the constant baseline."""
         parts = [b for b in reached if b & bits == b]
         if not parts:
             log.warning("%s: no training sample holds it, the constant is predicted", self._name(pattern))
@@ -219,7 +223,7 @@ class Ridge(ClosedForm):
     def _name(self, pattern: Tensor) -> str:
         return pattern_name(pattern.tolist(), self.spec.names)
 
-    def answer(self, batch: Batch) -> Tensor:
+    def predict_batch(self, batch: Batch) -> Tensor:
         """Each row by its pattern's solution."""
         x, bits = self.features(batch, batch.available), pattern_bits(batch.available)
         out = x.new_zeros(len(x), self.spec.outputs)

@@ -19,11 +19,11 @@ from imder.missingness.subsets import every_subset
 from imder.models.base import Deterministic, Phase
 from imder.models.parts.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
 from imder.models.parts.fusions.pooled import PooledFusion
-from imder.models.parts.losses import Loss, start_head, task_loss, to_prediction
+from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.types import Batch, Spec
 
 
-class OneStage(Deterministic):
+class SinglePhase(Deterministic):
     """Encoders and a fusion.
 
     Args:
@@ -54,7 +54,7 @@ class OneStage(Deterministic):
 
     @abstractmethod
     def last_layer(self) -> nn.Linear:
-        """What gives the output; its bias begins at the constant floor."""
+        """What gives the output; its bias begins at the constant baseline."""
 
     def forward(self, batch: Batch) -> Tensor:
         """The output ``(B, O)``."""
@@ -66,36 +66,38 @@ class OneStage(Deterministic):
         """One."""
         return ("stage1",)
 
-    def start_from(self, labels: Tensor) -> None:
-        """The last layer begins at the constant floor."""
-        start_head(self.last_layer(), labels, self.spec)
+    def init_output_bias(self, labels: Tensor) -> None:
+        """The last layer begins at the constant baseline."""
+        init_head_bias(self.last_layer(), labels, self.spec)
 
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
         """Feature statistics."""
-        del phase, seed, strict
+        del phase, seed, permanently_missing
         fit_features(self.encoders, batches)
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Everything."""
         del phase
         return [self.encoders, self.fusion]
 
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The task's."""
         del phase
         assert batch.labels is not None
-        if not every:
+        if not all_subsets:
             return {"task": task_loss(self(batch), batch.labels, self.spec)}
         rows, available = every_subset(batch.available, batch.keys, seed)
         encodings = encode_seen(self.encoders, batch, batch.available)  # once, however many subsets of a row there are
         return {"task": task_loss(self.fuse(encodings, available, rows), batch.labels[rows], self.spec)}
 
-    def answer(self, batch: Batch) -> Tensor:
+    def predict_batch(self, batch: Batch) -> Tensor:
         """What the output says."""
         return to_prediction(self(batch), self.spec)
 
 
-class PooledOneStage(OneStage):
+class PooledSinglePhase(SinglePhase):
     """Encoders and the pooled fusion of ``fast``.
 
     Args:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from imder.models.baselines.single_phase import PooledOneStage
+from imder.models.baselines.single_phase import PooledSinglePhase
 from imder.models.parts.encoder import EncoderConfig
 from imder.models.parts.fusions.pooled import AVAILABLE, FusionConfig, require_pooled
 
@@ -27,7 +27,7 @@ class ZeroFillConfig:
         require_pooled(self.fusion, "zero-fill")
 
 
-class ZeroFill(PooledOneStage):
+class ZeroFill(PooledSinglePhase):
     """Encoders and fusion with zeros for what is missing."""
 
     system = "zero-fill"

@@ -24,23 +24,25 @@ class TokenCondition(nn.Module):
     Args:
         steps: of each modality's encoding.
         width: channels of the encodings.
-        context: width of the tokens.
+        condition: width of the tokens.
         tokens: at most so many for each modality.
     """
 
-    def __init__(self, steps: Mapping[str, int], width: int, context: int, tokens: int) -> None:
+    def __init__(self, steps: Mapping[str, int], width: int, condition: int, tokens: int) -> None:
         super().__init__()
         self.tokens = {k: min(n, tokens) for k, n in steps.items()}
-        self.enter = nn.Linear(width, context)
-        self.null = nn.Parameter(torch.randn(context))
-        self.place = nn.ParameterDict({k: nn.Parameter(torch.randn(n, context) * 0.3) for k, n in self.tokens.items()})
-        self.think = nn.Sequential(
-            nn.LayerNorm(context), nn.Linear(context, 2 * context), nn.GELU(), nn.Linear(2 * context, context)
+        self.in_proj = nn.Linear(width, condition)
+        self.null = nn.Parameter(torch.randn(condition))
+        self.place = nn.ParameterDict(
+            {k: nn.Parameter(torch.randn(n, condition) * 0.3) for k, n in self.tokens.items()}
         )
-        self.norm = nn.LayerNorm(context)
-        hidden = SUMMARY * context
-        self.views = nn.ModuleDict({k: nn.Linear(n * context, hidden) for k, n in self.tokens.items()})
-        self.summary = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, context))
+        self.ffn = nn.Sequential(
+            nn.LayerNorm(condition), nn.Linear(condition, 2 * condition), nn.GELU(), nn.Linear(2 * condition, condition)
+        )
+        self.norm = nn.LayerNorm(condition)
+        hidden = SUMMARY * condition
+        self.views = nn.ModuleDict({k: nn.Linear(n * condition, hidden) for k, n in self.tokens.items()})
+        self.summary = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, condition))
 
     def forward(self, encodings: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Lay tokens side by side.
@@ -50,7 +52,7 @@ class TokenCondition(nn.Module):
             available: for the same modalities ``(R,)`` bool.
 
         Returns:
-            Tokens ``(R, N, context)`` and their mask ``(R, N)`` bool. Values of unavailable rows never reach a query.
+            Tokens ``(R, N, condition)`` and their mask ``(R, N)`` bool. Values of unavailable rows never reach a query.
         """
         rows = next(iter(available.values())).shape[0]
         tokens: list[Tensor] = []
@@ -61,9 +63,9 @@ class TokenCondition(nn.Module):
             clean = torch.where(there[:, None, None], encoding, 0.0).transpose(1, 2)
             if count < clean.shape[1]:
                 clean = resample(clean, torch.full_like(there, clean.shape[1], dtype=torch.int64), count)
-            tokens.append(self.enter(clean) + self.place[name])
+            tokens.append(self.in_proj(clean) + self.place[name])
             view = view + torch.where(there[:, None], self.views[name](tokens[-1].flatten(1)), 0.0)
             masks.append(there[:, None].expand(-1, count))
         first = self.null + self.summary(view)
         laid = torch.cat([first[:, None], *tokens], dim=1)
-        return self.norm(laid + self.think(laid)), torch.cat(masks, dim=1)
+        return self.norm(laid + self.ffn(laid)), torch.cat(masks, dim=1)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from imder.diffusion import Denoiser, KeyedNoise
-from imder.models.imder.recovery import Encodings, Recovery, RecoveryConfig, TokenRecovery
+from imder.models.imder.recovery import Encodings, RecoveryConfig, RecoveryModel, TokenRecovery
 from imder.nn.standardize import Standardizer, fit_together
 
 
-class FixedRecovery(Recovery):
+class FixedRecovery(RecoveryModel):
     """The same for every row: zeros, or the training mean of each coordinate of an encoding."""
 
     def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
@@ -63,7 +63,7 @@ class RegressionRecovery(TokenRecovery):
     def _predicted(self, target: str, encodings: Encodings, available: Tensor) -> Tensor:
         """``(R, width, steps)``, standardised; begins at 0, the training mean."""
         network = self.networks[target]
-        context = network.prepare(*self._context(target, encodings, available))  # type: ignore[operator]
-        nothing = context.mask.new_zeros(len(available), self.width, self.steps[target], dtype=torch.float32)
-        predicted: Tensor = network(nothing, nothing.new_zeros(1), context)
+        condition = network.prepare(*self._condition(target, encodings, available))  # type: ignore[operator]
+        nothing = condition.mask.new_zeros(len(available), self.width, self.steps[target], dtype=torch.float32)
+        predicted: Tensor = network(nothing, nothing.new_zeros(1), condition)
         return predicted

@@ -21,15 +21,14 @@ from torch import Tensor, nn
 from imder.missingness.subsets import check_available, pattern_bits
 from imder.models.base import Model, evaluating
 from imder.models.imder.deterministic_recovery import FixedRecovery, RegressionRecovery
-from imder.models.imder.paper import PublishedRecovery
-from imder.models.imder.recovery import FIXED, SAMPLED, RecoveryConfig, TokenRecovery
-from imder.models.imder.recovery import Recovery as RecoveryModel
+from imder.models.imder.paper import PaperRecovery
+from imder.models.imder.recovery import FIXED, SAMPLED, RecoveryConfig, RecoveryModel, TokenRecovery
 from imder.models.parts.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps
-from imder.models.parts.fusions.mult import MulTFusion
+from imder.models.parts.fusions.multimodal_transformer import MulTFusion
 from imder.models.parts.fusions.pooled import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
 from imder.models.parts.losses import is_labelled, row_losses, to_prediction
 from imder.nn.rcab import ResidualChannelAttention
-from imder.types import Batch, ImderError, Output, Recovery, Spec
+from imder.types import Batch, ImderError, Output, RecoveredEncoding, Spec
 
 RELEASED_ORDER = ("language", "audio", "vision")
 
@@ -48,27 +47,27 @@ class IMDerConfig:
     """Of the whole network.
 
     Attributes:
-        draws: recoveries for each prediction, averaged; one where nothing is sampled.
+        num_samples: recoveries for each prediction, averaged; one where nothing is sampled.
         two_branches: whether the missing-token branch exists and is averaged in.
-        auxiliary: weight of score matching and reconstruction beside the task's loss (paper: 0.1).
-        pool: recoveries of each training sample and pattern that stage 2 alternates between, drawn once each.
+        auxiliary_weight: weight of score matching and reconstruction beside the task's loss (paper: 0.1).
+        cached_draws: recoveries of each training sample and pattern that stage 2 alternates between, drawn once each.
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
-    draws: int = 8
+    num_samples: int = 8
     two_branches: bool = True
-    auxiliary: float = 0.1
-    pool: int = 2
+    auxiliary_weight: float = 0.1
+    cached_draws: int = 2
 
     def __post_init__(self) -> None:
         if self.two_branches != (self.fusion.kind == "pooled"):
             raise ImderError("two_branches needs fusion.kind 'pooled' (the multimodal transformer isn't told states)")
-        if (self.recovery.condition == "channels") != (self.encoder.clock != "own"):
+        if (self.recovery.condition == "channels") != (self.encoder.time_grid != "native"):
             raise ImderError(
-                "recovery.condition 'channels' needs encoder.clock 'common' or 'fixed', 'tokens' needs 'own'"
+                "recovery.condition 'channels' needs encoder.time_grid 'resampled' or 'truncated', 'tokens' needs 'native'"
             )
 
 
@@ -78,7 +77,7 @@ def recovery_type(config: RecoveryConfig) -> type[RecoveryModel]:
         return FixedRecovery
     if config.kind == "regression":
         return RegressionRecovery
-    return TokenRecovery if config.condition == "tokens" else PublishedRecovery
+    return TokenRecovery if config.condition == "tokens" else PaperRecovery
 
 
 class IMDerNetwork(Model):
@@ -90,12 +89,12 @@ class IMDerNetwork(Model):
     """
 
     config: IMDerConfig
-    mix: Tensor
-    together: Tensor
+    branch_weight: Tensor
+    cooccurrence: Tensor
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:
         super().__init__(spec, config)
-        if config.encoder.clock != "own" and len(spec.names) > 6:
+        if config.encoder.time_grid != "native" and len(spec.names) > 6:
             raise ImderError(
                 f"the published condition has a layer for each subset: K = {len(spec.names)} is too many, use fast"
             )
@@ -131,8 +130,8 @@ class IMDerNetwork(Model):
         )
         if config.two_branches:
             self.recovered_fusion = PooledFusion(steps, width, spec.outputs, config.fusion)
-        self.register_buffer("mix", torch.full((2 ** len(steps),), 0.5 if config.two_branches else 1.0))
-        self.register_buffer("together", torch.ones(len(steps), len(steps), dtype=torch.bool))
+        self.register_buffer("branch_weight", torch.full((2 ** len(steps),), 0.5 if config.two_branches else 1.0))
+        self.register_buffer("cooccurrence", torch.ones(len(steps), len(steps), dtype=torch.bool))
 
     # Parts.
 
@@ -163,16 +162,16 @@ class IMDerNetwork(Model):
 
     def _recover(
         self, encodings: dict[str, Tensor], settled: Tensor, available: Tensor, keys: Tensor, draws: int, seed: int
-    ) -> dict[str, Recovery]:
+    ) -> dict[str, RecoveredEncoding]:
         """What `_sample` draws, refined."""
         drawn = self._sample(encodings, settled, available, keys, draws, seed)
         return {
-            k: Recovery(rows, x, self.refine(k, x), torch.full_like(rows, x.shape[-1]))
+            k: RecoveredEncoding(rows, x, self.refine(k, x), torch.full_like(rows, x.shape[-1]))
             for k, (rows, x) in drawn.items()
         }
 
     @torch.no_grad()
-    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, Recovery]:
+    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, RecoveredEncoding]:
         """Recover every missing modality of every row (no gradients, evaluation mode).
 
         Returns:
@@ -192,7 +191,7 @@ class IMDerNetwork(Model):
         return out  # type: ignore[no-any-return]
 
     def recovered_outputs(
-        self, encodings: dict[str, Tensor], available: Tensor, recovered: dict[str, Recovery], draws: int
+        self, encodings: dict[str, Tensor], available: Tensor, recovered: dict[str, RecoveredEncoding], draws: int
     ) -> Tensor:
         """The recovery branch's outputs ``(S, B, O)``; rows that lack nothing are computed once."""
         lacking = (~available).any(1)
@@ -217,7 +216,7 @@ class IMDerNetwork(Model):
     # Use.
 
     def _samples(self, samples: int | None) -> int:
-        count = self.config.draws if samples is None else samples
+        count = self.config.num_samples if samples is None else samples
         if count < 1:
             raise ImderError(f"samples must be at least 1, got {count}")
         return self._distinct(count)
@@ -241,7 +240,7 @@ class IMDerNetwork(Model):
 
     def _branches(
         self, encodings: dict[str, Tensor], batch: Batch, draws: int, seed: int, wanted: Tensor
-    ) -> tuple[Tensor, Tensor | None, dict[str, Recovery]]:
+    ) -> tuple[Tensor, Tensor | None, dict[str, RecoveredEncoding]]:
         """Predictions of the recovery branch ``(S, B, ...)`` (for rows that are ``wanted``) and of the missing-token one."""
         available = batch.available | ~wanted[:, None]
         recovered = self._recover(encodings, available, batch.available, batch.keys, draws, seed)
@@ -253,7 +252,7 @@ class IMDerNetwork(Model):
 
     def _predict(self, batch: Batch, samples: int, seed: int, *, everything: bool) -> Output:
         check_available(batch.available)
-        trust = self.mix[pattern_bits(batch.available)]
+        trust = self.branch_weight[pattern_bits(batch.available)]
         spread, token, recovered = self._branches(self.encode(batch), batch, samples, seed, (trust > 0) | everything)
         losses = {}
         if token is not None:
@@ -262,11 +261,12 @@ class IMDerNetwork(Model):
         prediction = spread.mean(0)
         if batch.labels is not None:
             losses["task"] = _prediction_loss(prediction, batch.labels, self.spec)
-        return Output(prediction, spread, recovered, losses)
+        used = trust * (~batch.available).any(1)  # where nothing is missing, nothing recovered enters
+        return Output(prediction, spread, used, recovered, losses)
 
     def _usable(self, target: int, available: Tensor) -> Tensor:
         """``available`` without what training never saw together with the target."""
-        return available & self.together[target]
+        return available & self.cooccurrence[target]
 
 
 def _prediction_loss(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:

@@ -1,4 +1,4 @@
-"""Recovery as published: channel-wise condition on a common clock, noised at the target's time, and s / std(t).
+"""Recovery as published: channel-wise condition on one resampled time grid, noised at the target's time, and s / std(t).
 
 Available encodings are concatenated and fused by a kernel-1 convolution, one for each subset; the score network adds its
 cross-modal attention to them at every level and its output is divided by std(t); Euler-Maruyama draws. Rows of different
@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from imder.diffusion import Denoiser, KeyedNoise, NoiseSource, condition_noise, score_denoiser, score_matching_loss
-from imder.models.imder.recovery import Encodings, Recovery, RecoveryConfig
-from imder.models.parts.fusions.mult import SubsetCondition
+from imder.models.imder.recovery import Encodings, RecoveryConfig, RecoveryModel
+from imder.models.parts.fusions.multimodal_transformer import SubsetCondition
 from imder.nn.score import PublishedScoreNetwork
 from imder.types import ImderError
 
 LOSS_TIME = 1e-5  # the smallest time the published loss draws
 
 
-class PublishedRecovery(Recovery):
+class PaperRecovery(RecoveryModel):
     """The paper's score networks and sampler, for any pattern of a batch."""
 
     def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:

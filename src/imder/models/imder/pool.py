@@ -17,7 +17,7 @@ from imder.missingness.subsets import pattern_bits
 Drawn = dict[str, tuple[Tensor, Tensor]]
 """For each modality that some row lacks: the rows ``(R,)`` and their sampled encodings ``(R, width, steps)``."""
 
-Place = tuple[int, int, int]
+CacheKey = tuple[int, int, int]
 """Sample key, pattern of availability, slot."""
 
 KEPT_BYTES = 2**30
@@ -42,7 +42,7 @@ class RecoveryCache:
         """Forget everything."""
         self.size = 0
         self._kept: dict[str, _Rows] = {}
-        self._known: set[Place] = set()
+        self._known: set[CacheKey] = set()
 
     def get(
         self,
@@ -96,10 +96,10 @@ class _Rows:
 
     def __init__(self) -> None:
         self._count = 0
-        self._number: dict[Place, int] = {}
+        self._number: dict[CacheKey, int] = {}
         self._chunks: list[Tensor] = []
 
-    def add(self, places: list[Place], x: Tensor) -> None:
+    def add(self, places: list[CacheKey], x: Tensor) -> None:
         """Append ``x`` (n, ...) under n places; of two rows for one place the later counts."""
         done = 0
         while done < len(places):
@@ -113,6 +113,6 @@ class _Rows:
             self._count += count
             done += count
 
-    def __getitem__(self, place: Place) -> Tensor:
+    def __getitem__(self, place: CacheKey) -> Tensor:
         chunk, row = divmod(self._number[place], _CHUNK)
         return self._chunks[chunk][row]

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from imder.diffusion import Denoiser, KeyedNoise, VESchedule, edm_denoiser, edm_loss
 from imder.diffusion.loss import ConditionNoise
-from imder.diffusion.sample import SMALLEST_TIME, Solver, draw
+from imder.diffusion.sample import SMALLEST_TIME, Solver, sample
 from imder.models.imder.conditions import TokenCondition
 from imder.nn.standardize import Standardizer, fit_together
 from imder.nn.unet import UNet
@@ -54,7 +54,7 @@ class NetworkConfig:
         heads: of the attention to the condition.
         attention_layers: at each level.
         embedding: width of the noise-level embedding.
-        context: width of the condition's tokens (``tokens`` only).
+        condition_width: width of the condition's tokens (``tokens`` only).
         tokens: at most so many for each modality (``tokens`` only).
         dropout: in the residual blocks (``tokens`` only).
         patch: steps that enter the network side by side (``tokens`` only).
@@ -65,7 +65,7 @@ class NetworkConfig:
     heads: int = 8
     attention_layers: int = 1
     embedding: int = 128
-    context: int = 64
+    condition_width: int = 64
     tokens: int = 8
     dropout: float = 0.0
     patch: int = 4
@@ -77,14 +77,14 @@ class RecoveryConfig:
     """Of the diffusion model.
 
     Attributes:
-        condition: ``tokens`` (any K, own clocks) or ``channels`` (as published; one common clock).
+        condition: ``tokens`` (any K, native time grids) or ``channels`` (as published; one resampled time grid).
         condition_noise: ``clean``, ``independent`` or ``shared`` (`imder.diffusion.loss`; ``channels`` only uses the
             last two).
         preconditioning: ``edm`` or ``score`` (`imder.diffusion.denoiser`).
         sigma: of the schedule dx = sigma^t dw.
         solver: who draws.
         evaluations: of the score network for one recovery.
-        levels: noise levels at which a training row is seen in one step; they share the condition's work (``edm``).
+        noise_levels_per_sample: noise levels at which a training row is seen in one step; they share the condition's work (``edm``).
         log_sigma_mean, log_sigma_std: the normal law of ln sigma in the EDM loss, clipped to the schedule's range.
         network: of the score networks.
         kind: what stands for a missing encoding (see the module).
@@ -96,7 +96,7 @@ class RecoveryConfig:
     sigma: float = 25.0
     solver: Solver = "dpmpp_2m"
     evaluations: int = 8
-    levels: int = 2
+    noise_levels_per_sample: int = 2
     log_sigma_mean: float = 0.8
     log_sigma_std: float = 1.2
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -109,7 +109,7 @@ class RecoveryConfig:
             raise ImderError(f"recovery: condition {self.condition!r} goes with {fitting!r}")
         if self.kind == "regression" and self.condition != "tokens":
             raise ImderError(
-                "recovery: kind 'regression' reads condition 'tokens' (encoder.clock 'own'), not 'channels'"
+                "recovery: kind 'regression' reads condition 'tokens' (encoder.time_grid 'native'), not 'channels'"
             )
         if self.condition == "tokens" and self.condition_noise != "clean":
             raise ImderError("recovery: condition 'tokens' is clean; condition_noise needs condition 'channels'")
@@ -120,7 +120,7 @@ class RecoveryConfig:
 Encodings = Mapping[str, Tensor]
 
 
-class Recovery(nn.Module, ABC):
+class RecoveryModel(nn.Module, ABC):
     """What both kinds share: the schedule, the solver and the gathering of draws."""
 
     def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
@@ -190,7 +190,7 @@ class Recovery(nn.Module, ABC):
         noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed)
         shape = (rows * draws, self.width, self.steps[target])
         denoise = self.denoiser(target, encodings, available, noise)
-        x = draw(denoise, shape, noise, self.schedule, self.config.solver, self.config.evaluations)
+        x = sample(denoise, shape, noise, self.schedule, self.config.solver, self.config.evaluations)
         restored = self.restore(target, x)
         return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
 
@@ -206,7 +206,7 @@ class Recovery(nn.Module, ABC):
         return self.restore(target, self.denoiser(target, encodings, available, noise)(x, sigma))
 
 
-class TokenRecovery(Recovery):
+class TokenRecovery(RecoveryModel):
     """Conditional EDM on standardised encodings; the condition is attended to as tokens."""
 
     def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
@@ -214,14 +214,16 @@ class TokenRecovery(Recovery):
         net = config.network
         self.standardize = nn.ModuleDict({k: Standardizer(width) for k in steps})
         others = {k: {j: n for j, n in steps.items() if j != k} for k in steps}
-        self.conditions = nn.ModuleDict({k: TokenCondition(others[k], width, net.context, net.tokens) for k in steps})
+        self.conditions = nn.ModuleDict(
+            {k: TokenCondition(others[k], width, net.condition_width, net.tokens) for k in steps}
+        )
         self.networks = nn.ModuleDict(
             {
                 k: UNet(
                     width,
                     n,
                     net.widths,
-                    net.context,
+                    net.condition_width,
                     net.heads,
                     net.attention_layers,
                     net.embedding,
@@ -237,7 +239,7 @@ class TokenRecovery(Recovery):
         rows = ({k: e.transpose(1, 2).flatten(0, 1) for k, e in given.items()} for given in encodings)
         fit_together(dict(self.standardize.items()), rows)  # type: ignore[arg-type]
 
-    def _context(self, target: str, encodings: Encodings, available: Tensor) -> tuple[Tensor, Tensor]:
+    def _condition(self, target: str, encodings: Encodings, available: Tensor) -> tuple[Tensor, Tensor]:
         others, available = [k for k in self.names if k != target], self.looked_at(available)
         scaled = {k: self._scale(k, encodings[k]) for k in others}
         there = {k: available[:, self.names.index(k)] for k in others}
@@ -258,18 +260,18 @@ class TokenRecovery(Recovery):
     ) -> Tensor:
         """EDM's loss, ln sigma normal (see the base class)."""
         network = self.networks[target]
-        context = network.prepare(*self._context(target, encodings, available))  # type: ignore[operator]
-        rows, levels = len(keys), self.config.levels
+        condition = network.prepare(*self._condition(target, encodings, available))  # type: ignore[operator]
+        rows, levels = len(keys), self.config.noise_levels_per_sample
         noise = KeyedNoise(keys, seed)
         log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
         ends = self.schedule.std(torch.tensor([SMALLEST_TIME, 1.0])).log().tolist()
         sigma = log_sigma.clamp(*ends).exp()
         clean = self._scale(target, clean).repeat_interleave(levels, dim=0)
         z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
-        return edm_loss(lambda x, c: network(x, c, context), clean, sigma, z).reshape(rows, levels).mean(1)
+        return edm_loss(lambda x, c: network(x, c, condition), clean, sigma, z).reshape(rows, levels).mean(1)
 
     def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
         """Keys and values of the condition are made once, here."""
         network = self.networks[target]
-        context = network.prepare(*self._context(target, encodings, available))  # type: ignore[operator]
-        return edm_denoiser(lambda x, c: network(x, c, context))
+        condition = network.prepare(*self._condition(target, encodings, available))  # type: ignore[operator]
+        return edm_denoiser(lambda x, c: network(x, c, condition))

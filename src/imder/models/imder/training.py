@@ -22,12 +22,12 @@ from imder.models.imder.pool import Drawn, RecoveryCache
 from imder.models.imder.recovery import FIXED
 from imder.models.parts.encoder import fit_features
 from imder.models.parts.fusions.pooled import AVAILABLE, MISSING
-from imder.models.parts.losses import Loss, row_losses, start_head, task_loss
-from imder.types import Batch, ImderError, Recovery, Spec
+from imder.models.parts.losses import Loss, init_head_bias, row_losses, task_loss
+from imder.types import Batch, ImderError, RecoveredEncoding, Spec
 
 log = logging.getLogger(__name__)
 
-MIX_GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+BRANCH_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FINISH_DRAWS = 4  # recoveries from which the weights of the branches are chosen
 
 
@@ -46,7 +46,7 @@ class IMDer(IMDerNetwork):
         super().__init__(spec, config)
         self._kept = {True: RecoveryCache(), False: RecoveryCache()}  # by whether it is training or validation
         self._pool_seed = 0
-        self._strict = False
+        self._permanently_missing = False
 
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
@@ -74,7 +74,7 @@ class IMDer(IMDerNetwork):
             return ("stage1", "joint")
         return ("stage1", "recovery") if config.recovery.kind in FIXED else ("stage1", "score", "recovery")
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Encoders learn in stage 1 only."""
         if phase == "stage1":
             return [self.encoders, self.fusion]
@@ -84,25 +84,27 @@ class IMDer(IMDerNetwork):
             return [self.refiners, self.recovered_fusion]
         return [self.recovery, self.refiners, self.fusion]
 
-    def start_from(self, labels: Tensor) -> None:
-        """The fusion's head begins at the constant floor."""
+    def init_output_bias(self, labels: Tensor) -> None:
+        """The fusion's head begins at the constant baseline."""
         head = self.fusion.head if self.config.two_branches else self.fusion.out
         assert isinstance(head, nn.Linear)
-        start_head(head, labels, self.spec)
+        init_head_bias(head, labels, self.spec)
 
     @torch.no_grad()
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
         """Feature statistics before stage 1, encoding statistics before stage 2, the second branch before it learns."""
         self._forget()
-        self._pool_seed = seed * self.config.pool
-        self._strict = strict
+        self._pool_seed = seed * self.config.cached_draws
+        self._permanently_missing = permanently_missing
         if phase == "stage1" and self.config.encoder.standardize:
             fit_features(self.encoders, batches)
         kind = self.config.recovery.kind
         if phase in ("recovery" if kind in FIXED else "score", "joint"):
             with evaluating(self):
                 if kind not in (*FIXED, "unconditional"):
-                    self._meet(batches)
+                    self._record_cooccurrence(batches)
                 self.recovery.fit(self._encodings(batches))
         if phase == "recovery":
             self.recovered_fusion.load_state_dict(self.fusion.state_dict())
@@ -113,13 +115,13 @@ class IMDer(IMDerNetwork):
             encodings = self.encode(batch)
             yield {k: e[batch.available[:, i]] for i, (k, e) in enumerate(encodings.items())}
 
-    def _meet(self, batches: Iterable[Batch]) -> None:
+    def _record_cooccurrence(self, batches: Iterable[Batch]) -> None:
         """Note which pairs of modalities training ever sees together; the others can't be conditioned on each other."""
         names = self.spec.names
         together = sum(
             ((b.available.float().T @ b.available.float()) for b in batches), torch.zeros(len(names), len(names))
         )
-        self.together.copy_(together > 0)
+        self.cooccurrence.copy_(together > 0)
         for i, k in enumerate(names):
             if apart := [names[j] for j in range(len(names)) if j != i and together[i, j] == 0]:
                 log.warning(
@@ -128,12 +130,12 @@ class IMDer(IMDerNetwork):
                     ", ".join(apart),
                 )
 
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """Paper, equation 12: task + 0.1 (score matching + reconstruction), or the part that a phase trains."""
         assert batch.labels is not None
         if phase == "stage1":
             encodings = self.encode(batch)
-            if not every:
+            if not all_subsets:
                 output = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
                 return {"task": task_loss(output, batch.labels, self.spec)}
             rows, available = every_subset(batch.available, batch.keys, seed)
@@ -170,7 +172,7 @@ class IMDer(IMDerNetwork):
     def _recovery_losses(self, truth: dict[str, Tensor], batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
         """Task and reconstruction on recoveries: from the pool, or fresh (joint)."""
         assert batch.labels is not None
-        auxiliary = self.config.auxiliary
+        auxiliary = self.config.auxiliary_weight
         encodings = {
             k: torch.where(batch.available[:, i, None, None], e, 0.0) for i, (k, e) in enumerate(truth.items())
         }
@@ -187,20 +189,20 @@ class IMDer(IMDerNetwork):
                 continue
             rows, x = sampled[name]
             refined = self.refine(name, x)
-            recovered[name] = Recovery(rows, x[None], refined[None], torch.full_like(rows, x.shape[-1]))
+            recovered[name] = RecoveredEncoding(rows, x[None], refined[None], torch.full_like(rows, x.shape[-1]))
             error = (refined - truth[name][rows]).square().flatten(1).mean(1) * known[rows]
             losses[f"reconstruction/{name}"] = Loss(error.sum(), float(known[rows].sum()), auxiliary)
         output = self.recovered_outputs(encodings, batch.available, recovered, 1)[0]
         losses = {"task": task_loss(output, batch.labels, self.spec), **losses}
         if phase == "joint" and self.config.recovery.kind not in FIXED:
             # A strict run never knows what it dropped: then each present modality is learned from the others instead.
-            targets = batch.present if self._strict else batch.present & ~batch.available
+            targets = batch.present if self._permanently_missing else batch.present & ~batch.available
             losses |= self._score_losses(truth, targets, batch, seed, auxiliary)
         return losses
 
     def _remembered(self, encodings: dict[str, Tensor], batch: Batch, seed: int, *, training: bool) -> Drawn:
         """Recoveries from the pool, drawn if they aren't there."""
-        slot = self._pool_seed + seed % self.config.pool
+        slot = self._pool_seed + seed % self.config.cached_draws
         if not training:  # validation has draws of its own: an id may stand in both splits
             slot = -1 - slot
 
@@ -230,8 +232,8 @@ class IMDer(IMDerNetwork):
         return {name: (rows, x[0]) for name, (rows, x) in drawn.items()}
 
     @torch.no_grad()
-    def finish(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
-        """Choose how much each pattern trusts recovery (`trusted`)."""
+    def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+        """Choose how much each pattern trusts recovery (`select_branch_weight`)."""
         self._forget()
         if phase != "recovery":
             return
@@ -245,18 +247,20 @@ class IMDer(IMDerNetwork):
                 assert token is not None
                 branch = branch.mean(0)
                 each = torch.stack(
-                    [row_losses(w * branch + (1 - w) * token, batch.labels, self.spec) for w in MIX_GRID]
+                    [row_losses(w * branch + (1 - w) * token, batch.labels, self.spec) for w in BRANCH_WEIGHTS]
                 )
                 for pattern, key, column in zip(
                     pattern_bits(batch.available).tolist(), batch.keys.tolist(), each.T, strict=True
                 ):
                     found.setdefault(pattern, {}).setdefault(key, []).append(column)
         for pattern, samples in found.items():
-            self.mix[pattern] = trusted(torch.stack([torch.stack(met).mean(0) for met in samples.values()]))
+            self.branch_weight[pattern] = select_branch_weight(
+                torch.stack([torch.stack(met).mean(0) for met in samples.values()])
+            )
 
 
-def trusted(losses: Tensor) -> float:
-    """How much a pattern trusts recovery, by its validation losses ``(N, len(MIX_GRID))``: samples, and each weight.
+def select_branch_weight(losses: Tensor) -> float:
+    """How much a pattern trusts recovery, by its validation losses ``(N, len(BRANCH_WEIGHTS))``: samples, and each weight.
 
     The weight of least loss (of ties their mean), if that is better than no trust by more than a standard error of the paired
     difference; else 0. Validation is small, and a pattern may have a few dozen samples in it: the least of five noisy sums is
@@ -264,15 +268,15 @@ def trusted(losses: Tensor) -> float:
     (the one-standard-error rule, Breiman et al. 1984, towards the simpler model).
 
     >>> losses = torch.tensor([[1.0, 0.9, 0.8, 0.7, 0.6]] * 10)
-    >>> trusted(losses), trusted(losses[:1])
+    >>> select_branch_weight(losses), select_branch_weight(losses[:1])
     (1.0, 0.0)
     """
     total = losses.sum(0)
-    best = [i for i in range(len(MIX_GRID)) if total[i] <= total.min()]
-    gain = (losses[:, :1] - losses[:, best]).mean(1)  # MIX_GRID begins with 0
+    best = [i for i in range(len(BRANCH_WEIGHTS)) if total[i] <= total.min()]
+    gain = (losses[:, :1] - losses[:, best]).mean(1)  # BRANCH_WEIGHTS begins with 0
     if len(gain) < 2 or gain.mean() <= gain.std() / len(gain) ** 0.5:
         return 0.0
-    return sum(MIX_GRID[i] for i in best) / len(best)
+    return sum(BRANCH_WEIGHTS[i] for i in best) / len(best)
 
 
 def _nothing(module: nn.Module) -> Tensor:

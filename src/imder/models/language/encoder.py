@@ -1,6 +1,6 @@
 """A transformer that makes language features of token ids: each token's last hidden state, the special ones included.
 
-It is used in two ways. While it learns (stage 1, `imder.models.language.tuning`) padded batches go through it. Afterwards
+It is used in two ways. While it learns (stage 1, `imder.models.language.with_encoder`) padded batches go through it. Afterwards
 a corpus' features are computed once, in groups of texts of one length without any padding, and everything else reads
 those. It is no part of a system: systems only ever see features.
 """
@@ -100,7 +100,7 @@ class LanguageEncoder:
 
     # While it learns.
 
-    def learning(self, frozen_layers: int) -> list[nn.Module]:
+    def trainable_modules(self, frozen_layers: int) -> list[nn.Module]:
         """What learns when so many layers don't.
 
         The pooling of whole texts that some transformers have plays no part in hidden states, and never learns.

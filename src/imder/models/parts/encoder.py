@@ -2,12 +2,12 @@
 
 Three ways to meet sequences of different lengths:
 
-* ``own``: each modality keeps its own number of steps, its longest length up to a cap. Standardise, convolve (zeros
+* ``native``: each modality keeps its own number of steps, its longest length up to a cap. Standardise, convolve (zeros
   beyond the valid frames), resample by area. Every part is affine (but for ``clip``, far
   out), so the encoding is an affine function of the features and a linear-Gaussian corpus stays linear-Gaussian.
-* ``common``: as the paper needs it: valid frames are resampled to ``steps + kernel - 1``, then convolved without
-  padding; one clock for all modalities.
-* ``fixed``: as released: the first ``steps + kernel - 1`` frames, zero-padded, whatever is valid among them.
+* ``resampled``: as the paper needs it: valid frames are resampled to ``steps + kernel - 1``, then convolved without
+  padding; one time grid for all modalities.
+* ``truncated``: as released: the first ``steps + kernel - 1`` frames, zero-padded, whatever is valid among them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class EncoderConfig:
     """Of every modality's encoder.
 
     Attributes:
-        clock: ``own``, ``common`` or ``fixed`` (see the module).
+        time_grid: ``native``, ``resampled`` or ``truncated`` (see the module).
         width: channels of the encoding.
-        steps: the common number of steps; with ``own`` the cap.
+        steps: the common number of steps; with ``native`` the cap.
         kernel: of the convolution over time; odd.
         bias: whether the convolution has one.
         standardize: whether features are standardised with training statistics first.
@@ -39,7 +39,7 @@ class EncoderConfig:
         feature_dropout: share of feature columns dropped in training, for each sample.
     """
 
-    clock: Literal["own", "common", "fixed"] = "own"
+    time_grid: Literal["native", "resampled", "truncated"] = "native"
     width: int = 32
     steps: int = 24
     kernel: int = 3
@@ -51,7 +51,7 @@ class EncoderConfig:
 
 def encoded_steps(modality: Modality, config: EncoderConfig) -> int:
     """Steps of a modality's encoding."""
-    return min(config.steps, modality.length) if config.clock == "own" else config.steps
+    return min(config.steps, modality.length) if config.time_grid == "native" else config.steps
 
 
 class Encoder(nn.Module):
@@ -63,7 +63,9 @@ class Encoder(nn.Module):
         self.steps = encoded_steps(modality, config)
         self.standardize = Standardizer(modality.dim)
         self.conv = nn.Conv1d(modality.dim, config.width, config.kernel, bias=config.bias)
-        if config.clock == "own" and modality.length == 1:  # only the centre of the kernel sees anything: unit variance
+        if (
+            config.time_grid == "native" and modality.length == 1
+        ):  # only the centre of the kernel sees anything: unit variance
             nn.init.normal_(self.conv.weight, std=modality.dim**-0.5)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -83,11 +85,11 @@ class Encoder(nn.Module):
             keep = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= config.feature_dropout
             x = x * keep / (1 - config.feature_dropout)
         needed = config.steps + config.kernel - 1
-        if config.clock == "common":
+        if config.time_grid == "resampled":
             x = resample(x, lengths, needed)
-        elif config.clock == "fixed":
+        elif config.time_grid == "truncated":
             x = nn.functional.pad(x, (0, 0, 0, max(0, needed - x.shape[1])))[:, :needed]
-        if config.clock != "own":
+        if config.time_grid != "native":
             return self._convolve(x, 0)
         return resample(self._convolve(x, config.kernel // 2).transpose(1, 2), lengths, self.steps).transpose(1, 2)
 

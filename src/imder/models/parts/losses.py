@@ -63,8 +63,8 @@ def to_prediction(output: Tensor, spec: Spec) -> Tensor:
 
 
 @torch.no_grad()
-def start_head(head: nn.Linear, labels: Tensor, spec: Spec) -> None:
-    """Set a head's bias to the constant floor: the median, or the logarithm of the class frequencies."""
+def init_head_bias(head: nn.Linear, labels: Tensor, spec: Spec) -> None:
+    """Set a head's bias to the constant baseline: the median, or the logarithm of the class frequencies."""
     if spec.task == "classification":
         counts = torch.bincount(labels, minlength=spec.outputs).float()
         head.bias.copy_(((counts + 1) / (counts.sum() + spec.outputs)).log())

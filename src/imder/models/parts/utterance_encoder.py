@@ -24,7 +24,7 @@ from imder.types import Batch, ImderError, Modality
 
 
 @dataclass(frozen=True)
-class CodeConfig:
+class UtteranceEncoderConfig:
     """Of every modality's encoder; the numbers are the released code's.
 
     Attributes:
@@ -50,16 +50,16 @@ class CodeConfig:
             raise ImderError("model.encoder: width, kernels and hidden must be at least 1, and there must be a kernel")
 
 
-class CodeEncoder(nn.Module):
+class UtteranceEncoder(nn.Module):
     """E_k in two steps: `read` sums a sequence up, calling the module makes the code, for what is there and what isn't.
 
     Args:
         modality: which.
-        config: see `CodeConfig`.
+        config: see `UtteranceEncoderConfig`.
         dropout: of the perceptron.
     """
 
-    def __init__(self, modality: Modality, config: CodeConfig, dropout: float) -> None:
+    def __init__(self, modality: Modality, config: UtteranceEncoderConfig, dropout: float) -> None:
         super().__init__()
         self.config, self.frames, self.dim = config, modality.length, modality.dim
         self.standardize = Standardizer(modality.dim)
@@ -105,13 +105,13 @@ class CodeEncoder(nn.Module):
         return code
 
 
-def codes_of(
+def encode_utterances(
     encoders: nn.ModuleDict, batch: Batch, seen: Tensor, subsets: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
     """Codes of all modalities, those not marked in ``seen`` being zeros.
 
     Args:
-        encoders: a `CodeEncoder` for each modality, in the order of the masks.
+        encoders: a `UtteranceEncoder` for each modality, in the order of the masks.
         batch: B rows.
         seen: ``(B, K)`` bool.
         subsets: row numbers ``(M,)`` and masks ``(M, K)`` that cut ``seen`` down, instead of each row once.

@@ -30,7 +30,7 @@ class FusionConfig:
     """Of the fusion.
 
     Attributes:
-        kind: ``pooled`` (this module) or ``mult`` (the paper's multimodal transformer, `imder.models.parts.fusions.mult`).
+        kind: ``pooled`` (this module) or ``mult`` (the paper's multimodal transformer, `imder.models.parts.fusions.multimodal_transformer`).
         hidden: width of a modality's vector (``pooled``).
         input_dropout: on the pooled statistics (``pooled``).
         heads, layers: of every transformer (``mult``).

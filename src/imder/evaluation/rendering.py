@@ -66,7 +66,7 @@ def table_width(table: Table) -> int:
     return 1 + sum(3 + max(map(len, texts)) for texts in columns)
 
 
-def draw_rich(table: Table, width: int | None = None) -> RichTable:
+def render_rich(table: Table, width: int | None = None) -> RichTable:
     """For a terminal. Where ``width`` is too little, deviations and intervals go below their means."""
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -89,7 +89,7 @@ def draw_rich(table: Table, width: int | None = None) -> RichTable:
     return drawn
 
 
-def draw_markdown(table: Table) -> str:
+def render_markdown(table: Table) -> str:
     """In Markdown, without the title, with notes as a paragraph of each; ends in a line feed."""
     heads = [header.replace("\n", " ") for header in table.heads()]
     rows = [[" / ".join(f"**{t}**" if bold else t for t, bold in cell) for cell in row] for row in table.cells()]
@@ -98,7 +98,7 @@ def draw_markdown(table: Table) -> str:
     return "".join([*lines, *(f"\n{note}\n" for note in table.notes)])
 
 
-def draw_latex(table: Table) -> str:
+def render_latex(table: Table) -> str:
     """In LaTeX, for the packages booktabs and (wide tables) adjustbox: a table environment, title as caption, notes below.
 
     A system's name spans its columns.

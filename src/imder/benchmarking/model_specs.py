@@ -42,7 +42,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "mean": {"model.recovery.kind": "mean"},
         "train-mean": {"model.recovery.kind": "train-mean"},
         "zero": {"model.recovery.kind": "zero"},
-        "one-draw": {"model.draws": 1},
+        "one-draw": {"model.num_samples": 1},
     },
 }
 """For each name its variants, and the keys that make them."""
@@ -55,7 +55,7 @@ TABLES: Mapping[int, tuple[tuple[str, ...], tuple[ProtocolName, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelSpec:
     """A column of the tables: its name and its complete configuration."""
 
     name: str
@@ -71,9 +71,9 @@ def default_models(modalities: Sequence[str]) -> tuple[str, ...]:
     return tuple(m for m in DEFAULT_MODELS if m != "language-only" or "language" in modalities)
 
 
-def entries(
+def model_specs(
     names: Sequence[str], max_epochs: int | None = None, label_share: float = 1.0, tuned: str | None = None
-) -> list[Entry]:
+) -> list[ModelSpec]:
     """The entries of names as they are given.
 
     Args:
@@ -83,10 +83,10 @@ def entries(
         tuned: a corpus whose tuned settings each preset takes that has some (`imder.models.presets`).
 
     Raises:
-        ImderError: an unknown name or variant, a configuration that is wrong, two entries of one name, or of the floor's, or
+        ImderError: an unknown name or variant, a configuration that is wrong, two entries of one name, or of the constant baseline's, or
             nothing is tuned for that corpus.
 
-    >>> [(e.name, e.config.preset) for e in entries(["imder", "zero-fill"])]
+    >>> [(e.name, e.config.preset) for e in model_specs(["imder", "zero-fill"])]
     [('imder', 'fast'), ('zero-fill', 'zero-fill')]
     """
     if tuned is not None and tuned not in tuned_names():
@@ -97,7 +97,7 @@ def entries(
     found = [_entry(name, tuned) for name in names]
     if label_share != 1:
         shared = [replace(e.config, training=replace(e.config.training, label_share=label_share)) for e in found]
-        found = [Entry(e.name, config) for e, config in zip(found, shared, strict=True)]
+        found = [ModelSpec(e.name, config) for e, config in zip(found, shared, strict=True)]
     if not found:
         raise ImderError("--models: name at least one")
     seen: set[str] = set()
@@ -109,7 +109,7 @@ def entries(
         if file_name(entry.name) in seen:
             raise ImderError(f"--models: {entry.name} is there twice; files are called by their names, so rename one")
         seen.add(file_name(entry.name))
-    return [e if max_epochs is None else Entry(e.name, capped(e.config, max_epochs)) for e in found]
+    return [e if max_epochs is None else ModelSpec(e.name, capped(e.config, max_epochs)) for e in found]
 
 
 def file_name(name: str) -> str:
@@ -117,12 +117,12 @@ def file_name(name: str) -> str:
     return name.replace(":", "+")
 
 
-def _entry(name: str, tuned: str | None) -> Entry:
+def _entry(name: str, tuned: str | None) -> ModelSpec:
     if name.endswith((".yaml", ".yml")):
         stem = Path(name).stem
         if not stem.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise ImderError(f"--models: {name}: letters, digits, '-', '_' and '.' make a name; rename the file")
-        return Entry(stem, load_config(file=name))
+        return ModelSpec(stem, load_config(file=name))
     base, _, variant = name.partition(":")
     preset = PRESETS.get(base, base)
     if preset not in preset_names():
@@ -131,14 +131,14 @@ def _entry(name: str, tuned: str | None) -> Entry:
     if tuned in tuned_names(preset):
         preset = f"{preset}@{tuned}"
     if not variant and ":" not in name:
-        return Entry(name, load_config(preset))
+        return ModelSpec(name, load_config(preset))
     variants = VARIANTS.get(base, {})
     if variant not in variants:
         have = f"it has {', '.join(variants)}" if variants else "it has none"
         raise ImderError(f"--models: {base} has no variant {variant!r}; {have}")
-    return Entry(name, load_config(preset, overrides=variants[variant]))
+    return ModelSpec(name, load_config(preset, overrides=variants[variant]))
 
 
-def note_of_entry(entry: str, system: str) -> str:
+def spec_note(entry: str, system: str) -> str:
     """What readers of a table must know of an entry, where its name isn't that of its system (tables know those)."""
     return SYSTEMS[system][0].note if entry != system and system in SYSTEMS else ""

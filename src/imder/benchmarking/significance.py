@@ -1,6 +1,6 @@
 """Are two systems really apart? Paired bootstrap over test samples, of each system against one.
 
-The reference is the model called ``imder``, or else the first. In each resample (`imder.benchmark.bootstrap`) the
+The reference is the model called ``imder``, or else the first. In each resample (`imder.benchmarking.bootstrap`) the
 metric is computed for every seed and draw and averaged; the difference of the averages is what the interval is of. Seeds
 that both systems have are compared. Intervals speak of other test samples, not of other seeds, and each of one difference
 by itself: of twenty true zeros, about one lies outside of its interval.
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.benchmark.bootstrap import MAIN_METRICS, cluster_weights, resampled
-from imder.benchmark.ensemble import ensembles
-from imder.benchmark.folds import fold_of
-from imder.benchmark.place import Place
-from imder.benchmark.plan import GridCell, Plan
+from imder.benchmarking.bootstrap import MAIN_METRICS, cluster_weights, resampled
+from imder.benchmarking.ensemble import ensembles
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.folds import fold_of
+from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus, Split
-from imder.evaluation.drawing import Table
+from imder.evaluation.rendering import Table
 from imder.evaluation.results import condition_weights
 from imder.evaluation.tables import LABELS, is_share
 from imder.metrics import HIGHER_IS_BETTER
@@ -52,7 +52,7 @@ def clusters_of(split: Split) -> tuple[list[str], str]:
 
 
 def compare(
-    at: Place, corpus: Corpus, plan: Plan, cells: Sequence[GridCell], *, resamples: int = RESAMPLES
+    at: BenchmarkFolder, corpus: Corpus, plan: Plan, cells: Sequence[GridCell], *, resamples: int = RESAMPLES
 ) -> tuple[list[dict[str, Any]], str]:
     """Differences of each model from the reference, with 95 % intervals.
 
@@ -67,7 +67,7 @@ def compare(
         A row for each (protocol, setting, model, metric), with ``difference``, ``low``, ``high`` and ``defined`` (the share
         of resamples in which the metric was defined); and what was resampled, in words.
     """
-    tests = tested(corpus, plan)
+    tests = clustered_tests(corpus, plan)
     names, what = tests.clusters
     weights = cluster_weights(names, resamples, SEED)
     rows = [
@@ -95,7 +95,7 @@ class Tested:
     clusters: tuple[list[str], str]
 
 
-def tested(corpus: Corpus, plan: Plan) -> Tested:
+def clustered_tests(corpus: Corpus, plan: Plan) -> Tested:
     """What a plan tests on."""
     folds = range(plan.shared.folds) if plan.shared.folds else [None]
     splits = {f: corpus["test"] if f is None else fold_of(corpus, f, plan.shared.folds)["test"] for f in folds}
@@ -105,7 +105,7 @@ def tested(corpus: Corpus, plan: Plan) -> Tested:
 
 
 def differences(
-    at: Place, plan: Plan, cells: Sequence[GridCell], tests: Tested, weights: Array
+    at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: Tested, weights: Array
 ) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
     """For each model but the reference, setting and metric: what it is, and its differences under weights ``(B, N)``.
 
@@ -153,7 +153,7 @@ def _apart(
             yield about, key, metric, mine[key][metric] - theirs[key][metric]
 
 
-def _effective(at: Place, cells: Sequence[GridCell]) -> dict[tuple[str, float | None], float]:
+def _effective(at: BenchmarkFolder, cells: Sequence[GridCell]) -> dict[tuple[str, float | None], float]:
     """What share each protocol and rate truly drops, on average over draws and rotations."""
     found: dict[tuple[str, float | None], list[float]] = {}
     for cell in cells:
@@ -163,7 +163,7 @@ def _effective(at: Place, cells: Sequence[GridCell]) -> dict[tuple[str, float | 
 
 
 def _by_seed(
-    at: Place, plan: Plan, cells: Sequence[GridCell], tests: dict[int | None, Split]
+    at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: dict[int | None, Split]
 ) -> dict[int, dict[Key, NDArray[Any]]]:
     """For each seed that has every fold: for each setting the predictions (draws, N) or (draws, N, C) of all rotations."""
     out = {}
@@ -187,7 +187,7 @@ def _resampled(plan: Plan, predicted: dict[Key, NDArray[Any]], labels: NDArray[A
     return {k: {m: split[m][i].mean(1) for m in split} for i, k in enumerate(predicted)}
 
 
-def _settings(at: Place, plan: Plan, cell: GridCell, test: Split) -> dict[Key, NDArray[Any]]:
+def _settings(at: BenchmarkFolder, plan: Plan, cell: GridCell, test: Split) -> dict[Key, NDArray[Any]]:
     """A cell's predictions of each setting, (draws, N) or (draws, N, C)."""
     arrays = at.predictions(cell)
     if tuple(arrays["ids"].tolist()) != test.ids:
@@ -219,7 +219,7 @@ def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None
 
 
 def _row(key: Key, metric: str, difference: Array) -> dict[str, Any]:
-    """Entry 0 is that of the sample itself, the others are its resamples."""
+    """ModelSpec 0 is that of the sample itself, the others are its resamples."""
     defined = difference[1:][~np.isnan(difference[1:])]
     low, high = np.quantile(defined, [0.025, 0.975]).tolist() if len(defined) else (float("nan"), float("nan"))
     return {

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imder.diffusion import KeyedNoise, VESchedule
-from imder.diffusion.sample import draw
+from imder.diffusion.sample import sample
 
 SCHEDULE = VESchedule(25.0)
 MEAN, DEVIATION = 3.0, 0.8
@@ -28,20 +28,20 @@ class Gaussian:
 def test_evaluations_are_those_asked_for(solver, evaluations):
     denoise = Gaussian()
     noise = KeyedNoise(torch.arange(7), 0)
-    assert draw(denoise, (7, 3, 2), noise, SCHEDULE, solver, evaluations).shape == (7, 3, 2)
+    assert sample(denoise, (7, 3, 2), noise, SCHEDULE, solver, evaluations).shape == (7, 3, 2)
     assert denoise.calls == evaluations
 
 
 @pytest.mark.parametrize(("solver", "evaluations"), [("dpmpp_2m", 8), ("heun", 40), ("euler_maruyama", 500)])
 def test_draws_have_the_law(solver, evaluations):
     noise = KeyedNoise(torch.arange(20_000), 1, torch.float64)
-    x = draw(Gaussian(), (20_000, 1), noise, SCHEDULE, solver, evaluations)
+    x = sample(Gaussian(), (20_000, 1), noise, SCHEDULE, solver, evaluations)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.03)
     assert float(x.std()) == pytest.approx(DEVIATION, rel=0.04)
 
 
 def test_one_evaluation_is_nearly_the_mean():
-    x = draw(Gaussian(), (1000, 1), KeyedNoise(torch.arange(1000), 2), SCHEDULE, "dpmpp_2m", 1)
+    x = sample(Gaussian(), (1000, 1), KeyedNoise(torch.arange(1000), 2), SCHEDULE, "dpmpp_2m", 1)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.05)
     assert float(x.std()) < 0.1 * DEVIATION + 0.05
 
@@ -49,5 +49,5 @@ def test_one_evaluation_is_nearly_the_mean():
 @pytest.mark.parametrize("deviation", [1.0, 0.5, 0.3, 0.2])
 def test_narrow_laws_keep_most_of_their_variance_in_eight_evaluations(deviation):
     noise = KeyedNoise(torch.arange(20_000), 3, torch.float64)
-    x = draw(Gaussian(deviation), (20_000, 1), noise, SCHEDULE)
+    x = sample(Gaussian(deviation), (20_000, 1), noise, SCHEDULE)
     assert 0.85 < float(x.var()) / deviation**2 < 1.15

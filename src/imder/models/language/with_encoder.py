@@ -21,7 +21,7 @@ from imder.models.parts.losses import Loss
 from imder.types import Batch, ImderError, Output
 
 
-class Tuned(Model):
+class WithLanguageEncoder(Model):
     """Both, as a system.
 
     Args:
@@ -46,16 +46,16 @@ class Tuned(Model):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(as_ids(inner.spec), inner.config)
-        if not any(True for part in inner.learning("stage1") for _ in part.parameters()):
+        if not any(True for part in inner.trainable_modules("stage1") for _ in part.parameters()):
             raise ImderError(
                 f"{inner.system!r} learns nothing by gradient, so no language encoder learns with it; use it as it is with "
                 "--training.language_encoder.learning_rate 0"
             )
-        self.context = inner.context  # type: ignore[misc]  # of this pair, not of all
+        self.uses_context = inner.uses_context  # type: ignore[misc]  # of this pair, not of all
         self.inner = inner
         self.transformer = encoder.module
         self._encoder, self._config, self._folder, self._device = encoder, config, folder, device
-        self._tuned = encoder.learning(config.frozen_layers)
+        self._tuned = encoder.trainable_modules(config.frozen_layers)
         self._known: dict[int, Tensor] = {}
 
     @classmethod
@@ -64,29 +64,31 @@ class Tuned(Model):
         del config
         return ("stage1",)
 
-    def begin(self, phase: Phase, batches: Iterable[Batch], seed: int, *, strict: bool = False) -> None:
+    def on_phase_start(
+        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
+    ) -> None:
         """The system's, on features of the encoder as it is before it learns."""
         self._known.clear()
         self.transformer.to(self._device)
         try:
-            self.inner.begin(phase, _Encoded(self, batches), seed, strict=strict)
+            self.inner.on_phase_start(phase, _Encoded(self, batches), seed, permanently_missing=permanently_missing)
         finally:
             self.transformer.to("cpu")
 
-    def learning(self, phase: Phase) -> list[nn.Module]:
+    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """What the system trains, and the layers that aren't frozen: those stay in evaluation mode."""
-        return [*self.inner.learning(phase), *self._tuned]
+        return [*self.inner.trainable_modules(phase), *self._tuned]
 
-    def own_rate(self, part: nn.Module) -> float | None:
+    def learning_rate_for(self, part: nn.Module) -> float | None:
         """The encoder's."""
-        return self._config.learning_rate if any(part is m for m in self._tuned) else self.inner.own_rate(part)
+        return self._config.learning_rate if any(part is m for m in self._tuned) else self.inner.learning_rate_for(part)
 
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, every: bool = False) -> dict[str, Loss]:
+    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The system's, through the encoder."""
         if torch.is_grad_enabled():
             self._known.clear()
-            return self.inner.losses(self._encoded(batch), phase, seed, every=every)
-        return self.inner.losses(self._remembered(batch), phase, seed, every=every)
+            return self.inner.losses(self._encoded(batch), phase, seed, all_subsets=all_subsets)
+        return self.inner.losses(self._remembered(batch), phase, seed, all_subsets=all_subsets)
 
     def replay(self, phase: Phase, batches: Iterable[tuple[Batch, int]]) -> None:
         """The system's."""
@@ -98,10 +100,10 @@ class Tuned(Model):
         with evaluating(self.transformer):
             return self.inner.predict(self._encoded(batch), samples=samples, seed=seed)
 
-    def finish(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
+    def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """The system's, with the best weights of both."""
         self._known.clear()
-        self.inner.finish(phase, _Encoded(self, batches), seed)
+        self.inner.on_phase_end(phase, _Encoded(self, batches), seed)
 
     def save_phase(self, path: Path, metadata: dict[str, str]) -> None:
         """The encoder, then the system's weights: where these are, the phase is finished."""
@@ -137,7 +139,7 @@ def _with(batch: Batch, features: Tensor) -> Batch:
 class _Encoded:
     """Batches of token ids as batches of features, as often as they are asked for; nothing learns from them."""
 
-    def __init__(self, tuned: Tuned, batches: Iterable[Batch]) -> None:
+    def __init__(self, tuned: WithLanguageEncoder, batches: Iterable[Batch]) -> None:
         self._tuned, self._batches = tuned, batches
 
     @torch.no_grad()

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from imder import metrics
-from imder.benchmark.place import Place
-from imder.benchmark.plan import GridCell, Plan
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.plan import GridCell, Plan
 from imder.evaluation.evaluate import COLUMNS
 
 ENSEMBLED = ("late-fusion", "imder")
@@ -32,7 +32,7 @@ def ensembles(plan: Plan, cells: Sequence[GridCell]) -> dict[str, str]:
     return {f"{plan.seeds} {model}": model for model in whole}
 
 
-def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict[str, Any]]:
+def ensemble_rows(at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell]) -> list[dict[str, Any]]:
     """Tidy rows of the `ensembles`.
 
     Args:
@@ -47,7 +47,7 @@ def ensemble_rows(at: Place, plan: Plan, cells: Sequence[GridCell]) -> list[dict
     ]
 
 
-def _rows(at: Place, plan: Plan, name: str, mine: Sequence[GridCell]) -> list[dict[str, Any]]:
+def _rows(at: BenchmarkFolder, plan: Plan, name: str, mine: Sequence[GridCell]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[GridCell]] = {}
     for cell in mine:
         groups.setdefault((cell.fold, cell.rate), []).append(cell)

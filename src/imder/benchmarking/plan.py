@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 from imder import metrics
-from imder.benchmark.entries import Entry, file_name
-from imder.benchmark.folds import fold_of
+from imder.benchmarking.folds import fold_of
+from imder.benchmarking.model_specs import ModelSpec, file_name
 from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
-from imder.evaluation.cells import ProtocolName, draw_cells
+from imder.evaluation.cells import ProtocolName, sample_cells
 from imder.models.registry import system_entry
 from imder.training.config import with_defaults
 from imder.types import ImderError
@@ -38,7 +38,7 @@ class GridCell:
         model: the entry's name.
         rate: the missing rate that it is trained and evaluated for; None for all.
         seed: of the training and of the noise in recoveries.
-        fold: which speakers are tested; None for the corpus' own splits.
+        fold: which speakers are clustered_tests; None for the corpus' own splits.
     """
 
     model: str
@@ -70,7 +70,7 @@ class GridCell:
 
 
 @dataclass(frozen=True)
-class Shared:
+class GridSettings:
     """What must be the same for all cells of a place.
 
     Attributes:
@@ -100,14 +100,14 @@ class Plan:
     """A grid.
 
     Attributes:
-        shared: see `Shared`.
+        shared: see `GridSettings`.
         models: for each entry its complete configuration, as plain containers.
         seeds: how many.
         rates: missing rates.
         protocols: in the order of the tables.
     """
 
-    shared: Shared
+    shared: GridSettings
     models: Mapping[str, Mapping[str, Any]]
     seeds: int
     rates: tuple[float, ...]
@@ -134,10 +134,10 @@ class Plan:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """The inverse of `to_dict`."""
-        shared = Shared(**data["shared"])
+        shared = GridSettings(**data["shared"])
         return cls(shared, data["models"], data["seeds"], tuple(data["rates"]), tuple(data["protocols"]))
 
-    def grown(self, other: Plan, where: str) -> Plan:
+    def merge(self, other: Plan, where: str) -> Plan:
         """Everything that either plan asks for; this one came first.
 
         Raises:
@@ -163,7 +163,7 @@ class Plan:
 
 
 def make_plan(
-    entries: Sequence[Entry],
+    entries: Sequence[ModelSpec],
     corpus: Corpus,
     *,
     seeds: int,
@@ -196,19 +196,19 @@ def make_plan(
     official_training = per_rate and set(protocols) == {"official"}
     if official_training:
         for entry in entries:
-            if entry.config.training.strict:
+            if entry.config.training.permanently_missing:
                 raise ImderError(
                     f"--per-rate: under the official protocol models train on its schedule, and {entry.name} is strict: "
                     "leave it out, or evaluate random too"
                 )
-            if system_entry(entry.config.system)[0].context:
+            if system_entry(entry.config.system)[0].uses_context:
                 raise ImderError(
                     f"--per-rate: under the official protocol models train on its schedule, which has no patterns for "
                     f"whole dialogues; leave {entry.name} out, or evaluate random too"
                 )
     present = (fold_of(corpus, 0, folds) if folds else corpus)["test"].present
     for protocol in protocols:  # before anything is trained: what a protocol refuses, every cell would fail with
-        draw_cells(
+        sample_cells(
             present,
             corpus.spec.names,
             protocol=protocol,  # type: ignore[arg-type]
@@ -217,7 +217,7 @@ def make_plan(
             seed=MASK_SEED,
             official_batch_size=official_batch_size,
         )
-    shared = Shared(
+    shared = GridSettings(
         corpus.name,
         fingerprint(corpus),
         draws,

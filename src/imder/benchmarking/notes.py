@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from imder.benchmark.cell import config_of
-from imder.benchmark.entries import note_of_entry
-from imder.benchmark.plan import GridCell, Plan
+from imder.benchmarking.cell import config_of
+from imder.benchmarking.model_specs import spec_note
+from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus
-from imder.data.speaker_norm import note_of as note_of_features
-from imder.models.registry import note_of, system_entry
+from imder.data.speaker_norm import speaker_norm_note
+from imder.models.registry import system_entry, system_note
 from imder.training.config import load_config
 
 
@@ -40,9 +40,9 @@ def plan_notes(plan: Plan, finished: Sequence[GridCell], together: Sequence[str]
 def system_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tuple[str, ...]:
     """What readers of any table must know of the models in it, and of what was done to the features."""
     there = [model for model in plan.models if any(cell.model == model for cell in finished)]
-    notes = {model: note_of(model) or note_of_entry(model, plan.models[model]["system"]) for model in there}
+    notes = {model: system_note(model) or spec_note(model, plan.models[model]["system"]) for model in there}
     said = tuple(f"{model}: {note}" for model, note in notes.items() if note)
-    return said + ((note,) if (note := note_of_features(corpus.recipe)) else ())
+    return said + ((note,) if (note := speaker_norm_note(corpus.recipe)) else ())
 
 
 def missing_note(missing: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Rotation over speakers: every speaker is tested once, by models that have never heard them.
+"""Rotation over speakers: every speaker is clustered_tests once, by models that have never heard them.
 
 The corpus' splits are put together and cut anew. Speakers are dealt to F folds in an order that a seed decides; in rotation
 f, fold f is the test split, the next one validation, the rest training.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imder import metrics
-from imder.benchmark.bootstrap import MAIN_METRICS, cluster_weights, resampled
+from imder.benchmarking.bootstrap import MAIN_METRICS, cluster_weights, resampled
 
 N, J, B = 60, 4, 25
 

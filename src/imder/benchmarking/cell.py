@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from imder.benchmark.folds import fold_of
-from imder.benchmark.place import Place
-from imder.benchmark.plan import MASK_SEED, GridCell, Plan
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.folds import fold_of
+from imder.benchmarking.plan import MASK_SEED, GridCell, Plan
 from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus
-from imder.evaluation.cells import Cell
+from imder.evaluation.cells import EvaluationCell
 from imder.evaluation.evaluate import evaluator
 from imder.jobs.locks import Lock
 from imder.models.base import Model
@@ -61,7 +61,9 @@ def _load(source: Source) -> Corpus:
     return load_corpus(source.path, task=source.task, drop_empty=source.drop_empty)
 
 
-def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, device: str, asked: float) -> Result:
+def run_cell(
+    place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, device: str, asked: float
+) -> Result:
     """Do a cell, unless it is finished or another process is at it. Mistakes are noted in the place, not raised.
 
     Args:
@@ -74,7 +76,7 @@ def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, 
         asked: when (`time.time`) it was asked for: what failed before is tried again, what failed since in another
             process is not.
     """
-    at = Place(place)
+    at = BenchmarkFolder(place)
     if at.finished(cell, plan):
         return "finished"
     if at.failed_since(cell, asked):
@@ -85,7 +87,7 @@ def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with lock.beating():
+        with lock.heartbeat():
             # Another process may have been through with it a moment ago.
             if at.failed_since(cell, asked):
                 return "failed"
@@ -102,7 +104,7 @@ def work(place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, 
     return "finished"
 
 
-def _do(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock: Lock) -> None:
+def _do(at: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock: Lock) -> None:
     if cell.fold is not None:
         corpus = fold_of(corpus, cell.fold, plan.shared.folds)
     model = _trained(at, corpus, plan, cell, device)
@@ -110,9 +112,9 @@ def _do(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock
     trained = float(reached.get("seconds", sum(phase["seconds"] for phase in reached["phases"].values())))
     started = time.monotonic()
     samples = corpus["test"]
-    kept: dict[str, list[tuple[Cell, NDArray[Any]]]] = {}
+    kept: dict[str, list[tuple[EvaluationCell, NDArray[Any]]]] = {}
 
-    def keep(found: Cell, values: NDArray[Any]) -> None:
+    def record_predictions(found: EvaluationCell, values: NDArray[Any]) -> None:
         whole = np.full((len(samples), *values.shape[1:]), np.nan, np.float32)
         whole[found.mask.any(axis=1)] = values
         kept.setdefault(found.protocol, []).append((found, whole))
@@ -127,7 +129,7 @@ def _do(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock
             seed=MASK_SEED,
             official_batch_size=plan.shared.official_batch_size,
             convention=plan.shared.convention,
-            keep=keep,
+            on_cell=record_predictions,
         )
     arrays: dict[str, NDArray[Any]] = {"ids": np.array(samples.ids), "labels": np.asarray(samples.labels)}
     for name, found in kept.items():
@@ -147,7 +149,7 @@ def _do(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock
     at.save(cell, [row | {"model": cell.model} for row in rows], arrays, about)
 
 
-def _trained(at: Place, corpus: Corpus, plan: Plan, cell: GridCell, device: str) -> Model:
+def _trained(at: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, device: str) -> Model:
     """The cell's model: from its run if that is finished, trained or trained on otherwise."""
     run = RunDirectory(at.run(cell))
     if device == "auto":

@@ -24,11 +24,11 @@ import numpy as np
 from imder.extract.clip import Extracted
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
-from imder.jobs.files import replacing
+from imder.jobs.files import atomic_write
 from imder.types import ImderError
 
 
-class Place:
+class ExtractionFolder:
     """The folder of an extraction that isn't finished."""
 
     def __init__(self, out: str | Path) -> None:
@@ -59,7 +59,7 @@ class Place:
                     f"(see {marker.name} in it)"
                 )
             return
-        with replacing(marker) as part:
+        with atomic_write(marker) as part:
             part.write_text(json.dumps(recipe.to_dict(), indent=1) + "\n")
 
     def key(self, clip: Clip, openface: str | None) -> str:
@@ -92,7 +92,7 @@ class Place:
         arrays = {f"features_{name}": values for name, values in made.features.items()}
         if made.tokens is not None:
             arrays["tokens"] = made.tokens  # type: ignore[assignment]
-        with replacing(self.file(key)) as part, part.open("wb") as file:
+        with atomic_write(self.file(key)) as part, part.open("wb") as file:
             np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
 
     def load(self, key: str) -> Extracted:

@@ -12,18 +12,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from imder.benchmark.clusters import by_cluster, cluster_tables
-from imder.benchmark.ensemble import ensemble_rows, ensembles
-from imder.benchmark.folds import fold_of
-from imder.benchmark.notes import label_shares, missing_note, plan_notes, system_notes
-from imder.benchmark.place import Place
-from imder.benchmark.plan import MASK_SEED, RATED, GridCell, Plan
-from imder.benchmark.significance import RESAMPLES, compare, comparison_tables
-from imder.data.corpus import Corpus, floor_of
+from imder.benchmarking.clusters import by_cluster, cluster_tables
+from imder.benchmarking.ensemble import ensemble_rows, ensembles
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.folds import fold_of
+from imder.benchmarking.notes import label_shares, missing_note, plan_notes, system_notes
+from imder.benchmarking.plan import MASK_SEED, RATED, GridCell, Plan
+from imder.benchmarking.significance import RESAMPLES, compare, comparison_tables
+from imder.data.corpus import Corpus, constant_baseline
 from imder.evaluation.cells import ProtocolName
-from imder.evaluation.drawing import Table, draw_latex, draw_markdown, table_width, with_notes
 from imder.evaluation.evaluate import constant_rows
 from imder.evaluation.plots import plot_rates
+from imder.evaluation.rendering import Table, render_latex, render_markdown, table_width, with_notes
 from imder.evaluation.results import averages, metric_names, summarise, write_csv
 from imder.evaluation.tables import (
     LABELS,
@@ -34,7 +34,7 @@ from imder.evaluation.tables import (
     paper_table,
     uncertainty_metrics,
 )
-from imder.jobs.files import replacing
+from imder.jobs.files import atomic_write
 from imder.training.masks import hide_labels
 from imder.types import ImderError
 
@@ -45,7 +45,7 @@ class Report:
 
     Attributes:
         protocols: in the order of the tables.
-        rows: tidy rows of all finished cells and of the floor.
+        rows: tidy rows of all finished cells and of the constant baseline.
         tables: for each protocol the layout of the papers.
         comparisons: for each protocol the differences on average, a line for each system.
         missing: for each cell that isn't finished, why.
@@ -84,14 +84,14 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
 
     Args:
         place: the benchmark's folder.
-        corpus: the corpus, for the floor and for what belongs together in resampling.
+        corpus: the corpus, for the constant baseline and for what belongs together in resampling.
         plan: all that was asked for.
         resamples: of the bootstrap.
 
     Raises:
         ImderError: no cell is finished.
     """
-    at = Place(place)
+    at = BenchmarkFolder(place)
     cells = plan.cells()
     finished = [cell for cell in cells if at.finished(cell, plan)]
     missing = {cell.name: at.reason(cell) or "not run yet" for cell in cells if cell not in finished}
@@ -100,7 +100,7 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     rows = [row | {"run": cell.run} for cell in _in_order(finished, plan) for row in at.rows(cell)]
     together = ensemble_rows(at, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
-    rows += _floor(corpus, plan, calibrated=any("coverage" in row for row in rows))
+    rows += _constant_rows(corpus, plan, calibrated=any("coverage" in row for row in rows))
     comparisons, compared = compare(at, corpus, plan, finished, resamples=resamples)
     said = system_notes(corpus, plan, finished)
     notes = (*plan_notes(plan, finished, tuple(ensembles(plan, finished))), *said, *missing_note(missing))
@@ -129,9 +129,9 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     shown = (*default_metrics(summary), *uncertainty_metrics(summary))
     each = [with_notes(_of_metric(summary, p, m, mean, beside), said) for p in plan.protocols for m in shown]
     drawn = (*papers, *tables, *each)
-    text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{draw_markdown(t)}" for t in drawn)])
+    text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{render_markdown(t)}" for t in drawn)])
     _write(at.path / "tables.md", text)
-    _write(at.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(draw_latex, drawn)]))
+    _write(at.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, drawn)]))
     files += _plots(at, rows, plan)
     short = tuple(with_notes(table, said) for table in comparison_tables(comparisons, compared, brief=True))
     return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks), beside)
@@ -157,7 +157,7 @@ def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:
     return sorted(cells, key=lambda c: (place[c.model], c.seed, c.fold or 0, c.rate or 0.0))
 
 
-def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, Any]]:
+def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, Any]]:
     """The constant, on the same masks; of every rotation, and for each seed where models get only some labels.
 
     It knows the labels that the models know, where they all get the same.
@@ -172,7 +172,7 @@ def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, An
         for protocol in plan.protocols:
             out += constant_rows(
                 part,
-                floor=floor_of(known, corpus.spec),
+                baseline=constant_baseline(known, corpus.spec),
                 run="-".join(name for name, n in ((f"{seed}", seed), (f"fold{fold}", fold)) if n is not None),
                 protocol=protocol,
                 rates=plan.rates,
@@ -185,7 +185,7 @@ def _floor(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, An
     return out
 
 
-def _plots(at: Place, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
+def _plots(at: BenchmarkFolder, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
     names = []
     for protocol in plan.protocols:
         if protocol not in RATED:
@@ -197,7 +197,7 @@ def _plots(at: Place, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -207,5 +207,5 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
 
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = pyarrow.table({name: [row.get(name) for row in rows] for name in columns})
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         parquet.write_table(table, part)

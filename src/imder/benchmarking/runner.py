@@ -17,11 +17,11 @@ from pathlib import Path
 
 import joblib
 
-from imder.benchmark.cell import Source, work
-from imder.benchmark.place import Place
-from imder.benchmark.plan import GridCell, Plan
+from imder.benchmarking.cell import Source, run_cell
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.plan import GridCell, Plan
 from imder.jobs.backends import BackendName, backend_of
-from imder.jobs.background import watching
+from imder.jobs.background import poll
 from imder.jobs.locks import is_stale, read_holder
 from imder.types import ImderError
 
@@ -46,7 +46,7 @@ class Status:
     left: float | None
 
 
-def status(at: Place, plan: Plan, cells: Sequence[GridCell], jobs: int) -> Status:
+def status(at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], jobs: int) -> Status:
     """Where a benchmark stands, by its files: a model's cells are taken to need as long as those that it has finished."""
     took: dict[str, list[float]] = {}
     open_: list[GridCell] = []
@@ -107,18 +107,18 @@ def run_cells(
     """
     if jobs < 1:
         raise ImderError(f"--jobs: at least 1, got {jobs}")
-    at = Place(place)
+    at = BenchmarkFolder(place)
     threads = threads or max(1, joblib.cpu_count() // jobs)
     killed: dict[GridCell, int] = {}
     failed: dict[GridCell, str] = {}
     todo = [cell for cell in cells if not at.finished(cell, plan)]
     begun = time.time()
     look = None if report is None else lambda: report(status(at, plan, cells, jobs))
-    with nullcontext() if look is None else watching(look, every), backend_of(backend, jobs, threads, address):
+    with nullcontext() if look is None else poll(look, every), backend_of(backend, jobs, threads, address):
         while todo:
             suspects = [cell for cell in todo if cell in killed]
             now = suspects[:1] or todo
-            tasks = [joblib.delayed(work)(at.path.absolute(), source, plan, c, threads, device, begun) for c in now]
+            tasks = [joblib.delayed(run_cell)(at.path.absolute(), source, plan, c, threads, device, begun) for c in now]
             try:
                 results = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
             except Exception as error:  # each backend has its own for a worker that was killed
@@ -140,13 +140,13 @@ def run_cells(
     return failed
 
 
-def _abandoned(at: Place, cell: GridCell) -> bool:
+def _abandoned(at: BenchmarkFolder, cell: GridCell) -> bool:
     """Whether a process left a cell without freeing it."""
     holder = read_holder(at.file(cell, "lock"))
     return holder is not None and is_stale(holder)
 
 
-def _wait(at: Place, plan: Plan, cells: Sequence[GridCell], every: float) -> None:
+def _wait(at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], every: float) -> None:
     """Until a cell is free, or all are finished."""
     while not any(at.holder(cell) is None for cell in cells if not at.finished(cell, plan)):
         if all(at.finished(cell, plan) for cell in cells):

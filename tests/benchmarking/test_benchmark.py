@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imder.benchmark import cell as cell_module
-from imder.benchmark import entries as entries_module
-from imder.benchmark import runner
-from imder.benchmark.cell import config_of
-from imder.benchmark.entries import DEFAULT_MODELS, entries
-from imder.benchmark.folds import fold_of
-from imder.benchmark.place import Place
-from imder.benchmark.plan import GridCell
-from imder.benchmark.report import write_report
-from imder.benchmark.significance import clusters_of
+from imder.benchmarking import cell as cell_module
+from imder.benchmarking import model_specs as entries_module
+from imder.benchmarking import runner
+from imder.benchmarking.cell import config_of
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.folds import fold_of
+from imder.benchmarking.model_specs import DEFAULT_MODELS, model_specs
+from imder.benchmarking.plan import GridCell
+from imder.benchmarking.report import write_report
+from imder.benchmarking.significance import clusters_of
 from imder.cli import main
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.fingerprint import fingerprint
@@ -112,15 +112,15 @@ def test_every_model_and_seed_meets_the_same_masks(done: Path) -> None:
         key = tuple(row[k] for k in ("protocol", "rate", "available", "draw"))
         by_cell.setdefault(key, set()).add((row["effective_rate"], row["n"], row["seed"]))
     assert all(len(found) == 1 for found in by_cell.values())
-    plan = Place(done).plan()
-    saved = [Place(done).predictions(cell) for cell in plan.cells()]
+    plan = BenchmarkFolder(done).plan()
+    saved = [BenchmarkFolder(done).predictions(cell) for cell in plan.cells()]
     for one in saved[1:]:
         for protocol in plan.protocols:
             assert (np.isnan(one[protocol]) == np.isnan(saved[0][protocol])).all()
 
 
 def test_predictions_give_the_rows(done: Path) -> None:
-    at = Place(done)
+    at = BenchmarkFolder(done)
     cell = at.plan().cells()[0]
     arrays, rows = at.predictions(cell), [row for row in at.rows(cell) if row["protocol"] == "random"]
     errors = np.abs(arrays["random"] - arrays["labels"]).mean(1)
@@ -146,7 +146,7 @@ def test_each_cluster_by_itself(done: Path, place: Path) -> None:
     """``dialogues.csv`` against means over one dialogue's samples, from the predictions."""
     import csv
 
-    at, test = Place(done), load_corpus(place / "corpus")["test"]
+    at, test = BenchmarkFolder(done), load_corpus(place / "corpus")["test"]
     assert test.dialogue is not None
     with (done / "dialogues.csv").open() as file:
         found = [r for r in csv.DictReader(file) if (r["rate"], r["metric"], r["protocol"]) == ("0.5", "mae", "random")]
@@ -169,7 +169,7 @@ def test_each_cluster_by_itself(done: Path, place: Path) -> None:
 def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> None:
     words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--label-share", 0.5]
     assert benchmark(place, tmp_path / "out", *words) == 0
-    at = Place(tmp_path / "out")
+    at = BenchmarkFolder(tmp_path / "out")
     kept = [at.predictions(cell) for cell in at.plan().cells()]
     errors = np.abs(np.mean([a["random"] for a in kept], 0) - kept[0]["labels"]).mean(1)
     rows = [row for row in read_csv(at.path / "results.csv") if row["model"] == "2 late-fusion"]
@@ -190,7 +190,7 @@ def test_averages_over_seeds_are_compared_too(place: Path, tmp_path: Path) -> No
     """With the reference's seeds, on average: by hand from the predictions."""
     words = [*TINY, "--models", "late-fusion,zero-fill", "--seeds", 2, "--protocols", "natural"]
     assert benchmark(place, tmp_path / "out", *words) == 0
-    at = Place(tmp_path / "out")
+    at = BenchmarkFolder(tmp_path / "out")
     found = {c.name: at.predictions(c) for c in at.plan().cells()}
     labels = found["late-fusion-any-0"]["labels"]
 
@@ -249,9 +249,9 @@ def test_the_floor_knows_the_labels_that_the_models_know(place: Path, tmp_path: 
     words[words.index("constant-system,zero-fill")] = f"{tmp_path / 'constant-system.yaml'},zero-fill"
     assert benchmark(place, tmp_path / "out", *words) == 0
     rows = read_csv(tmp_path / "out" / "results.csv")
-    floor = [row["mae"] for row in rows if row["model"] == "constant"]
-    assert floor == pytest.approx([row["mae"] for row in rows if row["model"] == "constant-system"], abs=1e-6)
-    assert len(set(floor)) > 1
+    baseline = [row["mae"] for row in rows if row["model"] == "constant"]
+    assert baseline == pytest.approx([row["mae"] for row in rows if row["model"] == "constant-system"], abs=1e-6)
+    assert len(set(baseline)) > 1
 
 
 def test_every_table_says_who_sees_the_neighbours(place: Path, tmp_path: Path) -> None:
@@ -392,14 +392,14 @@ def test_what_failed_in_another_process_is_not_tried_again(place: Path, tmp_path
     tried = []
     monkeypatch.setattr(cell_module, "train", lambda *a, **k: tried.append(1) or 1 / 0)
     assert benchmark(place, tmp_path / "out", *TINY, "--models", "zero-fill", "--seeds", 1) == 1
-    at = Place(tmp_path / "out")
+    at = BenchmarkFolder(tmp_path / "out")
     plan = at.plan()
     (cell,) = plan.cells()
     source = cell_module.Source(str(place / "corpus"))
     earlier = at.file(cell, "failed.json").stat().st_mtime - 5
-    assert cell_module.work(at.path, source, plan, cell, 1, "cpu", earlier) == "failed"
+    assert cell_module.run_cell(at.path, source, plan, cell, 1, "cpu", earlier) == "failed"
     assert len(tried) == 1
-    assert cell_module.work(at.path, source, plan, cell, 1, "cpu", time.time()) == "failed"
+    assert cell_module.run_cell(at.path, source, plan, cell, 1, "cpu", time.time()) == "failed"
     assert len(tried) == 2
 
 
@@ -418,25 +418,25 @@ def test_a_killed_worker_is_tried_once_more(place: Path, tmp_path: Path, monkeyp
         died.append(cell)
         gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
         holder = {"token": "x", "host": socket.gethostname(), "pid": int(gone.stdout), "time": time.time()}
-        Place(at).file(cell, "lock").write_text(json.dumps(holder))
+        BenchmarkFolder(at).file(cell, "lock").write_text(json.dumps(holder))
         raise BrokenPipeError("worker died")
 
-    monkeypatch.setattr(runner, "work", dying)
+    monkeypatch.setattr(runner, "run_cell", dying)
     assert benchmark(place, out, *TINY, "--models", "zero-fill", "--seeds", 1) == 1
     assert len(died) == runner.KILLS
-    assert "killed" in str(Place(out).reason(died[0]))
+    assert "killed" in str(BenchmarkFolder(out).reason(died[0]))
 
 
 def test_only_the_cell_that_gets_its_worker_killed_fails(done: Path, tmp_path: Path, monkeypatch) -> None:
     """A worker's death takes the others with it: what they worked on is innocent, and is finished."""
-    plan = Place(done).plan()
-    at = Place(tmp_path / "out")
+    plan = BenchmarkFolder(done).plan()
+    at = BenchmarkFolder(tmp_path / "out")
     at.join(plan)
     guilty, innocent = (GridCell("zero-fill", None, seed) for seed in (0, 1))
     others = at.file(innocent, "lock")
 
     def working(place, source, plan, cell, threads, device, asked):
-        lock = Lock(Place(place).file(cell, "lock"))
+        lock = Lock(BenchmarkFolder(place).file(cell, "lock"))
         assert lock.acquire()
         if cell.seed == 0:
             until = time.monotonic() + 60
@@ -445,11 +445,11 @@ def test_only_the_cell_that_gets_its_worker_killed_fails(done: Path, tmp_path: P
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(2)
         about = {"protocols": list(plan.protocols), "rates": list(plan.rates), "seconds": 2.0}
-        Place(place).save(cell, [{"mae": 1.0}], {}, about)
+        BenchmarkFolder(place).save(cell, [{"mae": 1.0}], {}, about)
         lock.release()
         return "finished"
 
-    monkeypatch.setattr(runner, "work", working)
+    monkeypatch.setattr(runner, "run_cell", working)
     failed = runner.run_cells(at.path, cell_module.Source(""), plan, [guilty, innocent], jobs=2)
     assert set(failed) == {guilty}
     assert at.finished(innocent, plan)
@@ -555,11 +555,11 @@ def test_a_folder_of_something_else(place: Path, tmp_path: Path, capsys) -> None
 
 
 def test_default_models_and_variants(monkeypatch) -> None:
-    assert [e.name for e in entries(DEFAULT_MODELS)] == list(DEFAULT_MODELS)
-    (variant,) = entries(["imder:one-draw"])
-    assert (variant.config.model.draws, variant.config.preset) == (1, "fast")
+    assert [e.name for e in model_specs(DEFAULT_MODELS)] == list(DEFAULT_MODELS)
+    (variant,) = model_specs(["imder:one-draw"])
+    assert (variant.config.model.num_samples, variant.config.preset) == (1, "fast")
     monkeypatch.setattr(entries_module, "VARIANTS", {"mmin": {"slow": {"training.joint.max_epochs": 7}}})
-    assert entries(["mmin:slow"])[0].config.training.joint.max_epochs == 7
+    assert model_specs(["mmin:slow"])[0].config.training.joint.max_epochs == 7
 
 
 def test_a_model_for_each_rate(place: Path, tmp_path: Path) -> None:
@@ -569,7 +569,7 @@ def test_a_model_for_each_rate(place: Path, tmp_path: Path) -> None:
     assert [(r["rate"], r["draw"], r["run"]) for r in rows] == [
         (r, d, "zero-fill-0") for r in (0.0, 0.5) for d in (0, 1)
     ]
-    plan = Place(out).plan()
+    plan = BenchmarkFolder(out).plan()
     assert {config_of(plan, cell).training.missing_rate for cell in plan.cells()} == {0.0, 0.5}
     assert "average" in (out / "tables.md").read_text()
 
@@ -579,7 +579,7 @@ def test_a_model_for_each_rate_of_the_official_schedule(place: Path, tmp_path: P
     out = tmp_path / "out"
     words = [*TINY, "--seeds", 1, "--per-rate", "--official-batch-size", 4]
     assert benchmark(place, out, *words, "--models", "zero-fill", "--protocols", "official") == 0
-    plan = Place(out).plan()
+    plan = BenchmarkFolder(out).plan()
     trained = [config_of(plan, cell).training for cell in plan.cells()]
     assert {(t.missing_rate, t.official_rate) for t in trained} == {("official", 0.0), ("official", 0.5)}
     assert "trained under the released schedule" in " ".join((out / "tables.md").read_text().split())
@@ -593,8 +593,8 @@ def test_a_model_for_each_rate_of_the_official_schedule(place: Path, tmp_path: P
 def test_folds_test_every_speaker_once(place: Path, tmp_path: Path) -> None:
     corpus = load_corpus(place / "corpus")
     parts = [fold_of(corpus, f, 4) for f in range(4)]
-    tested = [i for part in parts for i in part["test"].ids]
-    assert sorted(tested) == sorted(i for split in corpus.splits.values() for i in split.ids)
+    clustered_tests = [i for part in parts for i in part["test"].ids]
+    assert sorted(clustered_tests) == sorted(i for split in corpus.splits.values() for i in split.ids)
     for part in parts:
         speakers = [set(part[name].speaker or ()) for name in ("train", "valid", "test")]
         assert sum(map(len, speakers)) == len(set.union(*speakers)) == 5
@@ -609,7 +609,7 @@ def test_folds_test_every_speaker_once(place: Path, tmp_path: Path) -> None:
 
 
 def test_deviations_hold_that_between_folds(place: Path, tmp_path: Path) -> None:
-    """Of the average over rates too: other speakers are tested in each rotation, whatever the rate."""
+    """Of the average over rates too: other speakers are clustered_tests in each rotation, whatever the rate."""
     words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--folds", 3]
     assert benchmark(place, tmp_path / "out", *words) == 0
     rows = read_csv(tmp_path / "out" / "results.csv")
@@ -653,7 +653,7 @@ def test_locks(tmp_path: Path) -> None:
 
 
 def test_status_and_time_left(done: Path) -> None:
-    at = Place(done)
+    at = BenchmarkFolder(done)
     plan = replace(at.plan(), seeds=3)
     now = runner.status(at, plan, plan.cells(), jobs=2)
     seconds = [at.about(cell)["seconds"] for cell in at.plan().cells()]
@@ -662,8 +662,8 @@ def test_status_and_time_left(done: Path) -> None:
 
 
 def test_a_report_needs_something(place: Path, tmp_path: Path, done: Path) -> None:
-    plan = Place(done).plan()
-    at = Place(tmp_path / "empty")
+    plan = BenchmarkFolder(done).plan()
+    at = BenchmarkFolder(tmp_path / "empty")
     at.join(plan)
     with pytest.raises(ImderError, match="no cell is finished"):
         write_report(at.path, load_corpus(place / "corpus"), plan)

@@ -1,7 +1,7 @@
 """Speaker by speaker (or dialogue by dialogue): where is a system better than the reference, and where worse?
 
 A bootstrap over six speakers says little; that a system is better on 20 of 24 speakers says something that anyone can check.
-The metrics are those of `imder.benchmark.significance`, of each speaker's samples alone, averaged over seeds and
+The metrics are those of `imder.benchmarking.significance`, of each speaker's samples alone, averaged over seeds and
 draws.
 """
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from imder.benchmark.bootstrap import MAIN_METRICS, Array
-from imder.benchmark.place import Place
-from imder.benchmark.plan import GridCell, Plan
-from imder.benchmark.significance import Key, differences, tested
+from imder.benchmarking.bootstrap import MAIN_METRICS, Array
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.plan import GridCell, Plan
+from imder.benchmarking.significance import Key, clustered_tests, differences
 from imder.data.corpus import Corpus
-from imder.evaluation.drawing import Table
+from imder.evaluation.rendering import Table
 from imder.evaluation.tables import LABELS, is_share
 from imder.metrics import HIGHER_IS_BETTER
 
@@ -25,7 +25,9 @@ MOST = 64
 """With more clusters than this nobody reads them one by one."""
 
 
-def by_cluster(at: Place, corpus: Corpus, plan: Plan, cells: Sequence[GridCell]) -> tuple[list[dict[str, Any]], str]:
+def by_cluster(
+    at: BenchmarkFolder, corpus: Corpus, plan: Plan, cells: Sequence[GridCell]
+) -> tuple[list[dict[str, Any]], str]:
     """Differences of each model from the reference for each speaker, or else dialogue, of the test samples.
 
     Args:
@@ -38,7 +40,7 @@ def by_cluster(at: Place, corpus: Corpus, plan: Plan, cells: Sequence[GridCell])
         A row for each (protocol, setting, model, metric, cluster) with ``difference`` and the cluster's samples ``n``, and
         what clusters are; nothing where samples stand alone or there are too many clusters.
     """
-    tests = tested(corpus, plan)
+    tests = clustered_tests(corpus, plan)
     names, what = tests.clusters
     distinct = list(dict.fromkeys(names))
     if what == "samples" or not 1 < len(distinct) <= MOST:

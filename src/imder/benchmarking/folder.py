@@ -1,13 +1,13 @@
 """The folder of a benchmark.
 
-benchmark.json       the plan (`imder.benchmark.plan.Plan`): all that was ever asked for here
+benchmark.json       the plan (`imder.benchmarking.plan.Plan`): all that was ever asked for here
 runs/<cell>/         run directories (`imder.training.run`)
 cells/<cell>.csv     tidy rows of a cell
 cells/<cell>.npz     its predictions, sample by sample
 cells/<cell>.json    written last: the cell is finished, what it was evaluated on, how long it took
 cells/<cell>.failed.json   why it failed
 cells/<cell>.lock    while a process works on it
-results.csv, tables.md, tables.tex, significance.csv, *.png     what `imder.benchmark.report` makes of them
+results.csv, tables.md, tables.tex, significance.csv, *.png     what `imder.benchmarking.report` makes of them
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.benchmark.plan import GridCell, Plan
+from imder.benchmarking.plan import GridCell, Plan
 from imder.evaluation.results import read_csv, write_csv
-from imder.jobs.files import replacing
+from imder.jobs.files import atomic_write
 from imder.jobs.locks import Lock, is_stale, read_holder
 from imder.types import ImderError
 
 PATIENCE = 30.0
 
 
-class Place:
+class BenchmarkFolder:
     """Paths and small files of a benchmark's folder."""
 
     def __init__(self, path: str | Path) -> None:
@@ -83,7 +83,7 @@ class Place:
                 raise ImderError(f"{lock.path}: another process has held this for long; remove it if none is running")
             time.sleep(0.05)
         try:
-            whole = self.plan().grown(plan, str(self.path)) if marker.exists() else plan
+            whole = self.plan().merge(plan, str(self.path)) if marker.exists() else plan
             write_json(whole.to_dict(), marker)
         finally:
             lock.release()
@@ -128,7 +128,7 @@ class Place:
     ) -> None:
         """Write a cell's results, the sign that it is finished last."""
         self.file(cell, "json").unlink(missing_ok=True)
-        with replacing(self.file(cell, "npz")) as part, part.open("wb") as file:
+        with atomic_write(self.file(cell, "npz")) as part, part.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **predictions)
         write_csv(rows, self.file(cell, "csv"))
         write_json(about, self.file(cell, "json"))
@@ -139,7 +139,7 @@ class Place:
         return read_csv(self.file(cell, "csv"))
 
     def predictions(self, cell: GridCell) -> dict[str, NDArray[Any]]:
-        """A finished cell's predictions (`imder.benchmark.cell`).
+        """A finished cell's predictions (`imder.benchmarking.cell`).
 
         Raises:
             ImderError: the file is broken.
@@ -156,7 +156,7 @@ class Place:
 
 def write_json(data: Mapping[str, Any], path: Path) -> None:
     """Write JSON atomically."""
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
         json.dump(data, file, indent=2)
         file.write("\n")
         file.flush()

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from imder.evaluation.drawing import Table, draw_latex, draw_markdown, draw_rich, escape_latex, table_width
+from imder.evaluation.rendering import Table, escape_latex, render_latex, render_markdown, render_rich, table_width
 from imder.evaluation.results import averages, summarise
 from imder.evaluation.tables import make_table, paper_table
 
@@ -31,7 +31,7 @@ def test_escaping_happens_once() -> None:
 
 
 def test_latex() -> None:
-    text = draw_latex(table())
+    text = render_latex(table())
     assert r"\caption{50 \% of \{x\}}" in text
     assert r"\multicolumn{1}{c}{a\_b}" in text
     assert r"0.1 & \textbf{81.2 $\pm$ 0.9} / 40.0 & -- \\" in text
@@ -42,13 +42,13 @@ def test_latex() -> None:
 
 def test_columns_of_a_system_are_spanned() -> None:
     plain = Table("t", table().headers, table().rows)
-    assert r"\multicolumn{2}{c}{a\_b} & \multicolumn{2}{c}{c} \\" in draw_latex(plain)
+    assert r"\multicolumn{2}{c}{a\_b} & \multicolumn{2}{c}{c} \\" in render_latex(plain)
 
 
 def test_markdown_and_terminal() -> None:
-    assert draw_markdown(table()).splitlines()[2] == "| 0.1 | **81.2 ± 0.9** / 40.0 | – |"
+    assert render_markdown(table()).splitlines()[2] == "| 0.1 | **81.2 ± 0.9** / 40.0 | – |"
     out = io.StringIO()
-    Console(file=out, width=80).print(draw_rich(table(), 80))
+    Console(file=out, width=80).print(render_rich(table(), 80))
     assert "81.2 ± 0.9 / 40.0" in out.getvalue()
     assert table_width(table()) == 41
 
@@ -68,14 +68,14 @@ def rows(value: float, model: str, seeds: int = 2) -> list[dict]:
 def test_the_papers_layout_and_its_average() -> None:
     both = rows(0.6, "a") + rows(0.5, "b")
     found = paper_table(summarise(both), averages(both))
-    text = draw_markdown(found).splitlines()
+    text = render_markdown(found).splitlines()
     assert text[0] == "| MR | a ACC2 / F1 / ACC7 | b ACC2 / F1 / ACC7 |"
     assert text[-1].startswith("| average | **62.5 ± 7.1** / **50.0 ± 0.0** / **40.0 ± 0.0** | 52.5 ± 7.1 /")
 
 
 def test_a_system_without_all_settings_has_no_average() -> None:
     both = rows(0.6, "a") + [row for row in rows(0.5, "b") if row["rate"]]
-    text = draw_markdown(make_table(summarise(both), metrics=["acc2"], averages=averages(both))).splitlines()
+    text = render_markdown(make_table(summarise(both), metrics=["acc2"], averages=averages(both))).splitlines()
     assert text[-1] == "| average | 62.5 ± 7.1 | – |"
 
 
