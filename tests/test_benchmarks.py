@@ -8,13 +8,13 @@ import torch
 from distances import energy_distance, sliced_wasserstein
 from known import Case, Encoders, absolute_error
 from measure import alternate, flops, markdown, ratio
+from uncertainty import exact_scores
 
 from imder.models.imder.training import IMDer
 from imder.models.presets import read_preset
 from imder.models.registry import build
 from imder.synthetic.known_truth import KnownTruth
 from imder.synthetic.posterior import LabelPosterior
-from uncertainty import exact_scores
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import torch
 from imder import metrics
 from imder.data.corpus import Corpus
 from imder.data.loader import collate
-from imder.evaluation.cells import RATES, mask_seed, sample_cells
+from imder.evaluation.cells import RATES, sample_cells
 from imder.evaluation.evaluate import COLUMNS, constant_baseline, constant_rows, evaluate, evaluate_predictor, evaluator
 from imder.evaluation.results import read_csv, summarise, write_csv
-from imder.missingness.masks import effective_rate
+from imder.missingness.masks import effective_rate, mask_seed
 from imder.missingness.patterns import pattern_name, patterns
 from imder.types import ImderError
 from tiny_models import Summing, tiny_corpus

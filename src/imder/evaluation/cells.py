@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.missingness.masks import Mask
+from imder.missingness.masks import Mask, mask_seed
 from imder.missingness.official_schedule import OfficialSchedule
 from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.protocols import FixedMissing, Missing, NaturalMissing, RandomMissing
@@ -46,15 +46,6 @@ class EvaluationCell:
     available: str
     draw: int
     mask: Mask
-
-
-def mask_seed(seed: int, draw: int) -> int:
-    """The seed of a draw's masks.
-
-    >>> mask_seed(0, 0) != mask_seed(0, 1) != mask_seed(1, 0)
-    True
-    """
-    return int(np.random.SeedSequence((seed, draw)).generate_state(1, np.uint64)[0])
 
 
 def sample_cells(

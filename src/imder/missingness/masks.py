@@ -49,6 +49,15 @@ def stream(protocol: str, seed: int, rate: float = 0.0) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_TAGS[protocol], round(rate * 1e9))))
 
 
+def mask_seed(seed: int, draw: int) -> int:
+    """The seed of a draw's masks.
+
+    >>> mask_seed(0, 0) != mask_seed(0, 1) != mask_seed(1, 0)
+    True
+    """
+    return int(np.random.SeedSequence((seed, draw)).generate_state(1, np.uint64)[0])
+
+
 def check_rate(rate: float) -> None:
     """Refuse a missing rate outside [0, 1], nan included (`ImderError`)."""
     if not 0.0 <= rate <= 1.0:

@@ -1,0 +1,128 @@
+"""N samples with ragged features, and one of them.
+
+Features are stored without padding: all frames of a modality in one ``(frames, D)`` array, with ``offsets`` that mark
+where each sample begins. A sample that lacks a modality has no frames there. The array may be memory-mapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of different lengths: sample i holds ``values[offsets[i]:offsets[i + 1]]``, shape (T_i, D).
+
+    >>> r = Ragged(np.arange(6.0).reshape(3, 2), np.array([0, 2, 2, 3]))
+    >>> r[0].shape, r[1].shape, r.lengths.tolist()
+    ((2, 2), (0, 2), [2, 0, 1])
+    """
+
+    values: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> NDArray[Any]:
+        return self.values[self.offsets[i] : self.offsets[i + 1]]
+
+    @property
+    def dim(self) -> int:
+        """Features per frame."""
+        return int(self.values.shape[1])
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Frames of each sample, ``(N,)``."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: NDArray[np.int64]) -> Ragged:
+        """The sequences at ``rows``, copied."""
+        parts = [self[int(i)] for i in rows]
+        values = np.concatenate(parts) if parts else self.values[:0]
+        return Ragged(values, np.concatenate([[0], np.cumsum(self.lengths[rows])]).astype(np.int64))
+
+    @classmethod
+    def from_list(cls, sequences: list[NDArray[Any]], dim: int) -> Ragged:
+        """From a list of ``(T_i, dim)`` arrays; T_i = 0 marks an absent sequence."""
+        lengths = np.array([len(s) for s in sequences], dtype=np.int64)
+        values = np.concatenate(sequences) if sequences else np.zeros((0, dim), np.float32)
+        return cls(values.reshape(-1, dim), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Split:
+    """N samples.
+
+    Attributes:
+        ids: N distinct names.
+        features: for each modality its `Ragged` sequences, finite everywhere.
+        labels: ``(N,)`` float32 (regression; NaN where unlabelled), int64 (classification; -1 where unlabelled), or None.
+        texts, dialogue, position, speaker: what the corpus knows beside; None where it does not.
+        tokens: of each text the ids of its tokens, ``(T, 1)`` int64, as the field's ``text_bert`` holds them; None where
+            the corpus does not know them.
+        nonfinite: for each modality, how many values were not finite and became 0.
+        dropped: samples without any modality that were left out on request.
+    """
+
+    ids: tuple[str, ...]
+    features: Mapping[str, Ragged]
+    labels: NDArray[Any] | None = None
+    texts: tuple[str, ...] | None = None
+    dialogue: tuple[str, ...] | None = None
+    position: NDArray[np.int64] | None = None
+    speaker: tuple[str, ...] | None = None
+    nonfinite: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    tokens: Ragged | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def present(self) -> NDArray[np.bool_]:
+        """``(N, K)`` bool: which modalities each sample holds (those with at least one frame)."""
+        return np.stack([r.lengths > 0 for r in self.features.values()], axis=1)
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        """``(N,)`` bool: which samples have a label."""
+        if self.labels is None:
+            return np.zeros(len(self), dtype=bool)
+        return ~np.isnan(self.labels) if self.labels.dtype.kind == "f" else self.labels >= 0
+
+    @cached_property
+    def keys(self) -> NDArray[np.int64]:
+        """``(N,)`` int64 hashes of the ids; the same sample has the same key in every order and batch."""
+        return np.array([key_of(i) for i in self.ids], dtype=np.int64)
+
+    def take(self, rows: NDArray[np.int64]) -> Split:
+        """The samples at ``rows``."""
+
+        def pick(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return None if values is None else tuple(values[int(i)] for i in rows)
+
+        return replace(
+            self,
+            ids=tuple(self.ids[int(i)] for i in rows),
+            features={k: r.take(rows) for k, r in self.features.items()},
+            labels=None if self.labels is None else self.labels[rows],
+            texts=pick(self.texts),
+            dialogue=pick(self.dialogue),
+            position=None if self.position is None else self.position[rows],
+            speaker=pick(self.speaker),
+            tokens=None if self.tokens is None else self.tokens.take(rows),
+        )
+
+
+def key_of(sample_id: str) -> int:
+    """A stable signed 64-bit hash of a sample's id."""
+    return int.from_bytes(hashlib.blake2b(sample_id.encode(), digest_size=8).digest(), "little", signed=True)
