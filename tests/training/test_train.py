@@ -211,7 +211,7 @@ def test_an_interrupted_run_reaches_the_same_end(phase, epoch, finished, corpus,
     assert epochs.count[phase] == 3 - epoch
     assert list(epochs.count) == list(PHASES[PHASES.index(phase) :])
     assert_same_end(finished[0], out)
-    assert not list(out.glob("*.ckpt*"))
+    assert not [f for f in out.iterdir() if ".ckpt" in f.name]
 
 
 SMALL = {
@@ -326,10 +326,10 @@ def test_a_checkpoint_that_outlived_its_phase_is_not_taken_for_the_next(finished
     with pytest.raises(KeyboardInterrupt):
         train(corpus, out, resume=True, engine=CPU, callbacks=[Stop("score", 0)])
     (out / "running-stage1.ckpt").write_bytes(left)
-    (out / "running-stage1.ckpt.part").write_bytes(left[:100])
+    (out / ".running-stage1.ckpt.12-ab.part").write_bytes(left[:100])
     train(corpus, out, resume=True, engine=CPU)
     assert_same_weights(weights(finished[0]), weights(out))
-    assert not list(out.glob("*.ckpt*"))
+    assert not [f for f in out.iterdir() if ".ckpt" in f.name]
 
 
 def test_resuming_a_finished_run_only_loads_it(finished, corpus):

@@ -23,6 +23,7 @@ from imder.benchmarking.plan import GridCell, Plan
 from imder.jobs.backends import BackendName, backend_of
 from imder.jobs.background import poll
 from imder.jobs.locks import is_stale, read_holder
+from imder.jobs.threads import threads_per_job
 from imder.types import ImderError
 
 KILLS = 2
@@ -108,7 +109,7 @@ def run_cells(
     if jobs < 1:
         raise ImderError(f"--jobs: at least 1, got {jobs}")
     at = BenchmarkFolder(place)
-    threads = threads or max(1, joblib.cpu_count() // jobs)
+    threads = threads_per_job(threads, jobs)
     killed: dict[GridCell, int] = {}
     failed: dict[GridCell, str] = {}
     todo = [cell for cell in cells if not at.finished(cell, plan)]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from imder.calibration.conformal import Scores, class_scores, value_scores
 from imder.calibration.predictive import ClassPredictive, ValuePredictive
 from imder.calibration.scores import Array
+from imder.jobs.files import atomic_write
 from imder.types import ImderError, Spec
 
 log = logging.getLogger(__name__)
@@ -91,10 +91,9 @@ class Calibration:
 
     def save(self, path: str | Path) -> None:
         """Write JSON that reads back exactly; under its name only when complete."""
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(self.to_dict(), allow_nan=False) + "\n")
-        os.replace(part, path)
+        text = json.dumps(self.to_dict(), allow_nan=False) + "\n"
+        with atomic_write(path) as part:
+            part.write_text(text)
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import torch
 
 from imder.data.corpus import Corpus
 from imder.data.store import is_store
@@ -26,8 +25,9 @@ from imder.extract.manifest import Clip, read_source
 from imder.extract.recipe import Recipe
 from imder.jobs.backends import BackendName, backend_of
 from imder.jobs.background import poll
-from imder.jobs.interrupts import remembering
+from imder.jobs.interrupts import interrupt_check
 from imder.jobs.locks import Lock
+from imder.jobs.threads import limited_threads, threads_per_job
 from imder.types import ImderError, Task
 
 Row = tuple[str, str, str]
@@ -105,7 +105,7 @@ def extract(
         keys = {clip.id: place.key(clip, openface) for clip in clips}
         todo = [clip for clip in clips if not _sound(place, keys[clip.id])]
         look = None if report is None else _looking(place, list(keys.values()), report)
-        with remembering() as check, nullcontext() if look is None else poll(look, _EVERY):
+        with interrupt_check() as check, nullcontext() if look is None else poll(look, _EVERY):
             _work(place, todo, keys, recipe, openface, jobs, threads, backend, address, check)
         failures: list[Row] = []
         remarks: list[Row] = []
@@ -157,7 +157,7 @@ def _work(
     check: Callable[[], None],
 ) -> None:
     here = check if jobs == 1 and backend == "loky" else None  # then joblib works in this very process
-    threads = threads or max(1, joblib.cpu_count() // jobs)
+    threads = threads_per_job(threads, jobs)
     for clip in clips:
         place.end(keys[clip.id])
         place.file(keys[clip.id]).unlink(missing_ok=True)
@@ -210,19 +210,16 @@ def _share(
 
     ``check`` is called after each clip, where that is possible.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     try:
-        for clip, key in clips:
-            place.begin(key)
-            place.save(key, extract_clip(clip, recipe, openface))
-            place.end(key)
-            if check is not None:
-                check()
+        with limited_threads(threads):
+            for clip, key in clips:
+                place.begin(key)
+                place.save(key, extract_clip(clip, recipe, openface))
+                place.end(key)
+                if check is not None:
+                    check()
     except ImderError as error:
         return str(error)
-    finally:
-        torch.set_num_threads(before)
     return None
 
 

@@ -1,1 +1,1 @@
-"""Work shared out over processes and machines that have a folder in common: backends of joblib, locks, whole files."""
+"""Running work in several processes or on several machines: backends, locks, heartbeats, threads, atomic files."""

@@ -16,16 +16,16 @@ BackendName = Literal["loky", "ray", "dask"]
 
 @contextmanager
 def backend_of(name: BackendName, jobs: int, threads: int, address: str | None) -> Iterator[None]:
-    """Joblib's backend, set up for what is run inside, and shut down afterwards if it was started here.
+    """Set up a backend for the block, and shut down afterwards what was started for it.
 
     Args:
         name: ``loky`` (processes on this machine), ``ray`` or ``dask``.
-        jobs: how many at once, where nothing runs yet.
-        threads: of each (``loky``).
-        address: of a running cluster; None to start one here.
+        jobs: processes at once, where no cluster is running.
+        threads: CPU threads of each process (``loky``).
+        address: of a running cluster; None to start one on this machine.
 
     Raises:
-        ImderError: an address without a cluster, or a backend that isn't installed.
+        ImderError: an address with ``loky``, or a backend that isn't installed.
     """
     if name == "loky":
         if address is not None:
@@ -36,38 +36,36 @@ def backend_of(name: BackendName, jobs: int, threads: int, address: str | None) 
         with _ray(jobs, address), joblib.parallel_config(backend="ray"):
             yield
     else:
-        with _dask(jobs, threads, address), joblib.parallel_config(backend="dask"):
+        with _dask(jobs, address), joblib.parallel_config(backend="dask"):
             yield
 
 
 @contextmanager
 def _ray(jobs: int, address: str | None) -> Iterator[None]:
-    ray = _installed("ray")
-    _installed("ray.util.joblib").register_ray()
-    own = not ray.is_initialized()
-    if own:
-        here: dict[str, Any] = (
-            {"num_cpus": jobs, "include_dashboard": False} if address is None else {"address": address}
-        )
-        ray.init(log_to_driver=False, **here)
+    ray = _optional("ray")
+    _optional("ray.util.joblib").register_ray()
+    starting = not ray.is_initialized()
+    if starting:
+        local: dict[str, Any] = {"num_cpus": jobs, "include_dashboard": False}
+        ray.init(log_to_driver=False, **(local if address is None else {"address": address}))
     try:
         yield
     finally:
-        if own:
+        if starting:
             ray.shutdown()
 
 
 @contextmanager
-def _dask(jobs: int, threads: int, address: str | None) -> Iterator[None]:
-    connect = _installed("distributed").Client
-    # One task at a time in each process: the seeds of torch belong to a process.
-    here: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
-    with connect(**here) if address is None else connect(address):
+def _dask(jobs: int, address: str | None) -> Iterator[None]:
+    client = _optional("distributed").Client
+    # One task at a time in each process: torch's seeds belong to a process.
+    local: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    with client(**local) if address is None else client(address):
         yield
 
 
-def _installed(module: str) -> Any:
-    """An optional package.
+def _optional(module: str) -> Any:
+    """Import a module of an optional package.
 
     Raises:
         ImderError: it isn't installed.

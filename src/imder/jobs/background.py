@@ -1,4 +1,4 @@
-"""Something small that goes on beside a long piece of work: signs of life, a look at how far things are."""
+"""A thread that calls a function at intervals while a block runs: heartbeats, progress."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def repeating(do: Callable[[], None], every: float) -> Iterator[None]:
-    """Call ``do`` in a thread each ``every`` seconds while the block runs; the thread has ended when the block has.
+def repeating(function: Callable[[], None], every: float) -> Iterator[None]:
+    """Call ``function`` in a thread each ``every`` seconds while the block runs; the thread ends with the block.
 
     >>> calls = []
     >>> with repeating(lambda: calls.append(1), every=3600):
@@ -17,24 +17,24 @@ def repeating(do: Callable[[], None], every: float) -> Iterator[None]:
     >>> calls
     []
     """
-    over = threading.Event()
+    finished = threading.Event()
 
     def run() -> None:
-        while not over.wait(every):
-            do()
+        while not finished.wait(every):
+            function()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
 @contextmanager
-def poll(look: Callable[[], None], every: float) -> Iterator[None]:
-    """Look at something when the block begins, each ``every`` seconds while it runs, and once it is over, however it ends.
+def poll(function: Callable[[], None], every: float) -> Iterator[None]:
+    """Call ``function`` when the block begins, each ``every`` seconds while it runs, and when it ends or fails.
 
     >>> calls = []
     >>> with poll(lambda: calls.append(1), every=3600):
@@ -42,9 +42,9 @@ def poll(look: Callable[[], None], every: float) -> Iterator[None]:
     >>> len(calls)
     2
     """
-    look()
+    function()
     try:
-        with repeating(look, every):
+        with repeating(function, every):
             yield
     finally:
-        look()
+        function()

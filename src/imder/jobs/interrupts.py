@@ -1,7 +1,7 @@
-"""Ctrl-C that isn't lost.
+"""Ctrl-C that isn't lost inside a library's callback.
 
-Python raises ``KeyboardInterrupt`` wherever it happens to be, and where that is a callback of some library (numba's compiler
-has such) it is printed and forgotten: the work goes on. Whoever works in steps can ask after each one whether it came.
+Python raises ``KeyboardInterrupt`` in whatever code is running. In a callback of a compiled library (numba's compiler has
+some) the exception is printed and dropped, and the work goes on. Code that works in steps can check after each one.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 
 @contextmanager
-def remembering() -> Iterator[Callable[[], None]]:
-    """Within the block an interrupt does what it did before, and is remembered: the function given raises it again.
+def interrupt_check() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises ``KeyboardInterrupt`` if one was raised earlier in the block, and may have been dropped.
 
-    In another thread than the main one, where Python allows no handler, it never does.
+    The signal is handled as before too. Outside the main thread, where Python allows no handler, the function never raises.
     """
     before = signal.getsignal(signal.SIGINT)
-    came: list[int] = []  # an Event takes a lock, on which a second interrupt would wait for ever
+    received: list[int] = []  # an Event takes a lock, on which a second interrupt would wait for ever
 
     def check() -> None:
-        if came:
+        if received:
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread() or not callable(before):
@@ -31,7 +31,7 @@ def remembering() -> Iterator[Callable[[], None]]:
         return
 
     def handle(number: int, frame: Any) -> None:
-        came.append(number)
+        received.append(number)
         before(number, frame)
 
     signal.signal(signal.SIGINT, handle)

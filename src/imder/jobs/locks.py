@@ -1,9 +1,8 @@
-"""Locks as files, for processes that share nothing but a folder, on one machine or on several.
+"""Lock files, for processes that share only a folder, on one machine or on several.
 
-A lock is a file that exists: creating it with O_EXCL can succeed for one process only. It says who holds it (a token, host
-and process) and when that process last gave a sign of life. A lock whose process is dead (on this host) or silent for
-`SILENT` seconds is stale and may be taken over; taking over is itself under a lock that is held for an instant, so that of
-two processes that find the same stale lock one gets it.
+A lock is held while its file exists: only one process can create it with O_EXCL. The file names the holder (a token, host and
+process) and the time of its last heartbeat. A lock whose process is dead (on this host) or silent for `SILENT` seconds is
+stale and may be taken over. Taking over needs a second lock, held for an instant, so that only one process succeeds.
 """
 
 from __future__ import annotations
@@ -19,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from imder.jobs.background import repeating
+from imder.jobs.files import atomic_write
 from imder.types import ImderError
 
 BEAT = 15.0
-"""Seconds between signs of life."""
+"""Seconds between heartbeats."""
 SILENT = 600.0
-"""Seconds without one after which a lock is stale, clocks of several machines being a little apart."""
-_INSTANT = 60.0
+"""Seconds without a heartbeat after which a lock is stale; long, since the clocks of machines differ."""
+_TAKEOVER = 60.0
+"""Seconds after which an unfinished takeover is taken for that of a dead process."""
 
 
 class Lock:
@@ -43,7 +44,7 @@ class Lock:
         self.token = uuid.uuid4().hex
 
     def acquire(self) -> bool:
-        """Take the lock if it is free or stale."""
+        """Take the lock if it is free or stale; returns whether it was taken."""
         if self._create(self.path):
             return True
         holder = read_holder(self.path)
@@ -51,8 +52,8 @@ class Lock:
             return False
         guard = self.path.with_name(f"{self.path.name}.taking")
         if not self._create(guard):
-            with suppress(OSError):  # left by a process that died in that instant
-                if time.time() - guard.stat().st_mtime > _INSTANT:
+            with suppress(OSError):  # left by a process that died while it took over
+                if time.time() - guard.stat().st_mtime > _TAKEOVER:
                     guard.unlink()
             return False
         try:
@@ -65,21 +66,21 @@ class Lock:
             guard.unlink(missing_ok=True)
 
     def held(self) -> bool:
-        """Whether it is still this process's; it isn't where the process slept so long that another took over."""
+        """Whether this object holds the lock; false once another process took it over, for instance after a suspension."""
         holder = read_holder(self.path)
         return holder is not None and holder["token"] == self.token
 
     def release(self) -> None:
-        """Free it, if it is still held."""
+        """Free the lock, if it is still held."""
         if self.held():
             self.path.unlink(missing_ok=True)
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
-        """Give signs of life while a long piece of work is done; release at the end."""
+        """Send heartbeats while the block runs; release the lock at its end."""
 
         def beat() -> None:
-            with suppress(OSError):  # a network folder may be away for a moment; silence is allowed for longer
+            with suppress(OSError, ImderError):  # a network folder may be unreachable for less than `SILENT`
                 if self.held():
                     self._write()
 
@@ -90,13 +91,13 @@ class Lock:
             self.release()
 
     def _content(self) -> str:
-        about = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-        return json.dumps(about)
+        holder = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+        return json.dumps(holder)
 
     def _create(self, path: Path) -> bool:
-        """Create a file that doesn't exist."""
+        """Create a file; returns False if it exists."""
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return False
         except OSError as error:
@@ -106,28 +107,27 @@ class Lock:
         return True
 
     def _write(self) -> None:
-        part = self.path.with_name(f".{self.path.name}.{self.token}")
-        part.write_text(self._content())
-        os.replace(part, self.path)
+        with atomic_write(self.path) as part:
+            part.write_text(self._content())
 
 
 def read_holder(path: Path) -> dict[str, Any] | None:
-    """Who holds a lock: token, host, pid, time; None where it is free.
+    """The holder of a lock: token, host, pid and time of the last heartbeat; None if the lock is free.
 
-    A file that is empty is being written, or was when its process died: held by nobody known since it was made.
+    An empty file is being written, or was when its process died: its holder is unknown, its time that of the file.
     """
     try:
-        made = path.stat().st_mtime
-        found: dict[str, Any] = json.loads(path.read_text())
+        created = path.stat().st_mtime
+        holder: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError:
-        return {"token": "", "host": "", "pid": 0, "time": made}
-    return found
+        return {"token": "", "host": "", "pid": 0, "time": created}
+    return holder
 
 
 def is_stale(holder: dict[str, Any]) -> bool:
-    """Whether nobody holds it any more."""
+    """Whether the holder is dead or silent for too long."""
     if time.time() - holder["time"] > SILENT:
         return True
     return holder["host"] == socket.gethostname() and not _alive(int(holder["pid"]))

@@ -7,7 +7,6 @@ to go on and what to return, and there is never a second file to disagree with i
 from __future__ import annotations
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from imder.jobs.files import atomic_write
 from imder.training.module import PhaseModule
 from imder.types import ImderError
 
@@ -127,10 +127,11 @@ class Checkpoint(L.Callback):
         now = torch.tensor(time.monotonic() - self._last)
         due = trainer.strategy.broadcast(bool(now >= self.seconds))
         if due and not trainer.should_stop:
-            part = self.path.with_name(self.path.name + ".part")
-            trainer.save_checkpoint(part)
             if trainer.is_global_zero:
-                os.replace(part, self.path)
+                with atomic_write(self.path, durable=True) as part:
+                    trainer.save_checkpoint(part)
+            else:
+                trainer.save_checkpoint(self.path)  # takes part in collecting the state; writes nothing
             self._last = time.monotonic()
 
     def state_dict(self) -> dict[str, float]:

@@ -17,7 +17,6 @@ unfinished phase is a torch file, read with ``weights_only=True``.)
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +25,7 @@ from typing import Any
 
 import yaml
 
+from imder.jobs.files import atomic_write, remove_partial
 from imder.models.base import Phase
 from imder.training.config import RunConfig, load_config
 from imder.types import ImderError, Spec
@@ -43,8 +43,8 @@ class RunDirectory:
 
     def drop_checkpoint(self, phase: Phase) -> None:
         """A finished phase needs none, nor what was being written when it was killed."""
-        for name in (f"running-{phase}.ckpt", f"running-{phase}.ckpt.part"):
-            (self.path / name).unlink(missing_ok=True)
+        self.checkpoint(phase).unlink(missing_ok=True)
+        remove_partial(self.checkpoint(phase))
 
     def weights(self, phase: Phase) -> Path:
         """The model after a phase."""
@@ -115,9 +115,8 @@ class RunDirectory:
 
     def write(self, name: str, text: str) -> None:
         """Write a small file under its name only when complete."""
-        part = self.path / f"{name}.part"
-        part.write_text(text)
-        os.replace(part, self.path / name)
+        with atomic_write(self.path / name) as part:
+            part.write_text(text, encoding="utf-8")
 
     def write_json(self, name: str, data: Any) -> None:
         """Write JSON."""
