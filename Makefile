@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow install install-test clean
+.PHONY: demo test slow docs install install-test install-docs clean
 
 # Set-up runs again only when what it depends on has changed.
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
+install-docs: $(VENV)/.installed-docs
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "imder needs Python >= 3.11: make PYTHON=python3.12"; exit 2; }
@@ -20,6 +21,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt tools/install.s
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	sh tools/install.sh $(BIN)/python ".[test,lint,extract]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	sh tools/install.sh $(BIN)/python ".[docs]"
 	@touch $@
 
 demo: install
@@ -35,5 +40,10 @@ test: install-test
 slow: install-test
 	$(BIN)/python -m pytest -m slow
 
+# The site goes to site/; open site/index.html.
+docs: install-docs
+	PYTHONPATH=tools/site $(BIN)/zensical build --strict --clean
+	$(BIN)/python tools/site/check.py site
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site
