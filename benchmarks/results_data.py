@@ -1,0 +1,141 @@
+"""The measured results in ``docs/results``: values, differences from IMDer and differences by cluster, as CSV.
+
+``NAME.csv`` holds a mean and a deviation for each protocol, setting, metric and system; ``NAME-differences.csv`` the paired
+difference of each system from ``imder`` with its 95 % interval; ``NAME-clusters.csv`` how many speakers or videos agree.
+"""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[1] / "docs" / "results"
+LABELS = {
+    "accuracy": "accuracy, %",
+    "macro_f1": "macro F1, %",
+    "nll": "NLL",
+    "acc2": "ACC2, %",
+    "f1": "F1, %",
+    "acc7": "ACC7, %",
+    "mae": "MAE",
+    "corr": "correlation",
+    "coverage": "coverage, %",
+    "width": "width",
+    "crps": "CRPS",
+    "set_size": "set size",
+    "selective_mae": "MAE of 80 %",
+    "selective_error": "error of 80 %",
+    "nll_calibrated": "NLL, calibrated",
+    "ece_calibrated": "ECE, calibrated",
+}
+HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "acc2", "f1", "acc7", "corr"})
+SYSTEMS = (
+    "imder",
+    "imder:unconditional",
+    "imder:mean",
+    "regression",
+    "late-fusion",
+    "zero-fill",
+    "language-only",
+    "ridge",
+    "mmin",
+    "mult",
+    "gcnet",
+    "constant",
+    "3 late-fusion",
+    "3 imder",
+    "2 late-fusion",
+    "2 imder",
+)
+"""In the order of every table and picture."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """One benchmark.
+
+    Attributes:
+        name: of its files.
+        about: title, corpus, command, minutes, seeds, what was resampled, notes.
+        values: (protocol, setting, metric, system) -> (mean, deviation), as text; the deviation may be empty.
+        differences: the same keys -> (difference from imder, low, high), as text.
+        clusters: (protocol, metric, system) -> (difference, deviation, better, clusters, kind), as text.
+        samples: (protocol, setting) -> number of test samples, where it differs between settings.
+        dropped: rate -> share of the cells that it drops, as text.
+    """
+
+    name: str
+    about: dict[str, Any]
+    values: dict[tuple[str, str, str, str], tuple[str, str]]
+    differences: dict[tuple[str, str, str, str], tuple[str, str, str]]
+    clusters: dict[tuple[str, str, str], tuple[str, ...]]
+    samples: dict[tuple[str, str], str]
+    dropped: dict[str, str]
+
+    def settings(self, protocol: str) -> list[str]:
+        """The settings of a protocol, in the order of the file."""
+        return list(dict.fromkeys(key[1] for key in self.values if key[0] == protocol))
+
+    def systems(self) -> list[str]:
+        """The systems that were measured."""
+        measured = {key[3] for key in self.values}
+        return [name for name in SYSTEMS if name in measured]
+
+    def metrics(self) -> list[str]:
+        """The metrics that were measured, in the order of the tables."""
+        measured = {key[2] for key in self.values}
+        return [m for m in LABELS if m in measured]
+
+    def compared_metrics(self) -> list[str]:
+        """The metrics with paired differences."""
+        measured = {key[2] for key in self.differences}
+        return [m for m in LABELS if m in measured]
+
+    def gain(self, protocol: str, setting: str, metric: str, system: str) -> tuple[float, float, float] | None:
+        """IMDer's gain over a system with its 95 % interval: positive where IMDer is better."""
+        if (key := (protocol, setting, metric, system)) not in self.differences:
+            return None
+        middle, low, high = (float(text) for text in self.differences[key])
+        return (-middle, -high, -low) if metric in HIGHER_IS_BETTER else (middle, low, high)
+
+
+def names(folder: Path = FOLDER) -> list[str]:
+    """The benchmarks in a folder."""
+    return list(tomllib.loads((folder / "benchmarks.toml").read_text(encoding="utf-8")))
+
+
+def read_results(name: str, folder: Path = FOLDER) -> Results:
+    """Read one benchmark's files."""
+    about = tomllib.loads((folder / "benchmarks.toml").read_text(encoding="utf-8"))[name]
+    values = _rows(folder / f"{name}.csv")
+    differences = _rows(folder / f"{name}-differences.csv")
+    clusters = _rows(folder / f"{name}-clusters.csv")
+    key = ("protocol", "setting", "metric", "system")
+    return Results(
+        name,
+        about,
+        {_pick(row, *key): _pick(row, "mean", "deviation") for row in values},
+        {_pick(row, *key): _pick(row, "difference", "low", "high") for row in differences},
+        {
+            _pick(row, "protocol", "metric", "system"): _pick(
+                row, "difference", "deviation", "better", "clusters", "kind"
+            )
+            for row in clusters
+        },
+        {_pick(row, "protocol", "setting"): row["n"] for row in values if row["n"]},
+        {row["setting"]: row["effective_rate"] for row in values if row["effective_rate"]},
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _pick(row: dict[str, str], *columns: str) -> tuple[str, ...]:
+    return tuple(row[column] for column in columns)
