@@ -1,14 +1,15 @@
-"""Write a page of short tables for each benchmark in ``docs/results``; everything else is in its CSV files.
+"""Write a page of short tables for each benchmark in ``docs/results``, and the summary on ``docs/results.md``.
 
 python benchmarks/results_pages.py
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, Results, names, read_results
+from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, SYSTEMS, Results, names, read_results
 
 SHOWN_RATES = ("0", "0.1", "0.3", "0.5", "0.7", "average")
 REFERENCES = ("constant", "3 late-fusion", "3 imder", "2 late-fusion", "2 imder")
@@ -16,6 +17,12 @@ REFERENCES = ("constant", "3 late-fusion", "3 imder", "2 late-fusion", "2 imder"
 UNCERTAINTY = (
     "coverage", "width", "set_size", "crps", "nll_calibrated", "ece_calibrated", "selective_mae", "selective_error",
 )  # fmt: skip
+SECONDS = {
+    "imder": "54", "imder:unconditional": "46", "imder:mean": "46", "regression": "41", "late-fusion": "24", "zero-fill": "13",
+    "language-only": "5", "ridge": "2", "mmin": "146", "mult": "62", "gcnet": "109", "3 late-fusion": "72", "3 imder": "162",
+}  # fmt: skip
+"""Of one training with its evaluation on ``mosi_complete``, one core."""
+MARKS = re.compile(r"(<!-- summary:[^\n]*-->\n).*?(<!-- /summary -->)", re.DOTALL)
 
 
 def page(results: Results) -> str:
@@ -65,6 +72,26 @@ def page(results: Results) -> str:
             ),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def summary() -> str:
+    """A row for each system: its average over rates on four corpora, and the seconds that it takes."""
+    columns = {
+        "mosi_standard": ("mae", "`mosi_standard`, MAE"),
+        "mosi_complete": ("mae", "`mosi_complete`, MAE"),
+        "ravdess_av": ("accuracy", "`ravdess_av`, accuracy, %"),
+        "ravdess_av-folds": ("accuracy", "24 speakers, accuracy, %"),
+    }
+    read = {name: read_results(name) for name in columns}
+    systems = [s for s in SYSTEMS if s in read["mosi_standard"].systems()]
+    rows = []
+    for system in systems:
+        cells = []
+        for name, (metric, _) in columns.items():
+            key = ("random", "average", metric, system.replace("3 ", "2 ") if name == "ravdess_av-folds" else system)
+            cells.append(value(read[name], key, best_mean(read[name], "random", "average", metric)))
+        rows.append([f"`{system}`", *cells, SECONDS.get(system, "")])
+    return table(["system", *(head for _, head in columns.values()), "seconds"], rows)
 
 
 def downloads(results: Results) -> str:
@@ -180,10 +207,17 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def main(folder: Path = FOLDER) -> None:
-    """Write every page."""
-    for name in names():
-        (folder / f"{name}.md").write_text(page(read_results(name)), encoding="utf-8")
+def pages(folder: Path = FOLDER) -> dict[Path, str]:
+    """Every file that this program writes, with its text."""
+    overview = folder.parent / "results.md"
+    marked = MARKS.sub(lambda m: f"{m[1]}\n{summary()}\n\n{m[2]}", overview.read_text(encoding="utf-8"))
+    return {folder / f"{name}.md": page(read_results(name)) for name in names()} | {overview: marked}
+
+
+def main() -> None:
+    """Write them."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

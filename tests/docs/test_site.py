@@ -19,7 +19,8 @@ def pages(nav):
 
 def test_the_navigation_names_every_page_once():
     nav = list(pages(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]))
-    assert sorted(nav) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    docs = ROOT / "docs"
+    assert sorted(nav) == sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
 
 
 def site(tmp_path, body, **files):

@@ -1,0 +1,42 @@
+"""The result pages say what the measured values in their CSV files say."""
+
+import re
+from pathlib import Path
+
+import pytest
+import results_pages
+from results_data import names, read_results
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("path", results_pages.pages(), ids=lambda path: path.stem)
+def test_a_page_is_up_to_date(path):
+    assert path.read_text() == results_pages.pages()[path], "run python benchmarks/results_pages.py"
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_mean_lies_inside_its_interval(name):
+    results = read_results(name)
+    assert results.differences
+    for difference, low, high in results.differences.values():
+        assert float(low) - 5e-4 <= float(difference) <= float(high) + 5e-4
+
+
+def test_a_gain_is_positive_where_imder_is_better():
+    results = read_results("mosi_standard")
+    assert all(g > 0 for g in results.gain("random", "average", "mae", "ridge"))  # MAE +.119: ridge is worse
+    assert all(g < 0 for g in results.gain("random", "average", "corr", "3 imder"))  # correlation +.014
+    assert results.gain("random", "average", "mae", "nonsense") is None
+
+
+WIDE = {"quality", "recordings-reference", "uncertainty"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p for p in DOCS.rglob("*.md") if p.stem not in WIDE), ids=lambda path: path.stem
+)
+def test_a_table_fits_a_screen(path):
+    for line in path.read_text().splitlines():
+        if re.match(r"\|[ -]", line):
+            assert line.replace(r"\|", "").count("|") - 1 <= 8, f"{line[:60]}: more than 8 columns"
