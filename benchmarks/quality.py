@@ -33,7 +33,8 @@ from papers import train_paper
 from imder.cli.demo import TEST, TRAIN, VALID
 from imder.data.corpus import Corpus, Split
 from imder.diffusion import KeyedNoise, VESchedule
-from imder.diffusion.sample import Solver, sample
+from imder.diffusion.sample import sample
+from imder.diffusion.solvers import SOLVERS
 from imder.evaluation.results import write_csv
 from imder.jobs.files import atomic_write
 from imder.missingness.patterns import patterns
@@ -43,7 +44,6 @@ from imder.synthetic.known_truth import KnownTruth
 from imder.training.run import RunDirectory
 from imder.training.train import train
 
-SOLVERS: tuple[Solver, ...] = ("dpmpp_2m", "heun", "euler_maruyama")
 EVALUATIONS = (1, 2, 4, 6, 8, 10, 20, 100, 500)
 EXACT_EVALUATIONS = (2, 4, 6, 8, 10, 20)
 Row = dict[str, Any]
@@ -172,7 +172,7 @@ def _grid(name: str, cases: Sequence[Case]) -> Iterable[Row]:
 
     for solver in SOLVERS:
         for evaluations in EVALUATIONS:
-            if solver == "euler_maruyama" and evaluations < 2:
+            if evaluations < SOLVERS[solver].least_evaluations:
                 continue
             started = time.monotonic()
             draws = [case.sample(solver, evaluations) for case in cases]

@@ -1,10 +1,14 @@
-"""`draw`: the evaluations it spends, and that a start without a mean costs nothing."""
+"""`sample`: the evaluations it spends, and that a start without a mean costs nothing."""
+
+from itertools import pairwise
 
 import pytest
 import torch
 
-from imder.diffusion import KeyedNoise, VESchedule
+from imder.diffusion import SOLVERS, KeyedNoise, Solver, VESchedule
 from imder.diffusion.sample import sample
+from imder.models.imder.recovery import RecoveryConfig
+from imder.types import ImderError
 
 SCHEDULE = VESchedule(25.0)
 MEAN, DEVIATION = 3.0, 0.8
@@ -51,3 +55,23 @@ def test_narrow_laws_keep_most_of_their_variance_in_eight_evaluations(deviation)
     noise = KeyedNoise(torch.arange(20_000), 3, torch.float64)
     x = sample(Gaussian(deviation), (20_000, 1), noise, SCHEDULE)
     assert 0.85 < float(x.var()) / deviation**2 < 1.15
+
+
+def test_a_solver_is_a_function_and_a_row(monkeypatch):
+    def euler(denoise, x, sigmas):
+        for sigma, sigma_next in pairwise(sigmas.to(x)):
+            x = x + (sigma_next - sigma) * (x - denoise(x, sigma)) / sigma
+        return x
+
+    monkeypatch.setitem(SOLVERS, "euler", Solver("euler", euler, "sigmas", least_evaluations=3))
+    denoise = Gaussian()
+    x = sample(denoise, (20_000, 1), KeyedNoise(torch.arange(20_000), 1, torch.float64), SCHEDULE, "euler", 100)
+    assert denoise.calls == 100
+    assert float(x.std()) == pytest.approx(DEVIATION, rel=0.04)
+    with pytest.raises(ImderError, match="solver euler: needs 3 evaluations or more, got 2"):
+        RecoveryConfig(solver="euler", evaluations=2)
+
+
+def test_an_unknown_solver_is_refused():
+    with pytest.raises(ImderError, match="there is no solver 'rk4'; choose from dpmpp_2m, heun, euler_maruyama"):
+        RecoveryConfig(solver="rk4")

@@ -20,7 +20,7 @@ from imder.diffusion import (
 
 F64 = torch.float64
 SCHEDULE = VESchedule(25.0)
-LARGEST, SMALLEST = (float(SCHEDULE.std(torch.tensor(t))) for t in (1.0, 1e-3))
+SIGMA_MAX, SIGMA_MIN = (float(SCHEDULE.std(torch.tensor(t))) for t in (1.0, 1e-3))
 
 
 def tensor(*values):
@@ -100,9 +100,9 @@ def test_a_constant_denoiser_is_solved_exactly():
 
 
 def test_a_grid_that_ends_in_zero_ends_in_a_denoising_step():
-    x = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0), dtype=F64) * LARGEST
+    x = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0), dtype=F64) * SIGMA_MAX
     for solver in (heun, dpmpp_2m):
-        sigmas = log_uniform_sigmas(6, LARGEST, SMALLEST)
+        sigmas = log_uniform_sigmas(6, SIGMA_MAX, SIGMA_MIN)
         before = solver(gaussian, x, sigmas[:-1])
         torch.testing.assert_close(solver(gaussian, x, sigmas), gaussian(before, float(sigmas[-2])))
 
@@ -166,7 +166,7 @@ def test_euler_maruyama_has_weak_order_one():
 
 
 def test_euler_maruyama_draws_from_a_generator_or_a_source():
-    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)) * LARGEST
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)) * SIGMA_MAX
     times = uniform_times(9)
 
     class Source:
@@ -213,7 +213,7 @@ def test_grids_of_noise_levels(grid, n):
 @pytest.mark.parametrize("wrong", [(0, 9, 0.1), (3, 0.1, 9), (3, 9, 0), (3, 9, -1), (3, math.nan, 0.1)])
 @pytest.mark.parametrize("grid", [log_uniform_sigmas, karras_sigmas])
 def test_wrong_grids(grid, wrong):
-    with pytest.raises(ValueError, match="need evaluations >= 1 and 0 < sigma_min < sigma_max"):
+    with pytest.raises(ValueError, match="need steps >= 1 and 0 < sigma_min < sigma_max"):
         grid(*wrong)
 
 
@@ -265,7 +265,7 @@ def energy_distance(x, y):
 
 
 @pytest.fixture(scope="module")
-def predict_validation():
+def distances_of():
     """How far draws are from the mixture: (energy distance to exact draws, mean, covariance, shares)."""
     generator = torch.Generator().manual_seed(1)
     component = torch.multinomial(SHARES, COUNT, True, generator=generator)
@@ -293,34 +293,32 @@ CLOSE = np.array([1e-3, 0.03, 0.06, 0.015])  # what counts as no difference, for
 def start():
     """Evenly spread noise, the same for every solver."""
     spread = stats.qmc.Sobol(2, seed=0).random(COUNT)
-    return torch.from_numpy(stats.norm.ppf(np.clip(spread, 1e-9, 1 - 1e-9))) * LARGEST
+    return torch.from_numpy(stats.norm.ppf(np.clip(spread, 1e-9, 1 - 1e-9))) * SIGMA_MAX
 
 
 @pytest.fixture(scope="module")
-def slow(predict_validation, start):
+def slow(distances_of, start):
     """Of 500 steps of Euler and Maruyama's method."""
-    return predict_validation(
-        euler_maruyama(mixture, start, uniform_times(500), SCHEDULE, torch.Generator().manual_seed(2))
-    )
+    return distances_of(euler_maruyama(mixture, start, uniform_times(500), SCHEDULE, torch.Generator().manual_seed(2)))
 
 
-def test_exact_draws_and_500_steps_pass_the_judge(predict_validation, slow):
+def test_exact_draws_and_500_steps_pass_the_test(distances_of, slow):
     generator = torch.Generator().manual_seed(7)
     component = torch.multinomial(SHARES, COUNT, True, generator=generator)
     noise = torch.randn(COUNT, 2, 1, generator=generator, dtype=F64)
-    assert (predict_validation(MEANS[component] + (FACTORS[component] @ noise).squeeze(-1)) < CLOSE).all()
+    assert (distances_of(MEANS[component] + (FACTORS[component] @ noise).squeeze(-1)) < CLOSE).all()
     assert (slow < CLOSE).all()
 
 
 @pytest.mark.parametrize("evaluations", [8, 9, 10])
-def test_few_evaluations_of_dpmpp_2m_are_as_close_as_500_steps(predict_validation, start, slow, evaluations):
-    fast = predict_validation(dpmpp_2m(mixture, start, log_uniform_sigmas(evaluations, LARGEST, SMALLEST)))
+def test_few_evaluations_of_dpmpp_2m_are_as_close_as_500_steps(distances_of, start, slow, evaluations):
+    fast = distances_of(dpmpp_2m(mixture, start, log_uniform_sigmas(evaluations, SIGMA_MAX, SIGMA_MIN)))
     assert (fast < slow + CLOSE).all(), (fast, slow)
 
 
-def test_the_judge_sees_a_poor_sampler(predict_validation, start):
+def test_the_test_sees_a_poor_sampler(distances_of, start):
     few_steps = euler_maruyama(mixture, start, uniform_times(10), SCHEDULE, torch.Generator().manual_seed(2))
-    collapsed = mixture(start, LARGEST)
-    half = heun(mixture, start, log_uniform_sigmas(4, LARGEST, SMALLEST))
+    collapsed = mixture(start, SIGMA_MAX)
+    half = heun(mixture, start, log_uniform_sigmas(4, SIGMA_MAX, SIGMA_MIN))
     for poor in (few_steps, collapsed, half):
-        assert predict_validation(poor)[0] > 10 * CLOSE[0]
+        assert distances_of(poor)[0] > 10 * CLOSE[0]

@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 
 from golden_rule import arrays, assert_parity, description, fill, state_dict
 from imder import diffusion
+from imder.diffusion.sample import TIME_MIN
 from imder.interop import load_official_imder
 from imder.interop.official_imder import LETTERS, map_official_names, official_names, read_state_dict
 from imder.models.imder.paper import LOSS_TIME
-from imder.models.imder.recovery import SMALLEST_TIME
 from imder.types import Batch, ImderError
 
 SUBSETS = ("l", "v", "a", "lv", "la", "va")
@@ -97,7 +97,7 @@ def test_sampler(golden, what):
     denoise = model.recovery.denoiser("vision", given, available, conditions)
     schedule = model.recovery.schedule
     start = state.normal((3, 32, 48)) * schedule.std(torch.tensor(1.0))
-    times = diffusion.uniform_times(6, SMALLEST_TIME)
+    times = diffusion.uniform_times(6, TIME_MIN)
     assert_parity(diffusion.euler_maruyama(denoise, start, times, schedule, state), recorded[f"em6_{what}"], what)
     assert state.exhausted()
 

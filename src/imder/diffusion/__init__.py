@@ -1,7 +1,6 @@
-"""Diffusion as pure parts that know nothing of emotion: schedule, noise, denoiser, loss, grids and solvers.
+"""Diffusion on any ``(B, ...)`` tensor: schedule, noise, denoisers, losses, grids, solvers.
 
-Any ``(B, ...)`` tensor will do. A denoiser is any callable ``(x, sigma) -> E[x0 | x]``; a solver is a function of a
-denoiser; the three meet only where they are called.
+A denoiser is any callable ``(x, sigma) -> E[x0 | x]``. A solver takes a denoiser and knows nothing of networks or conditions.
 """
 
 from imder.diffusion.denoiser import Denoiser, edm_denoiser, score_denoiser
@@ -9,12 +8,14 @@ from imder.diffusion.loss import condition_noise, edm_loss, score_matching_loss
 from imder.diffusion.noise import KeyedNoise, NoiseSource
 from imder.diffusion.schedule import VESchedule
 from imder.diffusion.sigmas import karras_sigmas, log_uniform_sigmas, uniform_times
-from imder.diffusion.solvers import dpmpp_2m, euler_maruyama, heun
+from imder.diffusion.solvers import SOLVERS, Solver, dpmpp_2m, euler_maruyama, heun
 
 __all__ = [
+    "SOLVERS",
     "Denoiser",
     "KeyedNoise",
     "NoiseSource",
+    "Solver",
     "VESchedule",
     "condition_noise",
     "dpmpp_2m",

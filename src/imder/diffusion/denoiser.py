@@ -5,7 +5,7 @@ Two preconditionings:
 * EDM (Karras et al. 2022, table 1): D = c_skip x + c_out F(c_in x, ln(sigma) / 4) with, for data of deviation s,
   c_skip = s^2 / (sigma^2 + s^2), c_out = sigma s / sqrt(sigma^2 + s^2), c_in = 1 / sqrt(sigma^2 + s^2): input and
   target of F have variance one at every noise level.
-* score: the published network gives the score; Tweedie's formula D = x + sigma^2 score makes a denoiser of it.
+* score: the published network outputs the score; Tweedie's formula gives D = x + sigma^2 score.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 def per_row(sigma: Tensor, x: Tensor) -> Tensor:
-    """``sigma`` () or (B,) shaped so that it multiplies ``x`` (B, ...) row by row."""
+    """``sigma`` () or (B,), reshaped to multiply ``x`` (B, ...) row by row."""
     return sigma.reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -30,7 +30,7 @@ def edm_coefficients(sigma: Tensor, sigma_data: float = 1.0) -> tuple[Tensor, Te
 
 
 def edm_denoiser(network: Callable[[Tensor, Tensor], Tensor], sigma_data: float = 1.0) -> Denoiser:
-    """The denoiser of a network F(c_in x, c_noise); c_noise is ``(B,)``, or ``(1,)`` when one level serves all rows."""
+    """The denoiser of a network F(c_in x, c_noise); c_noise is ``(B,)``, or ``(1,)`` if all rows share a level."""
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         c_skip, c_out, c_in, c_noise = edm_coefficients(sigma.reshape(-1), sigma_data)

@@ -1,10 +1,10 @@
 r"""Denoising score matching (paper, equations 4 and 7), with the condition noised in one of three ways.
 
-A score network sees x_t = x_0 + std(t) z and should answer grad log p(x_t) whose regression target is -z / std(t):
+A score network gets x_t = x_0 + std(t) z and estimates grad log p(x_t); its regression target is -z / std(t):
 
 .. math:: L = E || std(t) s(x_t, c_t, t) + z ||^2 .
 
-What the condition c_t looks like decides what is learned:
+The noise of the condition c_t decides what the network learns:
 
 * ``clean``: c itself. The network learns the score of p(x | c), and keys and values can be computed once.
 * ``independent``: c + std(t) z' with fresh z' (the paper as written).

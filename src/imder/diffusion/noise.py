@@ -1,9 +1,9 @@
-r"""Noise that belongs to (seed, key), never to a position in a batch.
+r"""Noise that depends on (seed, key), never on a position in a batch.
 
-A sample's recovery must not change with the batch it comes in, its order, the batch size or the number of processes.
-Sequential generators can't give that; a counter-based one can. Element j of the n-th draw for a row of key k is a pure
-function of (seed, n, k, j): the SplitMix64 stream that starts at a hash of (seed, n, k), read at position j, and turned
-into normals by Box and Muller's transform. The arithmetic is int64 and wraps, the same on every device.
+A sample's recovery must not change with its batch, its order, the batch size or the number of processes. That rules out
+sequential generators. Here element j of the n-th draw for a row of key k is a pure function of (seed, n, k, j): the
+SplitMix64 stream that starts at a hash of (seed, n, k), read at position j and turned into normals by the Box-Muller
+transform. The int64 arithmetic wraps, in the same way on every device.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _MIX_2 = -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
 
 
 class NoiseSource(Protocol):
-    """Whatever hands out standard normal draws, one call after the other."""
+    """A source of standard normal draws, a new one at each call."""
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """The next standard normal draw, of the given shape."""
+        """The next draw, of the given shape."""
         ...
 
 
 class KeyedNoise:
-    """Draws for rows identified by ``keys``; call n is independent of every other call.
+    """Draws for rows identified by ``keys``; calls are independent of one another.
 
     Args:
         keys: ``(B,)`` int64, one for each row of every draw.

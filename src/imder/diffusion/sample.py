@@ -1,17 +1,15 @@
-"""From pure noise to a draw: the start, the grid and the solver of `imder.diffusion.solvers` put together.
+"""Sampling: pure noise, a grid and a solver of `imder.diffusion.solvers.SOLVERS`.
 
-At the largest noise level x is the mean plus noise, and the flow that leads from there to data keeps std(x0) / std(1) of any
-error in the start, 5 to 10 % here: too much for a mean that is taken to be 0. The denoiser's answer at that level *is* the
-mean, so solvers of the flow spend their first evaluation on putting x where it belongs.
+At the largest noise level x is the data's mean plus noise. A start of the probability flow that takes the mean to be 0 leaves
+std(x0) / std(1) of the mean, 5 to 10 % here, as an error in the sample. The denoiser's output at that level *is* the mean, so
+solvers of the flow spend their first evaluation on adding it to the start.
 
-At the other end they stop at a deviation of 0.05 and take the denoiser's answer. Below it little is left to decide
-unless the law that is drawn from is very narrow (of deviation d, the last step leaves out 0.05^2 / (0.05^2 + d^2) of the
-variance: 3 % where d is 0.3), and evaluations that aren't spent there are spent where draws come apart.
+They end at `SIGMA_MIN` and return the denoiser's output there. Below it little is left to decide unless the distribution
+is very narrow: the last step leaves out SIGMA_MIN^2 / (SIGMA_MIN^2 + d^2) of the variance of data of deviation d, 3 % for
+d = 0.3. The evaluations saved go to the noise levels at which samples separate.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,12 +18,12 @@ from imder.diffusion.denoiser import Denoiser
 from imder.diffusion.noise import NoiseSource
 from imder.diffusion.schedule import VESchedule
 from imder.diffusion.sigmas import log_uniform_sigmas, uniform_times
-from imder.diffusion.solvers import dpmpp_2m, euler_maruyama, heun
+from imder.diffusion.solvers import solver_named
 
-SMALLEST_TIME = 1e-3  # where Euler-Maruyama ends (released code)
-SMALLEST_SIGMA = 0.05  # from where solvers of the flow denoise in one step
-
-Solver = Literal["dpmpp_2m", "heun", "euler_maruyama"]
+TIME_MIN = 1e-3
+"""Time at which solvers in time end (released code)."""
+SIGMA_MIN = 0.05
+"""Noise level from which solvers of the flow denoise in one step."""
 
 
 def sample(
@@ -33,26 +31,30 @@ def sample(
     shape: tuple[int, ...],
     noise: NoiseSource,
     schedule: VESchedule,
-    solver: Solver = "dpmpp_2m",
+    solver: str = "dpmpp_2m",
     evaluations: int = 8,
 ) -> Tensor:
-    """One draw for each row, ``shape`` = (B, ...).
+    """One sample for each row, ``shape`` = (B, ...).
 
     Args:
         denoise: ``(x, sigma) -> E[x0 | x]``.
-        shape: of the draws.
-        noise: of the start, and of every step where the solver needs it.
-        schedule: from std(1) down.
-        solver: who draws.
-        evaluations: of ``denoise``; Heun's method uses an even number, or one.
+        shape: of the samples.
+        noise: of the start, and of every step of a stochastic solver.
+        schedule: gives the start's deviation std(1).
+        solver: a name of `SOLVERS`.
+        evaluations: of ``denoise``; a solver with two a step uses an even number, or one.
+
+    Raises:
+        ImderError: there is no such solver, or it needs more evaluations.
     """
-    start = schedule.std(torch.tensor(1.0)).item()
-    x = noise.normal(shape) * start
-    if solver == "euler_maruyama":
-        return euler_maruyama(denoise, x, uniform_times(evaluations, SMALLEST_TIME), schedule, noise)
+    method = solver_named(solver)
+    method.check(evaluations)
+    sigma_max = schedule.std(torch.tensor(1.0)).item()
+    x = noise.normal(shape) * sigma_max
+    if method.grid == "times":
+        return method.solve(denoise, x, uniform_times(evaluations, TIME_MIN), schedule, noise)
     if evaluations > 1:
-        x = x + denoise(x, x.new_tensor(start))
+        x = x + denoise(x, x.new_tensor(sigma_max))
         evaluations -= 1
-    if solver == "heun":
-        return heun(denoise, x, log_uniform_sigmas((evaluations + 1) // 2, start, SMALLEST_SIGMA))
-    return dpmpp_2m(denoise, x, log_uniform_sigmas(evaluations, start, SMALLEST_SIGMA))
+    steps = -(-evaluations // method.evaluations_per_step)
+    return method.solve(denoise, x, log_uniform_sigmas(steps, sigma_max, SIGMA_MIN))

@@ -1,4 +1,4 @@
-r"""From noise to data: three solvers, each a pure function of a denoiser.
+r"""Solvers: from noise to data, each a pure function of a denoiser and one row of `SOLVERS`.
 
 With sigma as the time variable the probability-flow equation of the variance-exploding process is
 
@@ -9,13 +9,16 @@ integrates the exponential form in lambda = -ln sigma, where only D varies slowl
 second order, one evaluation a step). `euler_maruyama` integrates the reverse-time SDE of the paper, dx = -g(t)^2 score
 dt + g(t) dw, in uniform steps of t.
 
-None tracks gradients on its own account: wrap a call in ``torch.no_grad()``.
+To add a solver, write its function and add a row to `SOLVERS`. Wrap calls in ``torch.no_grad()``: solvers don't.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +26,7 @@ from torch import Tensor
 from imder.diffusion.denoiser import Denoiser
 from imder.diffusion.noise import NoiseSource
 from imder.diffusion.schedule import VESchedule
+from imder.types import ImderError
 
 
 class _GeneratorNoise:
@@ -43,9 +47,9 @@ def euler_maruyama(
     Args:
         denoise: ``(x, sigma) -> E[x0 | x]``.
         x: ``(B, ...)``, noise of deviation std(times[0]).
-        times: ``(n,)`` decreasing at equal distances; one evaluation for each.
+        times: ``(n,)`` decreasing at equal distances; one evaluation each.
         schedule: gives std(t) and the diffusion coefficient.
-        generator: of the noise.
+        generator: source of the noise.
 
     Returns:
         The mean of the last step, ``(B, ...)``, as in the released code.
@@ -71,12 +75,13 @@ def heun(denoise: Denoiser, x: Tensor, sigmas: Tensor) -> Tensor:
         sigmas: ``(n + 1,)`` decreasing, the last may be 0; 2 n evaluations (one less when it is).
     """
     sigmas = sigmas.to(x)
-    for now, after in itertools.pairwise(sigmas):
-        slope = (x - denoise(x, now)) / now
-        ahead = x + (after - now) * slope
-        if after > 0:
-            ahead = x + (after - now) * (slope + (ahead - denoise(ahead, after)) / after) / 2
-        x = ahead
+    for sigma, sigma_next in itertools.pairwise(sigmas):
+        slope = (x - denoise(x, sigma)) / sigma
+        x_next = x + (sigma_next - sigma) * slope
+        if sigma_next > 0:
+            slope_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
+            x_next = x + (sigma_next - sigma) * (slope + slope_next) / 2
+        x = x_next
     return x
 
 
@@ -89,20 +94,72 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor) -> Tensor:
         sigmas: ``(n + 1,)`` decreasing, the last may be 0; n evaluations.
     """
     levels = sigmas.tolist()
-    logs = [float("inf") if s == 0 else -math.log(s) for s in levels]
+    lambdas = [float("inf") if sigma == 0 else -math.log(sigma) for sigma in levels]
     sigmas = sigmas.to(x)
-    before: Tensor | None = None
+    previous: Tensor | None = None
     for i in range(len(levels) - 1):
-        data = denoise(x, sigmas[i])
+        denoised = denoise(x, sigmas[i])
         if levels[i + 1] == 0:
-            x = data
+            x = denoised
         else:
-            h = logs[i + 1] - logs[i]
-            slope = data
-            if before is not None:
-                ratio = (logs[i] - logs[i - 1]) / h
-                slope = data + (data - before) / (2 * ratio)
-            shrink = levels[i + 1] / levels[i]
-            x = shrink * x + (1 - shrink) * slope
-        before = data
+            h = lambdas[i + 1] - lambdas[i]
+            extrapolated = denoised
+            if previous is not None:
+                r = (lambdas[i] - lambdas[i - 1]) / h
+                extrapolated = denoised + (denoised - previous) / (2 * r)
+            ratio = levels[i + 1] / levels[i]
+            x = ratio * x + (1 - ratio) * extrapolated
+        previous = denoised
     return x
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A row of `SOLVERS`.
+
+    Attributes:
+        name: in configurations.
+        solve: ``(denoise, x, sigmas) -> x`` on a grid of noise levels, ``(denoise, x, times, schedule, noise) -> x`` on a
+            grid of times; x is ``(B, ...)``.
+        grid: ``sigmas``: noise levels that end in 0; ``times``: equally spaced times.
+        least_evaluations: of the denoiser, below which the solver is undefined.
+        evaluations_per_step: of the denoiser; the step into 0 takes one.
+    """
+
+    name: str
+    solve: Callable[..., Tensor]
+    grid: Literal["sigmas", "times"]
+    least_evaluations: int = 1
+    evaluations_per_step: int = 1
+
+    def check(self, evaluations: int) -> None:
+        """Raise `ImderError` for fewer evaluations than the solver needs."""
+        if evaluations < self.least_evaluations:
+            raise ImderError(
+                f"solver {self.name}: needs {self.least_evaluations} evaluations or more, got {evaluations}"
+            )
+
+
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver
+    for solver in (
+        Solver("dpmpp_2m", dpmpp_2m, "sigmas"),
+        Solver("heun", heun, "sigmas", evaluations_per_step=2),
+        Solver("euler_maruyama", euler_maruyama, "times", least_evaluations=2),
+    )
+}
+"""Solvers by name."""
+
+
+def solver_named(name: str) -> Solver:
+    """A row of `SOLVERS`.
+
+    Raises:
+        ImderError: there is no such solver.
+
+    >>> solver_named("heun").evaluations_per_step
+    2
+    """
+    if name not in SOLVERS:
+        raise ImderError(f"there is no solver {name!r}; choose from {', '.join(SOLVERS)}")
+    return SOLVERS[name]

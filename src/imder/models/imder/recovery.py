@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from imder.diffusion import Denoiser, KeyedNoise, VESchedule, edm_denoiser, edm_loss
 from imder.diffusion.loss import ConditionNoise
-from imder.diffusion.sample import SMALLEST_TIME, Solver, sample
+from imder.diffusion.sample import TIME_MIN, sample
+from imder.diffusion.solvers import solver_named
 from imder.models.imder.conditions import TokenCondition
 from imder.nn.standardize import Standardizer, fit_together
 from imder.nn.unet import UNet
@@ -82,7 +83,7 @@ class RecoveryConfig:
             last two).
         preconditioning: ``edm`` or ``score`` (`imder.diffusion.denoiser`).
         sigma: of the schedule dx = sigma^t dw.
-        solver: who draws.
+        solver: of `imder.diffusion.SOLVERS`.
         evaluations: of the score network for one recovery.
         noise_levels_per_sample: noise levels at which a training row is seen in one step; they share the condition's work (``edm``).
         log_sigma_mean, log_sigma_std: the normal law of ln sigma in the EDM loss, clipped to the schedule's range.
@@ -94,7 +95,7 @@ class RecoveryConfig:
     condition_noise: ConditionNoise = "clean"
     preconditioning: Literal["edm", "score"] = "edm"
     sigma: float = 25.0
-    solver: Solver = "dpmpp_2m"
+    solver: str = "dpmpp_2m"
     evaluations: int = 8
     noise_levels_per_sample: int = 2
     log_sigma_mean: float = 0.8
@@ -113,8 +114,7 @@ class RecoveryConfig:
             )
         if self.condition == "tokens" and self.condition_noise != "clean":
             raise ImderError("recovery: condition 'tokens' is clean; condition_noise needs condition 'channels'")
-        if self.evaluations < 1 or (self.solver == "euler_maruyama" and self.evaluations < 2):
-            raise ImderError(f"recovery: {self.evaluations} evaluations are too few for {self.solver}")
+        solver_named(self.solver).check(self.evaluations)
 
 
 Encodings = Mapping[str, Tensor]
@@ -264,7 +264,7 @@ class TokenRecovery(RecoveryModel):
         rows, levels = len(keys), self.config.noise_levels_per_sample
         noise = KeyedNoise(keys, seed)
         log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
-        ends = self.schedule.std(torch.tensor([SMALLEST_TIME, 1.0])).log().tolist()
+        ends = self.schedule.std(torch.tensor([TIME_MIN, 1.0])).log().tolist()
         sigma = log_sigma.clamp(*ends).exp()
         clean = self._scale(target, clean).repeat_interleave(levels, dim=0)
         z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
