@@ -1,5 +1,6 @@
 """Adding a system takes the file and the line that CONTRIBUTING.md shows, and nothing else."""
 
+import ast
 import importlib.util
 import re
 import sys
@@ -27,16 +28,16 @@ def added(tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "imder.models.average", module)
     spec.loader.exec_module(module)
-    line = eval("{" + LINE + "}", vars(module))
-    for system, entry in line.items():
-        monkeypatch.setitem(registry.SYSTEMS, system, entry)
+    line = ast.literal_eval("{" + LINE + "}")
+    for name, path in line.items():
+        monkeypatch.setitem(registry.SYSTEMS, name, path)
     return next(iter(line))
 
 
 def test_all_of_the_example_learns(added):
-    """What a phase doesn't name stays in evaluation mode: dropout that nobody names is never applied."""
-    kind, config = registry.SYSTEMS[added]
-    model = kind(KnownTruth.standard().corpus(2, 2, 2).spec, config())
+    """Modules that a phase doesn't train stay in evaluation mode: their dropout would never be applied."""
+    system = registry.system_class(added)
+    model = system(KnownTruth.standard().corpus(2, 2, 2).spec, system.config_type())
     named = {id(m) for part in model.trainable_modules("stage1") for m in part.modules()}
     assert {id(m) for m in model.modules()} - named == {id(model)}
 

@@ -16,7 +16,7 @@ from imder.data.corpus import Corpus, Ragged
 from imder.data.loader import collate
 from imder.models.base import Model
 from imder.models.presets import preset_names
-from imder.models.registry import system_entry
+from imder.models.registry import system_class
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, PhaseConfig, TrainingConfig, load_config
 from imder.training.masks import (
@@ -614,10 +614,10 @@ def test_every_preset_is_a_configuration(name, tmp_path):
     import yaml
 
     config = load_config(name)
-    kind, config_type = system_entry(config.system)
-    assert isinstance(config.model, config_type)
+    system = system_class(config.system)
+    assert isinstance(config.model, system.config_type)
     assert config.preset == name
-    assert kind.phases(config.model)
+    assert system.phases(config.model)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.to_dict()))
     assert load_config(file=tmp_path / "config.yaml") == config
 

@@ -28,7 +28,8 @@ from imder.evaluation.cells import EvaluationCell
 from imder.evaluation.evaluate import evaluator
 from imder.jobs.locks import Lock
 from imder.models.base import Model
-from imder.models.registry import from_mapping, system_entry
+from imder.models.configuration import from_mapping
+from imder.models.registry import system_class
 from imder.training.config import EngineConfig, RunConfig, TrainingConfig
 from imder.training.run import RunDirectory
 from imder.training.train import train
@@ -170,7 +171,9 @@ def config_of(plan: Plan, cell: GridCell) -> RunConfig:
     training = from_mapping(TrainingConfig, data["training"], "training")
     training = replace(training, seed=cell.seed)
     if cell.rate is not None:
-        asked = {"missing_rate": "official", "official_rate": cell.rate} if plan.shared.official_training else None
-        training = replace(training, **(asked or {"missing_rate": cell.rate}))
-    model = from_mapping(system_entry(data["system"])[1], data["model"])
+        if plan.shared.official_training:
+            training = replace(training, missing_rate="official", official_rate=cell.rate)
+        else:
+            training = replace(training, missing_rate=cell.rate)
+    model = from_mapping(system_class(data["system"]).config_type, data["model"])
     return RunConfig(data["system"], model, training, data["preset"])

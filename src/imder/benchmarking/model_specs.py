@@ -14,7 +14,7 @@ from typing import Any
 from imder.evaluation.cells import ProtocolName
 from imder.evaluation.tables import REFERENCES
 from imder.models.presets import preset_names, tuned_names
-from imder.models.registry import SYSTEMS
+from imder.models.registry import system_note
 from imder.training.config import RunConfig, capped, load_config
 from imder.types import ImderError
 
@@ -141,4 +141,4 @@ def _entry(name: str, tuned: str | None) -> ModelSpec:
 
 def spec_note(entry: str, system: str) -> str:
     """What readers of a table must know of an entry, where its name isn't that of its system (tables know those)."""
-    return SYSTEMS[system][0].note if entry != system and system in SYSTEMS else ""
+    return system_note(system) if entry != system else ""

@@ -9,7 +9,7 @@ from imder.benchmarking.model_specs import spec_note
 from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus
 from imder.data.speaker_norm import speaker_norm_note
-from imder.models.registry import system_entry, system_note
+from imder.models.registry import system_class, system_note
 from imder.training.config import load_config
 
 
@@ -73,7 +73,7 @@ def _cut_short(plan: Plan) -> list[str]:
     short = []
     for name, model in plan.models.items():
         usual = load_config(str(model["preset"])).training
-        phases = system_entry(str(model["system"]))[0].phases(config_of(plan, GridCell(name, None, 0)).model)
+        phases = system_class(str(model["system"])).phases(config_of(plan, GridCell(name, None, 0)).model)
         if any(model["training"][phase]["max_epochs"] < getattr(usual, phase).max_epochs for phase in phases):
             short.append(name)
     return short

@@ -19,7 +19,7 @@ from imder.benchmarking.model_specs import ModelSpec, file_name
 from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
 from imder.evaluation.cells import ProtocolName, sample_cells
-from imder.models.registry import system_entry
+from imder.models.registry import system_class
 from imder.training.config import with_defaults
 from imder.types import ImderError
 
@@ -201,7 +201,7 @@ def make_plan(
                     f"--per-rate: under the official protocol models train on its schedule, and {entry.name} is strict: "
                     "leave it out, or evaluate random too"
                 )
-            if system_entry(entry.config.system)[0].uses_context:
+            if system_class(entry.config.system).uses_context:
                 raise ImderError(
                     f"--per-rate: under the official protocol models train on its schedule, which has no patterns for "
                     f"whole dialogues; leave {entry.name} out, or evaluate random too"

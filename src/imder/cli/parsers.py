@@ -92,10 +92,10 @@ def _train(preset: str | None) -> ArgumentParser:
     _threads(parser)
     if preset is not None:
         from imder.models.presets import read_preset
-        from imder.models.registry import system_entry
+        from imder.models.registry import system_class
         from imder.training.config import EngineConfig, TrainingConfig
 
-        parser.add_argument("--model", type=system_entry(read_preset(preset)["system"])[1])
+        parser.add_argument("--model", type=system_class(read_preset(preset)["system"]).config_type)
         parser.add_argument("--training", type=TrainingConfig)
         parser.add_argument("--engine", type=EngineConfig, default=EngineConfig())
     return parser

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from imder.models.registry import SYSTEMS
+from imder.models.registry import system_names
 from imder.types import ImderError
 
 
@@ -25,7 +25,7 @@ def preset_names() -> list[str]:
     """The presets that come with the package, but the tuned ones."""
     files = _files()
     configured = {str(data["system"]) for data in files.values()}
-    return sorted({*files, *(set(SYSTEMS) - configured)})
+    return sorted({*files, *(set(system_names()) - configured)})
 
 
 def tuned_names(preset: str | None = None) -> list[str]:

@@ -1,85 +1,112 @@
-"""Systems by name: each is one file and one line here. Configurations come from plain containers, every key checked."""
+"""Systems by name, imported when asked for: the built-in ones, and those of other packages.
+
+A package adds a system with an entry point of the group ``imder.systems``, whose name is the system's:
+
+    [project.entry-points."imder.systems"]
+    average = "my_package.average:Average"
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import is_dataclass
-from typing import Any, cast, get_type_hints
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentError, ArgumentParser
-
-from imder.models.base import Model
-from imder.models.baselines.constant import Constant, ConstantConfig
-from imder.models.baselines.gcnet import GCNet, GCNetConfig
-from imder.models.baselines.language_only import LanguageOnly, LanguageOnlyConfig
-from imder.models.baselines.late_fusion import LateFusion, LateFusionConfig
-from imder.models.baselines.mmin import MMIN, MMINConfig
-from imder.models.baselines.mult import MulT, MulTConfig
-from imder.models.baselines.regression import Regression, RegressionConfig
-from imder.models.baselines.ridge import Ridge, RidgeConfig
-from imder.models.baselines.zero_fill import ZeroFill, ZeroFillConfig
-from imder.models.imder.training import IMDer, IMDerConfig
+from imder.models.configuration import from_mapping
 from imder.types import ImderError, Spec
 
-SYSTEMS: dict[str, tuple[type[Model], type[Any]]] = {
-    IMDer.system: (IMDer, IMDerConfig),
-    MMIN.system: (MMIN, MMINConfig),
-    ZeroFill.system: (ZeroFill, ZeroFillConfig),
-    LateFusion.system: (LateFusion, LateFusionConfig),
-    Regression.system: (Regression, RegressionConfig),
-    LanguageOnly.system: (LanguageOnly, LanguageOnlyConfig),
-    MulT.system: (MulT, MulTConfig),
-    Ridge.system: (Ridge, RidgeConfig),
-    Constant.system: (Constant, ConstantConfig),
-    GCNet.system: (GCNet, GCNetConfig),
+if TYPE_CHECKING:
+    from imder.models.base import Model
+
+GROUP = "imder.systems"
+"""The group of entry points."""
+
+SYSTEMS: dict[str, str] = {
+    "imder": "imder.models.imder.training:IMDer",
+    "mmin": "imder.models.baselines.mmin:MMIN",
+    "zero-fill": "imder.models.baselines.zero_fill:ZeroFill",
+    "late-fusion": "imder.models.baselines.late_fusion:LateFusion",
+    "regression": "imder.models.baselines.regression:Regression",
+    "language-only": "imder.models.baselines.language_only:LanguageOnly",
+    "mult": "imder.models.baselines.mult:MulT",
+    "ridge": "imder.models.baselines.ridge:Ridge",
+    "constant": "imder.models.baselines.constant:Constant",
+    "gcnet": "imder.models.baselines.gcnet:GCNet",
 }
+"""The built-in systems: name -> module:class."""
 
 
-def system_entry(name: str) -> tuple[type[Model], type[Any]]:
-    """A system's class and its configuration's.
+def system_names() -> list[str]:
+    """All systems: the built-in ones, then those of other packages."""
+    return list(dict.fromkeys([*SYSTEMS, *_external(tuple(sys.path))]))
+
+
+def system_class(name: str) -> type[Model]:
+    """The class of a system.
 
     Raises:
-        ImderError: there is no such system.
+        ImderError: there is no such system, two packages have one of that name, or its package can't be imported.
     """
-    try:
-        return SYSTEMS[name]
-    except KeyError:
-        raise ImderError(f"there is no system {name!r}; choose from {', '.join(SYSTEMS)}") from None
+    external = _external(tuple(sys.path)).get(name, ())
+    if name in SYSTEMS:
+        if external:
+            raise ImderError(
+                f"{_package(external[0])} has a system {name!r}, which is built in; rename its entry point or uninstall it"
+            )
+        module, _, attribute = SYSTEMS[name].partition(":")
+        built_in: type[Model] = getattr(import_module(module), attribute)
+        return built_in
+    if not external:
+        raise ImderError(f"there is no system {name!r}; choose from {', '.join(system_names())}")
+    if len(external) > 1:
+        packages = " and ".join(_package(point) for point in external)
+        raise ImderError(f"{packages} both have a system {name!r}; uninstall one of them")
+    return _load(external[0])
 
 
 def system_note(name: str) -> str:
-    """What a table says of a system; nothing of names that are no system's."""
-    return SYSTEMS[name][0].note if name in SYSTEMS else ""
+    """The remark that tables print of a system; empty for names of anything else."""
+    return system_class(name).note if name in system_names() else ""
 
 
 def build(system: str, config: Any, spec: Spec) -> Model:
-    """A new model; ``config`` is its dataclass or a plain mapping of it."""
-    kind, config_type = system_entry(system)
-    return kind(spec, from_mapping(config_type, config) if isinstance(config, Mapping) else config)
-
-
-def from_mapping(kind: type[Any], data: Mapping[str, Any], where: str = "model") -> Any:
-    """A (nested) dataclass from plain containers, every key and value checked against its annotations.
+    """A new model; ``config`` is its dataclass or a plain mapping of it.
 
     Raises:
-        ImderError: a key that the dataclass does not have, or a value that doesn't fit.
+        ImderError: there is no such system, or the configuration doesn't fit it.
     """
-    _check_keys(kind, data, where)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument(f"--{where}", type=kind)
+    kind = system_class(system)
+    return kind(spec, from_mapping(kind.config_type, config) if isinstance(config, Mapping) else config)
+
+
+@cache
+def _external(path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
+    """The entry points of installed packages, by name; ``path`` is where packages are found now."""
+    del path
+    points: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=GROUP):
+        points[point.name] = (*points.get(point.name, ()), point)
+    return points
+
+
+def _package(point: EntryPoint) -> str:
+    return f"package {point.dist.name}" if point.dist else point.value
+
+
+def _load(point: EntryPoint) -> type[Model]:
+    """The class that an entry point names, checked for what the registry relies on."""
+    where = f"{_package(point)}: its system {point.name!r}"
     try:
-        return parser.instantiate(parser.parse_object({where: dict(data)}))[where]
-    except (ArgumentError, TypeError) as error:
-        raise ImderError(" ".join(str(error).split())) from None
-
-
-def _check_keys(kind: type[Any], data: Mapping[str, Any], where: str) -> None:
-    """Raise for a key that a (nested) dataclass does not have, even one that holds nothing."""
-    hints = get_type_hints(kind)
-    for key, value in data.items():
-        if key not in hints:
-            raise ImderError(f"unknown key {where}.{key}; {where} has {', '.join(sorted(hints))}")
-        if is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise ImderError(f"{where}.{key} is a mapping of settings, got {value!r}")
-            _check_keys(cast(type[Any], hints[key]), value, f"{where}.{key}")
+        system: Any = point.load()
+    except Exception as error:  # a foreign package: anything can happen
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImderError(f"{where} cannot be imported ({reason}); repair or uninstall it") from None
+    if getattr(system, "system", None) != point.name or not hasattr(system, "config_type"):
+        raise ImderError(
+            f"{where} ({point.value}) is not a subclass of imder.Model with system = {point.name!r} and a config_type"
+        )
+    loaded: type[Model] = system
+    return loaded

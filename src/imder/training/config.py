@@ -14,9 +14,10 @@ from typing import Any, Literal
 import yaml
 
 from imder.models.base import Phase
+from imder.models.configuration import from_mapping
 from imder.models.language.encoder import LanguageEncoderConfig
 from imder.models.presets import merged, read_preset
-from imder.models.registry import from_mapping, system_entry
+from imder.models.registry import system_class
 from imder.types import ImderError
 
 
@@ -196,9 +197,9 @@ def load_config(
     for part in ("model", "training"):
         if not isinstance(data[part], dict):
             raise ImderError(f"{part} is a mapping of settings, got {data[part]!r}")
-    kind, config_type = system_entry(system)
+    kind = system_class(system)
     training = from_mapping(TrainingConfig, data["training"], "training")
-    model = from_mapping(config_type, data["model"])
+    model = from_mapping(kind.config_type, data["model"])
     return RunConfig(system, model, _without_idle(training, kind.phases(model), preset), preset)
 
 
@@ -209,12 +210,12 @@ def _without_idle(training: TrainingConfig, phases: tuple[Phase, ...], preset: s
     void. Anything else that is said of such a phase is a mistake (`ImderError`).
     """
     data = read_preset(preset)
-    kind, config_type = system_entry(data["system"])
+    kind = system_class(data["system"])
     idle: dict[str, Any] = {}
     for name in sorted({"stage1", "score", "recovery", "joint"} - set(phases)):
         if getattr(training, name) == PhaseConfig():
             continue
-        usual = kind.phases(from_mapping(config_type, data["model"]))
+        usual = kind.phases(from_mapping(kind.config_type, data["model"]))
         if name not in usual:
             raise ImderError(f"training.{name} is set, but preset {preset!r} has no such phase")
         if getattr(training, name) != getattr(from_mapping(TrainingConfig, data["training"], "training"), name):
@@ -229,7 +230,7 @@ def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
     Where it has settings that there are no more, it is given back as it is.
     """
     try:
-        model = from_mapping(system_entry(data["system"])[1], data["model"])
+        model = from_mapping(system_class(data["system"]).config_type, data["model"])
         training = from_mapping(TrainingConfig, data["training"], "training")
     except ImderError:
         return dict(data)
@@ -239,7 +240,7 @@ def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
 def capped(config: RunConfig, max_epochs: int) -> RunConfig:
     """The same with none of the system's phases longer than ``max_epochs``."""
     phases: dict[str, Any] = {}
-    for name in system_entry(config.system)[0].phases(config.model):
+    for name in system_class(config.system).phases(config.model):
         phase = getattr(config.training, name)
         phases[name] = replace(phase, max_epochs=min(phase.max_epochs, max_epochs))
     return replace(config, training=replace(config.training, **phases))

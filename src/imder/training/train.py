@@ -30,6 +30,7 @@ from imder.data.formats.load import load_corpus
 from imder.data.loader import MaskedLoader
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
+from imder.models.io import load_weights
 from imder.models.registry import build
 from imder.training.calibrate import calibrate
 from imder.training.callbacks import BestWeights, Checkpoint
@@ -207,7 +208,7 @@ def _phase(
     config: PhaseConfig = getattr(training, phase)
     path = run.weights(phase)
     if path.exists():
-        model.load_weights(path)
+        load_weights(model, path)
         run.drop_checkpoint(phase)
         with safe_open(path, "pt") as file:
             return {k: json.loads(v) for k, v in (file.metadata() or {}).items()}

@@ -13,9 +13,10 @@ from batches import spoiled, take
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.models.base import Model
 from imder.models.baselines.mmin import MMIN, CascadeConfig, MMINConfig
+from imder.models.configuration import from_mapping
 from imder.models.parts.utterance_encoder import UtteranceEncoderConfig
 from imder.models.presets import read_preset
-from imder.models.registry import build, from_mapping
+from imder.models.registry import build
 from imder.nn.perceptron import Perceptron
 from imder.nn.sequence import MaxLSTM, MeanOverTime, TextCNN
 from imder.synthetic.known_truth import KnownTruth

@@ -12,12 +12,13 @@ from torch import nn
 
 from batches import spoiled, take
 from golden_rule import assert_parity
+from imder.models.configuration import from_mapping
 from imder.models.imder.conditions import TokenCondition
 from imder.models.imder.paper import PaperRecovery
 from imder.models.imder.recovery import NetworkConfig, RecoveryConfig, TokenRecovery
 from imder.models.imder.training import BRANCH_WEIGHTS, IMDer, IMDerConfig, select_branch_weight
 from imder.models.presets import preset_names, read_preset
-from imder.models.registry import build, from_mapping
+from imder.models.registry import build
 from imder.nn.standardize import Standardizer
 from imder.training.config import load_config
 from imder.types import Batch, ImderError, Modality, Spec

@@ -6,23 +6,16 @@ saved, loaded and used as any other system's.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
-from imder.models.base import Deterministic, Phase
+from imder.models.base import DeterministicModel, Phase
 from imder.models.parts.losses import Loss, is_labelled, row_losses
 from imder.types import Batch
 
 
-class ClosedForm(Deterministic):
+class ClosedForm(DeterministicModel):
     """What such systems share."""
-
-    @classmethod
-    def phases(cls, config: Any) -> tuple[Phase, ...]:
-        """One."""
-        return ("stage1",)
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Nothing."""

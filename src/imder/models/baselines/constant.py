@@ -31,6 +31,7 @@ class Constant(ClosedForm):
     """Predicts the constant baseline."""
 
     system = "constant"
+    config_type = ConstantConfig
     config: ConstantConfig
     baseline: Tensor
 

@@ -111,17 +111,13 @@ class GCNet(Model):
     system = "gcnet"
     uses_context = True
     note = "predicts a clip from the whole dialogue, neighbouring clips included; the other systems see the clip alone"
+    config_type = GCNetConfig
     config: GCNetConfig
 
     def __init__(self, spec: Spec, config: GCNetConfig) -> None:
         super().__init__(spec, config)
         self.standardizers = nn.ModuleDict({m.name: Standardizer(m.dim) for m in spec.modalities})
         self.network = GraphCompletion(sum(m.dim for m in spec.modalities), spec.outputs, config)
-
-    @classmethod
-    def phases(cls, config: GCNetConfig) -> tuple[Phase, ...]:
-        """One."""
-        return ("stage1",)
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Everything, the statistics included: a run that takes over another's weights needs them too."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Deterministic, Phase
+from imder.models.base import DeterministicModel, Phase
 from imder.models.baselines.constant import constant_of_labels
 from imder.models.parts.encoder import Encoder, EncoderConfig
 from imder.models.parts.fusions.pooled import FusionConfig, Reader, pool, require_pooled
@@ -39,7 +39,7 @@ class LanguageOnlyConfig:
         require_pooled(self.fusion, "language-only")
 
 
-class LanguageOnly(Deterministic):
+class LanguageOnly(DeterministicModel):
     """Encoder, pooling, one hidden layer, prediction.
 
     Args:
@@ -48,6 +48,7 @@ class LanguageOnly(Deterministic):
     """
 
     system = "language-only"
+    config_type = LanguageOnlyConfig
     config: LanguageOnlyConfig
     baseline: Tensor
 
@@ -76,11 +77,6 @@ class LanguageOnly(Deterministic):
     def _rows(self, batch: Batch) -> Tensor:
         """Where the modality is available."""
         return batch.available[:, self.index].nonzero().squeeze(1)
-
-    @classmethod
-    def phases(cls, config: LanguageOnlyConfig) -> tuple[Phase, ...]:
-        """One."""
-        return ("stage1",)
 
     def init_output_bias(self, labels: Tensor) -> None:
         """The head begins at the constant baseline, which is kept for where the modality is missing."""

@@ -32,6 +32,7 @@ class LateFusion(PooledSinglePhase):
     """Encoders and the pooled fusion, which is told what is missing."""
 
     system = "late-fusion"
+    config_type = LateFusionConfig
     config: LateFusionConfig
 
     def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:

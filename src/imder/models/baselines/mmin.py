@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from imder.missingness.subsets import every_subset
-from imder.models.base import Deterministic, Phase, evaluating
+from imder.models.base import DeterministicModel, Phase, evaluating
 from imder.models.parts.encoder import fit_features
 from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.models.parts.utterance_encoder import UtteranceEncoder, UtteranceEncoderConfig, encode_utterances
@@ -104,13 +104,15 @@ class Imagination(NamedTuple):
     latent: Tensor
 
 
-class MMIN(Deterministic):
+class MMIN(DeterministicModel):
     """Missing modality imagination network (Zhao, Li, Jin, ACL 2021).
 
     Deterministic: h' is a best guess, no draw from a distribution, so outputs hold no recoveries; `imagine` gives it.
     """
 
     system = "mmin"
+    config_type = MMINConfig
+    phase_names = ("stage1", "joint")
     config: MMINConfig
 
     def __init__(self, spec: Spec, config: MMINConfig) -> None:
@@ -123,11 +125,6 @@ class MMIN(Deterministic):
         self.forwards = CascadeAutoencoder(width, cascade.layers, cascade.blocks)
         self.backwards = None if cascade.shared else CascadeAutoencoder(width, cascade.layers, cascade.blocks)
         self.head = Perceptron(self.forwards.latent, config.head, spec.outputs, config.dropout)
-
-    @classmethod
-    def phases(cls, config: MMINConfig) -> tuple[Phase, ...]:
-        """The teacher, then everything else."""
-        return ("stage1", "joint")
 
     def init_output_bias(self, labels: Tensor) -> None:
         """Both heads begin at the constant baseline."""

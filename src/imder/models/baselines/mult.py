@@ -41,6 +41,7 @@ class MulT(SinglePhase):
     """Encoders on one time grid and the multimodal transformer."""
 
     system = "mult"
+    config_type = MulTConfig
     config: MulTConfig
     fusion: MulTFusion
 

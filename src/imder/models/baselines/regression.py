@@ -31,4 +31,5 @@ class Regression(IMDer):
     """IMDer with regression in place of diffusion."""
 
     system = "regression"
+    config_type = RegressionConfig
     config: RegressionConfig

@@ -100,6 +100,7 @@ class Ridge(ClosedForm):
     """
 
     system = "ridge"
+    config_type = RidgeConfig
     config: RidgeConfig
     weights: Tensor
     bias: Tensor

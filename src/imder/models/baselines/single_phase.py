@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from imder.missingness.subsets import every_subset
-from imder.models.base import Deterministic, Phase
+from imder.models.base import DeterministicModel, Phase
 from imder.models.parts.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps, fit_features
 from imder.models.parts.fusions.pooled import PooledFusion
 from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.types import Batch, Spec
 
 
-class SinglePhase(Deterministic):
+class SinglePhase(DeterministicModel):
     """Encoders and a fusion.
 
     Args:
@@ -60,11 +60,6 @@ class SinglePhase(Deterministic):
         """The output ``(B, O)``."""
         everything = torch.arange(len(batch), device=batch.available.device)
         return self.fuse(encode_seen(self.encoders, batch, batch.available), batch.available, everything)
-
-    @classmethod
-    def phases(cls, config: Any) -> tuple[Phase, ...]:
-        """One."""
-        return ("stage1",)
 
     def init_output_bias(self, labels: Tensor) -> None:
         """The last layer begins at the constant baseline."""

@@ -31,6 +31,7 @@ class ZeroFill(PooledSinglePhase):
     """Encoders and fusion with zeros for what is missing."""
 
     system = "zero-fill"
+    config_type = ZeroFillConfig
     config: ZeroFillConfig
 
     def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:

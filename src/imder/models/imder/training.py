@@ -40,6 +40,8 @@ class IMDer(IMDerNetwork):
     """
 
     system = "imder"
+    config_type = IMDerConfig
+    phase_names = ("stage1", "score", "recovery", "joint")
     label_free = frozenset({"score"})
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from imder.data.token_ids import LANGUAGE, as_ids
-from imder.models.base import Model, Phase, evaluating, save_weights
+from imder.models.base import Model, Phase, evaluating
+from imder.models.io import save_weights
 from imder.models.language.encoder import LanguageEncoder, LanguageEncoderConfig
 from imder.models.parts.losses import Loss
 from imder.types import Batch, ImderError, Output
@@ -57,12 +57,6 @@ class WithLanguageEncoder(Model):
         self._encoder, self._config, self._folder, self._device = encoder, config, folder, device
         self._tuned = encoder.trainable_modules(config.frozen_layers)
         self._known: dict[int, Tensor] = {}
-
-    @classmethod
-    def phases(cls, config: Any) -> tuple[Phase, ...]:
-        """What follows, the system learns alone."""
-        del config
-        return ("stage1",)
 
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False

@@ -1,0 +1,127 @@
+"""Models on disk and on the hub: safetensors and JSON only, in the layout of huggingface_hub.
+
+model.safetensors    weights
+config.json          system, spec and configuration
+calibration.json     uncertainty, if it was calibrated
+language/            the tuned language encoder, if there is one
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from imder.calibration.calibration import FILE as CALIBRATION
+from imder.calibration.calibration import Calibration
+from imder.jobs.files import atomic_write
+from imder.models.language.encoder import FOLDER as LANGUAGE_FOLDER
+from imder.models.language.encoder import LanguageEncoder
+from imder.models.registry import build
+from imder.types import ImderError, Spec
+
+if TYPE_CHECKING:
+    from imder.models.base import Model
+
+_M = TypeVar("_M", bound="Model")
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def save(model: Model, folder: str | Path) -> None:
+    """Write a model into a folder; each file appears under its name only when complete."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    description = {"system": model.system, "spec": model.spec.to_dict(), "model": asdict(model.config)}
+    if model.language is not None:
+        model.language.save(folder / LANGUAGE_FOLDER)
+        description["language_encoder"] = LANGUAGE_FOLDER
+    with atomic_write(folder / CONFIG) as part:
+        part.write_text(json.dumps(description, indent=2) + "\n")
+    (folder / CALIBRATION).unlink(missing_ok=True)  # an old one would belong to other weights
+    save_weights(model.state_dict(), folder / WEIGHTS)
+    if model.calibration is not None:
+        model.calibration.save(folder / CALIBRATION)
+
+
+def load(model_type: type[_M], name: str | Path, **hub: Any) -> _M:
+    """A model from a folder, or from the hub by its repository id.
+
+    Args:
+        model_type: the class that the model must be of.
+        name: the folder or repository id.
+        hub: options of the download: revision, token, ...
+
+    Raises:
+        ImderError: files are missing or don't belong together, or hold another system.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        folder = _download(str(name), hub)
+    try:
+        description = json.loads((folder / CONFIG).read_text())
+        model = build(description["system"], description["model"], Spec.from_dict(description["spec"]))
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ImderError(f"{folder / CONFIG}: not a model's configuration ({error})") from None
+    if not isinstance(model, model_type):
+        raise ImderError(f"{folder}: holds a {model.system!r}, not a {model_type.__name__}")
+    load_weights(model, folder / WEIGHTS)
+    if description.get("language_encoder"):
+        model.language = LanguageEncoder.of_model(folder)
+        if model.language.spec(model.spec) != model.spec:
+            raise ImderError(f"{folder / LANGUAGE_FOLDER}: its features are not those that the model was trained on")
+    if (folder / CALIBRATION).exists():
+        model.calibration = Calibration.load(folder / CALIBRATION)
+        if model.calibration.spec != model.spec:
+            raise ImderError(f"{folder / CALIBRATION}: belongs to a model for another corpus")
+    return model.eval()
+
+
+def push(model: Model, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+    """Upload a model to a hub repository, created if needed; returns its address."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    url = api.create_repo(repo_id, private=private, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        save(model, folder)
+        api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload model")
+    return str(url)
+
+
+def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a state dict as safetensors, atomically."""
+    with atomic_write(path) as part:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part, metadata)
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Load a safetensors file into a model; every tensor must fit.
+
+    Raises:
+        ImderError: the file is missing, broken, or of another configuration.
+    """
+    try:
+        state = load_file(path)
+    except Exception as error:  # safetensors raises its own exception types, which it doesn't export
+        raise ImderError(f"{path}: cannot read weights ({error})") from None
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ImderError(f"{path}: weights of another configuration ({str(error).splitlines()[1].strip()})") from None
+
+
+def _download(name: str, hub: dict[str, Any]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = [CONFIG, WEIGHTS, CALIBRATION, f"{LANGUAGE_FOLDER}/*"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, **hub))
+    except Exception as error:  # of many libraries: no such name, no network, no permission
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ImderError(f"{name}: there is no such folder, and the hub gave no model ({reason})") from None
