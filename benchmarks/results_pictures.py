@@ -5,6 +5,7 @@ python benchmarks/results_pictures.py
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,38 @@ def coverage() -> Figure:
     return figure
 
 
+def quality() -> Figure:
+    """Closeness to exact conditional draws over evaluations of the network: a panel for each measure."""
+    with (FOLDER / "quality-solvers.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "fast"]
+    panels = {
+        "sliced W2": (0.3, 3),
+        "energy unbiased": (0.0008, 3),
+        "mean error": (0.008, 1),
+        "variance ratio": (0.08, 10),
+    }
+    solvers = {
+        "dpmpp_2m": ("DPM-Solver++(2M)", BLUE, "o"),
+        "heun": ("Heun", ORANGE, "s"),
+        "euler_maruyama": ("Euler-Maruyama", GREEN, "^"),
+    }
+    exact = next(row for row in rows if row["solver"] == "exact draws")
+    figure, axes = plt.subplots(2, 2, figsize=(8, 5), sharex=True)
+    for ax, (measure, limits) in zip(axes.flat, panels.items()):
+        ax.axhline(float(exact[measure]), color=GREY, linewidth=1, linestyle="--", label="exact draws")
+        for solver, (words, colour, marker) in solvers.items():
+            points = [(int(r["evaluations"]), float(r[measure])) for r in rows if r["solver"] == solver]
+            ax.plot(*zip(*points), color=colour, marker=marker, markersize=4, linewidth=1.4, label=words)
+        ax.set(title=measure.replace(" unb", ", unb"), xscale="log", yscale="log", ylim=limits)
+        ax.set_xticks([1, 2, 4, 8, 20, 100, 500], ["1", "2", "4", "8", "20", "100", "500"])
+        ax.minorticks_off()
+    for ax in axes[1]:
+        ax.set_xlabel("evaluations of the network")
+    axes[0, 0].legend(frameon=False)
+    figure.suptitle("fast: recoveries compared with exact conditional draws (dashed)", fontsize=10)
+    return figure
+
+
 def main(folder: Path = FOLDER) -> None:
     """Draw every picture."""
     plt.rcParams.update(STYLE)
@@ -208,6 +241,7 @@ def main(folder: Path = FOLDER) -> None:
     for name in ("mosi_standard", "mosi_complete", "ravdess_av"):
         metric = SUMMARY[name][0]
         pictures[f"{name}-{metric}"] = curves(read_results(name), metric)
+    pictures["../quality"] = quality()
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", metadata={"Software": None})
         plt.close(figure)

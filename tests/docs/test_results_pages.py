@@ -30,7 +30,7 @@ def test_a_gain_is_positive_where_imder_is_better():
     assert results.gain("random", "average", "mae", "nonsense") is None
 
 
-WIDE = {"quality", "recordings-reference", "uncertainty"}
+WIDE = {"recordings-reference", "uncertainty"}
 
 
 @pytest.mark.parametrize(
