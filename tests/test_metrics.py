@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
 
-from imder.metrics import CONVENTIONS, HIGHER_IS_BETTER, default_convention, evaluate
+from imder.metrics import CONVENTIONS, METRICS, default_convention, evaluate, names_of
 from imder.types import ImderError
 
 
@@ -57,7 +57,7 @@ def f1(truth: np.ndarray, chosen: np.ndarray, average: str = "weighted") -> floa
 def test_mosi_against_sklearn(data: tuple[np.ndarray, np.ndarray]) -> None:
     p, y = data
     result = evaluate("mosi", p, y)
-    assert tuple(result) == CONVENTIONS["mosi"]
+    assert tuple(result) == names_of("mosi")
     check_common(result, p, y)
     assert result["acc2_has0"] == pytest.approx(sk.accuracy_score(y >= 0, p >= 0))
     assert result["f1_has0"] == pytest.approx(f1(y >= 0, p >= 0))
@@ -87,7 +87,7 @@ def test_sims_against_sklearn(data: tuple[np.ndarray, np.ndarray]) -> None:
     if data[0].dtype == np.float32:
         p, y = np.round(p, 6), np.round(y, 6)
     result = evaluate("sims", p, y)
-    assert tuple(result) == CONVENTIONS["sims"]
+    assert tuple(result) == names_of("sims")
     check_common(result, np.clip(p, -1, 1), y)
     for name, edges in (("acc2", (0.0,)), ("acc3", (-0.1, 0.1)), ("acc5", (-0.7, -0.1, 0.1, 0.7))):
         truth, chosen = ([sims_class(float(v), edges) for v in values] for values in (y, p))
@@ -112,7 +112,7 @@ def calibration_error(p: np.ndarray, y: np.ndarray) -> float:
 def test_classification_against_sklearn(data: tuple[np.ndarray, np.ndarray]) -> None:
     p, y = data
     result = evaluate("classification", p, y)
-    assert tuple(result) == CONVENTIONS["classification"]
+    assert tuple(result) == names_of("classification")
     chosen = p.argmax(axis=1)
     assert result["accuracy"] == pytest.approx(sk.accuracy_score(y, chosen))
     with warnings.catch_warnings():
@@ -294,8 +294,13 @@ def test_half_and_single_precision_probabilities() -> None:
 
 
 def test_directions() -> None:
-    assert set(HIGHER_IS_BETTER) == {name for names in CONVENTIONS.values() for name in names}
-    assert {name for name, higher in HIGHER_IS_BETTER.items() if not higher} == {"mae", "nll", "ece"}
+    assert {metric.name for metric in METRICS if not metric.higher_is_better} == {"mae", "nll", "ece"}
+
+
+def test_rows_of_one_name_agree() -> None:
+    described = {metric.name: (metric.label, metric.higher_is_better, metric.share) for metric in METRICS}
+    assert all(described[m.name] == (m.label, m.higher_is_better, m.share) for m in METRICS)
+    assert all(len(set(names_of(convention))) == len(names_of(convention)) for convention in CONVENTIONS)
 
 
 def test_default_convention() -> None:

@@ -88,7 +88,7 @@ def test_columns_and_cells(corpus: Corpus) -> None:
         "seed",
         "n",
     ]
-    assert all(list(row) == expected + list(metrics.CONVENTIONS["mosi"]) for row in rows)
+    assert all(list(row) == expected + list(metrics.names_of("mosi")) for row in rows)
     assert [(r["rate"], r["draw"]) for r in rows] == [(rate, d) for rate in RATES for d in range(3)]
     assert {r["n"] for r in rows} == {12}
     assert rows[0] | {"draw": 1} == rows[1] == rows[2] | {"draw": 1}, "rate 0 has one mask"

@@ -19,7 +19,7 @@ from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.loader import collate
 from imder.data.store import write_store
 from imder.evaluation.evaluate import constant_rows, evaluate, evaluator
-from imder.evaluation.uncertainty_metrics import CLASS_METRICS, VALUE_METRICS
+from imder.evaluation.uncertainty_metrics import names_of
 from imder.media.predictor import Predictor
 from imder.missingness.patterns import pattern_name, patterns
 from imder.models.base import Model
@@ -89,7 +89,7 @@ def test_every_system_is_calibrated(system: str, classes: Corpus, corpus: Corpus
     assert all(count == 160 or (model.uses_context and 60 < count < 160) for count in made.seen.values())
     assert Model.from_pretrained(tmp_path).calibration == made
     rows = evaluate(model, corpus, protocol="fixed")
-    names = CLASS_METRICS if corpus.spec.task == "classification" else VALUE_METRICS
+    names = names_of("classification") if corpus.spec.task == "classification" else names_of("regression")
     assert all(math.isfinite(row[name]) for row in rows for name in names)
     # 160 calibration and 120 test rows, trained for two epochs: right on average, whatever the system
     assert np.mean([row["coverage"] for row in rows]) == pytest.approx(0.9, abs=0.08)

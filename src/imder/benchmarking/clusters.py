@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from imder.benchmarking.bootstrap import MAIN_METRICS, Array
+from imder import metrics
+from imder.benchmarking.bootstrap import Array
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.plan import GridCell, Plan
 from imder.benchmarking.significance import Key, clustered_tests, differences
 from imder.data.corpus import Corpus
+from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.rendering import Table
-from imder.evaluation.tables import LABELS, is_share
-from imder.metrics import HIGHER_IS_BETTER
 
 MOST = 64
 """With more clusters than this nobody reads them one by one."""
@@ -66,12 +66,12 @@ def cluster_tables(rows: Sequence[dict[str, Any]], what: str, convention: str) -
         mine = [row for row in rows if row["protocol"] == protocol]
         if any(row["available"].startswith("average") for row in mine):
             mine = [row for row in mine if row["available"].startswith("average")]
-        metrics = MAIN_METRICS[convention]
+        names = metrics.names_of(convention, "comparison")
         reference, setting = mine[0]["reference"], mine[0]["available"]
         lines = []
         for model in dict.fromkeys(row["model"] for row in mine):
             line = [(model, False)]
-            for metric in metrics:
+            for metric in names:
                 values = [r["difference"] for r in mine if r["model"] == model and r["metric"] == metric]
                 line.append((_text(metric, np.array(values)), False))
             lines.append(tuple(line))
@@ -79,7 +79,7 @@ def cluster_tables(rows: Sequence[dict[str, Any]], what: str, convention: str) -
         note = f"Mean and deviation over {count} {what}, and on how many of them the system is better than {reference}."
         of = f", {setting}" if setting else ""
         title = f"{protocol} protocol{of}: difference from {reference}, of each of the {what}"
-        tables.append(Table(title, ("model", *(LABELS.get(m, m) for m in metrics)), tuple(lines), notes=(note,)))
+        tables.append(Table(title, ("model", *(metric_info(m).label for m in names)), tuple(lines), notes=(note,)))
     return tuple(tables)
 
 
@@ -92,7 +92,7 @@ def _text(metric: str, values: Array) -> str:
     values = values[~np.isnan(values)]
     if not len(values):
         return "–"
-    scale, digits = (100, 1) if is_share(metric) else (1, 3)
-    better = int((values > 0).sum() if HIGHER_IS_BETTER[metric] else (values < 0).sum())
+    scale, digits = scale_of(metric)
+    better = int((values > 0).sum() if metric_info(metric).higher_is_better else (values < 0).sum())
     deviation = scale * values.std(ddof=1) if len(values) > 1 else float("nan")
     return f"{scale * values.mean():+.{digits}f} ± {deviation:.{digits}f}, better on {better} of {len(values)}"

@@ -191,8 +191,7 @@ def make_plan(
         raise ImderError(f"--rates: a missing rate lies in [0, 1], got {bad[0]:g}")
     if per_rate and (without := [p for p in protocols if p not in RATED]):
         raise ImderError(f"--per-rate: the {without[0]} protocol has no rates to train a model for; leave it out")
-    if convention not in metrics.CONVENTIONS:
-        raise ImderError(f"unknown metric convention {convention!r}; use one of {', '.join(metrics.CONVENTIONS)}")
+    metrics.metrics_of(convention)
     official_training = per_rate and set(protocols) == {"official"}
     if official_training:
         for entry in entries:

@@ -22,11 +22,11 @@ from imder.benchmarking.significance import RESAMPLES, compare, comparison_table
 from imder.data.corpus import Corpus, constant_baseline
 from imder.evaluation.cells import ProtocolName
 from imder.evaluation.evaluate import constant_rows
+from imder.evaluation.formatting import metric_info
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.rendering import Table, render_latex, render_markdown, table_width, with_notes
 from imder.evaluation.results import averages, metric_names, summarise, write_csv
 from imder.evaluation.tables import (
-    LABELS,
     REFERENCES,
     default_metrics,
     make_table,
@@ -146,7 +146,7 @@ def _of_metric(
 ) -> Table:
     """One metric, a column for each system."""
     table = make_table(summary, protocol, [metric], references=references, averages=mean)
-    label = LABELS.get(metric, metric)
+    label = metric_info(metric).label
     heads = tuple(head.removesuffix(f"\n{label}") for head in table.headers)
     return replace(table, title=f"{table.title}: {label}", headers=heads)
 

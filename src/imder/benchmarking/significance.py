@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.benchmarking.bootstrap import MAIN_METRICS, cluster_weights, resampled
+from imder import metrics
+from imder.benchmarking.bootstrap import cluster_weights
 from imder.benchmarking.ensemble import ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus, Split
+from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.rendering import Table
 from imder.evaluation.results import condition_weights
-from imder.evaluation.tables import LABELS, is_share
-from imder.metrics import HIGHER_IS_BETTER
 from imder.types import ImderError
 
 RESAMPLES = 1000
@@ -149,7 +149,7 @@ def _apart(
     plan: Plan, about: dict[str, Any], mine: Resampled, theirs: Resampled
 ) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
     for key in [key for key in mine if key in theirs]:
-        for metric in MAIN_METRICS[plan.shared.convention]:
+        for metric in metrics.names_of(plan.shared.convention, "comparison"):
             yield about, key, metric, mine[key][metric] - theirs[key][metric]
 
 
@@ -181,7 +181,9 @@ def _by_seed(
 
 def _resampled(plan: Plan, predicted: dict[Key, NDArray[Any]], labels: NDArray[Any], weights: Array) -> Resampled:
     """For each setting the metrics in every resample, averaged over draws."""
-    every = resampled(plan.shared.convention, np.concatenate(list(predicted.values())), labels, weights)
+    convention, columns = plan.shared.convention, np.concatenate(list(predicted.values()))
+    compared = metrics.names_of(convention, "comparison")
+    every = metrics.evaluate_resamples(convention, columns, labels, weights, compared)
     ends = np.cumsum([len(values) for values in predicted.values()])[:-1]
     split = {metric: np.split(values, ends, axis=1) for metric, values in every.items()}
     return {k: {m: split[m][i].mean(1) for m in split} for i, k in enumerate(predicted)}
@@ -251,7 +253,7 @@ def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool
         cells: dict[str, dict[str, tuple[str, bool]]] = {}
         for row in mine:
             setting = row["available"] or ("natural" if row["rate"] is None else f"{row['rate']:.2g}")
-            label = LABELS.get(row["metric"], row["metric"])
+            label = metric_info(row["metric"]).label
             line, column = (row["model"], label) if brief else (setting, f"{row['model']}\n{label}")
             cells.setdefault(line, {})[column] = _text(row)
         columns = list(dict.fromkeys(column for line in cells.values() for column in line))
@@ -272,10 +274,10 @@ def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool
 def _text(row: dict[str, Any]) -> tuple[str, bool]:
     if np.isnan(row["difference"]):
         return "–", False
-    scale, digits = (100, 1) if is_share(row["metric"]) else (1, 3)
+    scale, digits = scale_of(row["metric"])
     # One digit more where an end would read 0 and isn't: on which side it lies is what an interval is read for.
     digits += any(row[k] != 0 and round(scale * row[k], digits) == 0 for k in ("low", "high"))
     values = [round(scale * row[k], digits) + 0.0 for k in ("difference", "low", "high")]
     text = "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(*values, d=digits)
-    better = row["low"] > 0 if HIGHER_IS_BETTER[row["metric"]] else row["high"] < 0
+    better = row["low"] > 0 if metric_info(row["metric"]).higher_is_better else row["high"] < 0
     return text, bool(better)

@@ -26,7 +26,7 @@ from imder.evaluation.predicting import (
     model_predict,
     predict_cells,
 )
-from imder.evaluation.uncertainty_metrics import certainty, names_of, with_uncertainty
+from imder.evaluation.uncertainty_metrics import names_of, uncertainty, with_uncertainty
 from imder.missingness.masks import effective_rate
 from imder.models.base import Model
 from imder.training.masks import labelled
@@ -228,8 +228,6 @@ def evaluate_predictor(
     samples = corpus[split]
     labels = require_labels(samples, f"{corpus.name} [{split}]")
     convention = convention_of(corpus, convention)
-    if convention not in metrics.CONVENTIONS:
-        raise ImderError(f"unknown metric convention {convention!r}; use one of {', '.join(metrics.CONVENTIONS)}")
     cells = sample_cells(
         samples.present,
         corpus.spec.names,
@@ -241,7 +239,7 @@ def evaluate_predictor(
     )
     task = corpus.spec.task
     known = with_uncertainty(predict, task, labels, calibration)
-    names = (*metrics.CONVENTIONS[convention], *(names_of(task) if calibration is not None else ()))
+    names = (*metrics.names_of(convention), *(names_of(task) if calibration is not None else ()))
     rows: list[dict[str, Any]] = []
     for cell, found in zip(cells, predict_cells(known, samples, cells, whole=whole), strict=True):
         if on_cell is not None:
@@ -251,7 +249,7 @@ def evaluate_predictor(
         row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))
         if served.any():
             row |= metrics.evaluate(convention, found["prediction"], labels[served])
-            row |= certainty(found, labels[served], task)
+            row |= uncertainty(found, labels[served], task)
         else:
             row |= dict.fromkeys(names, float("nan"))
         rows.append(row)
@@ -269,8 +267,7 @@ def convention_of(corpus: Corpus, asked: str | None = None) -> str:
         ImderError: it doesn't, or there is no such convention.
     """
     if asked is not None:
-        if asked not in metrics.CONVENTIONS:
-            raise ImderError(f"unknown metric convention {asked!r}; use one of {', '.join(metrics.CONVENTIONS)}")
+        metrics.metrics_of(asked)
         if (asked == "classification") != (corpus.spec.task == "classification"):
             raise ImderError(f"{corpus.name}: {asked} metrics don't fit a corpus for {corpus.spec.task}")
         return asked

@@ -15,8 +15,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
+from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.results import conditions, metric_names, summarise
-from imder.evaluation.tables import LABELS, REFERENCES, is_share
+from imder.evaluation.tables import REFERENCES
 from imder.jobs.files import atomic_write
 from imder.types import ImderError
 
@@ -63,7 +64,7 @@ def plot_rates(
     figure = Figure(figsize=(8.2 if many else 6.4, 4.2), dpi=150, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    scale = 100 if is_share(metric) else 1
+    scale, _ = scale_of(metric)
     drawn = {"systems": 0, "references": 0}
     for model in models:
         mine = [row for row in summary if row["model"] == model and metric in row]
@@ -86,7 +87,7 @@ def plot_rates(
         axes.plot(x, mean, line, color=colour, marker=marker, markersize=5, linewidth=1.8, label=model, zorder=above)
     what = {"random": "share of modalities that are missing", "official": "nominal"}.get(protocol, protocol)
     axes.set_xlabel(f"missing rate ({what})")
-    axes.set_ylabel(f"{LABELS.get(metric, metric)}{' (%)' if scale == 100 else ''}")
+    axes.set_ylabel(f"{metric_info(metric).label}{' (%)' if scale == 100 else ''}")
     axes.set_title(f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol", loc="left", fontsize=10)
     axes.xaxis.set_major_locator(MultipleLocator(0.1))
     axes.grid(alpha=0.25)

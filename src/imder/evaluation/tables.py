@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from imder.evaluation.formatting import format_value, metric_info
 from imder.evaluation.rendering import Table, render_rich, table_width
 from imder.evaluation.results import condition_weights, conditions, metric_names
-from imder.evaluation.uncertainty_metrics import CLASS_METRICS, LOWER_IS_BETTER, VALUE_METRICS
-from imder.metrics import HIGHER_IS_BETTER
+from imder.evaluation.uncertainty_metrics import names_of as uncertainty_names
+from imder.metrics import names_of
 from imder.models.registry import system_note
-from imder.types import ImderError
+from imder.types import ImderError, Task
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -31,62 +32,11 @@ Summary = Sequence[Mapping[str, Any]]
 REFERENCES = ("constant", "bayes")
 """Systems that are shown but never bold."""
 
-DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
-    "mosi": ("acc2", "f1", "acc7", "mae", "corr"),
-    "sims": ("acc2", "f1", "acc5", "mae", "corr"),
-    "classification": ("accuracy", "macro_f1", "nll"),
-}
-"""What a table shows unless told otherwise, by convention."""
-
-PAPER_METRICS: Mapping[str, tuple[str, ...]] = {
-    "mosi": ("acc2", "f1", "acc7"),
-    "sims": ("acc2", "f1", "acc5"),
-    "classification": ("accuracy", "macro_f1", "nll"),
-}
-"""What a cell of `paper_table` holds, by convention."""
-
-LABELS: Mapping[str, str] = {
-    "acc2": "ACC2",
-    "acc2_has0": "ACC2 (0+)",
-    "acc3": "ACC3",
-    "acc5": "ACC5",
-    "acc7": "ACC7",
-    "f1": "F1",
-    "f1_has0": "F1 (0+)",
-    "mae": "MAE",
-    "corr": "Corr",
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced acc.",
-    "weighted_f1": "Weighted F1",
-    "macro_f1": "Macro F1",
-    "nll": "NLL",
-    "ece": "ECE",
-    "coverage": "Coverage",
-    "width": "Width",
-    "crps": "CRPS",
-    "selective_mae": "MAE of 80 %",
-    "set_size": "Set size",
-    "nll_calibrated": "NLL (cal.)",
-    "ece_calibrated": "ECE (cal.)",
-    "selective_error": "Error of 80 %",
-}
-"""How metrics are called in tables and plots; others go by their own name."""
-
-_PLAIN = frozenset(
-    {"mae", "corr", "nll", "ece", "width", "crps", "selective_mae", "set_size", "nll_calibrated", "ece_calibrated"}
-)
-_NEVER_BOLD = frozenset({"coverage", "width", "set_size"})  # neither more nor less is better, one without the other
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is shown in percent."""
-    return metric not in _PLAIN
-
 
 def default_metrics(summary: Summary) -> tuple[str, ...]:
     """The metrics that a table shows unless told otherwise."""
     names = metric_names(summary)
-    return tuple(m for m in DEFAULT_METRICS[_convention(names)] if m in names) or tuple(names)
+    return tuple(m for m in names_of(_convention(names), "table") if m in names) or tuple(names)
 
 
 def _convention(names: Sequence[str]) -> str:
@@ -97,20 +47,8 @@ def _convention(names: Sequence[str]) -> str:
 def uncertainty_metrics(summary: Summary) -> tuple[str, ...]:
     """Metrics of a table of uncertainty (`imder.evaluation.uncertainty_metrics`); empty where no system is calibrated."""
     names = metric_names(summary)
-    return tuple(m for m in (CLASS_METRICS if "set_size" in names else VALUE_METRICS) if m in names)
-
-
-def format_value(metric: str, mean: float, sd: float = math.nan) -> str:
-    """A cell's text.
-
-    >>> format_value("acc2", 0.8123, 0.0091), format_value("mae", 0.7, math.nan), format_value("corr", math.nan)
-    ('81.2 ± 0.9', '0.700', '–')
-    """
-    if math.isnan(mean):
-        return "–"
-    scale, digits = (100, 1) if is_share(metric) else (1, 3)
-    text = f"{scale * mean:.{digits}f}"
-    return text if math.isnan(sd) else f"{text} ± {scale * sd:.{digits}f}"
+    task: Task = "classification" if "set_size" in names else "regression"
+    return tuple(m for m in uncertainty_names(task) if m in names)
 
 
 def make_table(
@@ -170,7 +108,7 @@ def make_table(
     heads = tuple(h for h, u in zip((first, "eff.\nMR", "n"), used, strict=True) if u)
     named = [tuple((t, False) for t, u in zip(s, used, strict=True) if u) for s in settings]
     title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
-    labels = [LABELS.get(m, m) for m in metrics]
+    labels = [metric_info(m).label for m in metrics]
     notes = tuple(f"{model}: {note}" for model in models if (note := system_note(model)))
     notes = (*_same_conditions(list(by_setting.values()), protocol), *notes)
     wide = Table(
@@ -218,7 +156,7 @@ def paper_table(
 ) -> Table:
     """The layout of the field's papers: rows are settings and their average, a column for each system.
 
-    A cell holds the metrics of `PAPER_METRICS`, such as "ACC2 / F1 / ACC7".
+    A cell holds the metrics of `paper_metrics`, such as "ACC2 / F1 / ACC7".
 
     Args:
         summary: as in `make_table`.
@@ -237,7 +175,7 @@ def paper_table(
 def paper_metrics(summary: Summary) -> tuple[str, ...]:
     """The metrics of `paper_table`."""
     names = metric_names(summary)
-    return tuple(m for m in PAPER_METRICS[_convention(names)] if m in names) or default_metrics(summary)
+    return tuple(m for m in names_of(_convention(names), "paper") if m in names) or default_metrics(summary)
 
 
 def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:
@@ -285,8 +223,9 @@ def _cells(
         means = {m: float(members[m].get(metric, math.nan)) for m in models if m in members}
         shown = {m: format_value(metric, value) for m, value in means.items()}
         rivals = [m for m in means if m not in references and not math.isnan(means[m])]
-        sign = 1 if HIGHER_IS_BETTER.get(metric, metric not in LOWER_IS_BETTER) else -1
-        compared = len(rivals) > 1 and metric not in _NEVER_BOLD
+        higher_is_better = metric_info(metric).higher_is_better
+        sign = 1 if higher_is_better else -1
+        compared = len(rivals) > 1 and higher_is_better is not None
         best = shown[max(rivals, key=lambda m: sign * means[m])] if compared else None
         for model in models:
             sd = float(members[model].get(f"{metric}_sd", math.nan)) if model in means else math.nan
