@@ -89,11 +89,11 @@ def test_every_system_is_calibrated(system: str, classes: Corpus, corpus: Corpus
     assert all(count == 160 or (model.uses_context and 60 < count < 160) for count in made.seen.values())
     assert Model.from_pretrained(tmp_path).calibration == made
     rows = evaluate(model, corpus, protocol="fixed")
-    names = names_of("classification") if corpus.spec.task == "classification" else names_of("regression")
+    names = names_of(corpus.spec.task)
     assert all(math.isfinite(row[name]) for row in rows for name in names)
     # 160 calibration and 120 test rows, trained for two epochs: right on average, whatever the system
     assert np.mean([row["coverage"] for row in rows]) == pytest.approx(0.9, abs=0.08)
-    plain = metrics.CONVENTIONS["classification" if corpus.spec.task == "classification" else "mosi"]
+    plain = metrics.names_of("classification" if corpus.spec.task == "classification" else "mosi")
     model.calibration = None
     uncalibrated = evaluate(model, corpus, protocol="fixed")
     for name in plain:  # a constant prediction has no correlation: nan equals nan
