@@ -15,16 +15,17 @@ NOT_RUN = "<!-- not run"
 Command = tuple[str, ...]
 
 
-def blocks(page: Path, language: str) -> list[tuple[str, str]]:
-    """The fenced blocks of a language, each with the line before it."""
-    pattern = rf"^([^\n]*)\n```(?:{language})\s*\n(.*?)^```"
-    return re.findall(pattern, "\n" + page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+def blocks(page: Path, language: str) -> list[tuple[str, int, str]]:
+    """The fenced blocks of a language: the line before each, the number of its first line, and its text."""
+    text = "\n" + page.read_text(encoding="utf-8")
+    pattern = re.compile(rf"^([^\n]*)\n```(?:{language})[ ]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    return [(m[1], text.count("\n", 0, m.start(2)), m[2]) for m in pattern.finditer(text)]
 
 
 def commands(page: Path) -> list[Command]:
     """The arguments of every ``imder ...`` in shell blocks, continuation lines joined, prompts and comments left out."""
     arguments = []
-    for _, block in blocks(page, "bash|sh|console|shell"):
+    for _, _, block in blocks(page, "bash|sh|console|shell"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True)
             while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
@@ -35,5 +36,7 @@ def commands(page: Path) -> list[Command]:
 
 
 def python(page: Path) -> list[tuple[str, bool]]:
-    """The Python blocks of a page and whether the tests run them."""
-    return [(block, not before.startswith(NOT_RUN)) for before, block in blocks(page, "python")]
+    """The Python blocks of a page, moved to the lines where they stand, and whether the tests run them."""
+    return [
+        ("\n" * (line - 1) + block, not before.startswith(NOT_RUN)) for before, line, block in blocks(page, "python")
+    ]

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from markdown_examples import PAGES, commands, python
 
 from imder.cli.parsers import make_parser
+from markdown_examples import PAGES, commands, python
 
 README = PAGES[0]
 
