@@ -11,7 +11,7 @@ if (location.protocol === "file:") {
       const address = new URL(url, document.baseURI).href;
       this.ready = new Promise((resolve, reject) => {
         // In a worker, postMessage(data) goes to the page; importScripts loads a script before the next statement.
-        inside.postMessage = (data) => setTimeout(() => this.deliver("message", { data }));
+        inside.postMessage = (data) => this.later(() => this.deliver("message", { data: structuredClone(data) }));
         inside.importScripts = (...urls) => Promise.all(urls.map((each) => this.load(new URL(each, address).href)));
         this.load(address).then(resolve, (error) => {
           this.deliver("error", {});
@@ -37,11 +37,16 @@ if (location.protocol === "file:") {
       this.dispatchEvent(event);
     }
 
+    // Messages arrive later, as copies, never while the sender is still at work.
+    later(action) {
+      setTimeout(action);
+    }
+
     postMessage(data) {
+      const copy = structuredClone(data);
       this.ready.then(() => {
         const inside = this.frame.contentWindow;
-        const event = new inside.MessageEvent("message", { data });
-        inside.dispatchEvent(event); // runs listeners and onmessage
+        this.later(() => inside.dispatchEvent(new inside.MessageEvent("message", { data: copy })));
       });
     }
 
