@@ -6,6 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
+from imder.cli.parsers import make_parser
+
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
@@ -13,6 +15,17 @@ NOT_RUN = "<!-- not run"
 """A comment that starts so, on the line before a Python block, says why the tests can't run it."""
 
 Command = tuple[str, ...]
+
+
+def accept(words: Command) -> None:
+    """Parse a command without running it.
+
+    Raises:
+        jsonargparse.ArgumentError: a wrong command, option or value.
+    """
+    kept = [word for word in words if word not in ("--help", "-h", "--version")]
+    if kept:
+        make_parser(kept).parse_args(kept)
 
 
 def blocks(page: Path, language: str) -> list[tuple[str, int, str]]:

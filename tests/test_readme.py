@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from imder.cli.parsers import make_parser
-from markdown_examples import PAGES, commands, python
+from markdown_examples import PAGES, accept, commands, python
 
 README = PAGES[0]
 
@@ -19,9 +18,7 @@ def test_the_readme_is_short_and_shows_commands_and_python():
 
 @pytest.mark.parametrize("words", commands(README), ids=" ".join)
 def test_a_command_is_accepted(words):
-    words = [word for word in words if word not in ("--help", "-h")]
-    if words and words != ["--version"]:
-        make_parser(words).parse_args(words)
+    accept(words)
 
 
 @pytest.mark.parametrize("block", [block for block, _ in python(README)])
@@ -39,4 +36,4 @@ def test_a_wrong_command_would_be_noticed():
     from jsonargparse import ArgumentError
 
     with pytest.raises(ArgumentError):
-        make_parser(["train"]).parse_args(["train", "corpus", "--out", "run", "--model.encoder.depth", "3"])
+        accept(("train", "corpus", "--out", "run", "--model.encoder.depth", "3"))

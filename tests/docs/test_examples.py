@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 
 from imder.cli import main
-from imder.cli.parsers import make_parser
 from imder.data.store import write_store
 from imder.synthetic.known_truth import KnownTruth
-from markdown_examples import PAGES, ROOT, commands, python
+from markdown_examples import PAGES, ROOT, accept, commands, python
 
 NAMES = {page: str(page.relative_to(ROOT)) for page in PAGES}
 CHECKED = [page for page in PAGES if page.name != "extending.md"]  # its own tests put the parts in their places
@@ -19,9 +18,7 @@ WITH_PYTHON = [page for page in CHECKED if any(run for _, run in python(page))]
 
 @pytest.mark.parametrize(("page", "words"), WITH_COMMANDS, ids=[f"{page}: {' '.join(w)}" for page, w in WITH_COMMANDS])
 def test_a_command_is_accepted(page, words):
-    words = [word for word in words if word not in ("--help", "-h")]
-    if words and words != ["--version"]:
-        make_parser(words).parse_args(words)
+    accept(words)
 
 
 @pytest.mark.parametrize("page", CHECKED, ids=NAMES.get)

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from docs.extending import ROOT, Project, sections
 
+from docs.extending import ROOT, Project, sections
 from imder.data.store import write_store
 from imder.evaluation.results import read_csv
 from imder.synthetic.known_truth import KnownTruth
@@ -35,7 +35,9 @@ def test_the_system_learns(project):
 
 
 def test_the_added_files_pass_the_linter(project):
-    added = [b.title.removeprefix("src/") for blocks in sections().values() for b in blocks if b.title.startswith("src/")]
+    added = [
+        b.title.removeprefix("src/") for blocks in sections().values() for b in blocks if b.title.startswith("src/")
+    ]
     files = [str(project.source / name) for name in added if name.endswith(".py")]
     command = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), *files]
     done = subprocess.run(command, capture_output=True, text=True)
