@@ -1,8 +1,8 @@
 """imder: emotion recognition from language, vision and audio when some of them are missing.
 
 >>> import imder
->>> sorted(imder.__all__)[:3]
-['Batch', 'Corpus', 'IMDer']
+>>> callable(imder.predict), imder.FixedMissing((True, False)).available
+(True, (True, False))
 """
 
 from __future__ import annotations
@@ -10,57 +10,86 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imder.data.corpus import Corpus, Split
+    from imder.data.corpus import Corpus
     from imder.data.formats.load import load_corpus
+    from imder.data.split import Sample, Split
     from imder.evaluation.evaluate import evaluate
+    from imder.inference.predict import predict
+    from imder.inference.recover import recover
     from imder.media.predictor import Predictor
+    from imder.missingness.official_schedule import OfficialSchedule
+    from imder.missingness.protocols import FixedMissing, NaturalMissing, RandomMissing
     from imder.models.base import Model
     from imder.models.imder.training import IMDer
     from imder.synthetic.known_truth import KnownTruth
     from imder.training.train import train
-    from imder.types import Batch, ImderError, Modality, Output, RecoveredEncoding, Spec
+    from imder.types import Batch, ImderError, Modality, Output, RecoveredEncoding, Rows, Spec
 
-_HOME = {
-    "Batch": "imder.types",
-    "Corpus": "imder.data.corpus",
-    "IMDer": "imder.models.imder.training",
-    "ImderError": "imder.types",
-    "KnownTruth": "imder.synthetic.known_truth",
-    "Modality": "imder.types",
-    "Model": "imder.models.base",
-    "Output": "imder.types",
-    "Predictor": "imder.media.predictor",
-    "RecoveredEncoding": "imder.types",
-    "Spec": "imder.types",
-    "Split": "imder.data.corpus",
-    "evaluate": "imder.evaluation.evaluate",
-    "load_corpus": "imder.data.formats.load",
-    "train": "imder.training.train",
+    __version__: str
+
+_HOMES = {
+    "imder.data.corpus": ("Corpus",),
+    "imder.data.formats.load": ("load_corpus",),
+    "imder.data.split": ("Sample", "Split"),
+    "imder.evaluation.evaluate": ("evaluate",),
+    "imder.inference.predict": ("predict",),
+    "imder.inference.recover": ("recover",),
+    "imder.media.predictor": ("Predictor",),
+    "imder.missingness.official_schedule": ("OfficialSchedule",),
+    "imder.missingness.protocols": ("FixedMissing", "NaturalMissing", "RandomMissing"),
+    "imder.models.base": ("Model",),
+    "imder.models.imder.training": ("IMDer",),
+    "imder.synthetic.known_truth": ("KnownTruth",),
+    "imder.training.train": ("train",),
+    "imder.types": ("Batch", "ImderError", "Modality", "Output", "RecoveredEncoding", "Rows", "Spec"),
 }
+"""The public names of each module: each is imported on first use, so that ``import imder`` stays quick."""
+
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Batch",
     "Corpus",
+    "FixedMissing",
     "IMDer",
     "ImderError",
     "KnownTruth",
     "Modality",
     "Model",
+    "NaturalMissing",
+    "OfficialSchedule",
     "Output",
     "Predictor",
+    "RandomMissing",
     "RecoveredEncoding",
+    "Rows",
+    "Sample",
     "Spec",
     "Split",
+    "__version__",
     "evaluate",
     "load_corpus",
+    "predict",
+    "recover",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: `import imder` stays quick."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'imder' has no attribute {name!r}")
-    from importlib import import_module
+    value: Any
+    if name == "__version__":
+        from importlib.metadata import version
 
-    return getattr(import_module(_HOME[name]), name)
+        value = version("imder")
+    elif name in _MODULE_OF:
+        from importlib import import_module
+
+        value = getattr(import_module(_MODULE_OF[name]), name)
+    else:
+        raise AttributeError(f"module 'imder' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -28,8 +28,8 @@ from imder.data.formats.load import load_corpus  # noqa: E402
 from imder.extract.manifest import Clip  # noqa: E402
 from imder.media.plot import _cells, plot_series  # noqa: E402
 from imder.media.recording import read_recording  # noqa: E402
-from imder.media.transcript import read_transcript, said  # noqa: E402
-from imder.media.windows import cut  # noqa: E402
+from imder.media.transcript import read_transcript, text_between  # noqa: E402
+from imder.media.windows import window_bounds  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 
 SMALL = [
@@ -120,7 +120,9 @@ def test_a_clip_is_predicted_as_from_a_store(place, tmp_path, here, capsys):
     assert imder_("predict", place / "run", *given, "--out", tmp_path / "clip.csv") == 0
     (made,) = rows_of(tmp_path / "clip.csv")
     names = {"language": "text", "vision": "openface", "audio": "audio"}
-    assert made.pop("recovered") == "+".join(name for name, key in names.items() if key not in here.split("+"))
+    assert made["recovered"] == "+".join(name for name, key in names.items() if key not in here.split("+"))
+    assert made["recovered"] == made["missing"]
+    assert float(made["recovery_weight"]) == (0 if made["missing"] == "" else 0.5)
     close(made, rows_of(tmp_path / "store.csv")[0])
     said = " ".join(capsys.readouterr().out.split())
     assert f"prediction {float(made['prediction']):.3f}" in said
@@ -166,7 +168,7 @@ def test_a_manifest_is_predicted_as_its_store(place, tmp_path, predictor):
     one, two = rows_of(tmp_path / "a.csv"), rows_of(tmp_path / "b.csv")
     assert [row["id"] for row in two] == [f"c{i}" for i in range(20, 24)]
     for a, b in zip(one, two, strict=True):
-        assert b.pop("recovered") == ""
+        assert (b["missing"], b["recovered"]) == ("", "")
         close(b, a)
     python = predictor.predict_clips(place / "numbers.csv", split="test")
     assert [row["prediction"] for row in python.rows] == pytest.approx(
@@ -354,8 +356,8 @@ def test_modalities_come_and_go(place, long, tmp_path, capsys):
     words = ("predict", place / "run", "--audio", long["audio"], "--openface", long["openface"])
     assert imder_(*words, "--window", "2", "--hop", "0.5", "--out", out) == 0
     rows = rows_of(out)
-    first = ["start", "end", "available", "recovered", "prediction", "std", "q05", "q95", "low", "high"]
-    first += ["share_vision", "share_audio"]
+    first = ["start", "end", "available", "missing", "recovered", "recovery_weight", "text"]
+    first += ["prediction", "std", "q05", "q95", "low", "high", "share_vision", "share_audio"]
     assert list(rows[0]) == first
     # from 0 to 4 s every half second, and one that ends with the recording
     assert [float(row["start"]) for row in rows] == pytest.approx([*np.arange(0, 4.5, 0.5), 4.25], abs=1e-4)
@@ -424,7 +426,7 @@ def test_classes_over_time(place, long, tmp_path):
     words = ("predict", place / "ridge", "--audio", long["audio"], "--openface", long["openface"], "--text", "a day")
     assert imder_(*words, "--window", "2", "--hop", "2", "--out", out) == 0
     rows = rows_of(out)
-    wanted = ["start", "end", "available", "missing", "label", "p_glad", "p_sad", "entropy", "set"]
+    wanted = ["start", "end", "available", "missing", "text", "label", "p_glad", "p_sad", "entropy", "set"]
     wanted += ["share_vision", "share_audio"]
     assert list(rows[0]) == wanted
     assert all("language" in row["available"] for row in rows)  # it has no times: everywhere
@@ -479,7 +481,7 @@ def test_tables_whose_time_isnt_known(place, predictor, tmp_path):
     ],
 )
 def test_where_windows_are(seconds, window, hop, count, last):
-    found = cut(seconds, window, hop)
+    found = window_bounds(seconds, window, hop)
     assert len(found) == count
     assert found[-1][0] == pytest.approx(last)
     assert all(end <= seconds for _, end in found)
@@ -490,7 +492,7 @@ def test_frames_of_neighbouring_windows_are_shared_out(place, predictor, long):
     """Windows that don't overlap have every frame once."""
     recipe = predictor._media()
     recording = read_recording(Clip("x", audio=long["audio"], openface=long["openface"]), recipe)
-    parts = [recording.between(start, end) for start, end in cut(recording.seconds, 0.25, 0.25)]
+    parts = [recording.between(start, end) for start, end in window_bounds(recording.seconds, 0.25, 0.25)]
     for name, whole in recording.features.items():
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts if name in part]), whole)
 
@@ -516,7 +518,7 @@ def test_transcripts(tmp_path, name, text):
     (tmp_path / name).write_bytes(text.encode())
     cues = read_transcript(tmp_path / name)
     assert [(cue.start, cue.end, cue.text) for cue in cues] == [(1, 2.5, "good"), (3600, 3601, "day")]
-    assert said(cues, 0, 4) == "good"
+    assert text_between(cues, 0, 4) == "good"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from imder.data.loader import collate  # noqa: E402
 from imder.data.store import write_store  # noqa: E402
 from imder.data.token_ids import with_token_ids  # noqa: E402
 from imder.evaluation.evaluate import evaluate  # noqa: E402
-from imder.inference.predict import predictions  # noqa: E402
+from imder.inference.predict import predict  # noqa: E402
 from imder.media.predictor import Predictor  # noqa: E402
 from imder.models.base import Model  # noqa: E402
 from imder.models.language.encoder import LanguageEncoder, LanguageEncoderConfig  # noqa: E402
@@ -307,12 +307,10 @@ def test_what_does_not_learn_is_like_precomputed_features(corpus, bert, tmp_path
     model = train(corpus, tmp_path / "run", config=config_of(bert, **how), engine=CPU)
     plain = load_config("late-fusion", overrides=LATE)
     other = train(precomputed(corpus, bert), tmp_path / "plain", config=plain, engine=CPU)
-    found, truth = predictions(model, corpus), predictions(other, precomputed(corpus, bert))
+    found, truth = predict(model, corpus), predict(other, precomputed(corpus, bert))
     assert_allclose(table(found), table(truth), atol=1e-3)
     assert not changed(weights(bert), weights(tmp_path / "run" / "language"))
-    assert_allclose(
-        table(predictions(Model.from_pretrained(tmp_path / "run"), corpus, "test")), table(found), atol=1e-6
-    )
+    assert_allclose(table(predict(Model.from_pretrained(tmp_path / "run"), corpus, "test")), table(found), atol=1e-6)
 
 
 def test_a_rate_too_small_to_matter_is_like_precomputed_features(corpus, tmp_path):
@@ -323,7 +321,7 @@ def test_a_rate_too_small_to_matter_is_like_precomputed_features(corpus, tmp_pat
     model = train(corpus, tmp_path / "run", config=config_of(bert, settings=settings, learning_rate=1e-30), engine=CPU)
     plain = load_config("late-fusion", overrides=settings)
     other = train(precomputed(corpus, bert), tmp_path / "plain", config=plain, engine=CPU)
-    assert_allclose(table(predictions(model, corpus)), table(predictions(other, precomputed(corpus, bert))), atol=1e-3)
+    assert_allclose(table(predict(model, corpus)), table(predict(other, precomputed(corpus, bert))), atol=1e-3)
     valid = [json.loads((tmp_path / run / "metrics.json").read_text())["valid"]["mae"] for run in ("run", "plain")]
     assert valid[0] == pytest.approx(valid[1], abs=1e-3)
 
@@ -351,7 +349,7 @@ def test_systems_without_gradients_use_it_as_it_is(corpus, bert, tmp_path):
     assert not (tmp_path / "run").exists()
     model = train(corpus, tmp_path / "run", config=config_of(bert, "ridge", {}, learning_rate=0.0), engine=CPU)
     other = train(precomputed(corpus, bert), tmp_path / "plain", preset="ridge", engine=CPU)
-    assert_allclose(table(predictions(model, corpus)), table(predictions(other, precomputed(corpus, bert))), atol=1e-3)
+    assert_allclose(table(predict(model, corpus)), table(predict(other, precomputed(corpus, bert))), atol=1e-3)
 
 
 def test_texts_under_many_masks_are_encoded_once_in_validation(corpus, bert, tmp_path):
@@ -387,9 +385,9 @@ def test_token_ids_are_enough(corpus, bert, tmp_path):
     one = train(bare, tmp_path / "one", config=config_of(bert), engine=CPU)
     other = train(corpus, tmp_path / "other", config=config_of(bert), engine=CPU)
     assert one.spec == other.spec
-    assert predictions(one, bare) == predictions(other, corpus)
+    assert predict(one, bare) == predict(other, corpus)
     write_store(bare, tmp_path / "store")
-    assert Predictor(tmp_path / "one").predict(tmp_path / "store") == predictions(one, bare)
+    assert Predictor(tmp_path / "one").predict(tmp_path / "store") == predict(one, bare)
 
 
 # What a run leaves behind.
@@ -402,10 +400,10 @@ def test_a_saved_run_works_offline(corpus, tuned, bert, tmp_path, monkeypatch):
     shutil.copytree(out, tmp_path / "moved")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     predictor = Predictor(tmp_path / "moved")
-    assert predictor.predict(corpus) == predictions(model, corpus)
-    assert predictor.predict(corpus["test"]) == predictions(model, corpus)
+    assert predictor.predict(corpus) == predict(model, corpus)
+    assert predictor.predict(corpus["test"]) == predict(model, corpus)
     write_store(corpus, tmp_path / "store")
-    assert predictor.predict(tmp_path / "store") == predictions(model, corpus)
+    assert predictor.predict(tmp_path / "store") == predict(model, corpus)
     assert evaluate(predictor.model, corpus, draws=2) == evaluate(model, corpus, draws=2)
     test = corpus["test"]
     silent = replace(test, features={k: test.features[k] for k in ("vision", "audio")}, tokens=None)
@@ -417,7 +415,7 @@ def test_saving_elsewhere_takes_it_along(corpus, tuned, tmp_path):
     for _ in range(2):  # over itself too
         model.save_pretrained(tmp_path / "copy")
     again = Model.from_pretrained(tmp_path / "copy")
-    assert predictions(again, corpus) == predictions(model, corpus)
+    assert predict(again, corpus) == predict(model, corpus)
     shutil.rmtree(tmp_path / "copy" / "language")
     with pytest.raises(ImderError, match="the folder 'language', which holds the model's language encoder, is missing"):
         Model.from_pretrained(tmp_path / "copy")
@@ -452,7 +450,7 @@ def test_another_run_s_stage_1_comes_with_its_encoder(corpus, tuned, bert, tmp_p
     config = config_of(bert, "late-fusion", LATE)
     model = train(corpus, tmp_path / "run", config=config, stage1=out, engine=CPU)
     assert not changed(weights(out / "language"), weights(tmp_path / "run" / "language"))
-    assert len(predictions(model, corpus)) == len(corpus["test"])
+    assert len(predict(model, corpus)) == len(corpus["test"])
     with pytest.raises(ImderError, match="its stage 1 belongs to a language encoder; add --language-encoder"):
         train(corpus, tmp_path / "a", config=load_config("late-fusion", overrides=LATE), stage1=out, engine=CPU)
     train(corpus, tmp_path / "plain", config=load_config("late-fusion", overrides=LATE), engine=CPU)

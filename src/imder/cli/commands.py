@@ -25,7 +25,8 @@ from imder.evaluation.evaluate import constant_rows
 from imder.evaluation.evaluate import evaluate as evaluate_model
 from imder.evaluation.results import summarise, write_csv
 from imder.evaluation.tables import rich_table, uncertainty_metrics
-from imder.inference.predict import predictions, recover_to_store
+from imder.inference.predict import predict as predict_rows
+from imder.inference.recover import recover as recover_corpus
 from imder.models.base import Model
 from imder.training.config import EngineConfig, load_config
 from imder.training.engine import is_main_process
@@ -156,7 +157,7 @@ def predict(options: Namespace) -> None:
         raise ImderError("say where the predictions go with --out")
     model, corpus = _asked(options)
     with counting("predicting") as report:
-        rows = predictions(
+        rows = predict_rows(
             model,
             corpus,
             options.split,
@@ -195,7 +196,7 @@ def recover(options: Namespace) -> None:
     """``imder recover``."""
     model, corpus = _asked(options)
     with counting("recovering") as report:
-        made = recover_to_store(
+        made = recover_corpus(
             model,
             corpus,
             options.out,

@@ -14,11 +14,12 @@ from imder.cli.progress import counting
 from imder.evaluation.results import write_csv
 from imder.extract.assemble import table
 from imder.extract.manifest import is_source, read_source
+from imder.inference.predict import Row
 from imder.jobs.files import atomic_write
-from imder.media.clips import ClipPredictions, Row
+from imder.media.clips import ClipPredictions
 from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
-from imder.media.windows import MIN_COVERAGE, check_least
+from imder.media.windows import MIN_COVERAGE, check_min_coverage
 from imder.training.run import RunDirectory
 from imder.types import ImderError, Spec
 
@@ -41,7 +42,7 @@ def predict(options: Namespace) -> int:
         if options[name] is not None and options.window is None:
             raise ImderError(f"--{name.replace('_', '-')} says something of windows: give --window too")
     if options.least_share is not None:
-        check_least(options.least_share)
+        check_min_coverage(options.least_share)
     if options.corpus is None:
         if not given:
             raise ImderError(
@@ -138,7 +139,7 @@ def _recording(options: Namespace, given: dict[str, str]) -> int:
             hop,
             batch_size=options.batch_size,
             progress=report,
-            least=least,
+            min_coverage=least,
             **_asked(options),
         )
     plot = Path(options.out).with_suffix(".png")
@@ -187,8 +188,9 @@ def describe(row: Row, spec: Spec, level: float) -> list[str]:
             ("over recoveries", f"deviation {row['std']:.3f}"),
         ]
     lines.append(("available", row["available"].replace("+", ", ")))
-    word = "recovered" if "recovered" in row else "missing"
-    lines.append((word, row[word].replace("+", ", ") or "nothing"))
+    for word in ("missing", "recovered"):
+        if word in row:
+            lines.append((word, row[word].replace("+", ", ") or "nothing"))
     return [f"{row['id']}", *(f"  {name:<16} {value}" for name, value in lines)]
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.split import Ragged, Split, key_of
+from imder.data.split import Ragged, Sample, Split, key_of
 from imder.types import ImderError, Modality, Spec, Task
 
 __all__ = [
     "SPLITS",
     "Corpus",
     "Ragged",
+    "Sample",
     "Split",
     "best_constant",
     "classes_without",
@@ -25,15 +26,21 @@ __all__ = [
 ]
 
 SPLITS = ("train", "valid", "test")
+MOST_NAMES = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Corpus:
     """Named splits (any subset of train / valid / test, or one called ``all``) of one spec.
 
-    ``spec.modalities`` holds for each modality the longest length over all splits. ``recipe`` says in plain containers how
-    features were made from raw media (`imder.extract.recipe`), and which were standardised by speaker afterwards
-    (`imder.data.speaker_norm.KEY`); None where nothing of it is known.
+    ``corpus["test"]`` is a `Split`, ``corpus["test"][3]`` a `Sample`; iterating gives the names of the splits.
+
+    Attributes:
+        name: of the corpus, for tables and messages.
+        spec: modalities, each with its longest length over all splits, task and class names.
+        splits: by name.
+        recipe: in plain containers, how features were made from raw media (`imder.extract.recipe`) and which were
+            standardised by speaker afterwards (`imder.data.speaker_norm.KEY`); None where that is unknown.
     """
 
     name: str
@@ -42,12 +49,33 @@ class Corpus:
     recipe: Mapping[str, Any] | None = None
 
     def __getitem__(self, split: str) -> Split:
-        try:
+        if isinstance(split, str) and split in self.splits:
             return self.splits[split]
-        except KeyError:
-            raise ImderError(
-                f"{self.name}: there is no split {split!r}; it has {', '.join(self.splits)} (choose with --split)"
-            ) from None
+        raise ImderError(
+            f"{self.name}: there is no split {split!r}; it has {', '.join(self.splits)} (choose with --split)"
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.splits)
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+    def __contains__(self, split: object) -> bool:
+        return split in self.splits
+
+    def __repr__(self) -> str:
+        classes = f" of {', '.join(self.spec.classes[:MOST_NAMES])}" if self.spec.classes else ""
+        classes += ", ..." if len(self.spec.classes) > MOST_NAMES else ""
+        sizes = [f"{m.name} {m.dim} x {m.length}" for m in self.spec.modalities]
+        more = ", ..." if len(sizes) > MOST_NAMES else ""
+        lines = [f"Corpus {self.name!r}: {self.spec.task}{classes}"]
+        lines.append(f"features x longest sequence: {', '.join(sizes[:MOST_NAMES])}{more}")
+        width = max(map(len, self.splits), default=0)
+        shown = list(self.splits.items())[:MOST_NAMES]
+        lines += [f"{name:<{width}}  {split.summary()}" for name, split in shown]
+        lines += [f"and {len(self.splits) - MOST_NAMES} more splits"] if len(self.splits) > MOST_NAMES else []
+        return "\n  ".join(lines)
 
 
 def spec_of(splits: Mapping[str, Split], task: Task, classes: tuple[str, ...] = ()) -> Spec:

@@ -7,13 +7,19 @@ where each sample begins. A sample that lacks a modality has no frames there. Th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from numbers import Integral
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imder.types import ImderError
+
+LONGEST_TEXT = 60
+MOST_MODALITIES = 6
 
 
 @dataclass(frozen=True)
@@ -59,16 +65,47 @@ class Ragged:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """One sample of a `Split`.
+
+    Attributes:
+        id: its name.
+        features: for each modality that it has ``(T, D)``; a missing modality has no entry.
+        label: a number (regression), the number of a class (classification), or None where it is unlabelled.
+        text, dialogue, position, speaker: None where the corpus doesn't know them.
+    """
+
+    id: str
+    features: Mapping[str, NDArray[Any]]
+    label: float | int | None = None
+    text: str | None = None
+    dialogue: str | None = None
+    position: int | None = None
+    speaker: str | None = None
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in self.features.items()) or "no modality"
+        others = ("label", "text", "dialogue", "position", "speaker")
+        values = {name: getattr(self, name) for name in others if getattr(self, name) is not None}
+        about = "".join(f", {name} {_shorten(repr(value))}" for name, value in values.items())
+        return f"Sample({self.id!r}: {shapes}{about})"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
+
+
+@dataclass(frozen=True, repr=False)
 class Split:
-    """N samples.
+    """N samples. ``split[3]`` is a `Sample`; ``split[:10]``, row numbers or a bool mask ``(N,)`` give another split.
 
     Attributes:
         ids: N distinct names.
         features: for each modality its `Ragged` sequences, finite everywhere.
         labels: ``(N,)`` float32 (regression; NaN where unlabelled), int64 (classification; -1 where unlabelled), or None.
-        texts, dialogue, position, speaker: what the corpus knows beside; None where it does not.
-        tokens: of each text the ids of its tokens, ``(T, 1)`` int64, as the field's ``text_bert`` holds them; None where
-            the corpus does not know them.
+        texts, dialogue, position, speaker: one entry for each sample; None where the corpus doesn't know them.
+        tokens: the token ids of each text, ``(T, 1)`` int64, as the field's ``text_bert`` holds them; None where the corpus
+            doesn't know them.
         nonfinite: for each modality, how many values were not finite and became 0.
         dropped: samples without any modality that were left out on request.
     """
@@ -86,6 +123,50 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @overload
+    def __getitem__(self, rows: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, rows: slice | Sequence[int] | NDArray[Any]) -> Split: ...
+
+    def __getitem__(self, rows: int | slice | Sequence[int] | NDArray[Any]) -> Sample | Split:
+        if isinstance(rows, Integral):
+            return self._sample(range(len(self))[int(rows)])
+        try:
+            return self.take(np.arange(len(self))[rows if isinstance(rows, slice) else np.asarray(rows)])
+        except IndexError as error:
+            raise ImderError(f"a split of {len(self)} samples has no rows {rows!r} ({error})") from None
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._sample(i) for i in range(len(self)))
+
+    def _sample(self, i: int) -> Sample:
+        return Sample(
+            id=self.ids[i],
+            features={name: ragged[i] for name, ragged in self.features.items() if ragged.lengths[i]},
+            label=self.labels[i].item() if self.labels is not None and self.labelled[i] else None,
+            text=None if self.texts is None else self.texts[i],
+            dialogue=None if self.dialogue is None else self.dialogue[i],
+            position=None if self.position is None else int(self.position[i]),
+            speaker=None if self.speaker is None else self.speaker[i],
+        )
+
+    def __repr__(self) -> str:
+        return f"Split({self.summary()})"
+
+    def summary(self) -> str:
+        """Size, labels, presence and what else is known, in one line."""
+        n = len(self)
+        share = {name: f"{100 * np.mean(r.lengths > 0):.0f} %" if n else "0 %" for name, r in self.features.items()}
+        held = ", ".join(f"{name} {text}" for name, text in list(share.items())[:MOST_MODALITIES])
+        more = f" and {len(share) - MOST_MODALITIES} more" if len(share) > MOST_MODALITIES else ""
+        known = [
+            name for name in ("texts", "dialogue", "position", "speaker", "tokens") if getattr(self, name) is not None
+        ]
+        return f"{n} samples, {int(self.labelled.sum())} labelled; present: {held}{more}" + (
+            f"; {', '.join(known)}" if known else ""
+        )
 
     @cached_property
     def present(self) -> NDArray[np.bool_]:

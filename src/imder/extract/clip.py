@@ -32,7 +32,7 @@ class Extracted:
         untracked: frames of the face that were left out.
         times: for modalities whose frames are known to lie in time ``(T,)`` seconds. Not kept on disk, like the next:
             corpora have no times.
-        every: seconds that a frame of them stands for.
+        frame_seconds: for each of them the length of a frame.
         seconds: how long the longest of them is.
     """
 
@@ -43,7 +43,7 @@ class Extracted:
     remarks: dict[str, str] = field(default_factory=dict)
     untracked: int = 0
     times: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    every: dict[str, float] = field(default_factory=dict)
+    frame_seconds: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -108,8 +108,8 @@ def _audio(clip: Clip, recipe: AudioRecipe, out: Extracted) -> None:
     if not np.isfinite(found).all():
         raise ImderError(f"{file}: the features are not finite")
     out.features["audio"] = found
-    out.every["audio"] = recipe.hop / recipe.rate
-    out.times["audio"] = np.arange(len(found), dtype=np.float64) * out.every["audio"]
+    out.frame_seconds["audio"] = recipe.hop / recipe.rate
+    out.times["audio"] = np.arange(len(found), dtype=np.float64) * out.frame_seconds["audio"]
     out.seconds = max(out.seconds, sound.seconds)
     if sound.remarks:
         out.remarks["audio"] = "; ".join(sound.remarks)
@@ -127,7 +127,7 @@ def _vision(clip: Clip, recipe: Recipe, openface: str | None, out: Extracted) ->
         found = track(clip.video, openface, part)
     out.untracked = found.untracked
     if found.times is not None and found.seconds is not None:
-        out.times["vision"], out.every["vision"] = found.times, found.every or 0.0
+        out.times["vision"], out.frame_seconds["vision"] = found.times, found.frame_seconds or 0.0
         out.seconds = max(out.seconds, found.seconds)
     said = []
     if found.broken_off:

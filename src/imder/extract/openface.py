@@ -74,7 +74,7 @@ class Tracked:
         values: ``(T, D)`` float32, the columns asked for, frames in order.
         times: ``(T,)`` seconds; None where the table has no timestamps.
         seconds: how long the table lasts, frames that were left out included; None without timestamps.
-        every: seconds from frame to frame, the median over all of them; None without timestamps.
+        frame_seconds: seconds from frame to frame, the median over all of them; None without timestamps.
         untracked: frames left out because the tracker failed.
         faces: how many there were.
         broken_off: whether the last row was incomplete.
@@ -83,7 +83,7 @@ class Tracked:
     values: NDArray[np.float32]
     times: NDArray[np.float64] | None
     seconds: float | None
-    every: float | None
+    frame_seconds: float | None
     untracked: int
     faces: int
     broken_off: bool
@@ -163,8 +163,12 @@ def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
     )
     about = {name: table[:, i] for i, name in enumerate(known)}
     times = about.get("timestamp")
-    every = None if times is None else _every(times)
-    seconds = None if times is None or every is None else float(times[np.isfinite(times)].max(initial=0.0)) + every
+    frame_seconds = None if times is None else _frame_seconds(times)
+    seconds = (
+        None
+        if times is None or frame_seconds is None
+        else float(times[np.isfinite(times)].max(initial=0.0)) + frame_seconds
+    )
     tracked = np.isfinite(values).all(axis=1)
     faces, best = 1, np.ones(len(values), bool)
     if "face_id" in about:
@@ -173,7 +177,7 @@ def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
         tracked &= about["success"] == 1
     kept = best & tracked
     times = None if times is None else times[kept]
-    return Tracked(values[kept], times, seconds, every, int((best & ~tracked).sum()), faces, broken_off)
+    return Tracked(values[kept], times, seconds, frame_seconds, int((best & ~tracked).sum()), faces, broken_off)
 
 
 def _numbers(
@@ -210,7 +214,7 @@ def _numbers(
     return np.stack(values), np.stack(beside), broken_off
 
 
-def _every(times: NDArray[np.float64]) -> float:
+def _frame_seconds(times: NDArray[np.float64]) -> float:
     """How long a frame lasts, tracked or not; 0 where there is only one."""
     there = np.unique(times[np.isfinite(times)])
     return float(np.median(np.diff(there))) if len(there) > 1 else 0.0

@@ -1,62 +1,65 @@
-"""Clips to predictions: a clip's features are made, used and forgotten, so that any number of clips needs the memory of a few.
+"""Predictions of clips: features are extracted, used and dropped, so memory holds a few clips at a time.
 
-A prediction is that of the same clip in a store that ``imder extract`` made with the system's recipe: the features are the
-same, and so is the noise of recoveries, which belongs to the clip's id.
+A clip's prediction is that of the same clip in a store that ``imder extract`` made with the system's recipe: the features
+are the same, and so is the noise of recoveries, which belongs to the clip's id.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.calibration.describe import LEVEL, check_recoveries
+from imder.calibration.describe import check_recoveries
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.speaker_norm import standardise
 from imder.extract.clip import extract_clip
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
-from imder.inference.predict import predicted_rows
+from imder.inference.options import PredictOptions
+from imder.inference.predict import Row, predict_split
+from imder.inference.selection import Progress
 from imder.models.base import Model
-from imder.types import ImderError
+from imder.types import ImderError, Rows, Task
 
-Row = dict[str, Any]
 Features = Mapping[str, NDArray[np.float32]]
-ExtractedClip = tuple[Clip, Features, NDArray[np.int64] | None]
-"""A clip, its features, and the token ids of its text where it has one."""
 
-Progress = Callable[[int, int], None]
+NO_TRACKER = "the video's picture is unused: vision needs a table of OpenFace, or its program"
 
-NO_TRACKER = "nothing looked at the picture: vision needs a table of OpenFace, or its program"
-
-ALONE = "the only clip of its speaker: standardised by itself, which takes much of it away"
+ALONE = "the only clip of its speaker: standardised by itself, which removes much of its content"
 
 
 @dataclass(frozen=True)
-class PredictOptions:
-    """How to predict: the arguments of `imder.inference.predict.predictions`."""
+class ExtractedClip:
+    """A clip and its features.
 
-    samples: int | None = None
-    seed: int = 0
-    batch_size: int = 64
-    level: float = LEVEL
+    Attributes:
+        clip: where it came from.
+        features: for each modality that it has ``(T, D)``.
+        tokens: ``(T,)`` token ids of its text; None without one.
+        text: what is said; empty where unknown.
+    """
+
+    clip: Clip
+    features: Features
+    tokens: NDArray[np.int64] | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class ClipPredictions:
-    """What became of some clips.
+    """Predictions of some clips, and what went wrong.
 
     Attributes:
-        rows: of each clip that has something to predict from, in order (`predict_parts`).
-        failures: (id, modality, reason) of what should be there and isn't; modality ``all`` where a clip has nothing.
+        rows: one for each clip that could be predicted, in order, with the columns of `imder.predict`.
+        failures: (id, modality, reason) of what a clip should have and can't be used; modality ``all`` where nothing is left.
         remarks: (id, modality, remark).
     """
 
-    rows: list[Row]
+    rows: Rows
     failures: list[tuple[str, str, str]]
     remarks: list[tuple[str, str, str]]
 
@@ -68,7 +71,7 @@ class ClipPredictions:
         """
         for sample, name, reason in self.failures:
             raise ImderError(f"clip {sample!r}: {reason}" if name == "all" else f"{name}: {reason}")
-        return self.rows[0]
+        return dict(self.rows[0])
 
 
 def predict_clips(
@@ -78,27 +81,27 @@ def predict_clips(
     options: PredictOptions,
     *,
     openface: str | None = None,
-    beside: Sequence[Clip] = (),
+    same_speakers: Sequence[Clip] = (),
     progress: Progress | None = None,
 ) -> ClipPredictions:
-    """Predict clips; what is wrong with one of them is a failure of that one.
+    """Predict clips; a damaged clip costs that clip or its modality, nothing else.
 
     Args:
         model: a trained system.
-        recipe: what its features were made with.
-        clips: where everything is.
+        recipe: how its features were made.
+        clips: the clips to predict.
         options: how to predict.
         openface: OpenFace's program, for videos without a table.
-        beside: clips that aren't predicted: others of the same speakers, for what is standardised by speaker.
+        same_speakers: further clips of the same speakers, read for standardisation by speaker alone.
         progress: called with clips done, and clips in all.
 
     Raises:
-        ImderError: what `imder.inference.predict.predictions` raises, or two clips of a dialogue have the same position.
+        ImderError: what `imder.predict` raises, or two clips of a dialogue have the same position.
     """
     failures: list[tuple[str, str, str]] = []
     remarks: list[tuple[str, str, str]] = []
-    everything = (*clips, *beside)
-    # Whoever looks at a clip's neighbours, or at all of a speaker, needs them all at once.
+    everything = (*clips, *same_speakers)
+    # Neighbouring clips, or all clips of a speaker, are needed at once.
     size = len(everything) if model.uses_context or recipe.by_speaker else options.batch_size
 
     def parts() -> Iterator[Split]:
@@ -112,7 +115,7 @@ def predict_clips(
             if recipe.vision is not None and clip.video is not None and clip.openface is None and openface is None:
                 remarks.append((clip.id, "vision", NO_TRACKER))
             if made.features:
-                kept.append((clip, made.features, made.tokens))
+                kept.append(ExtractedClip(clip, made.features, made.tokens, made.text or ""))
             elif not made.failures:
                 reasons = [remark for sample, _, remark in remarks if sample == clip.id]
                 failures.append((clip.id, "all", "; ".join(["nothing to predict from", *reasons])))
@@ -122,22 +125,32 @@ def predict_clips(
         if kept:
             yield split_of(kept, recipe)
 
-    def whole() -> Iterator[Split]:
+    def standardised_parts() -> Iterator[Split]:
         for split in parts():
             moved = standardise({"clips": split}, recipe.by_speaker, "media")["clips"]
             remarks.extend(_alone(split, recipe.by_speaker))
-            mine = np.flatnonzero(np.isin(split.ids, [clip.id for clip in clips]))
-            if len(mine):
-                yield moved.take(mine)
+            wanted = np.flatnonzero(np.isin(split.ids, [clip.id for clip in clips]))
+            if len(wanted):
+                yield moved.take(wanted)
 
-    rows = list(predict_parts(model, whole() if recipe.by_speaker else parts(), options))
+    labels = {clip.id: _label(clip.label, model.spec.task) for clip in clips if clip.label is not None}
+    ready = standardised_parts() if recipe.by_speaker else parts()
+    rows = Rows(predict_parts(model, ready, options, labels))
     if progress is not None:
         progress(len(everything), len(everything))
     return ClipPredictions(rows, failures, remarks)
 
 
+def _label(text: str | float, task: Task) -> str | float:
+    """A manifest's label: a number for regression where it is one, else the text."""
+    try:
+        return float(text) if task == "regression" else str(text)
+    except ValueError:
+        return text
+
+
 def _alone(split: Split, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Remarks on clips of whose speaker there is nothing else to compare with."""
+    """Remarks on clips whose speaker has no other clip to compare with."""
     speakers = split.speaker or ()
     for name in names:
         held = np.flatnonzero(split.features[name].lengths)
@@ -147,42 +160,39 @@ def _alone(split: Split, names: Sequence[str]) -> Iterator[tuple[str, str, str]]
                 yield split.ids[i], name, ALONE
 
 
-def predict_parts(model: Model, parts: Iterable[Split], options: PredictOptions) -> Iterator[Row]:
-    """Predictions of splits, one after the other, as `imder.inference.predict.predictions` describes them.
-
-    After ``available`` each has what was missing: ``recovered`` where the system recovers encodings, ``missing`` where it
-    does without (names joined by ``+``).
-    """
-    word = "recovered" if hasattr(model, "recover") else "missing"
+def predict_parts(
+    model: Model,
+    parts: Iterable[Split],
+    options: PredictOptions,
+    labels: Mapping[str, str | float] | None = None,
+) -> Iterator[Row]:
+    """Predictions of splits one after the other, with the columns of `imder.predict`; ``labels`` by id, if any."""
     recoveries = 0
-    spec = model.spec
     for part in parts:
-        fitting = model.prepare(Corpus("media", spec, {"clips": part}))["clips"]
-        rows, recoveries = predicted_rows(
-            model, fitting, options.samples, options.seed, options.batch_size, options.level
-        )
-        for row in rows:
-            there = row["available"].split("+")
-            lacking = "+".join(name for name in spec.names if name not in there)
-            yield {"id": row["id"], "available": row["available"], word: lacking} | row
+        fitting = model.prepare(Corpus("media", model.spec, {"clips": part}))["clips"]
+        known: list[Row] = [{"true_label": labels.get(sample)} if labels else {} for sample in part.ids]
+        if part.texts is not None:
+            known = [columns | {"text": text} for columns, text in zip(known, part.texts, strict=True)]
+        rows, recoveries = predict_split(model, fitting, options, known=known)
+        yield from rows
     if recoveries and model.calibration is not None:
         check_recoveries(model.calibration, recoveries)
 
 
-def split_of(made: Sequence[ExtractedClip], recipe: Recipe) -> Split:
-    """Clips and their features as samples without labels."""
-    clips = [clip for clip, _, _ in made]
+def split_of(clips: Sequence[ExtractedClip], recipe: Recipe) -> Split:
+    """Extracted clips as samples without labels."""
     features = {
-        name: Ragged.from_list([found.get(name, np.zeros((0, dim), np.float32)) for _, found, _ in made], dim)
+        name: Ragged.from_list([c.features.get(name, np.zeros((0, dim), np.float32)) for c in clips], dim)
         for name, dim in recipe.dims.items()
     }
-    ids = [np.zeros((0, 1), np.int64) if tokens is None else tokens[:, None] for _, _, tokens in made]
-    known = all(clip.position is not None for clip in clips if clip.dialogue is not None)
+    ids = [np.zeros((0, 1), np.int64) if c.tokens is None else c.tokens[:, None] for c in clips]
+    has_positions = all(c.clip.position is not None for c in clips if c.clip.dialogue is not None)
     return Split(
-        ids=tuple(clip.id for clip in clips),
+        ids=tuple(c.clip.id for c in clips),
         features=features,
-        dialogue=tuple(clip.dialogue or "" for clip in clips),
-        position=np.array([clip.position or 0 for clip in clips], np.int64) if known else None,
-        speaker=tuple(clip.speaker or "" for clip in clips),
+        texts=tuple(c.text for c in clips) if "language" in features else None,
+        dialogue=tuple(c.clip.dialogue or "" for c in clips),
+        position=np.array([c.clip.position or 0 for c in clips], np.int64) if has_positions else None,
+        speaker=tuple(c.clip.speaker or "" for c in clips),
         tokens=Ragged.from_list(ids, 1) if "language" in features else None,
     )

@@ -17,8 +17,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from imder.inference.predict import Row
 from imder.jobs.files import atomic_write
-from imder.media.clips import Row
 from imder.types import ImderError, Spec
 
 _LINE, _DOT = "#0072B2", "#D55E00"  # of Okabe and Ito's colours

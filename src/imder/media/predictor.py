@@ -15,21 +15,22 @@ from typing import Any
 import torch
 
 from imder.calibration.describe import LEVEL
-from imder.data.compatible import check_recipe, extracted
+from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
-from imder.data.formats.load import load_for
 from imder.extract.choose import NONE, check_ready
 from imder.extract.manifest import Clip, read_source
 from imder.extract.recipe import Recipe
 from imder.extract.vision import find_openface
-from imder.inference.predict import predictions
-from imder.media.clips import ClipPredictions, PredictOptions, Progress, Row, predict_clips
+from imder.inference.options import PredictOptions
+from imder.inference.predict import Row, predict_data
+from imder.inference.selection import Available, Progress
+from imder.media.clips import ClipPredictions, predict_clips
 from imder.media.recording import Recording, read_recording
 from imder.media.transcript import read_transcript
 from imder.media.windows import MIN_COVERAGE, predict_windows
 from imder.models.base import Model
-from imder.training.run import RunDirectory
-from imder.types import ImderError
+from imder.training.trained import TrainedModel
+from imder.types import ImderError, Rows
 
 
 class Predictor:
@@ -57,44 +58,47 @@ class Predictor:
         openface: str | None = None,
         name: str | None = None,
     ) -> None:
-        loaded = model if isinstance(model, Model) else Model.from_pretrained(model)
-        self.model = loaded.to(device).eval()
-        self.name = name or (f"this {loaded.system} model" if isinstance(model, Model) else str(model))
-        self.recipe = recipe if recipe is not None or isinstance(model, Model) else RunDirectory(model).recipe()
+        trained = TrainedModel.load(model, device, name=name)
+        self._trained = trained if recipe is None else replace(trained, recipe=recipe)
         self._language = language
         self._openface = find_openface(openface)
+
+    @property
+    def model(self) -> Model:
+        """The system, in evaluation mode."""
+        return self._trained.model
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self._trained.name
+
+    @property
+    def recipe(self) -> Mapping[str, Any] | None:
+        """How the features of its training corpus were made; None where nothing is known of that corpus."""
+        return self._trained.recipe
 
     def predict(
         self,
         data: Corpus | Split | str | Path,
         split: str | None = None,
         *,
+        available: Available | None = None,
         samples: int | None = None,
         seed: int = 0,
         batch_size: int = 64,
         level: float = LEVEL,
         progress: Progress | None = None,
-    ) -> list[Row]:
-        """Predictions for a corpus, a split of samples, or the file of a corpus: see `imder.inference.predict.predictions`.
+    ) -> Rows:
+        """Predictions for a corpus, a split of samples, or the file of a corpus: see `imder.predict`.
 
         Raises:
-            ImderError: the data don't fit the model, their features follow another recipe, or there is no such split.
+            ImderError: the data don't fit the model, their features follow another recipe, there is no such split, or a
+                setting is of the wrong type, shape or range.
         """
-        if isinstance(data, str | Path):
-            tuned = self.model.language is not None
-            data = load_for(self.model.spec, self.recipe, self.name, data, token_ids=tuned)
-        elif isinstance(data, Corpus):
-            check_recipe(self.recipe, data, self.name)
-        return predictions(
-            self.model,
-            data,
-            split,
-            samples=samples,
-            seed=seed,
-            batch_size=batch_size,
-            level=level,
-            progress=progress,
-        )
+        options = PredictOptions(samples, seed, batch_size, level)
+        corpus = data if isinstance(data, Split) else self._trained.read(data)
+        return predict_data(self.model, corpus, split, options, available=available, progress=progress)
 
     def predict_clip(
         self,
@@ -121,8 +125,7 @@ class Predictor:
             level: how often the interval or the prediction set shall hold the label.
 
         Returns:
-            ``id``, ``available``, what was ``recovered`` (``missing``, for a system that recovers nothing), and what
-            `imder.inference.predict.predictions` says.
+            The columns of `imder.predict`.
 
         Raises:
             ImderError: nothing was given, something can't be used, the run has no recipe, or its features are standardised
@@ -166,14 +169,14 @@ class Predictor:
         for clip in clips:
             if clip.speaker is None:
                 self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"clip {clip.id!r}")
-        beside: list[Clip] = []
+        same_speakers: list[Clip] = []
         if split is not None and recipe.by_speaker:
             speakers = {clip.speaker for clip in clips if clip.speaker is not None}
-            beside = [clip for clip in given if clip.split != split and clip.speaker in speakers]
-        check_ready(recipe, [*clips, *beside])
+            same_speakers = [clip for clip in given if clip.split != split and clip.speaker in speakers]
+        check_ready(recipe, [*clips, *same_speakers])
         options = PredictOptions(samples, seed, batch_size, level)
         return predict_clips(
-            self.model, recipe, clips, options, openface=self._openface, beside=beside, progress=progress
+            self.model, recipe, clips, options, openface=self._openface, same_speakers=same_speakers, progress=progress
         )
 
     def read_recording(
@@ -222,13 +225,13 @@ class Predictor:
         batch_size: int = 64,
         level: float = LEVEL,
         progress: Progress | None = None,
-        least: float = MIN_COVERAGE,
-    ) -> list[Row]:
+        min_coverage: float = MIN_COVERAGE,
+    ) -> Rows:
         """A time series: see `imder.media.windows.predict_windows`."""
         recipe = self._media()
         self._refuse_alone(recipe, [*recording.features, *recording.timeless], f"recording {recording.clip.id!r}")
         options = PredictOptions(samples, seed, batch_size, level)
-        return predict_windows(self.model, recipe, recording, window, hop, options, progress, least=least)
+        return predict_windows(self.model, recipe, recording, window, hop, options, progress, min_coverage=min_coverage)
 
     def _refuse_alone(self, recipe: Recipe, has: Sequence[str], what: str) -> None:
         """Raises an `ImderError` where something that comes without its speaker has what is standardised by speaker."""

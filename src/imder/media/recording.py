@@ -1,11 +1,11 @@
-"""A recording: the features of the whole and when each frame was. Cutting it is slicing.
+"""A long recording: the features of the whole and the time of each frame, from which windows are sliced.
 
-Files are gone through as for a clip (`imder.extract.clip`), a little at a time, and what is held are features: no window is
-decoded again. So a window differs from a clip that was cut out beforehand in what belongs to the whole: frames at its edges
-see the sound beyond them, and in ``librosa33`` the tuning and the loudest level are the recording's.
+Files are decoded once, as for a clip (`imder.extract.clip`), a piece at a time; only features stay in memory. A window thus
+differs from a clip cut out beforehand in what belongs to the whole recording: frames at its edges see the sound beyond
+them, and in ``librosa33`` the tuning and the loudest level are the recording's.
 
-Time runs from 0 to ``seconds``, the end of what lasts longest: the sound, the table of the face with its untracked frames,
-or, where there is neither, the transcript.
+Time runs from 0 to ``seconds``, the end of the longest of the sound and the face's table (untracked frames included), or,
+where there is neither, of the transcript.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from imder.media.clips import NO_TRACKER
 from imder.media.transcript import Cue
 from imder.types import ImderError
 
-_CLOSE = 1e-6  # seconds: where windows begin is computed, when frames are was written in decimals
+_CLOSE = 1e-6  # seconds: starts of windows are computed, times of frames come rounded from files
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Of one clip.
+    """Features of a recording and their times.
 
     Attributes:
-        clip: where it came from.
-        seconds: how long it is.
+        clip: the files and the id.
+        seconds: its length.
         features: for each modality that has times ``(T, D)``.
         times: for each of them ``(T,)`` ascending seconds.
-        every: for each of them how long a frame stands for.
-        timeless: features of a text without times: they belong to every window.
-        tokens: ids of the tokens of that text; None without one.
-        cues: what was said when.
+        frame_seconds: for each of them the length of a frame.
+        timeless: features of a text without times, which belong to every window.
+        tokens: token ids of that text; None without one.
+        cues: the words of a transcript with their times.
         remarks: (modality, remark).
     """
 
@@ -46,35 +46,35 @@ class Recording:
     seconds: float
     features: Mapping[str, NDArray[np.float32]]
     times: Mapping[str, NDArray[np.float64]]
-    every: Mapping[str, float]
+    frame_seconds: Mapping[str, float]
     timeless: Mapping[str, NDArray[np.float32]]
     tokens: NDArray[np.int64] | None
     cues: tuple[Cue, ...]
     remarks: tuple[tuple[str, str], ...]
 
-    def between(self, start: float, end: float, least: float = 0.0) -> dict[str, NDArray[np.float32]]:
-        """What is there at ``start <= t < end``; to the last frame where ``end`` is the recording's.
+    def between(self, start: float, end: float, min_coverage: float = 0.0) -> dict[str, NDArray[np.float32]]:
+        """Features at ``start <= t < end``, up to the last frame where ``end`` is the recording's.
 
-        A modality without any frame then isn't there, nor is one whose frames cover less than ``least`` of that time.
+        A modality without any frame in that time, or whose frames cover less than ``min_coverage`` of it, is left out.
         """
-        found = dict(self.timeless)
+        features = dict(self.timeless)
         shares = self.shares(start, end)
         for name in self.times:
             first, last = self._frames(name, start, end)
-            if last > first and shares[name] >= least:
-                found[name] = self.features[name][first:last]
-        return found
+            if last > first and shares[name] >= min_coverage:
+                features[name] = self.features[name][first:last]
+        return features
 
     def shares(self, start: float, end: float) -> dict[str, float]:
-        """Of each modality that has times, how much of ``start <= t < end`` its frames cover, 0 to 1.
+        """For each modality that has times, the share of ``start <= t < end`` that its frames cover, 0 to 1.
 
-        Frames of a face that weren't tracked cover nothing.
+        Untracked frames of a face cover nothing.
         """
-        found = {}
+        shares = {}
         for name in self.times:
             first, last = self._frames(name, start, end)
-            found[name] = min(1.0, (last - first) * self.every[name] / (end - start))
-        return found
+            shares[name] = min(1.0, (last - first) * self.frame_seconds[name] / (end - start))
+        return shares
 
     def _frames(self, name: str, start: float, end: float) -> tuple[int, int]:
         times = self.times[name]
@@ -83,16 +83,16 @@ class Recording:
 
 
 def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), openface: str | None = None) -> Recording:
-    """Go through a recording.
+    """Extract the features of a recording.
 
     Args:
-        clip: where everything is. A text in it belongs to every window.
-        recipe: what the features are made with.
-        cues: what was said when, instead of a text.
+        clip: its files; a text in it belongs to every window.
+        recipe: how features are made.
+        cues: a transcript with times, instead of a text.
         openface: OpenFace's program, for a video without a table.
 
     Raises:
-        ImderError: something that was given can't be used, or nothing in it has times.
+        ImderError: a file can't be used, or nothing in the recording has times.
     """
     made = extract_clip(clip, recipe, openface)
     for name, reason in made.failures.items():
@@ -118,4 +118,6 @@ def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), open
     timed = {name: values for name, values in made.features.items() if name in made.times}
     timeless = {name: values for name, values in made.features.items() if name not in made.times}
     times = {name: made.times[name] for name in timed}
-    return Recording(clip, seconds, timed, times, made.every, timeless, made.tokens, tuple(cues), tuple(remarks))
+    return Recording(
+        clip, seconds, timed, times, made.frame_seconds, timeless, made.tokens, tuple(cues), tuple(remarks)
+    )

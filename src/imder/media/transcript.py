@@ -30,11 +30,11 @@ class Cue:
     text: str
 
 
-def said(cues: Sequence[Cue], start: float, end: float) -> str:
+def text_between(cues: Sequence[Cue], start: float, end: float) -> str:
     """The words of a window, cues in order, joined by blanks.
 
     >>> cues = [Cue(0, 2, "I don't"), Cue(2, 12, "know at all")]
-    >>> said(cues, 0, 4), said(cues, 1.5, 5.5), said(cues, 20, 24)
+    >>> text_between(cues, 0, 4), text_between(cues, 1.5, 5.5), text_between(cues, 20, 24)
     ("I don't know at all", 'know at all', '')
     """
     found = []

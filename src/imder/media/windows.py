@@ -1,11 +1,10 @@
-"""A recording to a time series: the same prediction again and again, of what is there in a window that moves on.
+"""A recording as a time series: one prediction for each position of a moving window.
 
-Windows begin every ``hop`` seconds as long as they lie wholly within the recording. If that leaves more than a tenth of a
-second at the end, one more window ends with the recording: the last words count. A recording that is shorter than a window is
-one window.
+Windows begin every ``hop`` seconds as long as they end within the recording. If more than 0.1 s is then left over, one more
+window ends with the recording, so that the last words count. A recording shorter than a window is one window.
 
-All windows of a recording have one id, hence the same noise in recoveries: what moves from window to window is what was seen
-and heard, not the draw.
+All windows of a recording share one id and so the same noise in recoveries: differences between windows come from the
+recording, not from the draw.
 """
 
 from __future__ import annotations
@@ -13,47 +12,47 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
 from imder.data.corpus import Split
 from imder.extract.clip import extract_clip
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
-from imder.media.clips import ExtractedClip, Features, PredictOptions, Progress, Row, predict_parts, split_of
+from imder.inference.options import PredictOptions
+from imder.inference.predict import Row
+from imder.inference.selection import Progress
+from imder.media.clips import ExtractedClip, predict_parts, split_of
 from imder.media.recording import Recording
-from imder.media.transcript import said
+from imder.media.transcript import text_between
 from imder.models.base import Model
-from imder.types import ImderError
+from imder.types import ImderError, Rows
 
-_REST = 0.1  # seconds at the end that may stay outside of every window
-_SAME = 1e-9
+_MAX_REST = 0.1  # seconds at the end that may stay outside of every window
+_ROUNDING = 1e-9
 
 MIN_COVERAGE = 0.1
-"""Share of a window that a modality's frames must cover to count as there."""
+"""Share of a window that a modality's frames must cover to count as available."""
 
 
-def cut(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
-    """Beginnings and ends of the windows of a recording.
+def window_bounds(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
+    """Start and end of each window of a recording, in seconds.
 
     Raises:
-        ImderError: a window or a hop of no length.
+        ImderError: the window or the hop is not a positive number.
 
-    >>> cut(6.0, 4.0, 1.0)
+    >>> window_bounds(6.0, 4.0, 1.0)
     [(0.0, 4.0), (1.0, 5.0), (2.0, 6.0)]
-    >>> cut(5.5, 4.0, 1.0)[-1], cut(3.0, 4.0, 1.0)
+    >>> window_bounds(5.5, 4.0, 1.0)[-1], window_bounds(3.0, 4.0, 1.0)
     ((1.5, 5.5), [(0.0, 3.0)])
     """
     for name, value in (("window", window), ("hop", hop)):
         if not (value > 0 and math.isfinite(value)):
-            raise ImderError(f"--{name}: a number of seconds above 0, got {value:g}")
+            raise ImderError(f"--{name}: a number of seconds above 0 is needed, got {value:g}")
     if seconds <= window:
         return [(0.0, seconds)]
-    last = math.floor((seconds - window) / hop + _SAME)
-    found = [(i * hop, min(i * hop + window, seconds)) for i in range(last + 1)]
-    if seconds - found[-1][1] > _REST:
-        found.append((seconds - window, seconds))
-    return found
+    last = math.floor((seconds - window) / hop + _ROUNDING)
+    bounds = [(i * hop, min(i * hop + window, seconds)) for i in range(last + 1)]
+    if seconds - bounds[-1][1] > _MAX_REST:
+        bounds.append((seconds - window, seconds))
+    return bounds
 
 
 def predict_windows(
@@ -65,89 +64,89 @@ def predict_windows(
     options: PredictOptions,
     progress: Progress | None = None,
     *,
-    least: float = MIN_COVERAGE,
-) -> list[Row]:
+    min_coverage: float = MIN_COVERAGE,
+) -> Rows:
     """The time series of a recording.
 
     Args:
         model: a trained system.
-        recipe: what its features were made with.
-        recording: what is cut.
+        recipe: how its features were made.
+        recording: the recording (`imder.media.recording.read_recording`).
         window: seconds of each window.
-        hop: seconds from the beginning of a window to that of the next.
+        hop: seconds from the start of a window to that of the next.
         options: how to predict.
         progress: called with windows done, and windows in all.
-        least: share of a window that a modality's frames must cover; with less of it, it counts as missing there. A face
-            that was lost but for an instant is no face.
+        min_coverage: share of a window that a modality's frames must cover, in [0, 1]; with less, the modality counts as
+            missing there, such as a face that is visible for an instant.
 
     Returns:
-        For each window ``start`` and ``end`` in seconds, then what `imder.media.clips.predict_parts` says of it, then for each
-        modality with times ``share_<modality>``, how much of the window its frames cover. A window in which nothing is there
-        has an empty ``available`` and no prediction.
+        For each window ``start`` and ``end`` in seconds, then the columns of `imder.predict` (``text`` is what is said in
+        the window), then for each modality with times ``share_<modality>``, the share of the window that its frames cover.
+        A window without any modality has an empty ``available`` and no prediction.
 
     Raises:
-        ImderError: window or hop isn't above 0, the least share isn't from 0 to 1, nothing is
-            there in any window, or what `imder.inference.predict.predictions` raises.
+        ImderError: ``window`` or ``hop`` is not above 0, ``min_coverage`` is not in [0, 1], no window has anything to
+            predict from, or what `imder.predict` raises.
     """
-    check_least(least)
-    edges = cut(recording.seconds, window, hop)
-    speak = _speaker(recipe, recording)
-    silent: set[int] = set()
-    one = Clip(recording.clip.id)  # of no dialogue: windows overlap
+    check_min_coverage(min_coverage)
+    bounds = window_bounds(recording.seconds, window, hop)
+    language_between = _language_reader(recipe, recording)
+    empty: set[int] = set()
 
     def parts() -> Iterator[Split]:
         kept: list[ExtractedClip] = []
-        for i, (start, end) in enumerate(edges):
+        for i, (start, end) in enumerate(bounds):
             if progress is not None:
-                progress(i, len(edges))
-            words, tokens = speak(start, end)
-            found = recording.between(start, end, least) | dict(words)
-            if not found:
-                silent.add(i)
+                progress(i, len(bounds))
+            language = language_between(start, end)
+            features = recording.between(start, end, min_coverage) | dict(language.features)
+            if not features:
+                empty.add(i)
                 continue
-            kept.append((one, found, recording.tokens if tokens is None else tokens))
+            kept.append(ExtractedClip(language.clip, features, language.tokens, language.text))
             if len(kept) == options.batch_size:
                 yield split_of(kept, recipe)
                 kept = []
         if kept:
             yield split_of(kept, recipe)
 
-    rows = iter(list(predict_parts(model, parts(), options)))
-    if len(silent) == len(edges):
+    predictions = iter(list(predict_parts(model, parts(), options)))
+    if len(empty) == len(bounds):
         raise ImderError(f"{recording.clip.id}: nothing to predict from in any window")
-    series = []
-    for i, (start, end) in enumerate(edges):
-        row = {"available": ""} if i in silent else next(rows)
+    rows = Rows()
+    for i, (start, end) in enumerate(bounds):
+        columns: Row = {"available": ""} if i in empty else next(predictions)
         shares = {f"share_{name}": round(share, 3) for name, share in recording.shares(start, end).items()}
-        told = {name: value for name, value in row.items() if name != "id"}
-        series.append({"start": start, "end": end} | told | shares)
+        kept = {name: value for name, value in columns.items() if name != "id"}
+        rows.append({"start": start, "end": end} | kept | shares)
     if progress is not None:
-        progress(len(edges), len(edges))
-    return series
+        progress(len(bounds), len(bounds))
+    return rows
 
 
-def check_least(least: float) -> None:
-    """Raises an `ImderError` unless a share of a window lies in [0, 1]."""
-    if not 0 <= least <= 1:
-        raise ImderError(f"--least-share: a number from 0 to 1, got {least:g}")
+def check_min_coverage(min_coverage: float) -> None:
+    """Raise an `ImderError` unless it is a share of a window, in [0, 1]."""
+    if not 0 <= min_coverage <= 1:
+        raise ImderError(f"--least-share: a number from 0 to 1 is needed, got {min_coverage:g}")
 
 
-Words = tuple[Features, NDArray[np.int64] | None]
+def _language_reader(recipe: Recipe, recording: Recording) -> Callable[[float, float], ExtractedClip]:
+    """The language of a window; equal texts of neighbouring windows are encoded once."""
+    clip = Clip(recording.clip.id)  # of no dialogue, since windows overlap
+    without_times = ExtractedClip(clip, {}, recording.tokens, recording.clip.text or "")
+    latest = without_times
+    language_alone = recipe.only({"language"})
 
-
-def _speaker(recipe: Recipe, recording: Recording) -> Callable[[float, float], Words]:
-    """The language of windows, as features and token ids; what neighbours share is encoded once."""
-    known: tuple[str, Words] = ("", ({}, None))
-    alone = recipe.only({"language"})
-
-    def speak(start: float, end: float) -> Words:
-        nonlocal known
-        text = said(recording.cues, start, end)
-        if text != known[0]:
-            made = extract_clip(Clip(recording.clip.id, text=text), alone) if text else None
-            for name, reason in {} if made is None else made.failures.items():
+    def language_between(start: float, end: float) -> ExtractedClip:
+        nonlocal latest
+        text = text_between(recording.cues, start, end)
+        if not text:
+            return without_times
+        if text != latest.text:
+            made = extract_clip(Clip(clip.id, text=text), language_alone)
+            for name, reason in made.failures.items():
                 raise ImderError(f"{name}: {reason} (in the transcript, from {start:g} s on)")
-            known = text, ({}, None) if made is None else (made.features, made.tokens)
-        return known[1]
+            latest = ExtractedClip(clip, made.features, made.tokens, text)
+        return latest
 
-    return speak
+    return language_between

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import imder
+from imder.data.store import read_store
+from imder.inference.recover import recover
+from imder.models.registry import build
+from imder.types import ImderError
+from tiny_models import ABSENT, NAMES, Summing, sums, tiny_corpus
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_recovered_encodings_read_back(tmp_path, samples: int) -> None:
+    corpus = tiny_corpus(absent=ABSENT)
+    recover(Summing(corpus.spec), corpus, tmp_path / "out", samples=samples, batch_size=2)
+    back = read_store(tmp_path / "out")
+    split = back["test"]
+    lacking = [0, 2, 4]
+    ids = [corpus["test"].ids[i] for i in lacking]
+    assert split.ids == tuple(ids if samples == 1 else [f"{i}#{d}" for i in ids for d in range(samples)])
+    assert set(back.spec.names) == {f"{m}_{face}" for m in NAMES for face in ("sampled", "refined")}
+    assert {m.name: (m.dim, m.length) for m in back.spec.modalities}["vision_sampled"] == (2, 3)
+    expected = sums(corpus)
+    for place in range(len(split)):
+        row, draw = lacking[place // samples], place % samples
+        for k, name in enumerate(NAMES):
+            steps = (3 if name == "vision" else 1) if (row, k) in ABSENT else 0
+            value = split.features[f"{name}_sampled"][place]
+            assert value.shape == (steps, 2)
+            assert value == pytest.approx(np.tile([expected[row], draw], (steps, 1)), abs=1e-5)
+            assert split.features[f"{name}_refined"][place] == pytest.approx(10 * value, abs=1e-5)
+        assert split.labels[place] == corpus["test"].labels[row]
+        assert split.texts[place] == corpus["test"].texts[row]
+
+
+def test_nothing_to_recover(tmp_path) -> None:
+    corpus = tiny_corpus()
+    with pytest.raises(ImderError, match="nothing to recover"):
+        recover(Summing(corpus.spec), corpus, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_recovered_in_memory_and_under_a_mask(tmp_path) -> None:
+    corpus = tiny_corpus()
+    made = recover(Summing(corpus.spec), corpus, available="language,audio")
+    assert made.name == "tiny-recovered"
+    assert made.spec.names == ("vision_sampled", "vision_refined")
+    assert made["test"].ids == corpus["test"].ids
+    mask = np.ones((5, 3), bool)
+    mask[1, 2] = False
+    mask[3] = False  # nothing available: nothing to recover from
+    one = imder.recover(Summing(corpus.spec), corpus, tmp_path / "out", available=mask)
+    assert one["test"].ids == (corpus["test"].ids[1],)
+    assert read_store(tmp_path / "out")["test"].ids == one["test"].ids
+
+
+def test_a_system_that_recovers_nothing() -> None:
+    corpus = tiny_corpus(absent=ABSENT)
+    model = build("constant", {}, corpus.spec)
+    with pytest.raises(ImderError, match="this constant model: the system 'constant' recovers no encodings"):
+        recover(model, corpus)
