@@ -39,7 +39,7 @@ from imder.calibration.scores import SMALLEST
 from imder.cli.demo import TRAIN, VALID
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split
-from imder.evaluation.cells import RATES, EvaluationCell, ProtocolName, sample_cells
+from imder.evaluation.cells import RATES, EvaluationCell, sample_cells
 from imder.evaluation.evaluate import evaluate_predictor
 from imder.evaluation.predicting import memoized, model_predict
 from imder.evaluation.results import write_csv
@@ -53,7 +53,7 @@ from imder.training.train import train
 from imder.types import Task
 
 LEVEL, OFF, RATIO = 0.9, 0.02, 1.1
-PROTOCOLS: tuple[ProtocolName, ...] = ("random", "fixed")
+PROTOCOLS: tuple[str, ...] = ("random", "fixed")
 Row = dict[str, Any]
 
 

@@ -581,11 +581,11 @@ def test_a_model_for_each_rate_of_the_official_schedule(place: Path, tmp_path: P
     assert benchmark(place, out, *words, "--models", "zero-fill", "--protocols", "official") == 0
     plan = BenchmarkFolder(out).plan()
     trained = [config_of(plan, cell).training for cell in plan.cells()]
-    assert {(t.missing_rate, t.official_rate) for t in trained} == {("official", 0.0), ("official", 0.5)}
-    assert "trained under the released schedule" in " ".join((out / "tables.md").read_text().split())
+    assert {(t.missing_rate, t.nominal_rate) for t in trained} == {("official", 0.0), ("official", 0.5)}
+    assert "trained under the official protocol" in " ".join((out / "tables.md").read_text().split())
     capsys.readouterr()
     assert benchmark(place, out, *words, "--models", "zero-fill", "--protocols", "official,random") == 2
-    assert "was started with official_training True" in capsys.readouterr().err
+    assert "was started with training_protocol official" in capsys.readouterr().err
     assert benchmark(place, tmp_path / "new", *words, "--models", "gcnet", "--protocols", "official") == 2
     assert "leave gcnet out" in capsys.readouterr().err
 

@@ -171,9 +171,8 @@ def config_of(plan: Plan, cell: GridCell) -> RunConfig:
     training = from_mapping(TrainingConfig, data["training"], "training")
     training = replace(training, seed=cell.seed)
     if cell.rate is not None:
-        if plan.shared.official_training:
-            training = replace(training, missing_rate="official", official_rate=cell.rate)
-        else:
-            training = replace(training, missing_rate=cell.rate)
+        protocol = plan.shared.training_protocol
+        masks: dict[str, Any] = {"missing_rate": protocol, "nominal_rate": cell.rate}
+        training = replace(training, **({"missing_rate": cell.rate} if protocol == "random" else masks))
     model = from_mapping(system_class(data["system"]).config_type, data["model"])
     return RunConfig(data["system"], model, training, data["preset"])

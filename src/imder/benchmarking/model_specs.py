@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imder.evaluation.cells import ProtocolName
 from imder.evaluation.tables import REFERENCES
 from imder.models.presets import preset_names, tuned_names
 from imder.models.registry import system_note
@@ -47,7 +46,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """For each name its variants, and the keys that make them."""
 
-TABLES: Mapping[int, tuple[tuple[str, ...], tuple[ProtocolName, ...]]] = {
+TABLES: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
     2: (("imder:unconditional", "imder"), ("random",)),
     3: (("mmin", "gcnet", "imder"), ("random", "fixed")),
 }

@@ -29,8 +29,9 @@ def plan_notes(plan: Plan, finished: Sequence[GridCell], together: Sequence[str]
     if short := _cut_short(plan):
         notes.append(f"Trained for fewer epochs than their presets say: {', '.join(short)}.")
     if plan.shared.per_rate:
-        under = ", trained under the released schedule" if plan.shared.official_training else ""
-        notes.append(f"A model of its own for each missing rate{under}.")
+        notes.append(
+            f"A model of its own for each missing rate, trained under the {plan.shared.training_protocol} protocol."
+        )
     notes.append(f"Mean and deviation over {_seeds(plan, finished)} and {plan.shared.draws} draws of the masks.")
     if plan.shared.folds:
         notes.append(f"Rotation over speakers in {plan.shared.folds} folds; the deviation holds that between folds.")

@@ -11,23 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from imder import metrics
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.model_specs import ModelSpec, file_name
 from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
-from imder.evaluation.cells import ProtocolName, sample_cells
+from imder.evaluation.cells import sample_cells
+from imder.missingness.protocols import PROTOCOLS, MissingByBatch, protocol_named
 from imder.models.registry import system_class
 from imder.training.config import with_defaults
 from imder.types import ImderError
 
 MASK_SEED = 0
 """Of the masks of every evaluation."""
-
-RATED = ("random", "official")
-"""Protocols that have rates."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,7 @@ class GridSettings:
         convention: of the metrics.
         official_batch_size: of the released schedule.
         folds: rotations over speakers; 0 for the corpus' own splits.
-        official_training: whether models for single rates train under the released schedule, and not on masks whose
-            expected rate is exact.
+        training_protocol: whose masks the models for single rates are trained on.
     """
 
     corpus: str
@@ -92,7 +89,7 @@ class GridSettings:
     convention: str
     official_batch_size: int
     folds: int = 0
-    official_training: bool = False
+    training_protocol: str = "random"
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class Plan:
     models: Mapping[str, Mapping[str, Any]]
     seeds: int
     rates: tuple[float, ...]
-    protocols: tuple[ProtocolName, ...]
+    protocols: tuple[str, ...]
 
     def cells(self) -> list[GridCell]:
         """All, seed by seed, so that tables are early complete for few seeds."""
@@ -183,34 +180,21 @@ def make_plan(
     """
     if min(seeds, draws, official_batch_size) < 1:
         raise ImderError("benchmark: seeds, draws and the official batch size must be at least 1")
-    if unknown := [p for p in protocols if p not in get_args(ProtocolName)]:
-        raise ImderError(f"--protocols: unknown protocol {unknown[0]!r}; use {', '.join(get_args(ProtocolName))}")
+    rows = {name: protocol_named(name) for name in protocols}
     if not protocols or not rates:
         raise ImderError("benchmark: at least one protocol and one missing rate are needed")
     if bad := [r for r in rates if not 0 <= r <= 1]:
         raise ImderError(f"--rates: a missing rate lies in [0, 1], got {bad[0]:g}")
-    if per_rate and (without := [p for p in protocols if p not in RATED]):
+    if per_rate and (without := [p for p, row in rows.items() if not row.has_rates]):
         raise ImderError(f"--per-rate: the {without[0]} protocol has no rates to train a model for; leave it out")
     metrics.metrics_of(convention)
-    official_training = per_rate and set(protocols) == {"official"}
-    if official_training:
-        for entry in entries:
-            if entry.config.training.permanently_missing:
-                raise ImderError(
-                    f"--per-rate: under the official protocol models train on its schedule, and {entry.name} is strict: "
-                    "leave it out, or evaluate random too"
-                )
-            if system_class(entry.config.system).uses_context:
-                raise ImderError(
-                    f"--per-rate: under the official protocol models train on its schedule, which has no patterns for "
-                    f"whole dialogues; leave {entry.name} out, or evaluate random too"
-                )
+    training_protocol = _training_protocol(entries, tuple(dict.fromkeys(protocols)) if per_rate else ("random",))
     present = (fold_of(corpus, 0, folds) if folds else corpus)["test"].present
     for protocol in protocols:  # before anything is trained: what a protocol refuses, every cell would fail with
         sample_cells(
             present,
             corpus.spec.names,
-            protocol=protocol,  # type: ignore[arg-type]
+            protocol=protocol,
             rates=rates,
             draws=1,
             seed=MASK_SEED,
@@ -224,11 +208,34 @@ def make_plan(
         convention,
         official_batch_size,
         folds,
-        official_training,
+        training_protocol,
     )
     models = {entry.name: entry.config.to_dict() for entry in entries}
     distinct = tuple(dict.fromkeys(protocols))
-    return Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)  # type: ignore[arg-type]
+    return Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)
+
+
+def _training_protocol(entries: Sequence[ModelSpec], protocols: tuple[str, ...]) -> str:
+    """The protocol that models for single rates train on: the one that is evaluated, or random where there are several.
+
+    Raises:
+        ImderError: a model cannot train on its masks.
+    """
+    if len(protocols) > 1 or protocols[0] == "random" or (masks := PROTOCOLS[protocols[0]].training) is None:
+        return "random"
+    name = protocols[0]
+    for entry in entries:
+        if entry.config.training.permanently_missing:
+            raise ImderError(
+                f"--per-rate: under the {name} protocol alone models train on its masks, which cannot be permanently "
+                f"missing; leave {entry.name} out, or evaluate random too"
+            )
+        if system_class(entry.config.system).uses_context and isinstance(masks(0.0, 1), MissingByBatch):
+            raise ImderError(
+                f"--per-rate: under the {name} protocol alone models train on its masks, which are not made for whole "
+                f"dialogues; leave {entry.name} out, or evaluate random too"
+            )
+    return name
 
 
 def _difference(old: Any, new: Any, where: str = "") -> str:

@@ -17,10 +17,9 @@ from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.notes import label_shares, missing_note, plan_notes, system_notes
-from imder.benchmarking.plan import MASK_SEED, RATED, GridCell, Plan
+from imder.benchmarking.plan import MASK_SEED, GridCell, Plan
 from imder.benchmarking.significance import RESAMPLES, compare, comparison_tables
 from imder.data.corpus import Corpus, constant_baseline
-from imder.evaluation.cells import ProtocolName
 from imder.evaluation.evaluate import constant_rows
 from imder.evaluation.formatting import metric_info
 from imder.evaluation.plots import plot_rates
@@ -35,6 +34,7 @@ from imder.evaluation.tables import (
     uncertainty_metrics,
 )
 from imder.jobs.files import atomic_write
+from imder.missingness.protocols import PROTOCOLS
 from imder.training.masks import hide_labels
 from imder.types import ImderError
 
@@ -54,7 +54,7 @@ class Report:
     references: what stands beside the systems and doesn't compete with them.
     """
 
-    protocols: tuple[ProtocolName, ...]
+    protocols: tuple[str, ...]
     rows: list[dict[str, Any]]
     tables: tuple[Table, ...]
     comparisons: tuple[Table, ...]
@@ -139,7 +139,7 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
 
 def _of_metric(
     summary: Sequence[dict[str, Any]],
-    protocol: ProtocolName,
+    protocol: str,
     metric: str,
     mean: Sequence[dict[str, Any]],
     references: Sequence[str],
@@ -188,7 +188,7 @@ def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict
 def _plots(at: BenchmarkFolder, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
     names = []
     for protocol in plan.protocols:
-        if protocol not in RATED:
+        if not PROTOCOLS[protocol].has_rates:
             continue
         for metric in metric_names([row for row in rows if row["protocol"] == protocol]):
             names.append(f"{protocol}-{metric}.png")

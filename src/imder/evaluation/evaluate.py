@@ -16,7 +16,7 @@ from imder import metrics
 from imder.calibration.calibration import Calibration, fit_calibration
 from imder.data.corpus import Corpus, Split, constant_baseline
 from imder.data.formats.labels import require_labels
-from imder.evaluation.cells import RATES, EvaluationCell, ProtocolName, sample_cells
+from imder.evaluation.cells import RATES, EvaluationCell, sample_cells
 from imder.evaluation.predicting import (
     Predict,
     Progress,
@@ -45,7 +45,7 @@ def evaluate(
     *,
     run: str = "",
     split: str = "test",
-    protocol: ProtocolName = "random",
+    protocol: str = "random",
     rates: Sequence[float] = RATES,
     draws: int = 10,
     seed: int = 0,
@@ -146,7 +146,7 @@ def constant_rows(
     baseline: float | Sequence[float] | None = None,
     run: str = "",
     split: str = "test",
-    protocol: ProtocolName = "random",
+    protocol: str = "random",
     rates: Sequence[float] = RATES,
     draws: int = 10,
     seed: int = 0,
@@ -210,7 +210,7 @@ def evaluate_predictor(
     *,
     run: str = "",
     split: str = "test",
-    protocol: ProtocolName = "random",
+    protocol: str = "random",
     rates: Sequence[float] = RATES,
     draws: int = 10,
     seed: int = 0,

@@ -19,6 +19,7 @@ from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.results import conditions, metric_names, summarise
 from imder.evaluation.tables import REFERENCES
 from imder.jobs.files import atomic_write
+from imder.missingness.protocols import PROTOCOLS
 from imder.types import ImderError
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -53,7 +54,7 @@ def plot_rates(
         raise ImderError(f"nothing to plot: no results of the {protocol} protocol with a rate and {metric!r}")
     if len({(row["corpus"], row["split"]) for row in rows}) > 1:
         raise ImderError("results of several corpora or splits: make a plot of each")
-    nominal = protocol == "official"  # its point is what it says and isn't
+    nominal = PROTOCOLS[protocol].nominal
     summary = sorted(summarise(rows), key=lambda row: row["rate"])
     shares = {row["rate"]: row["effective_rate"] for row in summary}
     groups = conditions(protocol, list(shares.values()))
@@ -85,7 +86,7 @@ def plot_rates(
         above = 3.0 - 0.01 * sum(drawn.values())  # where lines meet, the first ones asked for are seen
         axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.06 if many else 0.15, linewidth=0)
         axes.plot(x, mean, line, color=colour, marker=marker, markersize=5, linewidth=1.8, label=model, zorder=above)
-    what = {"random": "share of modalities that are missing", "official": "nominal"}.get(protocol, protocol)
+    what = "nominal" if nominal else "share of modalities that are missing"
     axes.set_xlabel(f"missing rate ({what})")
     axes.set_ylabel(f"{metric_info(metric).label}{' (%)' if scale == 100 else ''}")
     axes.set_title(f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol", loc="left", fontsize=10)

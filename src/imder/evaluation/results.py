@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from imder.evaluation.evaluate import COLUMNS
 from imder.jobs.files import atomic_write
+from imder.missingness.protocols import PROTOCOLS
 from imder.types import ImderError
 
 Row = Mapping[str, Any]
@@ -136,15 +137,15 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def conditions(protocol: str, effective: Sequence[float]) -> list[list[int]]:
-    """The settings of a protocol, by place, those together that are one condition, by their effective missing rates.
+    """Groups of the settings of a protocol, by index, that are one condition, from their effective missing rates.
 
-    Under the random protocol, rates beyond what can be dropped are one and the same condition, asked for under several names:
-    with two modalities and one always kept, .5, .6 and .7 all drop half. The settings of other protocols are their own.
+    Rates of the random protocol above (K - 1) / K cannot be reached and count once: with two modalities, .5, .6 and .7 all
+    drop half.
 
     >>> conditions("random", [0.0, 0.5, 0.5]), conditions("official", [0.0, 0.5, 0.5])
     ([[0], [1, 2]], [[0], [1], [2]])
     """
-    if protocol != "random":
+    if not PROTOCOLS[protocol].capped:
         return [[i] for i in range(len(effective))]
     groups: dict[float, list[int]] = {}
     for i, rate in enumerate(effective):

@@ -1,10 +1,12 @@
-"""Masks of availability: what is checked, how much is missing, where their randomness comes from.
+"""Masks of availability: checks, missing rates and random streams.
 
 A mask is bool (N, K), a row for each sample and a column for each modality. Random streams come from a ``SeedSequence``
 keyed by (seed, protocol, rate): two rates or two protocols under the same seed share nothing.
 """
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,14 +41,15 @@ def effective_rate(available: ArrayLike) -> float:
 
 
 def stream(protocol: str, seed: int, rate: float = 0.0) -> np.random.Generator:
-    """A stream of its own for each (protocol, rate in billionths, seed).
+    """A random stream of its own for each (protocol, rate in billionths, seed); other protocols are tagged by their name.
 
     Raises:
         ImderError: the seed is negative.
     """
     if seed < 0:
         raise ImderError(f"{protocol} protocol: the seed must be a non-negative integer, got {seed}")
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_TAGS[protocol], round(rate * 1e9))))
+    tag = _TAGS.get(protocol) or int.from_bytes(hashlib.sha256(protocol.encode()).digest()[:4], "big") + 2**16
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(tag, round(rate * 1e9))))
 
 
 def mask_seed(seed: int, draw: int) -> int:

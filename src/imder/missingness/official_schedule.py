@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from imder.missingness.masks import Mask, check_present, check_rate, stream
 from imder.types import ImderError
 
+# Of each ten batches, how many lose two modalities and how many lose one, by nominal rate .1 ... .7.
 _LOSE_TWO = (1, 2, 3, 5, 7, 9, 10)
 _LOSE_ONE = (1, 2, 3, 2, 1, 0, 0)
 
@@ -62,7 +63,7 @@ class OfficialSchedule:
         return stream("official", seed, (self._tenths or 7) / 10)
 
     def order(self, n: int, seed: int) -> NDArray[np.int64]:
-        """``(n,)``: the order in which `draw` takes rows into batches under the same seed."""
+        """``(n,)``: the order in which `sample` takes rows into batches under the same seed."""
         return self._stream(seed).permutation(n)
 
     def sample(self, present: ArrayLike, seed: int) -> Mask:

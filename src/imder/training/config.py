@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
+from imder.missingness.protocols import training_protocols
 from imder.models.base import Phase
 from imder.models.configuration import from_mapping
 from imder.models.language.encoder import LanguageEncoderConfig
@@ -70,8 +71,9 @@ class TrainingConfig:
     """Of all phases; those that a system does not go through keep their defaults.
 
     Attributes:
-        missing_rate: ``any``, ``official`` or a number: the masks of phases whose ``missing`` is ``rate``.
-        official_rate: the nominal rate when ``missing_rate`` is ``official``.
+        missing_rate: the masks of phases whose ``missing`` is ``rate``: a number, the rate of the random protocol; or the name
+            of a protocol that training can draw masks of (`imder.missingness.protocols`), such as ``any``, ``official``.
+        nominal_rate: the rate of a protocol that ``missing_rate`` names.
         permanently_missing: draw masks once and use nothing of what they drop.
         seed: of everything random.
         validation_draws: masks of each validation sample, where not all patterns are tried.
@@ -82,7 +84,7 @@ class TrainingConfig:
     """
 
     missing_rate: str | float = "any"
-    official_rate: float = 0.5
+    nominal_rate: float = 0.5
     permanently_missing: bool = False
     seed: int = 0
     validation_draws: int = 3
@@ -106,10 +108,9 @@ class TrainingConfig:
         if not 0 < self.label_share <= 1:
             raise ImderError(f"training.label_share is above 0 and at most 1, got {self.label_share}")
         rate = self.missing_rate
-        if isinstance(rate, str) and rate not in ("any", "official"):
-            raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate!r}")
-        if not isinstance(rate, str) and not 0 <= rate <= 1:
-            raise ImderError(f"missing_rate is 'any', 'official' or a number in [0, 1], got {rate}")
+        if rate not in training_protocols() if isinstance(rate, str) else not 0 <= rate <= 1:
+            names = ", ".join(map(repr, training_protocols()))
+            raise ImderError(f"missing_rate is a number in [0, 1] or one of {names}, got {rate!r}")
         if self.permanently_missing and isinstance(rate, str):
             raise ImderError("training.permanently_missing needs a numeric missing_rate: it says what is never seen")
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
 from imder.data.loader import MaskedLoader, available_loader
-from imder.missingness.official_schedule import OfficialSchedule
 from imder.missingness.patterns import patterns
-from imder.missingness.protocols import AnySubset, Missing, NaturalMissing, RandomMissing
+from imder.missingness.protocols import PROTOCOLS, AnySubset, Missing, MissingByBatch, NaturalMissing, RandomMissing
 from imder.training.config import PhaseConfig, TrainingConfig
 from imder.types import ImderError
 
@@ -44,7 +43,11 @@ def protocol_of(phase: PhaseConfig, training: TrainingConfig) -> Missing:
     if mode == "any":
         return AnySubset()
     rate = training.missing_rate
-    return OfficialSchedule(training.official_rate, phase.batch_size) if isinstance(rate, str) else RandomMissing(rate)
+    if not isinstance(rate, str):
+        return RandomMissing(rate)
+    masks = PROTOCOLS[rate].training
+    assert masks is not None, f"checked by TrainingConfig: {rate}"
+    return masks(training.nominal_rate, phase.batch_size)
 
 
 def training_loader(
@@ -68,30 +71,30 @@ def training_loader(
     Raises:
         ImderError: the official schedule where it is undefined, or masks that don't go with dialogues.
     """
+    protocol, seed = protocol_of(phase, training), _epoch_seed(training, epoch)
     if context:
-        _check_dialogues(mode_of(phase, training), training)
+        _check_dialogues(mode_of(phase, training), protocol)
     seen = permanent_mask(split, training) if training.permanently_missing else None
     known = np.arange(len(split)) if unlabelled else np.flatnonzero(_learned_from(split, context))
-    protocol, seed = protocol_of(phase, training), _epoch_seed(training, epoch)
     available = protocol.sample((split.present if seen is None else seen)[known], seed)
     whole = MaskedLoader(split, known, available, phase.batch_size * world, seen, rank, world)
-    if isinstance(protocol, OfficialSchedule):
+    if isinstance(protocol, MissingByBatch):
         order = protocol.order(len(known), seed)
         return replace(whole, rows=known[order], available=available[order])
     whole = whole_dialogues(whole) if context else whole
     return whole.shuffled(training.seed, epoch)
 
 
-def _check_dialogues(mode: str, training: TrainingConfig) -> None:
+def _check_dialogues(mode: str, protocol: Missing) -> None:
     """Whether a mode's masks can be drawn for whole dialogues (`ImderError`)."""
     if mode == "every":
         raise ImderError(
             "training.stage1.missing 'every' tries every pattern of a sample alone; this system reads whole dialogues, "
             "in which each sample has a pattern: use 'any' or 'rate'"
         )
-    if mode == "rate" and training.missing_rate == "official":
+    if isinstance(protocol, MissingByBatch):
         raise ImderError(
-            "missing_rate 'official' draws one pattern for a batch of single samples; this system reads whole dialogues: "
+            f"missing_rate {protocol.protocol!r} draws one pattern for a batch of single samples; this system reads whole dialogues: "
             "use 'any' or a number"
         )
 
