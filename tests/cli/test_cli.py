@@ -321,7 +321,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(name, place, run, tmp_path, c
     def offline(*args, **more):
         raise ConnectionError("no network\nat all")
 
-    monkeypatch.setattr("imder.models.base.snapshot_download", offline)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     (place / "broken.yaml").write_text("model: [1\n")
     with np.load(place / "corpus" / "test.npz") as fields:
         lacking = np.arange(len(fields["id"])) % 2 == 0

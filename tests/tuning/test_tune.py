@@ -127,7 +127,7 @@ def test_a_killed_trial_counts_for_nothing(corpus: Corpus, tmp_path: Path, monke
     killed = (
         "import os, sys\n"
         "from imder.data.formats.load import load_corpus\n"
-        "from imder.evaluation import tuning\n"
+        "from imder.tuning import tune as tuning\n"
         "tuning.HEARTBEAT, tuning.DEAD_AFTER = 1, 2\n"
         "tuning._loss = lambda *_: os._exit(9)\n"
         "tuning.tune('zero-fill', load_corpus(sys.argv[1]), sys.argv[2], trials=2)\n"

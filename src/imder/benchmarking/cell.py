@@ -28,9 +28,7 @@ from imder.evaluation.cells import EvaluationCell
 from imder.evaluation.evaluate import evaluator
 from imder.jobs.locks import Lock
 from imder.models.base import Model
-from imder.models.configuration import from_mapping
-from imder.models.registry import system_class
-from imder.training.config import EngineConfig, RunConfig, TrainingConfig
+from imder.training.config import EngineConfig, RunConfig
 from imder.training.run import RunDirectory
 from imder.training.train import train
 from imder.types import ImderError, Task
@@ -167,12 +165,10 @@ def _trained(at: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, de
 
 def config_of(plan: Plan, cell: GridCell) -> RunConfig:
     """What a cell is trained with: its model's configuration, with its own seed and rate."""
-    data = plan.models[cell.model]
-    training = from_mapping(TrainingConfig, data["training"], "training")
-    training = replace(training, seed=cell.seed)
+    config = RunConfig.from_dict(plan.models[cell.model])
+    training = replace(config.training, seed=cell.seed)
     if cell.rate is not None:
         protocol = plan.shared.training_protocol
         masks: dict[str, Any] = {"missing_rate": protocol, "nominal_rate": cell.rate}
         training = replace(training, **({"missing_rate": cell.rate} if protocol == "random" else masks))
-    model = from_mapping(system_class(data["system"]).config_type, data["model"])
-    return RunConfig(data["system"], model, training, data["preset"])
+    return replace(config, training=training)

@@ -14,7 +14,7 @@ from typing import Any
 from imder.evaluation.tables import REFERENCES
 from imder.models.presets import preset_names, tuned_names
 from imder.models.registry import system_note
-from imder.training.config import RunConfig, capped, load_config
+from imder.training.config import RunConfig, load_config
 from imder.types import ImderError
 
 DEFAULT_MODELS = (
@@ -108,7 +108,7 @@ def model_specs(
         if file_name(entry.name) in seen:
             raise ImderError(f"--models: {entry.name} is there twice; files are called by their names, so rename one")
         seen.add(file_name(entry.name))
-    return [e if max_epochs is None else ModelSpec(e.name, capped(e.config, max_epochs)) for e in found]
+    return [e if max_epochs is None else ModelSpec(e.name, e.config.with_max_epochs(max_epochs)) for e in found]
 
 
 def file_name(name: str) -> str:

@@ -93,10 +93,11 @@ def _train(preset: str | None) -> ArgumentParser:
     if preset is not None:
         from imder.models.presets import read_preset
         from imder.models.registry import system_class
-        from imder.training.config import EngineConfig, TrainingConfig
+        from imder.training.config import EngineConfig, training_config_type
 
-        parser.add_argument("--model", type=system_class(read_preset(preset)["system"]).config_type)
-        parser.add_argument("--training", type=TrainingConfig)
+        system = system_class(read_preset(preset)["system"])
+        parser.add_argument("--model", type=system.config_type)
+        parser.add_argument("--training", type=training_config_type(system.phase_names))
         parser.add_argument("--engine", type=EngineConfig, default=EngineConfig())
     return parser
 

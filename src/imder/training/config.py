@@ -1,13 +1,15 @@
-"""What training is told: how each phase learns, and on which masks.
+"""Configurations: of a phase, of training, of the engine, and of a whole run.
 
-The complete configuration of a run is `RunConfig`: a system's name, its own configuration and `TrainingConfig`. It is made
-from a preset, then a file, then single overrides, each checked against the dataclasses: an unknown key is an error.
+A run's configuration is made from a preset, then a file, then single overrides. Each is checked against the dataclasses: an
+unknown key is an error. A system names its phases (`Model.phase_names`), and its training configuration has a `PhaseConfig`
+for each, in files and on the command line ``training.<phase>``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,16 +30,16 @@ class PhaseConfig:
 
     Attributes:
         max_epochs: at most.
-        batch_size: samples of each process; about so many, for a system that reads dialogues whole.
-        learning_rate, weight_decay: of AdamW (Adam when the decay is 0).
-        missing: masks of the phase: ``every`` (every non-empty subset of each sample, in every step; stage 1 only), ``any``
-            (a random one), ``none`` (everything present is available) or ``rate`` (what ``missing_rate`` says).
+        batch_size: samples of each process; approximate for a system that reads whole dialogues.
+        learning_rate, weight_decay: of AdamW (Adam if the decay is 0).
+        missing: training masks: ``every`` (every non-empty subset of each sample in every step; first phase only), ``any``
+            (a random subset), ``none`` (everything present is available) or ``rate`` (as ``missing_rate`` says).
         validate_every: epochs between validations.
-        patience: validations without improvement before it stops.
-        plateau_patience, plateau_factor: validations without improvement before the rate is multiplied by the factor; 0
-            for a constant rate.
-        warmup: steps over which the rate rises from 0.
-        cosine: whether the rate falls to 0 along a cosine over ``max_epochs``.
+        patience: validations without improvement before the phase stops.
+        plateau_patience, plateau_factor: validations without improvement before the learning rate is multiplied by the
+            factor; 0 for a constant rate.
+        warmup: steps in which the learning rate rises from 0.
+        cosine: whether the learning rate falls to 0 along a cosine over ``max_epochs``.
         clip_norm, clip_value: of gradients; 0 for none; at most one of them.
         ema: decay of the exponential moving average of the weights that is validated and kept; 0 for none.
     """
@@ -68,18 +70,18 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Of all phases; those that a system does not go through keep their defaults.
+    """Settings of all phases; `training_config_type` adds a `PhaseConfig` for each phase of a system.
 
     Attributes:
         missing_rate: the masks of phases whose ``missing`` is ``rate``: a number, the rate of the random protocol; or the name
-            of a protocol that training can draw masks of (`imder.missingness.protocols`), such as ``any``, ``official``.
-        nominal_rate: the rate of a protocol that ``missing_rate`` names.
-        permanently_missing: draw masks once and use nothing of what they drop.
+            of a protocol for training (`imder.missingness.protocols`), such as ``any`` or ``official``.
+        nominal_rate: the rate of the protocol that ``missing_rate`` names.
+        permanently_missing: draw masks once and never use what they drop.
         seed: of everything random.
-        validation_draws: masks of each validation sample, where not all patterns are tried.
+        validation_draws: masks of each validation sample, unless all patterns are tried.
         label_share: share of the training labels that is used, drawn by the seed; the other samples count as unlabelled.
-        calibration_samples: validation samples at most from which is learned how sure predictions are (`imder.training.calibrate`);
-            0 for none.
+        calibration_samples: validation samples at most to calibrate uncertainty on (`imder.training.calibrate`); 0 for no
+            calibration.
         language_encoder: a transformer that is tuned in stage 1 and makes language features of token ids.
     """
 
@@ -91,14 +93,11 @@ class TrainingConfig:
     label_share: float = 1.0
     calibration_samples: int = 4096
     language_encoder: LanguageEncoderConfig = field(default_factory=LanguageEncoderConfig)
-    stage1: PhaseConfig = field(default_factory=PhaseConfig)
-    score: PhaseConfig = field(default_factory=PhaseConfig)
-    recovery: PhaseConfig = field(default_factory=PhaseConfig)
-    joint: PhaseConfig = field(default_factory=PhaseConfig)
 
     def __post_init__(self) -> None:
-        if any(p.missing == "every" for p in (self.score, self.recovery, self.joint)):
-            raise ImderError("training: missing 'every' is for stage1 only")
+        for name in self.phase_names[1:]:
+            if self.phase(name).missing == "every":
+                raise ImderError(f"training.{name}: missing 'every' is for {self.phase_names[0]} only")
         if self.calibration_samples < 0:
             raise ImderError(
                 f"training: calibration_samples counts samples, got {self.calibration_samples}; 0 for none"
@@ -112,15 +111,54 @@ class TrainingConfig:
             names = ", ".join(map(repr, training_protocols()))
             raise ImderError(f"missing_rate is a number in [0, 1] or one of {names}, got {rate!r}")
         if self.permanently_missing and isinstance(rate, str):
-            raise ImderError("training.permanently_missing needs a numeric missing_rate: it says what is never seen")
+            raise ImderError(
+                "training.permanently_missing needs a numeric missing_rate: the share that is dropped for good"
+            )
+
+    @property
+    def phase_names(self) -> tuple[Phase, ...]:
+        """The phases that have settings: those of the system."""
+        return tuple(f.name for f in fields(self) if f.type is PhaseConfig)
+
+    def phase(self, name: Phase) -> PhaseConfig:
+        """Settings of a phase.
+
+        Raises:
+            ImderError: the system has no such phase.
+        """
+        if name not in self.phase_names:
+            raise ImderError(f"training: there is no phase {name!r}; there are {', '.join(self.phase_names) or 'none'}")
+        settings: PhaseConfig = getattr(self, name)
+        return settings
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the names of the phases: the type is made at run time."""
+        return _restore, (self.phase_names, {f.name: getattr(self, f.name) for f in fields(self)})
+
+
+@cache
+def training_config_type(phases: tuple[Phase, ...]) -> type[TrainingConfig]:
+    """The subclass of `TrainingConfig` that has a `PhaseConfig` for each of ``phases``.
+
+    >>> training_config_type(("stage1", "joint"))(seed=3).phase("joint").max_epochs
+    100
+    """
+    settings = [(name, PhaseConfig, field(default_factory=PhaseConfig)) for name in phases]
+    doc = f"{(TrainingConfig.__doc__ or '').rstrip()}\n        {', '.join(phases)}: how each phase learns.\n    "
+    namespace = {"__doc__": doc, "__module__": __name__}
+    return make_dataclass("TrainingConfig", settings, bases=(TrainingConfig,), namespace=namespace, frozen=True)
+
+
+def _restore(phases: tuple[Phase, ...], values: Mapping[str, Any]) -> TrainingConfig:
+    return training_config_type(phases)(**values) if phases else TrainingConfig(**values)
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Where training runs; handed to the engine as it is.
+    """Where training runs; handed to Lightning.
 
     Attributes:
-        accelerator, devices, num_nodes, precision: as the engine knows them. CPU runs use one process unless told.
+        accelerator, devices, num_nodes, precision: as `lightning.Trainer` takes them; one process by default.
         checkpoint_seconds: at least this long between two checkpoints of a running phase.
     """
 
@@ -133,7 +171,7 @@ class EngineConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run, but the corpus and the machine."""
+    """Everything that decides a run, except the corpus and the machine."""
 
     system: str
     model: Any
@@ -149,6 +187,26 @@ class RunConfig:
             "training": _plain(asdict(self.training)),
         }
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
+        """The inverse of `to_dict`; settings that are left out get their defaults.
+
+        Raises:
+            ImderError: unknown names or keys, or values that don't fit.
+        """
+        kind = system_class(str(data["system"]))
+        training = from_mapping(training_config_type(kind.phase_names), data["training"], "training")
+        model = from_mapping(kind.config_type, data["model"])
+        return cls(str(data["system"]), model, training, str(data.get("preset", "")))
+
+    def with_max_epochs(self, max_epochs: int) -> RunConfig:
+        """The same configuration, no phase longer than ``max_epochs``."""
+        phases: dict[str, Any] = {}
+        for name in system_class(self.system).phases(self.model):
+            phase = self.training.phase(name)
+            phases[name] = replace(phase, max_epochs=min(phase.max_epochs, max_epochs))
+        return replace(self, training=replace(self.training, **phases))
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
@@ -162,7 +220,7 @@ def load_config(
     """A preset, changed by a YAML file (of the same layout, or a run's ``config.yaml``), changed by overrides.
 
     Args:
-        preset: a name; a file that names another preset wins.
+        preset: a name; the preset that ``file`` names takes precedence.
         file: keys ``system``, ``preset``, ``model``, ``training``, all optional.
         overrides: nested, such as ``{"training": {"seed": 1}}``, or dotted, such as ``{"training.seed": 1}``.
 
@@ -172,23 +230,14 @@ def load_config(
     >>> load_config("fast", overrides={"training.seed": 7}).training.seed
     7
     """
-    given: dict[str, Any] = {}
-    if file is not None:
-        try:
-            given = yaml.safe_load(Path(file).read_text()) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ImderError(f"{file}: cannot read the configuration ({str(error).splitlines()[0]})") from None
-        if not isinstance(given, dict):
-            raise ImderError(f"{file}: a configuration is a mapping with keys system, preset, model, training")
-        if unknown := sorted(set(given) - {"system", "preset", "model", "training"}):
-            raise ImderError(f"{file}: unknown key {unknown[0]}; a configuration has system, preset, model, training")
-    preset = given.get("preset") or preset
+    changes = {} if file is None else _read(file)
+    preset = changes.get("preset") or preset
     data = read_preset(preset)
-    system = str(given.get("system") or data["system"])
+    system = str(changes.get("system") or data["system"])
     if system != data["system"]:
         raise ImderError(f"preset {preset!r} configures {data['system']!r}, not {system!r}")
     for part in ("model", "training"):
-        data = merged(data, {part: given.get(part) or {}})
+        data = merged(data, {part: changes.get(part) or {}})
     for key, value in (overrides or {}).items():
         for step in reversed(key.split(".")):
             value = {step: value}
@@ -198,50 +247,49 @@ def load_config(
     for part in ("model", "training"):
         if not isinstance(data[part], dict):
             raise ImderError(f"{part} is a mapping of settings, got {data[part]!r}")
-    kind = system_class(system)
-    training = from_mapping(TrainingConfig, data["training"], "training")
-    model = from_mapping(kind.config_type, data["model"])
-    return RunConfig(system, model, _without_idle(training, kind.phases(model), preset), preset)
-
-
-def _without_idle(training: TrainingConfig, phases: tuple[Phase, ...], preset: str) -> TrainingConfig:
-    """``training`` with the defaults for phases that aren't gone through.
-
-    A preset says how its phases learn; where a setting of the model takes one of them away, what the preset says of it is
-    void. Anything else that is said of such a phase is a mistake (`ImderError`).
-    """
-    data = read_preset(preset)
-    kind = system_class(data["system"])
-    idle: dict[str, Any] = {}
-    for name in sorted({"stage1", "score", "recovery", "joint"} - set(phases)):
-        if getattr(training, name) == PhaseConfig():
-            continue
-        usual = kind.phases(from_mapping(kind.config_type, data["model"]))
-        if name not in usual:
-            raise ImderError(f"training.{name} is set, but preset {preset!r} has no such phase")
-        if getattr(training, name) != getattr(from_mapping(TrainingConfig, data["training"], "training"), name):
-            raise ImderError(f"training.{name} is set, but with these settings of the model there is no such phase")
-        idle[name] = PhaseConfig()
-    return replace(training, **idle)
+    return _without_idle_phases(RunConfig.from_dict(data | {"preset": preset}))
 
 
 def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What `RunConfig.to_dict` once gave, with the defaults of settings that have come since: they change nothing.
+    """A configuration that `RunConfig.to_dict` gave, with the defaults of settings that it lacks.
 
-    Where it has settings that there are no more, it is given back as it is.
+    Returns it unchanged if it has unknown settings.
     """
     try:
-        model = from_mapping(system_class(data["system"]).config_type, data["model"])
-        training = from_mapping(TrainingConfig, data["training"], "training")
+        return RunConfig.from_dict(data).to_dict()
     except ImderError:
         return dict(data)
-    return RunConfig(data["system"], model, training, data["preset"]).to_dict()
 
 
-def capped(config: RunConfig, max_epochs: int) -> RunConfig:
-    """The same with none of the system's phases longer than ``max_epochs``."""
-    phases: dict[str, Any] = {}
-    for name in system_class(config.system).phases(config.model):
-        phase = getattr(config.training, name)
-        phases[name] = replace(phase, max_epochs=min(phase.max_epochs, max_epochs))
-    return replace(config, training=replace(config.training, **phases))
+def _read(file: str | Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ImderError(f"{file}: cannot read the configuration ({str(error).splitlines()[0]})") from None
+    if not isinstance(data, dict):
+        raise ImderError(f"{file}: a configuration is a mapping with keys system, preset, model, training")
+    if unknown := sorted(set(data) - {"system", "preset", "model", "training"}):
+        raise ImderError(f"{file}: unknown key {unknown[0]}; a configuration has system, preset, model, training")
+    return data
+
+
+def _without_idle_phases(config: RunConfig) -> RunConfig:
+    """Reset the settings of phases that the model's configuration takes away to their defaults.
+
+    What a preset says of such a phase is void. A file or an override that changes it is a mistake.
+
+    Raises:
+        ImderError: settings of a phase that training does not go through.
+    """
+    kind, training = system_class(config.system), config.training
+    usual = RunConfig.from_dict(read_preset(config.preset))
+    idle: dict[str, Any] = {}
+    for name in sorted(set(kind.phase_names) - set(kind.phases(config.model))):
+        if training.phase(name) == PhaseConfig():
+            continue
+        if name not in kind.phases(usual.model):
+            raise ImderError(f"training.{name} is set, but preset {config.preset!r} has no such phase")
+        if training.phase(name) != usual.training.phase(name):
+            raise ImderError(f"training.{name} is set, but with these settings of the model there is no such phase")
+        idle[name] = PhaseConfig()
+    return replace(config, training=replace(training, **idle))

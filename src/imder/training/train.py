@@ -34,7 +34,7 @@ from imder.models.io import load_weights
 from imder.models.registry import build
 from imder.training.calibrate import calibrate
 from imder.training.callbacks import BestWeights, Checkpoint
-from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, capped, load_config
+from imder.training.config import EngineConfig, PhaseConfig, RunConfig, TrainingConfig, load_config
 from imder.training.engine import (
     check_engine,
     device_of,
@@ -100,7 +100,7 @@ def train(
         stage1 = run.read_json("trained_on.json")["stage1"]
     else:
         settings = config if isinstance(config, RunConfig) else load_config(preset, config, overrides)
-        settings = settings if max_epochs is None else capped(settings, max_epochs)
+        settings = settings if max_epochs is None else settings.with_max_epochs(max_epochs)
         check_stage1(stage1, settings.training.language_encoder, corpus)
     has_encoder = settings.training.language_encoder.name is not None
     corpus = with_token_ids(corpus) if has_encoder else corpus
@@ -129,7 +129,7 @@ def train(
             if language is not None:
                 language.learner(model, "stage1")
             for phase in type(model).phases(settings.model):
-                learn = getattr(settings.training, phase)
+                learn = settings.training.phase(phase)
                 training_loader(corpus["train"], learn, settings.training, 0, context=model.uses_context)
             if model.uses_context:
                 dialogue_numbers(corpus["valid"])
@@ -205,7 +205,7 @@ def _phase(
     stage1: str | Path | None,
 ) -> dict[str, Any]:
     """One phase: from disk if it was finished, from another run if it is stage 1 and one is given, or trained."""
-    config: PhaseConfig = getattr(training, phase)
+    config: PhaseConfig = training.phase(phase)
     path = run.weights(phase)
     if path.exists():
         load_weights(model, path)
@@ -249,7 +249,7 @@ def _learn(
     validation: MaskedLoader,
 ) -> dict[str, Any]:
     """Train what a phase trains, and load its best weights."""
-    config: PhaseConfig = getattr(training, phase)
+    config: PhaseConfig = training.phase(phase)
     module = PhaseModule(model, phase, config, training, corpus["train"], validation)
     best_weights = BestWeights(config.ema, config.patience)
     with quiet():

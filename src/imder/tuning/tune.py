@@ -29,7 +29,7 @@ from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
 from imder.evaluation.results import write_csv
 from imder.jobs.files import atomic_write
-from imder.training.config import EngineConfig, RunConfig, capped, load_config
+from imder.training.config import EngineConfig, RunConfig, load_config
 from imder.training.train import train
 from imder.training.validation import validation_loss
 from imder.tuning.space import Dimension, Space, first_value, overrides, space_of
@@ -97,9 +97,9 @@ def tune(
 
     def objective(trial: Any) -> float:
         values = {name: _suggest(trial, name, dimension) for name, dimension in space.items()}
-        fixed = {"training.seed": seed, "training.calibration": 0}  # how sure it is has no part in the loss
+        fixed = {"training.seed": seed, "training.calibration_samples": 0}  # how sure it is has no part in the loss
         config = load_config(preset, overrides=overrides(space, values, start) | fixed)
-        config = config if max_epochs is None else capped(config, max_epochs)
+        config = config if max_epochs is None else config.with_max_epochs(max_epochs)
         try:
             return _loss(known, out / "trials" / str(trial.number), config, engine)
         except Exception as error:
