@@ -137,6 +137,18 @@ class Batch:
             *(None if x is None else x.to(device, non_blocking=True) for x in rest),
         )
 
+    def take(self, rows: Tensor) -> Batch:
+        """Some rows ``(M,)`` int64 of the batch, in that order; a row may be taken several times."""
+        rest = (self.labels, self.dialogue, self.position, self.speaker)
+        return Batch(
+            {k: v[rows] for k, v in self.features.items()},
+            {k: v[rows] for k, v in self.lengths.items()},
+            self.present[rows],
+            self.available[rows],
+            self.keys[rows],
+            *(None if x is None else x[rows] for x in rest),
+        )
+
     def with_available(self, available: Tensor) -> Batch:
         """The same samples seen through another mask ``(B, K)``, cut down to what is present."""
         return replace(self, available=available & self.present)

@@ -5,11 +5,14 @@ import math
 import pytest
 import torch
 
-from imder.models.parts.fusions.multimodal_transformer import MulTFusion, SubsetCondition
+from imder.models.imder.conditions import SubsetCondition
+from imder.models.parts.fusions import build_fusion
+from imder.models.parts.fusions.base import AVAILABLE, MISSING, FusionConfig
+from imder.models.parts.fusions.multimodal_transformer import MulTFusion
 from imder.nn.attention import MultiHeadAttention, causal_mask
 from imder.nn.embedding import GaussianFourier, sinusoidal_positions
 from imder.nn.rcab import ResidualChannelAttention
-from imder.nn.score import PublishedScoreNetwork
+from imder.nn.score import PaperScoreNetwork
 from imder.nn.transformer import CrossModalEncoder
 from imder.types import ImderError
 
@@ -159,7 +162,7 @@ def test_each_dropout_acts_in_training_only(kind):
     ("width", "widths", "length"), [(32, (32, 64, 128, 256), 16), (8, (16, 24), 6), (4, (8,), 5), (6, (8, 8, 16), 4)]
 )
 def test_score_network_of_any_widths(width, widths, length):
-    network = PublishedScoreNetwork(width, widths, heads=2, embedding=16)
+    network = PaperScoreNetwork(width, widths, heads=2, embedding=16)
     x, c = random(2, width, length), random(2, width, length, seed=1)
     t, std = torch.tensor([0.1, 0.9]), torch.tensor([0.5, 2.0])
     conditional, free = network(x, t, std, c), network(x, t, std)
@@ -172,15 +175,15 @@ def test_score_network_of_any_widths(width, widths, length):
 
 
 def test_score_network_has_the_published_size():
-    assert sum(p.numel() for p in PublishedScoreNetwork().parameters()) == pytest.approx(3.46e6, rel=0.01)
+    assert sum(p.numel() for p in PaperScoreNetwork().parameters()) == pytest.approx(3.46e6, rel=0.01)
     assert sum(p.numel() for p in ResidualChannelAttention().parameters()) == pytest.approx(0.52e6, rel=0.01)
-    fusion = MulTFusion(("language", "audio", "vision"))
+    fusion = MulTFusion(dict.fromkeys(("language", "audio", "vision"), 48), 32, 1, FusionConfig(kind="mult"))
     assert sum(p.numel() for p in fusion.parameters()) == pytest.approx(0.98e6, rel=0.01)
 
 
 @pytest.mark.parametrize("length", [0, 20, 47])
 def test_score_network_refuses_lengths_it_cannot_halve(length):
-    network = PublishedScoreNetwork(8, (8, 8, 8, 8), heads=2, embedding=8)
+    network = PaperScoreNetwork(8, (8, 8, 8, 8), heads=2, embedding=8)
     with pytest.raises(ImderError, match=f"multiple of 8, got {length}"):
         network(torch.zeros(1, 8, length), torch.ones(1), torch.ones(1))
 

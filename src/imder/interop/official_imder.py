@@ -9,7 +9,7 @@ vision, audio) and ours, with M a modality:
     rec_l.*                     refiners.M.*                      D_k
     trans_l_with_a              fusion.cross.M+M                  target + source
     trans_l_mem                 fusion.memory.M
-    proj1, proj2, out_layer     fusion.hidden, .mixed, .out       the head
+    proj1, proj2, out_layer     fusion.expand, .contract, .head   the head
 
 A leading ``Model.`` is dropped; ``version`` and ``_float_tensor`` buffers carry nothing; ``text_model.*``, a fine-tuned
 language encoder, is no part of the network and is kept aside: with it, language features must come from that encoder.
@@ -110,7 +110,7 @@ def official_names(layers: int) -> dict[str, str]:
     for first, second in ("lv", "la", "va"):
         ours = f"recovery.condition.fuse.{LETTERS[first]}+{LETTERS[second]}"
         names.update(_both(f"cat_{first}{second}", ours))
-    for theirs, ours in (("proj1", "hidden"), ("proj2", "mixed"), ("out_layer", "out")):
+    for theirs, ours in (("proj1", "expand"), ("proj2", "contract"), ("out_layer", "head")):
         names.update(_both(theirs, f"fusion.{ours}"))
     return names
 

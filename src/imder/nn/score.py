@@ -68,7 +68,7 @@ class ScoreLevel(nn.Module):
         return F.silu(h), c
 
 
-class PublishedScoreNetwork(nn.Module):
+class PaperScoreNetwork(nn.Module):
     """The score network of the paper (supplement, Table 1), any number of levels.
 
     Args:

@@ -27,6 +27,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+@dataclass(frozen=True)
+class UNetConfig:
+    """Of a `UNet`.
+
+    Attributes:
+        widths: channels of each resolution, finest first; a short sequence uses the last ones only.
+        condition_width: width of the condition's tokens.
+        heads, attention_layers: of the cross-attention at each level.
+        embedding: width of the noise-level embedding.
+        dropout: inside the blocks.
+        patch: steps that enter side by side.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    condition_width: int = 64
+    heads: int = 8
+    attention_layers: int = 1
+    embedding: int = 128
+    dropout: float = 0.0
+    patch: int = 1
+
+
 class TimeConv(nn.Module):
     """Kernel-3 convolution over time, ``(B, L, C)`` -> ``(B, ceil(L / stride), O)``, zeros beyond the ends."""
 
@@ -111,10 +133,12 @@ class Block(nn.Module):
 class Level(nn.Module):
     """One resolution: a block, then attention layers."""
 
-    def __init__(self, width: int, condition: int, heads: int, layers: int, embedding: int, dropout: float) -> None:
+    def __init__(self, width: int, config: UNetConfig) -> None:
         super().__init__()
-        self.block = Block(width, embedding, dropout)
-        self.attention = nn.ModuleList(CrossAttention(width, condition, heads) for _ in range(layers))
+        self.block = Block(width, config.embedding, config.dropout)
+        self.attention = nn.ModuleList(
+            CrossAttention(width, config.condition_width, config.heads) for _ in range(config.attention_layers)
+        )
 
     def forward(self, x: Tensor, noise: Tensor, keys_values: Sequence[tuple[Tensor, Tensor]], mask: Tensor) -> Tensor:
         """``(B, L, C)`` -> the same shape."""
@@ -130,45 +154,30 @@ class UNet(nn.Module):
     Args:
         channels: of the sequence.
         length: steps of the sequence.
-        widths: channels of each resolution, finest first; a short sequence uses the last ones only.
-        condition: width of the condition's tokens.
-        heads, attention_layers: of the cross-attention at each level.
-        embedding: width of the noise-level embedding.
-        dropout: inside the blocks.
-        patch: steps that enter side by side.
+        config: see `UNetConfig`.
     """
 
     frequencies: Tensor
 
-    def __init__(
-        self,
-        channels: int,
-        length: int,
-        widths: Sequence[int] = (32, 64, 128, 256),
-        condition: int = 64,
-        heads: int = 8,
-        attention_layers: int = 1,
-        embedding: int = 128,
-        dropout: float = 0.0,
-        patch: int = 1,
-    ) -> None:
+    def __init__(self, channels: int, length: int, config: UNetConfig) -> None:
         super().__init__()
-        self.patch = min(patch, length)
+        embedding = config.embedding
+        self.patch = min(config.patch, length)
         self.length = length
         positions = -(-length // self.patch)
-        widths = tuple(widths)[-min(len(widths), 1 + int(math.log2(positions))) :]
+        widths = config.widths[-min(len(config.widths), 1 + int(math.log2(positions))) :]
         self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(8.0), 16)) * 2 * math.pi)
         self.embed = nn.Sequential(nn.Linear(32, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
 
         def level(width: int) -> Level:
-            return Level(width, condition, heads, attention_layers, embedding, dropout)
+            return Level(width, config)
 
         self.in_proj = nn.Linear(channels * self.patch, widths[0])
         self.position = nn.Parameter(torch.zeros(positions, widths[0]))
-        self.attention_layers = attention_layers
+        self.attention_layers = config.attention_layers
         self.down = nn.ModuleList(level(w) for w in widths)
         self.downsample = nn.ModuleList(TimeConv(a, b, stride=2) for a, b in itertools.pairwise(widths))
-        self.middle = Block(widths[-1], embedding, dropout)
+        self.middle = Block(widths[-1], embedding, config.dropout)
         self.upsample = nn.ModuleList(nn.Linear(b, a) for a, b in itertools.pairwise(widths))
         self.merge_skip = nn.ModuleList(nn.Linear(2 * a, a) for a in widths[:-1])
         self.up = nn.ModuleList(level(w) for w in widths[:-1])

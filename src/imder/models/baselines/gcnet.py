@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from imder.models.base import Model, Phase, evaluating
 from imder.models.parts.losses import Loss, init_head_bias, is_labelled, task_loss, to_prediction
 from imder.nn.graph import TEMPORAL, BiLSTM, GraphBranch, speaker_relations, temporal_relations
+from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together
 from imder.types import Batch, ImderError, Output, Spec
@@ -116,7 +117,7 @@ class GCNet(Model):
 
     def __init__(self, spec: Spec, config: GCNetConfig) -> None:
         super().__init__(spec, config)
-        self.standardizers = nn.ModuleDict({m.name: Standardizer(m.dim) for m in spec.modalities})
+        self.standardizers = ModuleDict[Standardizer]({m.name: Standardizer(m.dim) for m in spec.modalities})
         self.network = GraphCompletion(sum(m.dim for m in spec.modalities), spec.outputs, config)
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
@@ -137,7 +138,7 @@ class GCNet(Model):
         if self.config.standardize:
             found = (utterance_means(b, b.available) for b in batches)
             chunks = ({k: v[there] for k, (v, there) in each.items()} for each in found)
-            fit_together(dict(self.standardizers.items()), chunks)  # type: ignore[arg-type]
+            fit_together(dict(self.standardizers.items()), chunks)
 
     def utterances(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
         """For each modality the vectors ``(B, D_k)`` that the network reads: zero but where ``seen`` (B, K) says."""

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from imder.models.base import DeterministicModel, Phase
 from imder.models.baselines.constant import constant_of_labels
 from imder.models.parts.encoder import Encoder, EncoderConfig
-from imder.models.parts.fusions.pooled import FusionConfig, Reader, pool, require_pooled
+from imder.models.parts.fusions.base import FusionConfig
+from imder.models.parts.fusions.pooled import PooledReader, pool
 from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.nn.resample import frame_mask
 from imder.types import Batch, ImderError, Spec
@@ -36,7 +37,8 @@ class LanguageOnlyConfig:
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
     def __post_init__(self) -> None:
-        require_pooled(self.fusion, "language-only")
+        if self.fusion.kind != "pooled":
+            raise ImderError("language-only reads one modality, pooled: fusion.kind must be 'pooled'")
 
 
 class LanguageOnly(DeterministicModel):
@@ -61,8 +63,7 @@ class LanguageOnly(DeterministicModel):
             )
         self.index = spec.names.index(config.modality)
         self.encoder = Encoder(spec.modalities[self.index], config.encoder)
-        single, width = self.encoder.steps == 1, config.encoder.width
-        self.read = Reader(width if single else 3 * width, single, config.fusion)
+        self.reader = PooledReader(config.encoder.width, self.encoder.steps, config.fusion)
         self.head = nn.Linear(config.fusion.hidden, spec.outputs)
         self.register_buffer("baseline", torch.zeros(spec.outputs))
 
@@ -71,7 +72,7 @@ class LanguageOnly(DeterministicModel):
         if not len(rows):
             return self.head.bias.new_zeros(0, self.spec.outputs)
         features, lengths = batch.features[self.config.modality], batch.lengths[self.config.modality]
-        out: Tensor = self.head(self.read(pool(self.encoder(features[rows], lengths[rows]))))
+        out: Tensor = self.head(self.reader(pool(self.encoder(features[rows], lengths[rows]))))
         return out
 
     def _rows(self, batch: Batch) -> Tensor:
@@ -100,7 +101,7 @@ class LanguageOnly(DeterministicModel):
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Everything."""
         del phase
-        return [self.encoder, self.read, self.head]
+        return [self.encoder, self.reader, self.head]
 
     def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The task's, of rows in which the modality is available; other modalities' patterns make no difference."""

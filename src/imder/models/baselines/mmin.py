@@ -33,6 +33,7 @@ from imder.models.parts.encoder import fit_features
 from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.models.parts.utterance_encoder import UtteranceEncoder, UtteranceEncoderConfig, encode_utterances
 from imder.nn.cascade import CascadeAutoencoder
+from imder.nn.module_dict import ModuleDict
 from imder.nn.perceptron import Perceptron
 from imder.types import Batch, ImderError, Spec
 
@@ -86,7 +87,9 @@ class Teacher(nn.Module):
     def __init__(self, spec: Spec, config: MMINConfig) -> None:
         super().__init__()
         dropout, width = config.teacher_dropout, config.encoder.width
-        self.encoders = nn.ModuleDict({m.name: UtteranceEncoder(m, config.encoder, dropout) for m in spec.modalities})
+        self.encoders = ModuleDict[UtteranceEncoder](
+            {m.name: UtteranceEncoder(m, config.encoder, dropout) for m in spec.modalities}
+        )
         self.head = Perceptron(len(spec.modalities) * width, config.head, spec.outputs, dropout)
 
 
@@ -119,7 +122,7 @@ class MMIN(DeterministicModel):
         super().__init__(spec, config)
         width, cascade = len(spec.modalities) * config.encoder.width, config.cascade
         self.teacher = Teacher(spec, config)
-        self.encoders = nn.ModuleDict(
+        self.encoders = ModuleDict[UtteranceEncoder](
             {m.name: UtteranceEncoder(m, config.encoder, config.dropout) for m in spec.modalities}
         )
         self.forwards = CascadeAutoencoder(width, cascade.layers, cascade.blocks)
@@ -139,7 +142,7 @@ class MMIN(DeterministicModel):
         if phase == "joint":
             self.encoders.load_state_dict(self.teacher.encoders.state_dict())
         elif self.config.encoder.standardize:
-            fit_features(self.teacher.encoders, batches)
+            fit_features({k: e.standardize for k, e in self.teacher.encoders.items()}, batches)
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """The teacher; then everything but the teacher."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from imder.models.imder.recovery import RecoveryConfig
-from imder.models.imder.training import IMDer, IMDerConfig
+from imder.models.imder.config import IMDerConfig, RecoveryConfig
+from imder.models.imder.training import IMDer
 from imder.types import ImderError
 
 

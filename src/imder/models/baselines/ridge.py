@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
+from torch import Tensor
 
 from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import pattern_bits
@@ -32,6 +32,7 @@ from imder.models.base import Phase
 from imder.models.baselines.closed_form import ClosedForm
 from imder.models.baselines.constant import constant_of_labels
 from imder.models.parts.losses import is_labelled, row_losses, to_prediction
+from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together
 from imder.types import Batch, ImderError, Modality, Spec
@@ -114,7 +115,7 @@ class Ridge(ClosedForm):
                 f"(at most {MOST})"
             )
         sizes = {m.name: m.dim * (1 if m.length == 1 else 2) for m in spec.modalities}
-        self.standardize = nn.ModuleDict({k: Standardizer(n) for k, n in sizes.items()})
+        self.standardize = ModuleDict[Standardizer]({k: Standardizer(n) for k, n in sizes.items()})
         self._column = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(list(sizes.values())))
         count = 2 ** len(sizes)
         self.register_buffer("weights", torch.zeros(count, sum(sizes.values()), spec.outputs))
@@ -145,7 +146,7 @@ class Ridge(ClosedForm):
     ) -> None:
         """Feature statistics, and the training samples, until `on_phase_end`."""
         del phase, seed, permanently_missing
-        fit_together(dict(self.standardize.items()), self._pooled(batches))  # type: ignore[arg-type]
+        fit_together(dict(self.standardize.items()), self._pooled(batches))
         self._training = self._gather(batches)
 
     def _pooled(self, batches: Iterable[Batch]) -> Iterator[dict[str, Tensor]]:

@@ -1,43 +1,41 @@
-"""Zero-fill: the same encoders and fusion, missing encodings replaced by zeros, nobody told.
+"""Zero-fill: encoders and fusion, missing encodings replaced by zeros, and the fusion told that all is available.
 
-The plainest system that can be trained for missing modalities, and hard to beat. Its distance to IMDer is what recovery,
-states and averaging are worth together.
+The simplest system that can be trained for missing modalities, and hard to beat. Its distance to IMDer is the gain of
+recovery, states and averaging together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from imder.models.baselines.single_phase import PooledSinglePhase
+from imder.models.baselines.fusion_model import FusionModel
 from imder.models.parts.encoder import EncoderConfig
-from imder.models.parts.fusions.pooled import AVAILABLE, FusionConfig, require_pooled
+from imder.models.parts.fusions.base import AVAILABLE, FusionConfig
 
 
 @dataclass(frozen=True)
 class ZeroFillConfig:
-    """Encoders and fusion as in ``fast``."""
+    """Encoders and fusion; the defaults are those of ``fast``."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
-    def __post_init__(self) -> None:
-        require_pooled(self.fusion, "zero-fill")
 
-
-class ZeroFill(PooledSinglePhase):
-    """Encoders and fusion with zeros for what is missing."""
+class ZeroFill(FusionModel):
+    """Encoders and fusion with zeros for missing encodings."""
 
     system = "zero-fill"
     config_type = ZeroFillConfig
     config: ZeroFillConfig
 
-    def fuse(self, encodings: dict[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
-        """Everything is said to be available; one more encoding, of zeros, stands for all that is missing."""
+    def fuse(self, encodings: Mapping[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
+        """See the base class; one more encoding, of zeros, stands for every missing one."""
         zeros = len(next(iter(encodings.values())))
         padded = {k: torch.cat([e, torch.zeros_like(e[:1])]) for k, e in encodings.items()}
         state = torch.full_like(available, AVAILABLE, dtype=torch.int64)
-        out: Tensor = self.fusion(padded, state, torch.where(available, rows[:, None], zeros))
-        return out
+        output: Tensor = self.fusion(padded, state, torch.where(available, rows[:, None], zeros))
+        return output

@@ -1,19 +1,25 @@
-"""From the encodings that are there to a condition, for any K and any lengths.
+"""From the available encodings to a condition of the score networks.
 
-The available encodings become tokens, side by side in time: each modality gives one token for each of its steps, or for
-each of a few equal intervals of them, that carries its channels, which modality it is and where in it. Absent ones are
-masked. One learned token always stands first: attention is never empty, and alone it is the unconditional model's
-condition.
+`TokenCondition` (``fast``), for any K and any lengths: each encoding becomes one token for each of its steps, or for each of
+a few equal intervals of them, which carries the channels, the modality and the position. Tokens of missing modalities are
+masked. A learned token always comes first: attention is never empty, and alone it is the condition of the unconditional
+model.
+
+`SubsetCondition` (paper): one kernel-1 convolution of the concatenated encodings for each subset of 2 ... K-1 available
+modalities; a single available modality is its own condition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 
+from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import resample
+from imder.types import ImderError
 
 SUMMARY = 4  # width of the summary's perceptron, in widths of a token
 
@@ -32,8 +38,8 @@ class TokenCondition(nn.Module):
         super().__init__()
         self.tokens = {k: min(n, tokens) for k, n in steps.items()}
         self.in_proj = nn.Linear(width, condition)
-        self.null = nn.Parameter(torch.randn(condition))
-        self.place = nn.ParameterDict(
+        self.null_token = nn.Parameter(torch.randn(condition))
+        self.positions = nn.ParameterDict(
             {k: nn.Parameter(torch.randn(n, condition) * 0.3) for k, n in self.tokens.items()}
         )
         self.ffn = nn.Sequential(
@@ -41,11 +47,11 @@ class TokenCondition(nn.Module):
         )
         self.norm = nn.LayerNorm(condition)
         hidden = SUMMARY * condition
-        self.views = nn.ModuleDict({k: nn.Linear(n * condition, hidden) for k, n in self.tokens.items()})
+        self.summaries = ModuleDict[nn.Linear]({k: nn.Linear(n * condition, hidden) for k, n in self.tokens.items()})
         self.summary = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, condition))
 
     def forward(self, encodings: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Lay tokens side by side.
+        """Concatenate the tokens of all modalities.
 
         Args:
             encodings: for some modalities ``(R, width, steps)``.
@@ -56,16 +62,53 @@ class TokenCondition(nn.Module):
         """
         rows = next(iter(available.values())).shape[0]
         tokens: list[Tensor] = []
-        view = self.null.new_zeros(rows, SUMMARY * len(self.null))
-        masks = [torch.ones(rows, 1, dtype=torch.bool, device=self.null.device)]
+        summary = self.null_token.new_zeros(rows, SUMMARY * len(self.null_token))
+        masks = [torch.ones(rows, 1, dtype=torch.bool, device=self.null_token.device)]
         for name, encoding in encodings.items():
-            there, count = available[name], self.tokens[name]
-            clean = torch.where(there[:, None, None], encoding, 0.0).transpose(1, 2)
+            mask, count = available[name], self.tokens[name]
+            clean = torch.where(mask[:, None, None], encoding, 0.0).transpose(1, 2)
             if count < clean.shape[1]:
-                clean = resample(clean, torch.full_like(there, clean.shape[1], dtype=torch.int64), count)
-            tokens.append(self.in_proj(clean) + self.place[name])
-            view = view + torch.where(there[:, None], self.views[name](tokens[-1].flatten(1)), 0.0)
-            masks.append(there[:, None].expand(-1, count))
-        first = self.null + self.summary(view)
-        laid = torch.cat([first[:, None], *tokens], dim=1)
-        return self.norm(laid + self.ffn(laid)), torch.cat(masks, dim=1)
+                clean = resample(clean, torch.full_like(mask, clean.shape[1], dtype=torch.int64), count)
+            tokens.append(self.in_proj(clean) + self.positions[name])
+            summary = summary + torch.where(mask[:, None], self.summaries[name](tokens[-1].flatten(1)), 0.0)
+            masks.append(mask[:, None].expand(-1, count))
+        first = self.null_token + self.summary(summary)
+        sequence = torch.cat([first[:, None], *tokens], dim=1)
+        return self.norm(sequence + self.ffn(sequence)), torch.cat(masks, dim=1)
+
+
+class SubsetCondition(nn.Module):
+    """One condition from any proper subset of the modalities.
+
+    Args:
+        names: the modalities; encodings are concatenated in this order (official code: language, vision, audio).
+        width: channels W of the encodings.
+    """
+
+    def __init__(self, names: Sequence[str], width: int = 32) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.fuse = ModuleDict[nn.Conv1d](
+            {
+                "+".join(subset): nn.Conv1d(size * width, width, 1)
+                for size in range(2, len(names))
+                for subset in combinations(names, size)
+            }
+        )
+
+    def forward(self, encodings: Mapping[str, Tensor]) -> Tensor:
+        """The condition from the given encodings: a single one as it is, several fused.
+
+        Args:
+            encodings: ``(B, W, L)`` for each *available* modality, 1 to K - 1 of them, in any order.
+
+        Returns:
+            ``(B, W, L)``.
+        """
+        subset = [name for name in self.names if name in encodings]
+        if len(subset) != len(encodings) or not 1 <= len(subset) < len(self.names):
+            raise ImderError(f"a condition is made of some but not all of {list(self.names)}, got {list(encodings)}")
+        if len(subset) == 1:
+            return encodings[subset[0]]
+        fused: Tensor = self.fuse["+".join(subset)](torch.cat([encodings[name] for name in subset], dim=1))
+        return fused

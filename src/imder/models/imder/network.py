@@ -1,87 +1,42 @@
-"""IMDer: sample every missing modality given those that are there, refine it, fuse all, predict.
+"""IMDer: sample every missing modality given the available ones, refine it, fuse all, predict.
 
     e_k = E_k(x_k)                    for each available modality      (`imder.models.parts.encoder`)
     s_k ~ p(e_k | available e)        for each missing one             (`imder.models.imder.recovery`)
     r_k = D_k(s_k)                    refined                          (`imder.nn.rcab`)
     y   = fusion(e or r of every k)                                    (`imder.models.parts.fusions`)
 
-``fast`` keeps two branches. The *missing-token* branch is stage 1's fusion, trained with every pattern, and never sees a
-recovery. The *recovery* branch starts as its copy and learns, in stage 2, to use recovered encodings and to be told of them.
-The prediction averages the recovery branch over several recoveries and then mixes both; the weight of each pattern of
-availability is chosen on validation and may turn recovery off. The published presets have the one fusion.
+``fast`` has two branches. The *missing-token* branch is stage 1's fusion, trained on every pattern; it never reads a
+recovery. The *recovery* branch starts as its copy and learns, in stage 2, to use recovered encodings and their state. The
+prediction averages the recovery branch over several recoveries, then both branches by a weight that is chosen for each
+pattern of availability on validation; weight 0 turns recovery off. The paper's and the official presets have one fusion.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import check_available, pattern_bits
 from imder.models.base import Model, evaluating
-from imder.models.imder.deterministic_recovery import FixedRecovery, RegressionRecovery
-from imder.models.imder.paper import PaperRecovery
-from imder.models.imder.recovery import FIXED, SAMPLED, RecoveryConfig, RecoveryModel, TokenRecovery
-from imder.models.parts.encoder import Encoder, EncoderConfig, encode_seen, encoded_steps
-from imder.models.parts.fusions.multimodal_transformer import MulTFusion
-from imder.models.parts.fusions.pooled import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion
+from imder.models.imder.config import IMDerConfig
+from imder.models.imder.recoveries import build_recovery
+from imder.models.parts.encoder import Encoder, encode_masked, encoded_steps
+from imder.models.parts.fusions import build_fusion
+from imder.models.parts.fusions.base import AVAILABLE, MISSING, RECOVERED, Fusion
 from imder.models.parts.losses import is_labelled, row_losses, to_prediction
+from imder.nn.module_dict import ModuleDict
 from imder.nn.rcab import ResidualChannelAttention
 from imder.types import Batch, ImderError, Output, RecoveredEncoding, Spec
 
-RELEASED_ORDER = ("language", "audio", "vision")
-
-
-@dataclass(frozen=True)
-class RefinementConfig:
-    """Of D_k (supplement, table 1: 64 channels, 20 blocks)."""
-
-    channels: int = 64
-    blocks: int = 4
-    reduction: int = 16
-
-
-@dataclass(frozen=True)
-class IMDerConfig:
-    """Of the whole network.
-
-    Attributes:
-        num_samples: recoveries for each prediction, averaged; one where nothing is sampled.
-        two_branches: whether the missing-token branch exists and is averaged in.
-        auxiliary_weight: weight of score matching and reconstruction beside the task's loss (paper: 0.1).
-        cached_draws: recoveries of each training sample and pattern that stage 2 alternates between, drawn once each.
-    """
-
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
-    refinement: RefinementConfig = field(default_factory=RefinementConfig)
-    fusion: FusionConfig = field(default_factory=FusionConfig)
-    num_samples: int = 8
-    two_branches: bool = True
-    auxiliary_weight: float = 0.1
-    cached_draws: int = 2
-
-    def __post_init__(self) -> None:
-        if self.two_branches != (self.fusion.kind == "pooled"):
-            raise ImderError("two_branches needs fusion.kind 'pooled' (the multimodal transformer isn't told states)")
-        if (self.recovery.condition == "channels") != (self.encoder.time_grid != "native"):
-            raise ImderError(
-                "recovery.condition 'channels' needs encoder.time_grid 'resampled' or 'truncated', 'tokens' needs 'native'"
-            )
-
-
-def recovery_type(config: RecoveryConfig) -> type[RecoveryModel]:
-    """What recovers under a configuration."""
-    if config.kind in FIXED:
-        return FixedRecovery
-    if config.kind == "regression":
-        return RegressionRecovery
-    return TokenRecovery if config.condition == "tokens" else PaperRecovery
+Recovered = dict[str, RecoveredEncoding]
+"""For each modality that some row lacks, its recovery."""
 
 
 class IMDerNetwork(Model):
-    """The network and its use; how it learns is `imder.models.imder.training`.
+    """The network and its use; `imder.models.imder.training` trains it.
 
     Args:
         spec: of the corpus.
@@ -96,112 +51,73 @@ class IMDerNetwork(Model):
         super().__init__(spec, config)
         if config.encoder.time_grid != "native" and len(spec.names) > 6:
             raise ImderError(
-                f"the published condition has a layer for each subset: K = {len(spec.names)} is too many, use fast"
+                f"recovery.condition 'channels' has a layer for each subset: K = {len(spec.names)} is too many, use fast"
             )
-        width = config.encoder.width
-        self.encoders = nn.ModuleDict({m.name: Encoder(m, config.encoder) for m in spec.modalities})
+        width, refinement = config.encoder.width, config.refinement
+        self.encoders = ModuleDict[Encoder]({m.name: Encoder(m, config.encoder) for m in spec.modalities})
         steps = {m.name: encoded_steps(m, config.encoder) for m in spec.modalities}
-        # Encoders and fusion first: of one seed, they then start from the weights that `late-fusion` starts from.
-        self.fusion: nn.Module
-        if config.two_branches:
-            self.fusion = PooledFusion(steps, width, spec.outputs, config.fusion)
-        else:
-            fusion = config.fusion
-            names = RELEASED_ORDER if set(steps) == set(RELEASED_ORDER) else tuple(steps)
-            self.fusion = MulTFusion(
-                names,
-                width,
-                fusion.heads,
-                fusion.layers,
-                spec.outputs,
-                {"audio": fusion.audio_dropout} if "audio" in steps else 0.0,
-                fusion.embedding_dropout,
-                fusion.dropout,
-                fusion.causal,
-                zero_is_padding=fusion.causal,  # the released code's attention: both of its conventions or neither
-            )
-        self.recovery: RecoveryModel = recovery_type(config.recovery)(steps, width, config.recovery)
-        refinement = config.refinement
-        self.refiners = nn.ModuleDict(
+        # Encoders and fusion first: with one seed, they then start from the weights that `late-fusion` starts from.
+        self.fusion = build_fusion(steps, width, spec.outputs, config.fusion)
+        self.recovery = build_recovery(steps, width, config.recovery)
+        self.refiners = ModuleDict[ResidualChannelAttention](
             {
                 k: ResidualChannelAttention(width, refinement.channels, refinement.blocks, refinement.reduction)
                 for k in steps
             }
         )
-        if config.two_branches:
-            self.recovered_fusion = PooledFusion(steps, width, spec.outputs, config.fusion)
+        self.recovered_fusion: Fusion | None = (
+            build_fusion(steps, width, spec.outputs, config.fusion) if config.two_branches else None
+        )
         self.register_buffer("branch_weight", torch.full((2 ** len(steps),), 0.5 if config.two_branches else 1.0))
         self.register_buffer("cooccurrence", torch.ones(len(steps), len(steps), dtype=torch.bool))
 
     # Parts.
 
-    def encode(self, batch: Batch, seen: Tensor | None = None) -> dict[str, Tensor]:
+    def encode(self, batch: Batch, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Encodings ``(B, width, steps_k)`` of the available modalities, zero elsewhere.
 
-        ``seen`` (B, K) encodes others than the available ones (training only).
+        ``mask`` (B, K) encodes other modalities than the available ones (training only).
         """
-        return encode_seen(self.encoders, batch, batch.available if seen is None else seen)
+        return encode_masked(self.encoders, batch, batch.available if mask is None else mask)
 
     def refine(self, name: str, sampled: Tensor) -> Tensor:
         """D_k of sampled encodings ``(..., width, steps)``."""
         refined: Tensor = self.refiners[name](sampled.flatten(0, -3))
         return refined.reshape(sampled.shape)
 
-    def _sample(
-        self, encodings: dict[str, Tensor], settled: Tensor, available: Tensor, keys: Tensor, draws: int, seed: int
+    def sample(
+        self, encodings: Mapping[str, Tensor], mask: Tensor, available: Tensor, keys: Tensor, draws: int, seed: int
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """For each modality that some row lacks and that isn't ``settled`` (B, K): rows ``(R,)``, draws ``(S, R, ...)``."""
+        """Sample every modality that some row lacks and that isn't marked in ``mask`` (B, K).
+
+        Returns:
+            For each of them the rows ``(R,)`` and the draws ``(S, R, width, steps)``.
+        """
         out = {}
         for i, name in enumerate(self.spec.names):
-            rows = (~settled[:, i]).nonzero().squeeze(1)
+            rows = (~mask[:, i]).nonzero().squeeze(1)
             if len(rows):
                 given = {k: e[rows] for k, e in encodings.items()}
-                usable = self._usable(i, available[rows])
+                usable = self.usable(i, available[rows])
                 out[name] = (rows, self.recovery.sample(name, given, usable, keys[rows], draws=draws, seed=seed))
         return out
 
-    def _recover(
-        self, encodings: dict[str, Tensor], settled: Tensor, available: Tensor, keys: Tensor, draws: int, seed: int
-    ) -> dict[str, RecoveredEncoding]:
-        """What `_sample` draws, refined."""
-        drawn = self._sample(encodings, settled, available, keys, draws, seed)
-        return {
-            k: RecoveredEncoding(rows, x, self.refine(k, x), torch.full_like(rows, x.shape[-1]))
-            for k, (rows, x) in drawn.items()
-        }
-
-    @torch.no_grad()
-    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> dict[str, RecoveredEncoding]:
-        """Recover every missing modality of every row (no gradients, evaluation mode).
-
-        Returns:
-            For each modality that some row lacks: the rows, ``sampled`` and ``refined`` (S, rows, width, steps), lengths.
-        """
-        with evaluating(self):
-            return self._recover(self.encode(batch), batch.available, batch.available, batch.keys, samples, seed)
-
-    def _fuse(
-        self, fusion: nn.Module, encodings: dict[str, Tensor], state: Tensor, rows: Tensor | None = None
-    ) -> Tensor:
-        """One output for each row of ``state``; ``rows`` says whose encodings it means, where they serve several."""
-        if self.config.two_branches:
-            out = fusion(encodings, state, None if rows is None else rows[:, None].expand_as(state))
-        else:
-            out = fusion(encodings if rows is None else {k: e[rows] for k, e in encodings.items()})[0]
-        return out  # type: ignore[no-any-return]
+    def usable(self, target: int, available: Tensor) -> Tensor:
+        """``available`` (B, K) without the modalities that never occur together with the target in training."""
+        return available & self.cooccurrence[target]
 
     def recovered_outputs(
-        self, encodings: dict[str, Tensor], available: Tensor, recovered: dict[str, RecoveredEncoding], draws: int
+        self, encodings: Mapping[str, Tensor], available: Tensor, recovered: Recovered, draws: int
     ) -> Tensor:
         """The recovery branch's outputs ``(S, B, O)``; rows that lack nothing are computed once."""
-        lacking = (~available).any(1)
+        incomplete = (~available).any(1)
         out = encodings[self.spec.names[0]].new_zeros(draws, len(available), self.spec.outputs)
-        branch = self.recovered_fusion if self.config.two_branches else self.fusion
-        whole = (~lacking).nonzero().squeeze(1)
+        branch = self.fusion if self.recovered_fusion is None else self.recovered_fusion
+        whole = (~incomplete).nonzero().squeeze(1)
         if len(whole):
             state = torch.full_like(available[whole], AVAILABLE, dtype=torch.int64)
-            out[:, whole] = self._fuse(branch, {k: e[whole] for k, e in encodings.items()}, state).to(out.dtype)
-        rows = lacking.nonzero().squeeze(1)
+            out[:, whole] = branch({k: e[whole] for k, e in encodings.items()}, state).to(out.dtype)
+        rows = incomplete.nonzero().squeeze(1)
         if len(rows):
             filled = {}
             for name, encoding in encodings.items():
@@ -210,64 +126,91 @@ class IMDerNetwork(Model):
                     full = full.index_copy(1, recovered[name].rows, recovered[name].refined.to(full.dtype))
                 filled[name] = full[:, rows].flatten(0, 1)
             state = torch.where(available[rows], AVAILABLE, RECOVERED).repeat(draws, 1)
-            out[:, rows] = self._fuse(branch, filled, state).reshape(draws, len(rows), -1).to(out.dtype)
+            out[:, rows] = branch(filled, state).reshape(draws, len(rows), -1).to(out.dtype)
         return out
+
+    def branches(
+        self, encodings: Mapping[str, Tensor], batch: Batch, draws: int, seed: int, recovering: Tensor
+    ) -> tuple[Tensor, Tensor | None, Recovered]:
+        """Predictions of both branches.
+
+        Args:
+            encodings: of the available modalities, ``(B, width, steps_k)``.
+            batch: B rows.
+            draws: recoveries S of each row.
+            seed: of the noise.
+            recovering: ``(B,)`` bool, the rows to recover; the recovery branch's output of the others is meaningless.
+
+        Returns:
+            The recovery branch's ``(S, B, ...)``, the missing-token branch's ``(B, ...)`` (None where there is one branch
+            only), and the recoveries.
+        """
+        mask = batch.available | ~recovering[:, None]
+        recovered = self._recover(encodings, mask, batch, draws, seed)
+        spread = to_prediction(self.recovered_outputs(encodings, mask, recovered, draws), self.spec)
+        if self.recovered_fusion is None:
+            return spread, None, recovered
+        token = self.fusion(encodings, torch.where(batch.available, AVAILABLE, MISSING))
+        return spread, to_prediction(token, self.spec), recovered
+
+    def _recover(self, encodings: Mapping[str, Tensor], mask: Tensor, batch: Batch, draws: int, seed: int) -> Recovered:
+        """The draws of `sample`, refined."""
+        drawn = self.sample(encodings, mask, batch.available, batch.keys, draws, seed)
+        return {
+            k: RecoveredEncoding(rows, x, self.refine(k, x), torch.full_like(rows, x.shape[-1]))
+            for k, (rows, x) in drawn.items()
+        }
 
     # Use.
 
-    def _samples(self, samples: int | None) -> int:
-        count = self.config.num_samples if samples is None else samples
-        if count < 1:
-            raise ImderError(f"samples must be at least 1, got {count}")
-        return self._distinct(count)
+    @torch.no_grad()
+    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> Recovered:
+        """Recover every missing modality of every row (no gradients, evaluation mode).
 
-    def _distinct(self, draws: int) -> int:
-        """One, where all recoveries are equal."""
-        return draws if self.config.recovery.kind in SAMPLED else 1
+        Args:
+            batch: B rows.
+            samples: recoveries S of each.
+            seed: of the noise.
+        """
+        with evaluating(self):
+            return self._recover(self.encode(batch), batch.available, batch, samples, seed)
+
+    def recovery_weights(self) -> dict[str, float]:
+        """The weight of the recovery branch for each pattern of availability that lacks something (see `Model`)."""
+        names = self.spec.names
+        incomplete = torch.tensor([pattern for pattern in patterns(len(names)) if not all(pattern)])
+        weights = self.branch_weight.cpu()[pattern_bits(incomplete)].tolist()
+        return {pattern_name(p, names): w for p, w in zip(incomplete.tolist(), weights, strict=True)}
 
     def forward(self, batch: Batch, samples: int | None = None, seed: int = 0) -> Output:
-        """Predict; with labels, ``losses["task"]`` too. Differentiable but for the sampling."""
-        return self._predict(batch, self._samples(samples), seed, everything=True)
+        """Predict; differentiable except for the sampling. With labels, ``losses["task"]`` is given too.
+
+        A row whose pattern has weight 0 isn't recovered: ``recovered`` holds only what entered the predictions.
+        """
+        check_available(batch.available)
+        weight = self.branch_weight[pattern_bits(batch.available)]
+        draws = self.num_samples(samples)
+        spread, token, recovered = self.branches(self.encode(batch), batch, draws, seed, weight > 0)
+        if token is not None:
+            by_row = weight.reshape(-1, *[1] * (spread.ndim - 2))
+            spread = by_row * spread + (1 - by_row) * token
+        prediction = spread.mean(0)
+        losses = {}
+        if batch.labels is not None:
+            total = row_losses(prediction, batch.labels, self.spec).sum()
+            losses["task"] = total / is_labelled(batch.labels, self.spec).sum().clamp(min=1)
+        entered = weight * (~batch.available).any(1)  # where nothing is missing, no recovery enters
+        return Output(prediction, spread, entered, recovered, losses)
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Predictions without gradients (see `Model.predict`), the mean of ``spread`` over recoveries.
-
-        A row whose pattern gives no weight to recovery isn't recovered: ``recovered`` holds what was used.
-        """
+        """`forward` without gradients, in evaluation mode (see `Model.predict`)."""
         with evaluating(self):
-            return self._predict(batch, self._samples(samples), seed, everything=False)
+            return self.forward(batch, samples, seed)
 
-    def _branches(
-        self, encodings: dict[str, Tensor], batch: Batch, draws: int, seed: int, wanted: Tensor
-    ) -> tuple[Tensor, Tensor | None, dict[str, RecoveredEncoding]]:
-        """Predictions of the recovery branch ``(S, B, ...)`` (for rows that are ``wanted``) and of the missing-token one."""
-        available = batch.available | ~wanted[:, None]
-        recovered = self._recover(encodings, available, batch.available, batch.keys, draws, seed)
-        spread = to_prediction(self.recovered_outputs(encodings, available, recovered, draws), self.spec)
-        if not self.config.two_branches:
-            return spread, None, recovered
-        token = self._fuse(self.fusion, encodings, torch.where(batch.available, AVAILABLE, MISSING))
-        return spread, to_prediction(token, self.spec), recovered
-
-    def _predict(self, batch: Batch, samples: int, seed: int, *, everything: bool) -> Output:
-        check_available(batch.available)
-        trust = self.branch_weight[pattern_bits(batch.available)]
-        spread, token, recovered = self._branches(self.encode(batch), batch, samples, seed, (trust > 0) | everything)
-        losses = {}
-        if token is not None:
-            weight = trust.reshape(-1, *[1] * (spread.ndim - 2))
-            spread = weight * spread + (1 - weight) * token
-        prediction = spread.mean(0)
-        if batch.labels is not None:
-            losses["task"] = _prediction_loss(prediction, batch.labels, self.spec)
-        used = trust * (~batch.available).any(1)  # where nothing is missing, nothing recovered enters
-        return Output(prediction, spread, used, recovered, losses)
-
-    def _usable(self, target: int, available: Tensor) -> Tensor:
-        """``available`` without what training never saw together with the target."""
-        return available & self.cooccurrence[target]
-
-
-def _prediction_loss(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
-    return row_losses(prediction, labels, spec).sum() / is_labelled(labels, spec).sum().clamp(min=1)
+    def num_samples(self, samples: int | None) -> int:
+        """The number of recoveries for each prediction: 1 where all would be equal, None for the configured number."""
+        count = self.config.num_samples if samples is None else samples
+        if count < 1:
+            raise ImderError(f"samples must be at least 1, got {count}")
+        return count if self.config.recovery_kind.sampled else 1

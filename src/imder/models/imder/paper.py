@@ -1,10 +1,10 @@
-"""Recovery as published: channel-wise condition on one resampled time grid, noised at the target's time, and s / std(t).
+"""The paper's recovery: channel-wise condition on one resampled time grid, noised at the target's time, and s / std(t).
 
 Available encodings are concatenated and fused by a kernel-1 convolution, one for each subset; the score network adds its
 cross-modal attention to them at every level and its output is divided by std(t); Euler-Maruyama draws. Rows of different
 patterns share a sampler call: each evaluation runs the score network once for each pattern among them.
 
-The released code's two conventions of attention, causal masks and no position for a step whose first channel is exactly 0
+The official code's two conventions of attention, causal masks and no position for a step whose first channel is exactly 0
 (`imder.nn.transformer`), come together: ``causal`` turns both on.
 """
 
@@ -13,19 +13,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imder.diffusion import Denoiser, KeyedNoise, NoiseSource, condition_noise, score_denoiser, score_matching_loss
-from imder.models.imder.recovery import Encodings, RecoveryConfig, RecoveryModel
-from imder.models.parts.fusions.multimodal_transformer import SubsetCondition
-from imder.nn.score import PublishedScoreNetwork
+from imder.models.imder.conditions import SubsetCondition
+from imder.models.imder.config import RecoveryConfig
+from imder.models.imder.recovery import Encodings, RecoveryModel
+from imder.nn.module_dict import ModuleDict
+from imder.nn.score import PaperScoreNetwork
 from imder.types import ImderError
 
-LOSS_TIME = 1e-5  # the smallest time the published loss draws
+LOSS_TIME = 1e-5
+"""The smallest time that the loss draws (official code)."""
 
 
 class PaperRecovery(RecoveryModel):
-    """The paper's score networks and sampler, for any pattern of a batch."""
+    """The paper's score networks and sampler, for any mix of patterns in a batch."""
 
     def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
         super().__init__(steps, width, config)
@@ -33,9 +36,9 @@ class PaperRecovery(RecoveryModel):
             raise ImderError(f"condition 'channels' needs one common length, got {dict(steps)}")
         net = config.network
         self.condition = SubsetCondition(self.names, width)
-        self.scores = nn.ModuleDict(
+        self.scores = ModuleDict[PaperScoreNetwork](
             {
-                k: PublishedScoreNetwork(
+                k: PaperScoreNetwork(
                     width,
                     net.widths,
                     net.heads,
@@ -48,14 +51,14 @@ class PaperRecovery(RecoveryModel):
             }
         )
 
-    def _groups(self, target: str, encodings: Encodings, available: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """Rows of one pattern and their condition ``(n, width, steps)``; None where nothing is available."""
-        others = self.looked_at(available).clone()
+    def groups(self, target: str, encodings: Encodings, available: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """For each pattern its rows ``(n,)`` and their condition ``(n, width, steps)``, None where nothing is available."""
+        others = self.condition_mask(available).clone()
         others[:, self.names.index(target)] = False
         groups: list[tuple[Tensor, Tensor | None]] = []
         for pattern in torch.unique(others, dim=0):
             rows = (others == pattern).all(1).nonzero().squeeze(1)
-            used = [k for k, there in zip(self.names, pattern.tolist(), strict=True) if there]
+            used = [k for k, flag in zip(self.names, pattern.tolist(), strict=True) if flag]
             groups.append((rows, self.condition({k: encodings[k][rows] for k in used}) if used else None))
         return groups
 
@@ -71,7 +74,7 @@ class PaperRecovery(RecoveryModel):
         t = noise.uniform((len(keys),)) * (1 - LOSS_TIME) + LOSS_TIME
         z = noise.normal(tuple(clean.shape))
         fresh = KeyedNoise(keys, seed ^ 0x5EED)
-        return self.losses_at(target, clean, self._groups(target, encodings, available), t, z, fresh)
+        return self.losses_at(target, clean, self.groups(target, encodings, available), t, z, fresh)
 
     def losses_at(
         self,
@@ -89,17 +92,17 @@ class PaperRecovery(RecoveryModel):
         out = clean.new_zeros(len(t))
         for rows, condition in groups:
             if condition is not None:
-                given = _Given(independent[rows])
+                source = _FixedNoise(independent[rows])
                 condition = condition_noise(
-                    self.config.condition_noise, condition, std[rows], target_noise=z[rows], source=given
+                    self.config.condition_noise, condition, std[rows], target_noise=z[rows], source=source
                 )
             score = self._score(target, x[rows], t[rows], condition)
             out = out.index_copy(0, rows, score_matching_loss(score, z[rows], std[rows]).to(out.dtype))
         return out
 
     def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
-        """Tweedie's formula on the score; the condition gets new noise at every evaluation unless it is clean."""
-        groups = self._groups(target, encodings, available)
+        """Tweedie's formula on the score; unless clean, the condition gets new noise at every evaluation."""
+        groups = self.groups(target, encodings, available)
 
         def score(x: Tensor, sigma: Tensor) -> Tensor:
             draws = x.shape[0] // len(available)
@@ -107,24 +110,24 @@ class PaperRecovery(RecoveryModel):
             out = torch.empty_like(x)
             fresh = noise.normal(tuple(x.shape)) if self.config.condition_noise != "clean" else torch.zeros_like(x)
             for rows, condition in groups:
-                place = (rows[:, None] * draws + torch.arange(draws, device=rows.device)).flatten()
+                index = (rows[:, None] * draws + torch.arange(draws, device=rows.device)).flatten()
                 if condition is not None:
                     spread = condition.repeat_interleave(draws, dim=0) if draws > 1 else condition
                     condition = condition_noise(
                         self.config.condition_noise,
                         spread,
-                        sigma[place],
+                        sigma[index],
                         target_noise=None,
-                        source=_Given(fresh[place]),
+                        source=_FixedNoise(fresh[index]),
                     )
-                out[place] = self._score(target, x[place], t[place], condition)
+                out[index] = self._score(target, x[index], t[index], condition)
             return out
 
         return score_denoiser(score)
 
 
-class _Given:
-    """Noise that was drawn before, for rows that were gathered since."""
+class _FixedNoise:
+    """A noise source that gives one tensor, drawn for the whole batch and gathered for some rows."""
 
     def __init__(self, noise: Tensor) -> None:
         self._noise = noise

@@ -1,118 +1,181 @@
-"""Recoveries drawn once and used again.
+"""Recoveries sampled once and reused.
 
-No gradient passes through the sampler, and in the phase that trains refinement and fusion the score networks stand still:
-a recovery is data, a function of (sample, pattern, slot) alone. It is drawn when it is first needed and kept, as long as
-there is room; what found no room is drawn again whenever it is needed.
+No gradient passes through the sampler, and the score networks are frozen while refinement and fusion learn: a recovery is
+data, a function of (sample, pattern, slot) alone. It is sampled when first needed and kept while there is room; what finds
+no room is sampled again whenever it is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from imder.missingness.subsets import pattern_bits
+from imder.types import Batch
 
-Drawn = dict[str, tuple[Tensor, Tensor]]
+Draws = dict[str, tuple[Tensor, Tensor]]
 """For each modality that some row lacks: the rows ``(R,)`` and their sampled encodings ``(R, width, steps)``."""
+
+Sampler = Callable[[dict[str, Tensor], Tensor, Tensor, int], Draws]
+"""Samples every missing modality once, from encodings ``(B, width, steps_k)``, availability ``(B, K)``, keys ``(B,)`` and a
+seed."""
 
 CacheKey = tuple[int, int, int]
 """Sample key, pattern of availability, slot."""
 
-KEPT_BYTES = 2**30
-"""Room for the encodings of one cache (a model has two: for training and for validation; `benchmarks/pool.py`). All of
-CMU-MOSEI's training samples in all patterns need 0.6 of it with ``fast``."""
+CACHE_BYTES = 2**30
+"""Size limit of one cache (a model has two: for training and for validation; `benchmarks/pool.py`). All training samples of
+CMU-MOSEI in all patterns need 0.6 of it with ``fast``."""
 
 _CHUNK = 256  # rows that are allocated at a time
+
+
+class RecoveryPool:
+    """The recoveries that stage 2 trains and validates on.
+
+    Args:
+        names: the K modalities.
+        slots: recoveries of each sample and pattern, which epochs alternate between.
+    """
+
+    def __init__(self, names: Sequence[str], slots: int) -> None:
+        self.names = tuple(names)
+        self.slots = slots
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Start empty, for a training of that seed."""
+        self._seed = seed
+        self.clear()
+
+    def clear(self) -> None:
+        """Drop all recoveries."""
+        self._training, self._validation = RecoveryCache(), RecoveryCache()
+
+    def get(
+        self, encodings: Mapping[str, Tensor], batch: Batch, seed: int, sample: Sampler, *, training: bool
+    ) -> Draws:
+        """Recoveries of a batch; those that aren't cached are sampled.
+
+        Args:
+            encodings: of the available modalities, ``(B, width, steps_k)``.
+            batch: B rows.
+            seed: of the batch; decides the slot.
+            sample: samples what isn't cached.
+            training: whether the batch is of the training or of the validation split, which may share sample ids.
+        """
+        slot = self._seed * self.slots + seed % self.slots
+        if not training:
+            slot = -1 - slot
+
+        def draw(rows: Tensor) -> Draws:
+            given = {k: e[rows] for k, e in encodings.items()}
+            return sample(given, batch.available[rows], batch.keys[rows], slot)
+
+        cache = self._training if training else self._validation
+        return cache.get(batch.keys, batch.available, slot, draw, self.names)
+
+    def replay(
+        self,
+        batches: Iterable[tuple[Batch, int]],
+        encode: Callable[[Batch], Mapping[str, Tensor]],
+        sample: Sampler,
+    ) -> None:
+        """Fill the training cache as the batches of earlier epochs, each with its seed, filled it: to the last bit."""
+        for batch, seed in batches:
+            self.get(encode(batch), batch, seed, sample, training=True)
 
 
 class RecoveryCache:
     """Sampled encodings by (sample key, pattern of availability, slot).
 
     Args:
-        limit: bytes of encodings that are kept at most.
+        limit: bytes of encodings kept at most.
     """
 
-    def __init__(self, limit: int = KEPT_BYTES) -> None:
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
         self.limit = limit
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all encodings."""
         self.size = 0
-        self._kept: dict[str, _Rows] = {}
-        self._known: set[CacheKey] = set()
+        self._encodings: dict[str, _Rows] = {}
+        self._cached: set[CacheKey] = set()
 
     def get(
         self,
         keys: Tensor,
         available: Tensor,
         slot: int,
-        draw: Callable[[Tensor], Drawn],
+        draw: Callable[[Tensor], Draws],
         names: Sequence[str],
-    ) -> Drawn:
-        """Recoveries of a batch; rows that aren't kept are drawn together by ``draw(rows)``.
+    ) -> Draws:
+        """Recoveries of a batch; rows that aren't cached are sampled together by ``draw(rows)``.
 
         Args:
             keys: ``(B,)``.
             available: ``(B, K)`` bool.
             slot: which of several recoveries of the same sample and pattern.
-            draw: from row numbers ``(R,)`` to what `Drawn` says, numbered within these rows.
+            draw: from row numbers ``(R,)`` to `Draws` whose rows are numbered within these.
             names: the K modalities.
         """
         bits = pattern_bits(available).tolist()
-        places = [(key, pattern, slot) for key, pattern in zip(keys.tolist(), bits, strict=True)]
-        lacking = (~available).any(1).tolist()
-        new = [i for i, place in enumerate(places) if lacking[i] and place not in self._known]
+        entries = [(key, pattern, slot) for key, pattern in zip(keys.tolist(), bits, strict=True)]
+        incomplete = (~available).any(1).tolist()
+        new = [i for i, entry in enumerate(entries) if incomplete[i] and entry not in self._cached]
         drawn = draw(torch.tensor(new, device=keys.device)) if new else {}
-        # All of a batch or nothing: what is drawn again is then drawn in the same company each time, and comes out equal.
+        # Cache all of a batch or nothing: what is sampled again is then sampled in the same batch, and comes out equal.
         size = sum(x.numel() * x.element_size() for _, x in drawn.values())
         fits = self.size + size <= self.limit
         if fits:
             self.size += size
-            self._known.update(places[i] for i in new)
+            self._cached.update(entries[i] for i in new)
             for name, (rows, x) in drawn.items():
-                kept = self._kept.setdefault(name, _Rows())
-                kept.add([places[new[row]] for row in rows.tolist()], x)
-        out: Drawn = {}
+                stored = self._encodings.setdefault(name, _Rows())
+                stored.add([entries[new[row]] for row in rows.tolist()], x)
+        out: Draws = {}
         for i, name in enumerate(names):
             rows = (~available[:, i]).nonzero().squeeze(1)
             if len(rows):
                 fresh = {} if fits else _by_row(drawn.get(name), new)
-                kept = self._kept.get(name, _Rows())
-                found = [fresh[r] if r in fresh else kept[places[r]] for r in rows.tolist()]
-                out[name] = (rows, torch.stack(found))
+                stored = self._encodings.get(name, _Rows())
+                out[name] = (
+                    rows,
+                    torch.stack([fresh[r] if r in fresh else stored[entries[r]] for r in rows.tolist()]),
+                )
         return out
 
 
 def _by_row(drawn: tuple[Tensor, Tensor] | None, new: list[int]) -> dict[int, Tensor]:
-    """Drawn encodings by the number of their row in the whole batch."""
+    """Sampled encodings by the number of their row in the whole batch."""
     return {} if drawn is None else {new[row]: x for row, x in zip(drawn[0].tolist(), drawn[1], strict=True)}
 
 
 class _Rows:
-    """Encodings of one modality by place, in large pieces: a tensor for each would cost more than what it holds."""
+    """Encodings of one modality by cache key, in large chunks: one tensor each would cost more than its content."""
 
     def __init__(self) -> None:
         self._count = 0
         self._number: dict[CacheKey, int] = {}
         self._chunks: list[Tensor] = []
 
-    def add(self, places: list[CacheKey], x: Tensor) -> None:
-        """Append ``x`` (n, ...) under n places; of two rows for one place the later counts."""
+    def add(self, entries: list[CacheKey], x: Tensor) -> None:
+        """Append ``x`` (n, ...) under n keys; of two rows under one key the later counts."""
         done = 0
-        while done < len(places):
+        while done < len(entries):
             number = self._count
             chunk, begin = divmod(number, _CHUNK)
             if chunk == len(self._chunks):
                 self._chunks.append(x.new_empty(_CHUNK, *x.shape[1:]))
-            count = min(_CHUNK - begin, len(places) - done)
+            count = min(_CHUNK - begin, len(entries) - done)
             self._chunks[chunk][begin : begin + count] = x[done : done + count]
-            self._number.update(zip(places[done : done + count], range(number, number + count), strict=True))
+            self._number.update(zip(entries[done : done + count], range(number, number + count), strict=True))
             self._count += count
             done += count
 
-    def __getitem__(self, place: CacheKey) -> Tensor:
-        chunk, row = divmod(self._number[place], _CHUNK)
+    def __getitem__(self, entry: CacheKey) -> Tensor:
+        chunk, row = divmod(self._number[entry], _CHUNK)
         return self._chunks[chunk][row]

@@ -12,13 +12,14 @@ Three ways to meet sequences of different lengths:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import frame_mask, resample
 from imder.nn.standardize import Standardizer, fit_together
 from imder.types import Batch, Modality
@@ -98,23 +99,23 @@ class Encoder(nn.Module):
         return nn.functional.conv1d(x.transpose(1, 2), self.conv.weight, self.conv.bias, padding=padding)
 
 
-def fit_features(encoders: nn.ModuleDict, batches: Iterable[Batch]) -> None:
-    """Give every encoder's standardiser the statistics of the available, valid frames, in one pass."""
+def fit_features(standardizers: Mapping[str, Standardizer], batches: Iterable[Batch]) -> None:
+    """Fit each modality's standardiser to the available, valid frames, in one pass."""
 
-    def valid(batch: Batch) -> dict[str, Tensor]:
+    def frames(batch: Batch) -> dict[str, Tensor]:
         out = {}
         for i, (name, features) in enumerate(batch.features.items()):
             out[name] = features[frame_mask(batch.lengths[name] * batch.available[:, i], features.shape[1])]
         return out
 
-    fit_together({k: e.standardize for k, e in encoders.items()}, map(valid, batches))  # type: ignore[misc]
+    fit_together(standardizers, map(frames, batches))
 
 
-def encode_seen(encoders: nn.ModuleDict, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
-    """Encodings ``(B, width, steps_k)`` of the modalities marked in ``seen`` (B, K), zero elsewhere."""
+def encode_masked(encoders: ModuleDict[Encoder], batch: Batch, mask: Tensor) -> dict[str, Tensor]:
+    """Encodings ``(B, width, steps_k)`` of the modalities marked in ``mask`` (B, K), zero elsewhere."""
     out = {}
     for i, (name, encoder) in enumerate(encoders.items()):
-        there = seen[:, i]
-        encoding = encoder(batch.features[name], batch.lengths[name] * there)
-        out[name] = torch.where(there[:, None, None], encoding, 0.0)
+        rows = mask[:, i]
+        encoding = encoder(batch.features[name], batch.lengths[name] * rows)
+        out[name] = torch.where(rows[:, None, None], encoding, 0.0)
     return out

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from imder.nn.module_dict import ModuleDict
 from imder.nn.perceptron import Perceptron
 from imder.nn.resample import frame_mask
 from imder.nn.sequence import MaxLSTM, MeanOverTime, TextCNN
@@ -106,7 +107,7 @@ class UtteranceEncoder(nn.Module):
 
 
 def encode_utterances(
-    encoders: nn.ModuleDict, batch: Batch, seen: Tensor, subsets: tuple[Tensor, Tensor] | None = None
+    encoders: ModuleDict[UtteranceEncoder], batch: Batch, seen: Tensor, subsets: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
     """Codes of all modalities, those not marked in ``seen`` being zeros.
 
@@ -122,7 +123,7 @@ def encode_utterances(
     found = []
     for i, (name, encoder) in enumerate(encoders.items()):
         there = seen[:, i]
-        summaries = encoder.read(batch.features[name], batch.lengths[name], there)  # type: ignore[operator]
+        summaries = encoder.read(batch.features[name], batch.lengths[name], there)
         if subsets is not None:  # every row is read once, however many subsets of it there are
             rows, masks = subsets
             summaries, there = summaries[rows], there[rows] & masks[:, i]

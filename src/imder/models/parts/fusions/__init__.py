@@ -1,1 +1,27 @@
-"""Fusions of encodings, chosen by name."""
+"""Fusions of encodings: one table, chosen by ``fusion.kind``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from imder.models.parts.fusions.base import Fusion, FusionConfig
+from imder.models.parts.fusions.multimodal_transformer import MulTFusion
+from imder.models.parts.fusions.pooled import PooledFusion
+
+FUSIONS: dict[str, type[Fusion]] = {"pooled": PooledFusion, "mult": MulTFusion}
+"""``fusion.kind`` -> class."""
+
+
+def build_fusion(steps: Mapping[str, int], width: int, outputs: int, config: FusionConfig) -> Fusion:
+    """A new fusion of the configured kind.
+
+    Args:
+        steps: of each modality's encoding, in the order of masks.
+        width: channels of the encodings.
+        outputs: width of the output.
+        config: see `FusionConfig`.
+
+    >>> build_fusion({"language": 4, "audio": 1}, 8, 1, FusionConfig()).head.out_features
+    1
+    """
+    return FUSIONS[config.kind](steps, width, outputs, config)

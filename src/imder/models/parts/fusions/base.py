@@ -1,0 +1,85 @@
+"""The contract of a fusion: encodings, and the state of each modality, to the output.
+
+A fusion is one class and one row of `imder.models.parts.fusions.FUSIONS`, by which ``fusion.kind`` chooses it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from imder.types import ImderError
+
+MISSING, AVAILABLE, RECOVERED = 0, 1, 2
+"""States of a modality in one row."""
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """Settings of every kind of fusion.
+
+    Attributes:
+        kind: ``pooled`` (`imder.models.parts.fusions.pooled`) or ``mult``, the paper's multimodal transformer
+            (`imder.models.parts.fusions.multimodal_transformer`).
+        hidden: width of a modality's vector (``pooled``).
+        input_dropout: on the pooled statistics (``pooled``).
+        heads, layers: of every transformer (``mult``).
+        dropout: everywhere except where the next two apply.
+        embedding_dropout, audio_dropout: on embedded sequences; on the attention to audio (``mult``).
+        causal: attention as in the official code: causal, and steps whose first channel is exactly 0 get no position
+            (``mult``).
+        readout_order: the order in which modalities are read out (``mult``); used where it names exactly the modalities of
+            the corpus, whose own order applies otherwise.
+    """
+
+    kind: Literal["pooled", "mult"] = "pooled"
+    hidden: int = 64
+    input_dropout: float = 0.3
+    heads: int = 8
+    layers: int = 4
+    dropout: float = 0.5
+    embedding_dropout: float = 0.0
+    audio_dropout: float = 0.0
+    causal: bool = False
+    readout_order: tuple[str, ...] = ()
+
+
+class Fusion(nn.Module, ABC):
+    """Fuses the encodings of K >= 2 modalities.
+
+    Args:
+        steps: of each modality's encoding, in the order of masks.
+        width: channels of the encodings.
+        outputs: width O of the output.
+        config: see `FusionConfig`.
+    """
+
+    reads_state: ClassVar[bool]
+    """Whether missing, available and recovered encodings are told apart."""
+
+    head: nn.Linear
+    """The output layer, whose bias starts at the constant baseline."""
+
+    def __init__(self, steps: Mapping[str, int], width: int, outputs: int, config: FusionConfig) -> None:
+        super().__init__()
+        del width, outputs, config
+        if len(steps) < 2:
+            raise ImderError(f"a fusion needs at least two modalities, got {list(steps)}")
+        self.names = tuple(steps)
+
+    @abstractmethod
+    def forward(self, encodings: Mapping[str, Tensor], state: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Fuse.
+
+        Args:
+            encodings: for each modality ``(N, W, L_k)``; never read where the state is `MISSING`.
+            state: ``(B, K)`` int64, one of `MISSING`, `AVAILABLE`, `RECOVERED`.
+            rows: ``(B, K)``, which of the N encodings of each modality a row uses; None where N = B and row b uses b.
+
+        Returns:
+            ``(B, O)``.
+        """
