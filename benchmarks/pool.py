@@ -17,7 +17,7 @@ from scale import anonymous
 from torch import Tensor
 
 from imder.missingness.subsets import pattern_bits
-from imder.models.imder.pool import Drawn, RecoveryCache
+from imder.models.imder.pool import Draws, RecoveryCache
 from imder.training.config import load_config
 
 NAMES = ("language", "vision", "audio")
@@ -38,7 +38,7 @@ def fill(samples: int, frames: int = 50) -> RecoveryCache:
     return cache
 
 
-def _draw(rows: Tensor, available: Tensor, shape: tuple[int, int]) -> Drawn:
+def _draw(rows: Tensor, available: Tensor, shape: tuple[int, int]) -> Draws:
     lacking = [i for i in range(3) if not available[0, i]]
     numbers = torch.arange(len(rows))
     return {NAMES[i]: (numbers, torch.randn(len(rows), *shape)) for i in lacking}

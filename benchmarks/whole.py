@@ -124,7 +124,7 @@ def small_transformer(corpus: Corpus, seed: int, epochs: int = 60, patience: int
     torch.manual_seed(seed)
     model = LateFusion(corpus.spec)
     train, valid = corpus["train"], corpus["valid"]
-    fit_features(model.inputs, available_loader(train, train.present, 256))
+    fit_features({k: e.standardize for k, e in model.inputs.items()}, available_loader(train, train.present, 256))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.01)
     best, state, bad = float("inf"), model.state_dict(), 0
     for epoch in range(epochs):

@@ -60,7 +60,7 @@ def test_complete_inputs(golden):
     output = model.predict(batch)
     assert_parity(output.prediction[:, None], recorded["full_prediction"], "prediction")
     assert output.recovered == {}
-    readout = model.fusion(model.encode(batch))[1]
+    readout = model.fusion.readout(model.encode(batch))
     assert_parity(readout, recorded["full_readout"], "readout")
 
 
@@ -120,7 +120,7 @@ def test_incomplete_patterns(golden, subset, monkeypatch):
     asked = {}
 
     def sample(target, encodings, available, keys, *, draws, seed):
-        ((rows, condition),) = model.recovery._groups(target, encodings, available)
+        ((rows, condition),) = model.recovery.groups(target, encodings, available)
         assert rows.tolist() == [0, 1, 2]
         asked[target] = condition
         return recorded[f"sampled_{target[0]}"][None]
@@ -182,7 +182,7 @@ def test_prefix_and_empty_buffers_are_dropped_and_a_language_encoder_kept_aside(
     state["Model.text_model.embeddings.weight"] = torch.zeros(2, 3)
     with caplog.at_level(logging.WARNING):
         model = load_official_imder(state)
-    assert torch.equal(model.state_dict()["fusion.out.weight"], mosi["out_layer.weight"])
+    assert torch.equal(model.state_dict()["fusion.head.weight"], mosi["out_layer.weight"])
     assert "fine-tuned language encoder (1 tensors under text_model.*)" in caplog.text
 
 
@@ -196,7 +196,7 @@ def test_wrong_weights_are_one_line(mosi):
         load_official_imder(mosi, "official-mosei")
     with pytest.raises(ImderError, match="go with official-mosi or official-mosei, not with 'paper-mosi'"):
         load_official_imder(mosi, "paper-mosi")
-    with pytest.raises(ImderError, match=r"fusion.out.weight is \(3, 192\), the model has \(1, 192\)$"):
+    with pytest.raises(ImderError, match=r"fusion.head.weight is \(3, 192\), the model has \(1, 192\)$"):
         load_official_imder({**mosi, "out_layer.weight": torch.zeros(3, 192)})
     with pytest.raises(ImderError, match=r"encoders.audio.conv.weight is \(32, 5, 7\), the model has \(32, 5, 3\)$"):
         load_official_imder({**mosi, "proj_a.weight": torch.zeros(32, 5, 7)})

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from imder.models.imder.conditions import SubsetCondition
-from imder.models.parts.fusions import build_fusion
+from imder.models.parts.fusions import FUSIONS, build_fusion
 from imder.models.parts.fusions.base import AVAILABLE, MISSING, FusionConfig
 from imder.models.parts.fusions.multimodal_transformer import MulTFusion
 from imder.nn.attention import MultiHeadAttention, causal_mask
@@ -210,38 +210,67 @@ def test_padding_never_influences_the_refinement():
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_fusion_of_any_number_of_modalities_and_lengths(count):
     names = [f"m{i}" for i in range(count)]
-    fusion = MulTFusion(names, width=8, heads=2, layers=2, outputs=5).eval()
+    config = FusionConfig(kind="mult", heads=2, layers=2, dropout=0.0)
+    fusion = MulTFusion(dict.fromkeys(names, 4), 8, 5, config).eval()
     encodings = {name: random(3, 8, 4 + i, seed=i) for i, name in enumerate(names)}
-    output, readout = fusion(encodings)
+    state = torch.full((3, count), AVAILABLE)
+    output, readout = fusion(encodings, state), fusion.readout(encodings)
     assert output.shape == (3, 5)
     assert readout.shape == (3, count * (count - 1) * 8)
     for name in names:  # every modality matters
         changed = encodings | {name: encodings[name] + random(3, 8, 1, seed=9)}
-        assert not torch.allclose(fusion(changed)[0], output)
+        assert not torch.allclose(fusion(changed, state), output)
     block = (count - 1) * 8
     informed = torch.cat([fusion.cross[f"m0+{n}"](encodings["m0"], encodings[n]) for n in names[1:]], 1)
     torch.testing.assert_close(readout[:, :block], fusion.memory["m0"](informed)[..., -1])
 
 
 def test_attention_dropout_goes_by_source():
-    fusion = MulTFusion(("a", "b", "c"), 8, 2, 1, attention_dropout={"b": 0.2}, embedding_dropout=0.1, dropout=0.3)
+    config = FusionConfig(kind="mult", heads=2, layers=1, audio_dropout=0.2, embedding_dropout=0.1, dropout=0.3)
+    fusion = MulTFusion(dict.fromkeys(("a", "audio", "c"), 4), 8, 1, config)
     rates = {key: encoder.layers[0].attention.dropout for key, encoder in fusion.cross.items()}
-    assert rates == {"a+b": 0.2, "a+c": 0, "b+a": 0, "b+c": 0, "c+a": 0, "c+b": 0.2}
+    assert rates == {"a+audio": 0.2, "a+c": 0, "audio+a": 0, "audio+c": 0, "c+a": 0, "c+audio": 0.2}
     assert {encoder.layers[0].attention.dropout for encoder in fusion.memory.values()} == {0.3}
     assert {encoder.embedding_dropout for encoder in (*fusion.cross.values(), *fusion.memory.values())} == {0.1}
-    everywhere = MulTFusion(("a", "b"), 8, 2, 1, attention_dropout=0.4)
-    assert {encoder.layers[0].attention.dropout for encoder in everywhere.cross.values()} == {0.4}
-    with pytest.raises(ImderError, match="speech"):
-        MulTFusion(("a", "b"), 8, 2, 1, attention_dropout={"speech": 0.2})
 
 
-def test_fusion_says_what_is_wrong():
+def test_missing_encodings_are_zeros_to_the_multimodal_transformer():
+    """Whatever they hold, and whichever of several rows is meant."""
+    fusion = MulTFusion(dict.fromkeys(("a", "b"), 3), 8, 1, FusionConfig(kind="mult", heads=2, layers=1)).eval()
+    encodings = {"a": random(2, 8, 3), "b": random(2, 8, 3, seed=1)}
+    rows = torch.tensor([[1, 0], [0, 0], [1, 1]])
+    state = torch.tensor([[AVAILABLE, MISSING], [AVAILABLE, AVAILABLE], [MISSING, AVAILABLE]])
+    zero = torch.zeros(8, 3)
+    plain = {
+        "a": torch.stack([encodings["a"][1], encodings["a"][0], zero]),
+        "b": torch.stack([zero, encodings["b"][0], encodings["b"][1]]),
+    }
+    torch.testing.assert_close(fusion(encodings, state, rows), fusion(plain, torch.full_like(state, AVAILABLE)))
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (("language", "vision", "audio"), ("language", "audio", "vision")),
+        (("language", "vision"), ("language", "vision")),
+        (("language", "vision", "audio", "face"), ("language", "vision", "audio", "face")),
+    ],
+)
+def test_a_readout_order_is_for_its_own_modalities(names, order):
+    config = FusionConfig(kind="mult", heads=2, layers=1, readout_order=("language", "audio", "vision"))
+    assert MulTFusion(dict.fromkeys(names, 3), 8, 1, config).order == order
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_fusion_says_what_is_wrong(kind):
     with pytest.raises(ImderError, match="two modalities"):
-        MulTFusion(("a",))
-    with pytest.raises(ImderError, match="two modalities"):
-        MulTFusion(("a", "a"))
+        build_fusion({"a": 3}, 8, 1, FusionConfig(kind=kind))
+
+
+def test_a_missing_encoding_is_named():
+    fusion = MulTFusion(dict.fromkeys(("a", "b"), 3), 8, 1, FusionConfig(kind="mult", heads=2, layers=1))
     with pytest.raises(ImderError, match=r"no encoding of \['b'\]"):
-        MulTFusion(("a", "b"), 8, 2, 1)({"a": torch.zeros(1, 8, 3)})
+        fusion.readout({"a": torch.zeros(1, 8, 3)})
 
 
 def test_conditions():

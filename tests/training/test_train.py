@@ -237,7 +237,7 @@ def test_compared_systems_reach_the_same_end(system, corpus, tmp_path):
 
 
 def test_recoveries_that_find_no_room_change_nothing(finished, corpus, tmp_path, monkeypatch):
-    from imder.models.imder import training as module
+    from imder.models.imder import pool as module
     from imder.models.imder.pool import RecoveryCache
 
     monkeypatch.setattr(module, "RecoveryCache", lambda: RecoveryCache(limit=8000))

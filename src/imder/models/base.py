@@ -151,6 +151,13 @@ class Model(nn.Module, ABC):
             seed: of the noise, together with the samples' keys.
         """
 
+    def recovery_weights(self) -> dict[str, float]:
+        """For each pattern of availability that lacks something (``"language+audio"``), the weight of the recovering branch.
+
+        Empty for a system that recovers nothing (default).
+        """
+        return {}
+
     def prepare(self, corpus: Corpus, only: str | None = None) -> Corpus:
         """The corpus as this system reads it: checked, and with features of its language encoder if it has one.
 

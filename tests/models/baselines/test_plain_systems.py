@@ -143,7 +143,7 @@ def test_learning_begins_at_the_constant(name):
     labels = torch.from_numpy(corpus["train"].labels)
     model = build(name, load_config(name, overrides=TINY[name]).model, corpus.spec)
     model.init_output_bias(labels[~labels.isnan()])
-    assert model.last_layer().bias.item() == pytest.approx(constant_baseline(corpus["train"], corpus.spec), abs=1e-2)
+    assert model.fusion.head.bias.item() == pytest.approx(constant_baseline(corpus["train"], corpus.spec), abs=1e-2)
 
 
 def test_late_fusion_is_the_first_stage_of_fast(trained, tmp_path):
@@ -181,10 +181,24 @@ def test_settings_are_those_of_fast():
     assert late.training.stage1 == fast.training.stage1
 
 
-@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "language-only"])
-def test_another_fusion_is_another_system(preset):
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill"])
+def test_another_fusion_is_a_row_of_the_table(preset):
+    """With the multimodal transformer both are the system mult: it isn't told what is missing, and reads zeros."""
+    overrides = TINY[preset] | {"model.fusion": {"kind": "mult", "heads": 2, "layers": 1, "hidden": 8}}
+    spec, batch = CORPORA["regression"].spec, batch_of("regression")
+    torch.manual_seed(0)
+    model = build(preset, load_config(preset, overrides=overrides).model, spec).eval()
+    torch.manual_seed(0)
+    mult = build("late-fusion", load_config("late-fusion", overrides=overrides).model, spec).eval()
+    assert torch.equal(model.predict(batch).prediction, mult.predict(batch).prediction)
+    losses = model.losses(batch, "stage1", 0, all_subsets=True)
+    losses["task"].total.backward()
+    assert all(p.grad is not None for p in model.fusion.parameters())
+
+
+def test_one_modality_alone_has_no_other_fusion():
     with pytest.raises(ImderError, match="pooled"):
-        load_config(preset, overrides={"model.fusion.kind": "mult"})
+        load_config("language-only", overrides={"model.fusion.kind": "mult"})
 
 
 @pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "mult", "language-only"])

@@ -12,11 +12,16 @@ from torch import nn
 
 from batches import spoiled, take
 from golden_rule import assert_parity
+from imder.missingness.patterns import pattern_name
+from imder.missingness.patterns import patterns as all_patterns
+from imder.missingness.subsets import pattern_bits
 from imder.models.configuration import from_mapping
+from imder.models.imder.branch_weights import BRANCH_WEIGHTS, select_branch_weight
 from imder.models.imder.conditions import TokenCondition
+from imder.models.imder.config import IMDerConfig, NetworkConfig, RecoveryConfig
 from imder.models.imder.paper import PaperRecovery
-from imder.models.imder.recovery import NetworkConfig, RecoveryConfig, TokenRecovery
-from imder.models.imder.training import BRANCH_WEIGHTS, IMDer, IMDerConfig, select_branch_weight
+from imder.models.imder.recovery import TokenRecovery
+from imder.models.imder.training import IMDer
 from imder.models.presets import preset_names, read_preset
 from imder.models.registry import build
 from imder.nn.standardize import Standardizer
@@ -327,6 +332,23 @@ def test_any_number_of_modalities_and_lengths(kind, count):
     assert_same(output, model.predict(spoiled(batch, batch.available), samples=2))
     if kind == "fast":
         assert output.recovered["m0"].sampled.shape[-1] == 1  # a clock of its own
+
+
+def test_recovery_weights_are_those_of_the_predictions(model):
+    """By pattern; of a row that lacks nothing, none enters, and of a pattern with weight 0 nothing is recovered."""
+    names, batch = model.spec.names, make_batch()
+    incomplete = [pattern for pattern in all_patterns(len(names)) if not all(pattern)]
+    model.branch_weight[pattern_bits(torch.tensor(incomplete[:1]))] = 0.0
+    weights = model.recovery_weights()
+    assert list(weights) == [pattern_name(pattern, names) for pattern in incomplete]
+    assert weights[pattern_name(incomplete[0], names)] == 0
+    output = model.predict(batch, samples=2)
+    entered = [weights.get(pattern_name(a, names), 0.0) for a in batch.available.tolist()]
+    assert output.recovery_weight.tolist() == entered
+    assert {0.0} < set(entered)
+    for i, name in enumerate(names):
+        rows = [row for row, a in enumerate(batch.available.tolist()) if not a[i] and entered[row]]
+        assert output.recovered[name].rows.tolist() == rows
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,8 +13,9 @@ from imder.data.store import write_store
 from imder.diffusion import KeyedNoise
 from imder.models.base import Model
 from imder.models.baselines.regression import Regression
+from imder.models.imder.config import KINDS as KINDS_OF_RECOVERY
+from imder.models.imder.config import NetworkConfig, RecoveryConfig
 from imder.models.imder.deterministic_recovery import RegressionRecovery
-from imder.models.imder.recovery import FIXED, SAMPLED, NetworkConfig, RecoveryConfig
 from imder.models.imder.training import IMDer
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, PhaseConfig, load_config
@@ -47,6 +48,8 @@ PUBLISHED = SMALL | {
 }
 CORPUS = KnownTruth.standard(lengths=LENGTHS).corpus(60, 20, 21)
 CPU = EngineConfig(accelerator="cpu")
+SAMPLED = [kind for kind, properties in KINDS_OF_RECOVERY.items() if properties.sampled]
+FIXED = [kind for kind, properties in KINDS_OF_RECOVERY.items() if not properties.learned]
 
 
 def config_of(kind, preset="fast"):

@@ -95,7 +95,7 @@ def test_memory_is_that_of_the_values():
     available = torch.tensor([True, False, True]).expand(1000, 3)
     cache.get(keys, available, 0, Sampler(keys, available), NAMES)
     assert cache.size == 1000 * 4 * 4
-    assert sum(len(rows._chunks) for rows in cache._kept.values()) == 4
+    assert sum(len(rows._chunks) for rows in cache._encodings.values()) == 4
 
 
 def test_two_rows_for_one_place():

@@ -19,11 +19,12 @@ from batches import take
 from imder.missingness.subsets import every_subset
 from imder.models.imder import recovery
 from imder.models.imder.recovery import DRAW_STEP
-from imder.models.parts.fusions.pooled import AVAILABLE, MISSING, RECOVERED, FusionConfig, PooledFusion, pool
+from imder.models.parts.fusions.base import AVAILABLE, MISSING, RECOVERED, FusionConfig
+from imder.models.parts.fusions.pooled import PooledFusion, pool
 from imder.models.registry import build
 from imder.nn.attention import MultiHeadAttention, causal_mask
 from imder.nn.standardize import Standardizer
-from imder.nn.unet import CrossAttention, TimeConv, UNet
+from imder.nn.unet import CrossAttention, TimeConv, UNet, UNetConfig
 from imder.training.config import load_config
 from imder.types import Batch, Modality, Spec
 
@@ -144,7 +145,7 @@ def _projections(layer):
 
 def test_draws_and_noise_levels_share_a_condition():
     """A condition of R rows for R * S sequences is the condition of every row repeated S times."""
-    network = scrambled(UNet(4, 9, (8, 16), condition=6, heads=2, embedding=8, patch=2))
+    network = scrambled(UNet(4, 9, UNetConfig((8, 16), condition_width=6, heads=2, embedding=8, patch=2)))
     x, noise = random(6, 4, 9), random(6, seed=1)
     tokens, mask = random(2, 5, 6, seed=2), torch.tensor([[True] * 5, [True, False, True, False, False]])
     repeated = network.prepare(tokens.repeat_interleave(3, 0), mask.repeat_interleave(3, 0))
@@ -159,7 +160,7 @@ def test_the_condition_is_prepared_once(model, monkeypatch):
     """Against a denoiser that is built anew, its keys and values with it, at every evaluation."""
     batch, drawing = all_patterns(), model.recovery
     parts = drawing.networks.values() if hasattr(drawing, "networks") else [drawing]
-    method = "prepare" if hasattr(drawing, "networks") else "_groups"
+    method = "prepare" if hasattr(drawing, "networks") else "groups"
     calls = [counted(monkeypatch, part, method) for part in parts]
     once = model.recover(batch, samples=2)
     assert sum(map(len, calls)) == 3  # modalities
@@ -211,7 +212,7 @@ def test_rows_that_lack_nothing_are_computed_once(model, samples, monkeypatch):
         for name, found in output.recovered.items():
             filled[name][found.rows] = found.refined[s]
         state = torch.where(batch.available, 1, 2)
-        plain = branch(filled, state) if model.config.two_branches else branch(filled)[0]
+        plain = branch(filled, state)
         torch.testing.assert_close(output.spread[s], plain[:, 0], rtol=1e-4, atol=1e-4)
 
 
