@@ -47,6 +47,8 @@ class Project:
             insert_row(self.source / row[2], row[1], block.text)
         elif appended := re.fullmatch(r"append to src/(\S+)", block.title):
             append(self.source / appended[1], block.text)
+        elif imported := re.fullmatch(r"import in src/(\S+)", block.title):
+            insert_import(self.source / imported[1], block.text)
         elif block.title == "pyproject.toml":
             install(self.site, tomllib.loads(block.text)["project"])
         else:
@@ -88,12 +90,20 @@ def insert_row(path: Path, table: str, text: str) -> None:
 
 
 def append(path: Path, text: str) -> None:
-    """Put a function before the first class or table of a file, behind the other functions."""
+    """Put a function behind the functions of a file: before its first class or table, or at its end."""
     whole = path.read_text()
-    at = re.search(r"^(@dataclass|class [A-Z]|[A-Z]+: )", whole[whole.index("\ndef ") :], re.MULTILINE)
-    assert at is not None
-    cut = whole.index("\ndef ") + at.start()
-    path.write_text(whole[:cut] + text + "\n\n" + whole[cut:])
+    functions = whole.index("\ndef ")
+    after = re.search(r"^(@dataclass|class [A-Z]|[A-Z]+: )", whole[functions:], re.MULTILINE)
+    cut = len(whole) if after is None else functions + after.start()
+    path.write_text(f"{whole[:cut].rstrip()}\n\n\n{text}\n\n{whole[cut:]}".rstrip() + "\n")
+
+
+def insert_import(path: Path, text: str) -> None:
+    """Put an import where the alphabet wants it among those of the package."""
+    lines = path.read_text().splitlines()
+    imports = [i for i, line in enumerate(lines) if line.startswith("from imder.")]
+    at = next((i for i in imports if lines[i] > text), imports[-1] + 1)
+    path.write_text("\n".join([*lines[:at], text.strip(), *lines[at:]]) + "\n")
 
 
 def install(site: Path, project: dict) -> None:
