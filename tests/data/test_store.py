@@ -371,7 +371,7 @@ def test_tokens_recipe_and_other_files(tmp_path: Path) -> None:
     train = dataclasses.replace(corpus["train"], tokens=tokens)
     recipe = {"format": 1, "audio": {"rate": 22050}}
     corpus = dataclasses.replace(corpus, splits={**corpus.splits, "train": train}, recipe=recipe)
-    write_store(corpus, tmp_path / "store", beside={"failures.csv": "id\n"})
+    write_store(corpus, tmp_path / "store", notes={"failures.csv": "id\n"})
     again = read_store(tmp_path / "store")
     assert again.recipe == recipe
     assert again["test"].tokens is None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.split import Ragged, Sample, Split, key_of
+from imder.data.arrays import columns_of, splits_from_arrays
+from imder.data.split import SPLITS, Ragged, Sample, Split, key_of, without_empty
 from imder.types import ImderError, Modality, Spec, Task
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "spec_of",
 ]
 
-SPLITS = ("train", "valid", "test")
 MOST_NAMES = 6
 
 
@@ -47,6 +47,84 @@ class Corpus:
     spec: Spec
     splits: Mapping[str, Split]
     recipe: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        splits: Mapping[str, Mapping[str, Any]],
+        task: Task | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        name: str = "arrays",
+        drop_empty: bool = False,
+    ) -> Corpus:
+        """A corpus of arrays in memory.
+
+        Args:
+            splits: for each of ``train``, ``valid``, ``test`` (or ``all`` alone) a dict of
+
+                * features under the name of each modality: an array ``(N, T, D)`` or ``(N, D)``, or a list of N arrays
+                  ``(T_i, D)`` or ``(D,)``. A sample that lacks the modality has None, NaN or an empty array there. Padded
+                  arrays take ``<modality>_lengths`` ``(N,)`` too;
+                * ``labels``: numbers, class numbers, or names of classes; None, NaN, -1 (a class) or an empty string where
+                  the label is missing;
+                * ``ids``, ``texts``, ``dialogue``, ``position``, ``speaker``: N of each; all optional.
+
+                Tensors do as well as arrays. Values that are not finite become 0 and are counted.
+            task: None for classification where ``classes`` are given or labels are strings or integers, else regression.
+            classes: names, in the order of their numbers; None for the labels' own, sorted.
+            name: of the corpus.
+            drop_empty: leave out samples without any modality, and count them, instead of raising.
+
+        Raises:
+            ImderError: a type, a shape, a key or a label is wrong; the message names split, key and sample.
+
+        >>> corpus = Corpus.from_arrays(
+        ...     {"train": {"language": [np.ones((4, 2)), None], "audio": np.ones((2, 9, 3)), "labels": ["sad", "glad"]}}
+        ... )
+        >>> corpus.spec.classes, corpus["train"].present.tolist(), corpus["train"][0].label
+        (('glad', 'sad'), [[True, True], [False, True]], 1)
+        """
+        made, task, names = splits_from_arrays(splits, task, classes, name)
+        made = {key: without_empty(split, f"{name} [{key}]", drop_empty) for key, split in made.items()}
+        try:
+            return cls(name, spec_of(made, task, names), made)
+        except ImderError as error:  # too few modalities or classes, or an impossible name
+            raise ImderError(f"{name}: {error}") from None
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Iterable[Mapping[str, Any]] | Mapping[str, Iterable[Mapping[str, Any]]],
+        split: str = "train",
+        task: Task | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        name: str = "dataset",
+        drop_empty: bool = False,
+    ) -> Corpus:
+        """A corpus of samples that are dicts.
+
+        Args:
+            dataset: a `torch.utils.data.Dataset` or any iterable of dicts, or a dict of these by split. A sample has the
+                keys of `from_arrays` (``label``, ``id`` and ``text`` will do): features ``(T, D)`` or ``(D,)``, the others
+                single values. A key that a sample lacks is missing there.
+            split: what to call the split, where ``dataset`` is a single one.
+            task: as in `from_arrays`, like the rest.
+            classes: names, in the order of their numbers.
+            name: of the corpus.
+            drop_empty: leave out samples without any modality instead of raising.
+
+        Raises:
+            ImderError: a sample is no dict, or what `from_arrays` refuses.
+
+        >>> samples = [{"face": np.ones((4, 2)), "voice": np.ones(3), "label": 0.5}, {"face": np.ones((9, 2))}]
+        >>> Corpus.from_dataset(samples, split="test")["test"].labels.tolist()
+        [0.5, nan]
+        """
+        parts = dataset if isinstance(dataset, Mapping) else {split: dataset}
+        columns = {key: columns_of(part, f"{name} [{key}]") for key, part in parts.items()}
+        return cls.from_arrays(columns, task, classes, name=name, drop_empty=drop_empty)
 
     def __getitem__(self, split: str) -> Split:
         if isinstance(split, str) and split in self.splits:

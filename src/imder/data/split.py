@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from imder.types import ImderError
 
+SPLITS = ("train", "valid", "test")
 LONGEST_TEXT = 60
 MOST_MODALITIES = 6
 
@@ -207,3 +208,21 @@ class Split:
 def key_of(sample_id: str) -> int:
     """A stable signed 64-bit hash of a sample's id."""
     return int.from_bytes(hashlib.blake2b(sample_id.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def without_empty(split: Split, where: str, drop: bool) -> Split:
+    """The split without the samples that have no modality.
+
+    Raises:
+        ImderError: there are such samples and ``drop`` is false.
+    """
+    held = split.present.any(axis=1)
+    if held.all():
+        return split
+    if not drop:
+        sample = split.ids[int(np.argmin(held))]
+        raise ImderError(
+            f"{where}: {', '.join(split.features)}: sample {sample!r}: it has no modality at all "
+            f"({int((~held).sum())} such samples; leave them out with --drop-empty)"
+        )
+    return replace(split.take(np.flatnonzero(held)), dropped=split.dropped + int((~held).sum()))

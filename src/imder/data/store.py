@@ -4,9 +4,9 @@
 
     corpus.json            {"format": "imder-corpus", "version": 1, "name", "dtype", "spec",
                             "splits": {<split>: {"n", "dropped", "nonfinite": {<modality>: count}}},
-                            "recipe": how features were made from raw media, and what was standardised by speaker
-                                      ("by_speaker": names); may be missing}
-    failures.csv, remarks.csv   what `imder extract` has to say of its clips; may be missing
+                            "recipe": how features were made from raw media, and which were standardised by
+                                      speaker ("by_speaker": names); may be missing}
+    failures.csv, remarks.csv   problems and remarks of `imder extract`; may be missing
     <split>.json           {"ids": [...], "texts", "dialogue", "speaker": a list of n strings, or null}
     <split>.safetensors    values.<modality>   (frames, D) float16 or float32: all frames, without padding
                            offsets.<modality>  (n + 1,) int64: sample i holds the frames offsets[i] to offsets[i + 1]
@@ -14,7 +14,7 @@
                            position            (n,) int64; may be missing
                            values.text_bert    (tokens, 1) int64 and offsets.text_bert: token ids; may be missing
 
-A store is written beside its place and then renamed, so it is there whole or not at all.
+A store is written to a temporary folder beside it and then renamed, so it exists whole or not at all.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _VERSION = 1
 _CHUNK = 1 << 22  # values converted at a time
 _SPLIT = re.compile(r"[A-Za-z0-9_-]+")
 _LISTS = ("texts", "dialogue", "speaker")
-_NOTES = ("failures.csv", "remarks.csv")  # what else a store may hold: nothing else is ever replaced
+_NOTES = ("failures.csv", "remarks.csv")  # the only other files of a store; a folder with any more is never replaced
 
 
 def is_store(path: str | Path) -> bool:
-    """Whether a path is a folder that says it is a store."""
+    """Whether a path is a folder with the description of a store."""
     return (Path(path) / "corpus.json").is_file()
 
 
@@ -52,15 +52,19 @@ def write_store(
     corpus: Corpus,
     folder: str | Path,
     dtype: Literal["float16", "float32"] = "float32",
-    beside: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a corpus as a store, in place of the one that may be there. Memory stays flat: values go in chunks.
+    """Write a corpus as a store, replacing a store of that name. Values are written in chunks, so memory stays flat.
 
-    ``beside``: the contents of failures.csv and remarks.csv, where there are any.
+    Args:
+        corpus: any corpus, memory-mapped or not.
+        folder: the store.
+        dtype: of the features on disk.
+        notes: contents of ``failures.csv`` and ``remarks.csv``, if any.
 
     Raises:
-        ImderError: the folder holds something else than a store, or a value doesn't fit ``dtype`` (the message names
-            modality and sample); nothing is then written.
+        ImderError: the folder holds anything but a store, or a value doesn't fit ``dtype`` (the message names modality and
+            sample); nothing is then written.
     """
     if dtype not in ("float16", "float32"):
         raise ImderError(f"{folder}: unknown dtype {dtype!r}; use 'float16' or 'float32'")
@@ -79,7 +83,7 @@ def write_store(
             if not _SPLIT.fullmatch(name):
                 raise ImderError(f"{folder}: a split cannot be called {name!r}")
             _write_split(new, name, split, dtype)
-        for name, text in (beside or {}).items():
+        for name, text in (notes or {}).items():
             assert name in _NOTES, name
             (new / name).write_text(text, encoding="utf-8")
         _write_json(new / "corpus.json", _describe(corpus, dtype))
@@ -98,9 +102,9 @@ def write_store(
 
 
 def space_for(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:
-    """An array for features on their way into a store, in a new ``file``: the system decides what of it is in memory.
+    """An array ``shape`` for features to be written to a store, memory-mapped in a new ``file``.
 
-    In memory where there is no file, or nothing to hold.
+    It is in memory where ``file`` is None or the shape is empty.
     """
     if file is None or 0 in shape:
         return np.zeros(shape, np.float32)
@@ -108,10 +112,10 @@ def space_for(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:
 
 
 def _check_replaceable(target: Path, folder: str | Path) -> None:
-    """Only an empty folder or a store with nothing else in it may be replaced.
+    """Raise an `ImderError` unless the folder is empty or a store without foreign files.
 
-    What a ``corpus.json`` claims is not enough (it may be somebody else's): a file counts as the store's own if it has one
-    of the names that `write_store` gives, is a regular file and, for a split, holds what a split's files hold.
+    The claims of ``corpus.json`` are not trusted: a file counts as the store's own if it has one of the names that
+    `write_store` gives, is a regular file and, for a split, has the content of a split's file.
     """
     if not target.is_dir():
         raise ImderError(f"{folder}: is a file; a store is a folder")
@@ -122,7 +126,7 @@ def _check_replaceable(target: Path, folder: str | Path) -> None:
 
 
 def _own_files(folder: Path) -> set[str]:
-    """Names of the files in a folder that a store may hold; none where it is no store."""
+    """Names of a store's own files in a folder; none where the folder is no store."""
     try:
         about = json.loads((folder / "corpus.json").read_bytes())
         if about["format"] != _FORMAT:
@@ -178,7 +182,7 @@ def _write_split(folder: Path, name: str, split: Split, dtype: str) -> None:
 
 
 def _pieces(where: str, split: Split, ragged: Ragged, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """All frames in chunks of the dtype to write, each value checked to be finite in it."""
+    """All frames in chunks of the dtype to write; raises an `ImderError` at a value that isn't finite in it."""
     start, stop = int(ragged.offsets[0]), int(ragged.offsets[-1])
     step = max(1, _CHUNK // max(1, ragged.dim))
     for begin in range(start, stop, step):
@@ -196,7 +200,7 @@ def _pieces(where: str, split: Split, ragged: Ragged, dtype: np.dtype[Any]) -> I
 
 
 def read_store(folder: str | Path) -> Corpus:
-    """The corpus in a store. Features are views of memory maps: nothing is read until it is used.
+    """The corpus in a store. Features are views of memory maps, read when used.
 
     Raises:
         ImderError: the folder is no store, or a file is missing, truncated or contradicts the others.

@@ -85,7 +85,7 @@ def write_corpus(
     *,
     source: str,
     task: Task | None = None,
-    beside: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> Corpus:
     """Write the store of finished clips.
 
@@ -97,7 +97,7 @@ def write_corpus(
         work: a folder for what doesn't fit into memory; emptied afterwards.
         source: for the corpus' name, and errors.
         task: which kind of labels; by default what they look like.
-        beside: other text files of the store.
+        notes: contents of failures.csv and remarks.csv.
 
     Raises:
         ImderError: fewer than two modalities are left, or the place can't be written.
@@ -118,7 +118,7 @@ def write_corpus(
             if mine:
                 splits[split] = _split(mine, split, load, lengths, recipe, work, found_task, labels)
         corpus = Corpus(_name(Path(source)), spec_of(splits, found_task, classes), splits, recipe.to_dict())
-        write_store(corpus, out, beside=beside)
+        write_store(corpus, out, notes=notes)
     except OSError as error:
         raise ImderError(f"{work}: cannot be written ({error.strerror or error})") from None
     finally:

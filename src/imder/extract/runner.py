@@ -131,7 +131,7 @@ def extract(
             place.path / "assembly",
             source=str(source),
             task=task,
-            beside=tables,
+            notes=tables,
         )
         seconds = time.monotonic() - started
     if not failures:  # otherwise what is right need not be made again once the rest has been put right

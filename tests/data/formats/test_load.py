@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split
-from imder.data.formats.load import check_compatible, load_corpus, require_labels
+from imder.data.formats.labels import require_labels
+from imder.data.formats.load import load_corpus
 from imder.data.store import write_store
 from imder.types import ImderError, Modality, Spec
 

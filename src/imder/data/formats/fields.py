@@ -1,21 +1,21 @@
-"""From the fields of one split, as a feature file holds them, to ragged features and names.
+"""From the fields of one split to ragged features, ids and dialogues.
 
-A field is one key of the file: an array or a list with one row for each sample. Fields of features are recognised by
-their shape, everything else by its name, so modalities may have any names and there may be any number of them.
+Fields of features are recognised by their shape, all others by their name, so modalities may have any names and there may
+be any number of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.corpus import Ragged
+from imder.data.formats.raw import Raw
 from imder.data.formats.tokens import attended
+from imder.data.split import Ragged
 from imder.types import ImderError
 
 RENAMED = {"text": "language", "video": "vision"}
@@ -23,85 +23,8 @@ FIRST = ("language", "vision", "audio")
 _OTHER = frozenset({"raw_text", "text_bert", "id", "annotations", "dialogue", "position", "speaker"})
 _CLIP = re.compile(r"(.+)\$_\$(\d+)", re.DOTALL)
 
-Sequences = NDArray[Any] | list[NDArray[Any]]  # (N, T, D), or N arrays (T_i, D)
-
-
-@dataclass(frozen=True)
-class Raw:
-    """The fields of one split, and the words that say in errors where they come from."""
-
-    where: str
-    split: str
-    fields: Mapping[str, Any]
-
-    def fault(self, field: str, what: str, sample: str | None = None) -> ImderError:
-        """The one-line error about a field, and a sample where there is one."""
-        return ImderError(f"{self.where}: {field}: {'' if sample is None else f'sample {sample!r}: '}{what}")
-
-    def column(self, field: str, n: int) -> Any:
-        """The n rows of a field, or None where the file doesn't have it.
-
-        Raises:
-            ImderError: there are not n rows.
-        """
-        value: Any = self.fields.get(field)
-        if value is None:
-            return None
-        whole = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
-        rows = len(value) if whole else -1
-        if rows != n:
-            raise self.fault(field, f"{'no' if rows < 0 else rows} rows where the features have {n}")
-        return value
-
-    def numbers(self, field: str, ids: Sequence[str]) -> NDArray[np.float64] | None:
-        """A field of one number for each sample, ``(N,)``.
-
-        Raises:
-            ImderError: a row is something else.
-        """
-        value = self.column(field, len(ids))
-        if value is None:
-            return None
-        try:
-            array = np.asarray(value, np.float64)
-        except (TypeError, ValueError, OverflowError):
-            for x, name in zip(value, ids):
-                try:
-                    np.asarray(x, np.float64)
-                except (TypeError, ValueError, OverflowError):
-                    raise self.fault(field, f"{_short(x)} is not a number", name) from None
-            array = np.empty((0, 0))
-        if array.size != len(ids):
-            raise self.fault(field, f"one number for each sample is needed, found the shape {array.shape}")
-        return array.reshape(-1)
-
-    def strings(self, field: str, n: int) -> tuple[str, ...] | None:
-        """A field of one name for each sample; bytes and numbers become strings.
-
-        Raises:
-            ImderError: a row holds several.
-        """
-        value = self.column(field, n)
-        if value is None:
-            return None
-        found = []
-        for i, x in enumerate(value):
-            if isinstance(x, (np.ndarray, list, tuple)):
-                if len(held := _flat(x)) != 1:
-                    raise self.fault(field, f"row {i} holds {len(held)} values where one is needed")
-                x = held[0]
-            found.append(x.decode(errors="replace") if isinstance(x, bytes) else "" if x is None else str(x))
-        return tuple(found)
-
-
-def _flat(x: Any) -> list[Any]:
-    """The items in nested lists or arrays."""
-    return [y for part in x for y in _flat(part)] if isinstance(x, (list, tuple)) or np.ndim(x) else [x]
-
-
-def _short(x: object) -> str:
-    text = repr(x)
-    return text if len(text) <= 40 else text[:37] + "..."
+Sequences = NDArray[Any] | list[NDArray[Any]]
+"""An array ``(N, T, D)``, or N arrays ``(T_i, D)``."""
 
 
 def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:

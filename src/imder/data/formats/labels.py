@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.corpus import Split
-from imder.data.formats.fields import Raw
+from imder.data.formats.raw import Raw
+from imder.data.split import Split
 from imder.types import ImderError, Task
 
 MOST_CLASSES = 1000

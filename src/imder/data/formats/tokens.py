@@ -6,15 +6,13 @@ features, for language encoders that are trained (`imder.models.language.encoder
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.corpus import Ragged
-
-if TYPE_CHECKING:
-    from imder.data.formats.fields import Raw
+from imder.data.formats.raw import Raw
+from imder.data.split import Ragged
 
 FIELD = "text_bert"
 

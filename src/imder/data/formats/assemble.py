@@ -1,0 +1,85 @@
+"""From the fields of a corpus' splits to splits that agree with one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from imder.data.formats.fields import find_sequences, read_dialogues, read_features, read_ids
+from imder.data.formats.labels import read_labels
+from imder.data.formats.raw import Raw
+from imder.data.formats.tokens import read_tokens
+from imder.data.split import Split
+from imder.types import Spec, Task
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file or folder holds.
+
+    Attributes:
+        splits: by name.
+        task: of the labels.
+        classes: class names; empty for regression.
+        name: of the corpus, where the file says it.
+        recipe: how features were made (`imder.data.corpus.Corpus.recipe`), where the file says it.
+    """
+
+    splits: Mapping[str, Split]
+    task: Task
+    classes: tuple[str, ...]
+    name: str | None = None
+    recipe: Mapping[str, Any] | None = None
+
+
+def assemble(raws: Sequence[Raw], task: Task | None, spec: Spec | None) -> Contents:
+    """Splits of one corpus with their labels.
+
+    Args:
+        raws: the fields of each split.
+        task: which labels to take; None for regression where there are both.
+        spec: of a trained model, whose task then counts.
+
+    Raises:
+        ImderError: the splits disagree on modalities or widths, or what `unlabelled_splits` and `read_labels` refuse.
+    """
+    splits = unlabelled_splits(raws)
+    named = [(raw, splits[raw.split].ids) for raw in raws]
+    if spec is not None:
+        fits = any(raw.fields.get(f"{spec.task}_labels") is not None for raw in raws)
+        task = spec.task if fits else None
+    task, classes, labels = read_labels(named, task)
+    labelled = {key: replace(split, labels=y) for (key, split), y in zip(splits.items(), labels, strict=True)}
+    return Contents(labelled, task, classes)
+
+
+def unlabelled_splits(raws: Sequence[Raw]) -> dict[str, Split]:
+    """Splits that agree on modalities and widths, without labels (`ImderError` where they disagree)."""
+    splits: dict[str, Split] = {}
+    first: dict[str, tuple[str, int]] = {}
+    for raw in raws:
+        sequences = find_sequences(raw)
+        ids = read_ids(raw, len(next(iter(sequences.values()))[1]))
+        features, nonfinite = read_features(raw, sequences, ids)
+        dims = {name: (sequences[name][0], ragged.dim) for name, ragged in features.items()}
+        first = first or dims
+        for name, (field, dim) in {**first, **dims}.items():
+            if name not in dims or name not in first:
+                has, lacks = (raw, raws[0]) if name in dims else (raws[0], raw)
+                raise lacks.fault(field, f"no such features here, but in {has.where}")
+            if dim != first[name][1]:
+                raise raw.fault(field, f"{dim} features here, but {first[name][1]} in {raws[0].where}")
+        dialogue, position = read_dialogues(raw, ids)
+        language = features.get("language")
+        splits[raw.split] = Split(
+            ids=ids,
+            features={name: features[name] for name in first},
+            texts=raw.strings("raw_text", len(ids)),
+            dialogue=dialogue,
+            position=position,
+            speaker=raw.strings("speaker", len(ids)),
+            nonfinite={name: nonfinite[name] for name in first},
+            tokens=read_tokens(raw, ids, None if language is None else language.lengths > 0),
+        )
+    return splits
