@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from imder.types import ImderError
 from markdown_examples import PAGES, accept, commands, python
 
 README = PAGES[0]
@@ -33,7 +34,5 @@ def test_relative_links_lead_to_files():
 
 
 def test_a_wrong_command_would_be_noticed():
-    from jsonargparse import ArgumentError
-
-    with pytest.raises(ArgumentError):
+    with pytest.raises(ImderError):
         accept(("train", "corpus", "--out", "run", "--model.encoder.depth", "3"))

@@ -1,4 +1,4 @@
-"""`python -m imder`."""
+"""Run ``python -m imder``, the same as ``imder``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command line, one file for each kind of command. Nothing here is imported by the library, and only this prints."""
+"""The command line: one file for each command, one table of commands. The library never imports it, and only it prints."""
 
 from imder.cli.entry import main
 

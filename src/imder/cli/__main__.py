@@ -1,4 +1,4 @@
-"""``python -m imder.cli``, the same as ``imder``."""
+"""Run ``python -m imder.cli``, the same as ``imder``."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The demo: train IMDer and zero-fill on the corpus whose answers are known, and hold both against the exact optimum.
+"""``imder demo``: IMDer and zero-fill on a corpus whose answers are known, against the exact optimum.
 
-No download and no licence is needed. The Bayes-optimal predictor knows the distribution that the corpus was drawn from:
-nothing can have a lower expected error, so what a trained model lacks is visible in one column.
+No download and no licence is needed. The Bayes-optimal predictor knows the distribution that the corpus was drawn from, so
+nothing can have a lower expected error: the table shows how far a trained model is from it.
 """
 
 from __future__ import annotations
@@ -9,44 +9,62 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from rich.console import Console
-
-from imder.cli.progress import PhaseBar, counting
-from imder.data.corpus import Split
-from imder.evaluation.evaluate import evaluate_predictor, evaluator
-from imder.evaluation.plots import plot_rates
-from imder.evaluation.predicting import Predict
-from imder.evaluation.results import summarise, write_csv
-from imder.evaluation.tables import rich_table
-from imder.synthetic.known_truth import KnownTruth
-from imder.training.config import load_config
-from imder.training.train import train
+from imder.cli.console import say, show, width
+from imder.cli.options import add_seed, add_threads, set_threads
 from imder.types import ImderError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jsonargparse import Namespace
+    from numpy.typing import NDArray
+
+    from imder.cli.parser import Parser
+    from imder.data.corpus import Split
+    from imder.evaluation.predicting import Predict
+    from imder.synthetic.known_truth import KnownTruth
 
 TRAIN, VALID, TEST = 3200, 400, 800
 DRAWS = 10
 BAYES = "Bayes-optimal"
+PRESETS = {"imder": "fast", "zero-fill": "zero-fill"}
 
 
-def demo(out: Path, seed: int, console: Console) -> list[dict[str, Any]]:
-    """Train, evaluate, print two tables, save the runs, ``results.csv`` and ``mae.png`` in ``out``."""
+def add_options(parser: Parser) -> None:
+    """Options of ``imder demo``."""
+    parser.add_argument("--out", default="demo", help="folder for the runs, results.csv and the plot mae.png")
+    add_seed(parser)
+    add_threads(parser)
+
+
+def run(options: Namespace) -> int:
+    """Train, evaluate, print two tables; save the runs, ``results.csv`` and ``mae.png``."""
+    from imder.cli.phase_progress import PhaseProgress
+    from imder.cli.progress import counting
+    from imder.evaluation.evaluate import evaluate_predictor, evaluator
+    from imder.evaluation.plots import plot_rates
+    from imder.evaluation.results import summarise, write_csv
+    from imder.evaluation.tables import rich_table
+    from imder.synthetic.known_truth import KnownTruth
+    from imder.training.config import load_config
+    from imder.training.train import train
+
+    set_threads(options)
+    out, seed = Path(options.out), options.seed
     marker = out / ".imder-demo"
     if out.exists() and any(out.iterdir()) and not marker.exists():
-        raise ImderError(f"{out}: is not empty and not a demo's; choose another --out")
+        raise ImderError(f"{out}: is not empty and holds no demo; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     marker.touch()
     truth = KnownTruth.standard()
     corpus = truth.corpus(TRAIN, VALID, TEST, seed=seed)
     models = {}
-    for name, preset in (("imder", "fast"), ("zero-fill", "zero-fill")):
+    for name, preset in PRESETS.items():
         shutil.rmtree(out / name, ignore_errors=True)
         config = load_config(preset, overrides={"training.seed": seed})
-        models[name] = train(corpus, out / name, config=config, callbacks=[PhaseBar(f"{name} ")])
-    rows: list[dict[str, Any]] = []
+        models[name] = train(corpus, out / name, config=config, callbacks=[PhaseProgress(f"{name} ")])
+    rows = []
     for name, model in models.items():
         with counting(f"{name}: predicting") as report:
             evaluate = evaluator(model, corpus, seed=seed, progress=report)
@@ -54,11 +72,11 @@ def demo(out: Path, seed: int, console: Console) -> list[dict[str, Any]]:
     optimum = partial(evaluate_predictor, BAYES, _bayes(truth), corpus, seed=seed)
     rows += optimum(protocol="fixed") + optimum(protocol="random", draws=DRAWS)
     for protocol in ("random", "fixed"):
-        console.print(rich_table(summarise(rows), protocol, ["mae", "acc2"], references=(BAYES,), width=console.width))
+        show(rich_table(summarise(rows), protocol, ["mae", "acc2"], references=(BAYES,), width=width()))
     write_csv(rows, out / "results.csv")
     plot_rates(rows, "mae", out / "mae.png", references=(BAYES,))
-    console.print(f"runs, results.csv and mae.png saved in {out}")
-    return rows
+    say(f"runs, results.csv and mae.png saved in {out}")
+    return 0
 
 
 def _bayes(truth: KnownTruth) -> Predict:

@@ -1,6 +1,6 @@
-"""The command line: a command is run, and mistakes are answered. The work is in `imder.cli.commands`.
+"""Entry point and error handling.
 
-Every mistake of the user's is one line on standard error and exit code 2; nothing half-written is left behind.
+A user's mistake is one line on standard error and exit code 2, and leaves nothing half-written. An interrupt is exit code 130.
 """
 
 from __future__ import annotations
@@ -9,57 +9,75 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentError, Namespace
+from imder.cli.commands import COMMANDS, CommandModule, find_command, group_members, overview
+from imder.types import ImderError
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+MISTAKE, INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    from imder.cli.parsers import make_parser
-    from imder.types import ImderError
-
+    words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.WARNING, format="imder: %(levelname)s: %(message)s")
     try:
-        parser = make_parser(argv)
-        arguments = parser.parse_args(argv)
-        if arguments.command == "train":  # single keys count only where they were given: the preset says the rest
-            given = parser.parse_args(argv, defaults=False).train
-            for group in ("model", "training"):
-                arguments.train[group] = given.get(group)
-        return _run(arguments)
-    except (ImderError, ArgumentError) as error:
-        print(f"imder: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        if text := _overview_of(words):
+            print(text)
+            return 0
+        module, options = parse(words)
+    except ImderError as error:
+        return _refuse(str(error))
+    except SystemExit as end:  # --help
+        return int(end.code or 0)
+    try:
+        return module.run(options)
+    except ImderError as error:
+        return _refuse(str(error))
     except KeyboardInterrupt:
-        goes_on = argv[:1] in (["extract"], ["benchmark"], ["tune"])
-        advice = "; the same command goes on with what is finished" if goes_on else ""
-        print(f"imder: interrupted{advice}", file=sys.stderr)
-        return 130
+        advice = getattr(module, "resume_advice", lambda _: "")(options)
+        print(f"imder: interrupted{advice and '; '}{advice}", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"imder: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        return 2
+        return _refuse(f"{error.filename or 'cannot read or write'}: {error.strerror or error}")
 
 
-def _run(arguments: Namespace) -> int:
-    from imder.cli import commands, grids
+def parse(words: Sequence[str]) -> tuple[CommandModule, Namespace]:
+    """The module of a command and its options.
 
-    name = arguments.command
-    options = arguments[name]
-    if name == "data":
-        name, options = f"data_{options.action}", options[options.action]
-    if name == "extract":
-        from imder.cli.extract import extract
+    Raises:
+        ImderError: an unknown command or option, or a value that doesn't fit.
+        SystemExit: after the help of a command is printed.
+    """
+    from imder.cli.parser import Parser
 
-        return extract(options)
-    if name == "predict":
-        from imder.cli.media import predict
+    name, rest = find_command(words)
+    command = COMMANDS[name]
+    module = command.load()
+    parser = Parser(f"imder {name}", f"{command.help[0].upper()}{command.help[1:]}.", rest)
+    module.add_options(parser)
+    return module, parser.parse()
 
-        return predict(options)
-    if name in grids.COMMANDS:
-        return grids.COMMANDS[name](options)
-    getattr(commands, name)(options)
-    return 0
+
+def _overview_of(words: list[str]) -> str:
+    """What ``imder --help``, ``imder GROUP --help`` and ``imder --version`` print; empty for everything else."""
+    if words[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        return f"imder {version('imder')}"
+    if words[:1] in (["-h"], ["--help"]):
+        return overview()
+    if words[1:2] in (["-h"], ["--help"]) and group_members(words[0]):
+        return overview(words[0])
+    return ""
+
+
+def _refuse(message: str) -> int:
+    print(f"imder: error: {' '.join(message.split())}", file=sys.stderr)
+    return MISTAKE

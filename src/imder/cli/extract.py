@@ -4,33 +4,52 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from typing import TYPE_CHECKING
 
-from jsonargparse import Namespace
-from rich.console import Console
-from rich.text import Text
+from imder.cli.console import PARTLY, say, say_all, shown_failures
+from imder.cli.options import add_backend, thread_count
+from imder.cli.parser import whole
 
-from imder.cli.progress import counting
-from imder.extract.choose import NONE, choose_recipe
-from imder.extract.manifest import Clip
-from imder.extract.recipe import Recipe
-from imder.extract.runner import Outcome, about
-from imder.extract.runner import extract as extract_clips
-from imder.extract.vision import find_openface
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
-console = Console()
-
-PART = 3
-"""Exit code: something could not be extracted."""
-_SHOWN = 5
+    from imder.cli.parser import Parser
+    from imder.extract.manifest import Clip
+    from imder.extract.recipe import Recipe
+    from imder.extract.runner import Outcome
 
 
-def extract(options: Namespace) -> int:
-    """``imder extract``."""
+def add_options(parser: Parser) -> None:
+    """Options of ``imder extract``."""
+    parser.add_argument("source", help="CSV manifest, or folder of media")
+    parser.add_argument("out", help="store to write")
+    parser.add_argument(
+        "--language", help="transformer (folder or name), or none (default: BERT of the texts' language)"
+    )
+    parser.add_argument("--max-tokens", type=whole(3), default=50, help="tokens of a text, two of them special")
+    parser.add_argument("--audio", default="librosa33", help="librosa33, mel64, egemaps or none")
+    parser.add_argument(
+        "--vision", default="cues", help="OpenFace columns: cues (49), sims (709), groups such as pose+aus, or none"
+    )
+    parser.add_argument("--openface", help="OpenFace's FeatureExtraction or its folder (default: on PATH, if anywhere)")
+    parser.add_argument(
+        "--task", choices=["regression", "classification"], help="kind of labels (default: by the labels)"
+    )
+    add_backend(parser, "clips", "its share of the cores")
+
+
+def run(options: Namespace) -> int:
+    """Extract, then print what was made and what failed."""
+    from imder.cli.progress import counting
+    from imder.extract.choose import NONE, choose_recipe
+    from imder.extract.runner import extract
+    from imder.extract.vision import find_openface
+
     openface = find_openface(options.openface)
     choose = partial(
         choose_recipe,
         language=options.language,
-        max_tokens=int(options.max_tokens),
+        max_tokens=options.max_tokens,
         audio=options.audio,
         vision=options.vision,
         openface=openface,
@@ -38,50 +57,57 @@ def extract(options: Namespace) -> int:
 
     def recipe_of(clips: tuple[Clip, ...]) -> Recipe:
         recipe = choose(clips)
-        console.print(Text("\n".join(_describe(recipe))))
-        unseen = sum(clip.video is not None and clip.openface is None for clip in clips)
-        if unseen and openface is None and options.vision != NONE:
-            console.print(
-                f"nothing looks at the picture of {unseen} videos: "
-                "vision needs a table of OpenFace, or its program (--openface)"
+        say_all(_describe(recipe))
+        faceless = sum(clip.video is not None and clip.openface is None for clip in clips)
+        if faceless and openface is None and options.vision != NONE:
+            say(
+                f"vision is missing in {faceless} videos: it needs a table of OpenFace for each, "
+                "or OpenFace's program (--openface)"
             )
         return recipe
 
     with counting("extracting") as report:
-        outcome = extract_clips(
+        outcome = extract(
             options.source,
             options.out,
             recipe_of,  # type: ignore[arg-type]
             openface=openface,
             task=options.task,
-            jobs=int(options.jobs),
-            threads=int(options.threads),
+            jobs=options.jobs,
+            threads=thread_count(options),
             backend=options.backend,
             address=options.address,
             report=report,
         )
-    for line in _report(outcome, str(options.out)):
-        console.print(Text(line))
-    return PART if outcome.failures else 0
+    say_all(_report(outcome, str(options.out)))
+    return PARTLY if outcome.failures else 0
+
+
+def resume_advice(options: Namespace) -> str:
+    """How to continue an interrupted extraction."""
+    del options
+    return "the same command continues with the finished clips"
 
 
 def _describe(recipe: Recipe) -> list[str]:
+    """A line for each modality's features."""
     lines = []
     if recipe.language is not None:
-        part = recipe.language
-        lines.append(f"language: {part.model}, at most {part.max_tokens} tokens of {part.dim} features")
+        language = recipe.language
+        lines.append(f"language: {language.model}, at most {language.max_tokens} tokens of {language.dim} features")
     if recipe.vision is not None:
         lines.append(f"vision: OpenFace, {recipe.vision.columns}, {recipe.vision.dim} features a frame")
     if recipe.audio is not None:
-        sound = recipe.audio
-        lines.append(
-            f"audio: {sound.kind}, {sound.dim} features, {sound.frames_per_second:.4g} frames a second at {sound.rate} Hz"
-        )
+        audio = recipe.audio
+        rate = f"{audio.frames_per_second:.4g} frames a second at {audio.rate} Hz"
+        lines.append(f"audio: {audio.kind}, {audio.dim} features, {rate}")
     return lines
 
 
 def _report(outcome: Outcome, out: str) -> list[str]:
-    """What was made, what is to be known of it, what failed."""
+    """What was made, remarks and failures."""
+    from imder.extract.runner import about
+
     sizes = about(outcome)
     lines = []
     if outcome.resumed:
@@ -92,14 +118,8 @@ def _report(outcome: Outcome, out: str) -> list[str]:
         lines.append(f"remarks on {len(outcome.remarks)} clips ({counts}): {out}/remarks.csv")
     if outcome.untracked:
         lines.append(f"vision: {outcome.untracked} frames without a tracked face were left out")
-    for sample, name, reason in outcome.failures[:_SHOWN]:
-        lines.append(f"failed: {sample}: {name}: {reason}")
-    if outcome.failures:
-        more = len(outcome.failures) - _SHOWN
-        lines.append(
-            f"{f'and {more} more; ' if more > 0 else ''}{len(outcome.failures)} failures in {out}/failures.csv; "
-            "once their causes are gone, the same command makes only those clips again"
-        )
-    here = ", ".join(f"{name} in {n}" for name, n in sizes["present"].items())
-    lines.append(f"{sizes['clips']} clips ({here}) in {outcome.seconds:.1f} s saved in {out}")
+    advice = "once their causes are gone, the same command extracts only those clips"
+    lines += shown_failures(outcome.failures, f"{out}/failures.csv", advice)
+    present = ", ".join(f"{name} in {n}" for name, n in sizes["present"].items())
+    lines.append(f"{sizes['clips']} clips ({present}) in {outcome.seconds:.1f} s saved in {out}")
     return lines

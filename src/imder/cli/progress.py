@@ -1,95 +1,157 @@
-"""Progress bars for the terminal; the library itself shows nothing."""
+"""Progress on standard error: a bar on a terminal, lines elsewhere. The library itself prints nothing."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
-import lightning as L
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
-TITLES = {
-    "stage1": "stage 1: encoders and fusion",
-    "score": "stage 2: score networks",
-    "recovery": "stage 2: refinement and fusion",
-    "joint": "stage 2: all",
-}
+from imder.jobs.background import repeating
 
-
-def bar() -> Progress:
-    """A bar with a note and the time left; on standard error, so that tables can be piped."""
-    return Progress(
-        TextColumn("{task.description:<32}"),
-        BarColumn(24),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(file=sys.stderr),
-        refresh_per_second=4,
-    )
+LINE_SECONDS = 30.0
+"""Seconds between two lines where standard error isn't a terminal."""
 
 
-class PhaseBar(L.Callback):
-    """One bar for each phase: epochs of at most so many, losses, time left at most."""
+class Report(Protocol):
+    """Called with how far the work is."""
 
-    def __init__(self, label: str = "") -> None:
-        self._label = label
-        self._progress: Progress | None = None
+    def __call__(self, done: float, total: float | None, note: str = "", left: float | None = None) -> None:
+        """Show ``done`` of ``total`` (None where nobody knows), a note, and the seconds left, by default in proportion."""
+        ...
+
+
+class Display:
+    """The progress of one piece of work, from `start` to `finish`.
+
+    Args:
+        title: what is done, a word or two.
+        each: off a terminal, print a line whenever one more is done, not only every `LINE_SECONDS`.
+        counts: show "done/total"; False where the note says it.
+        at_most: work may end early, so the time left is an upper bound.
+        console: where it is shown; standard error by default.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        each: bool = False,
+        counts: bool = True,
+        at_most: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        self._title = title
+        self._each = each
+        self._counts = counts
+        self._at_most = at_most
+        self._console = console or Console(file=sys.stderr)
+        self._done, self._total, self._note = 0.0, None, ""
+        self._left: float | None = None
+        self._first, self._begun = 0.0, 0.0
+        self._bar: Progress | None = None
         self._task = TaskID(0)
+        self._open: ExitStack | None = None
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Open the bar."""
-        if not trainer.is_global_zero:
+    _total: float | None
+
+    @property
+    def started(self) -> bool:
+        """Whether there is anything on the screen."""
+        return self._open is not None
+
+    def update(self, done: float, total: float | None, note: str = "", left: float | None = None) -> None:
+        """Show how far the work is; the first call starts the display, so that a refusal has no bar above it."""
+        if self._open is None:
+            self._start(done)
+        more = int(done) > int(self._done)
+        self._done, self._total, self._note = done, total, note
+        self._left = left if left is not None else self._estimate()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, text=self._text(), left=self._time_left())
+        elif more and self._each:
+            self._print()
+
+    def finish(self, note: str | None = None) -> None:
+        """Show that the work is done."""
+        if self._open is None:
             return
-        self._progress = bar()
-        self._progress.start()
-        title = f"{self._label}{TITLES.get(pl_module.phase, pl_module.phase)}"
-        self._task = self._progress.add_task(title, total=trainer.max_epochs, note="", completed=trainer.current_epoch)
+        self._note = self._note if note is None else note
+        if self._bar is not None:
+            took = _duration(time.monotonic() - self._begun)
+            self._bar.update(self._task, completed=self._total, text=self._text(), left=f"in {took}")
+        self.close()
+        if self._bar is None and not (self._each and self._done):
+            self._print(over=True)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """A fraction of an epoch."""
-        if self._progress is not None and trainer.num_training_batches:
-            done = trainer.current_epoch + (batch_idx + 1) / float(trainer.num_training_batches)
-            self._progress.update(self._task, completed=done)
+    def close(self) -> None:
+        """Leave the terminal as it was, for work that failed or was interrupted."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Losses so far."""
-        if self._progress is not None:
-            seen = {k: v for k, v in trainer.callback_metrics.items() if k in ("train/task", "valid")}
-            note = "  ".join(f"{k.replace('/', ' ')} {float(v):.3f}" for k, v in seen.items())
-            self._progress.update(self._task, note=f"epoch {trainer.current_epoch + 1}  {note}")
+    def _start(self, done: float) -> None:
+        self._open = ExitStack()
+        self._first, self._begun, self._done = done, time.monotonic(), done
+        if not self._console.is_terminal:
+            self._open.enter_context(repeating(self._print, LINE_SECONDS))
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
+            console=self._console,
+            refresh_per_second=4,
+            expand=True,
+        )
+        self._task = self._bar.add_task(self._title, total=None, text="", left="")
+        self._open.enter_context(self._bar)
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Early stopping is an end too."""
-        if self._progress is not None:
-            self._progress.update(self._task, completed=trainer.max_epochs)
-            self._progress.stop()
-            self._progress = None
+    def _estimate(self) -> float | None:
+        done = self._done - self._first
+        if self._total is None or done <= 0:
+            return None
+        return (time.monotonic() - self._begun) / done * max(0.0, self._total - self._done)
 
-    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Leave the terminal as it was."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+    def _text(self) -> str:
+        total = "" if self._total is None else f"/{self._total:.0f}"
+        return "  ".join(
+            [*([f"{self._done:.0f}{total}"] if self._counts else []), *([self._note] if self._note else [])]
+        )
+
+    def _time_left(self) -> str:
+        return "" if self._left is None else f"{'≤ ' if self._at_most else ''}{_duration(self._left)} left"
+
+    def _print(self, over: bool = False) -> None:
+        parts = [self._text(), f"{_duration(time.monotonic() - self._begun)} elapsed"]
+        if not over and self._left:
+            parts.append(self._time_left())
+        print(f"{self._title}: {', '.join(part for part in parts if part)}", file=self._console.file, flush=True)
 
 
 @contextmanager
-def counting(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for anything that reports (done, of how many); it appears with the first report, so not above a refusal."""
-    progress = bar()
-    task = progress.add_task(title, total=None, note="")
-
-    def report(done: int, total: int) -> None:
-        progress.start()  # which does nothing where it has started
-        progress.update(task, completed=done, total=total)
-
+def counting(title: str, *, each: bool = False, console: Console | None = None) -> Iterator[Report]:
+    """Progress of anything that reports how much of how many is done."""
+    display = Display(title, each=each, console=console)
     try:
-        yield report
+        yield display.update
+        display.finish()
     finally:
-        if progress.live.is_started:
-            progress.stop()
+        display.close()
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> _duration(3725), _duration(65)
+    ('1:02:05', '1:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,71 @@
+"""``imder evaluate``: the metrics of a trained system under a missing-modality protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imder.cli.console import say, show, width
+from imder.cli.options import CORPUS, PROTOCOLS, RATES, add_metrics, add_prediction, add_run
+from imder.cli.parser import numbers, whole
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from imder.cli.parser import Parser
+
+
+def add_options(parser: Parser) -> None:
+    """Options of ``imder evaluate``."""
+    add_run(parser)
+    parser.add_argument("corpus", help=CORPUS)
+    parser.add_argument("--protocol", choices=[*PROTOCOLS], default="random", help="missing-modality protocol")
+    parser.add_argument("--rates", type=numbers, help=RATES)
+    parser.add_argument("--draws", type=whole(1), default=10, help="masks drawn for each rate")
+    parser.add_argument("--official-batch-size", type=whole(1), default=32, help="of the official schedule")
+    add_metrics(parser)
+    add_prediction(parser, samples=None, split="test")
+    parser.add_argument("--out", help="CSV file for a row of each rate or subset and draw")
+
+
+def run(options: Namespace) -> int:
+    """Evaluate, print a table, write the rows."""
+    from imder.calibration.describe import LEVEL
+    from imder.cli.progress import counting
+    from imder.cli.trained import load_both, promise, say_calibration, trained_on
+    from imder.data.speaker_norm import speaker_norm_note
+    from imder.evaluation.cells import RATES as DEFAULT_RATES
+    from imder.evaluation.evaluate import constant_rows, evaluate
+    from imder.evaluation.results import summarise, write_csv
+    from imder.evaluation.tables import rich_table, uncertainty_metrics
+
+    model, corpus = load_both(options)
+    settings: dict[str, Any] = {
+        "run": str(options.run),
+        "split": options.split,
+        "protocol": options.protocol,
+        "rates": options.rates or DEFAULT_RATES,
+        "draws": options.draws,
+        "seed": options.seed,
+        "convention": options.metrics,
+        "official_batch_size": options.official_batch_size,
+    }
+    with counting("predicting") as report:
+        rows = evaluate(
+            model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
+        )
+    baseline = trained_on(options.run).get("constant_baseline")
+    calibrated = model.calibration is not None
+    if model.system != "constant":
+        rows += constant_rows(corpus, baseline=baseline, calibrated=calibrated, **settings)
+    summary = summarise(rows)
+    show(rich_table(summary, options.protocol, width=width()))
+    if note := speaker_norm_note(corpus.recipe):
+        say(note)
+    if model.calibration is not None:
+        say(f"\nuncertainty: {promise(model, LEVEL)}; 80 %: the most certain samples")
+        show(rich_table(summary, options.protocol, uncertainty_metrics(summary), width=width()))
+    say_calibration(model)
+    if options.out:
+        write_csv(rows, options.out)
+        say(f"saved in {options.out}")
+    return 0

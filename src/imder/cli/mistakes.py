@@ -1,0 +1,82 @@
+"""Messages of the parser, rewritten: one line that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+TYPES = {
+    "<class 'int'>": "a whole number",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "a text",
+    "<class 'tuple'>": "a list such as [32, 64]",
+    "<class 'list'>": "a list such as [32, 64]",
+}
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """``; did you mean ...?`` with the most similar choice, or nothing where none is similar.
+
+    The only choice that ends in ``.word``, or else that begins with it, comes first.
+
+    >>> nearest("--protoc", ["--protocol", "--draws"])
+    '; did you mean --protocol?'
+    >>> nearest("--epochs", ["--training.score.epochs", "--steps"])
+    '; did you mean --training.score.epochs?'
+    >>> nearest("--loss", ["--protocol", "--draws"])
+    ''
+    """
+    names = list(choices)
+    nested = [name for name in names if name.endswith(f".{word.removeprefix('--')}")]
+    longer = [name for name in names if name.startswith(word)]
+    matches = next((m for m in (nested, longer) if len(m) == 1), get_close_matches(word, longer or names, 1, 0.7))
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def explain(message: str, prog: str, options: Sequence[str]) -> str:
+    r"""The parser's message in plain words.
+
+    Args:
+        message: what jsonargparse or argparse says.
+        prog: the command, such as ``imder train``.
+        options: all option names of the command, among which the nearest to an unknown one is looked for.
+
+    >>> explain("unrecognized arguments: --protoc random", "imder evaluate", ["--protocol"])
+    'unknown option --protoc; did you mean --protocol?'
+    >>> explain('Parser key "draws": Expected a <class \'int\'>. Got value: x', "imder evaluate", ["--draws"])
+    "--draws: expected a whole number, got 'x'"
+    """
+    text = " ".join(message.split())
+    if found := re.match(r"[Uu]nrecognized arguments: (.*)", text):
+        return _unrecognized(found[1].split(" "), prog, options)
+    if found := re.match(r"Group '(.*?)' does not accept option '(.*?)'", text):
+        return _unrecognized([f"--{found[1]}.{found[2]}"], prog, options)
+    if found := re.match(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", text):
+        choices = [choice.strip("' ") for choice in found[3].split(",")]
+        return f"{found[1]}: {found[2]!r} is not one of {', '.join(choices)}{nearest(found[2], choices)}"
+    if found := re.match(r"argument (\S+): expected one argument", text):
+        return f"{found[1]}: give a value"
+    if found := re.match(r"the following arguments are required: (.*)", text):
+        words = [w if w.startswith("-") else w.upper() for w in found[1].split(", ")]
+        return f"{prog}: {' and '.join(words)} missing (see {prog} --help)"
+    if found := re.match(r'Parser key "(.*?)": Expected an? (.*?)\. Got value: (.*)', text):
+        return f"--{found[1]}: expected {_type(found[2])}, got {found[3]!r}"
+    text = re.sub(r"^argument (\S+?):", r"\1:", text)
+    return re.sub(r'Parser key "(.*?)":', r"--\1:", text)
+
+
+def _unrecognized(words: Sequence[str], prog: str, options: Sequence[str]) -> str:
+    """The first unknown option, or, where every word that is left over is a plain one, the first of them."""
+    unknown = next((word for word in words if word.startswith("-")), None)
+    if unknown is None:
+        return f"unexpected argument {words[0]!r} (see {prog} --help)"
+    name = unknown.partition("=")[0]
+    return f"unknown option {name}{nearest(name, options) or f' (see {prog} --help)'}"
+
+
+def _type(text: str) -> str:
+    if found := re.match(r"typing\.Literal\[(.*)\]", text):
+        return f"one of {found[1].replace(chr(39), '')}"
+    return TYPES.get(text, text)

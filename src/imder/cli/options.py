@@ -1,0 +1,117 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from imder.cli.parser import whole
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from imder.cli.parser import Parser
+
+CORPUS = "feature file, folder of npz files, or store"
+RATES = "missing rates, separated by commas (default: 0,0.1,...,0.7)"
+PROTOCOLS = ("random", "fixed", "natural", "official")
+CONVENTIONS = ("mosi", "sims", "classification")
+
+
+def add_corpus(parser: Parser, text: str = CORPUS) -> None:
+    """The corpus, and how it is read."""
+    parser.add_argument("corpus", help=text)
+    parser.add_argument(
+        "--task", choices=["regression", "classification"], help="for a corpus that has labels for both"
+    )
+    add_drop_empty(parser)
+
+
+def add_drop_empty(parser: Parser) -> None:
+    """Whether samples without any modality are left out."""
+    parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
+
+
+def read_corpus(options: Namespace) -> Any:
+    """The corpus of `add_corpus`."""
+    from imder.data.formats.load import load_corpus
+
+    return load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty)
+
+
+def add_threads(parser: Parser, usual: str = "one for each core", what: str = "CPU threads") -> None:
+    """Number of CPU threads: ``--threads``, else OMP_NUM_THREADS, else what ``usual`` says."""
+    parser.add_argument("--threads", type=whole(), help=f"{what} (default: OMP_NUM_THREADS, else {usual})")
+
+
+def thread_count(options: Namespace, default: int = 0) -> int:
+    """The number of `add_threads`; 0 where nothing says one.
+
+    >>> from argparse import Namespace
+    >>> thread_count(Namespace(threads=3), default=1)
+    3
+    """
+    if options.threads is not None:
+        return int(options.threads)
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else default
+
+
+def set_threads(options: Namespace, default: int = 0) -> None:
+    """Let torch use so many threads in this process."""
+    import torch
+
+    if count := thread_count(options, default):
+        torch.set_num_threads(count)
+
+
+def add_seed(parser: Parser, text: str = "seed of everything random") -> None:
+    """The seed."""
+    parser.add_argument("--seed", type=whole(), default=0, help=text)
+
+
+def add_device(parser: Parser) -> None:
+    """Where a trained model computes."""
+    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, ... (default: auto)")
+
+
+def add_accelerator(parser: Parser) -> None:
+    """Where trainings run."""
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="auto is a GPU if there is one (default: auto)",
+    )
+
+
+def add_backend(parser: Parser, what: str, threads: str) -> None:
+    """How work is shared by processes, and the usual ``threads`` of each."""
+    parser.add_argument("--jobs", type=whole(1), default=1, help=f"{what} at once")
+    parser.add_argument("--backend", choices=["loky", "ray", "dask"], default="loky", help="of joblib (default: loky)")
+    parser.add_argument("--address", help="of a running Ray or Dask cluster (default: start one here)")
+    add_threads(parser, threads, "CPU threads of each job")
+
+
+def add_metrics(parser: Parser) -> None:
+    """The convention of metrics."""
+    parser.add_argument("--metrics", choices=[*CONVENTIONS], help="metric convention (default: by the labels)")
+
+
+def add_run(parser: Parser) -> None:
+    """A trained model."""
+    parser.add_argument("run", help="run directory, or a model's folder or hub id")
+
+
+def add_prediction(parser: Parser, *, samples: int | None, split: str | None) -> None:
+    """Which samples are predicted, from how many recoveries, and where; with defaults for both."""
+    recoveries = "the preset's" if samples is None else samples
+    parser.add_argument("--split", default=split, help=f"split (default: {split or 'test, or the only one'})")
+    parser.add_argument(
+        "--samples", type=whole(1), default=samples, help=f"recoveries per prediction (default: {recoveries})"
+    )
+    add_seed(parser)
+    parser.add_argument("--batch-size", type=whole(1), default=64, help="samples predicted at once")
+    add_drop_empty(parser)
+    add_device(parser)
+    add_threads(parser)

@@ -1,0 +1,99 @@
+"""``imder predict``: predictions for a corpus, for clips, or for a recording as a time series."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imder.cli.console import say
+from imder.cli.options import add_prediction, add_run
+from imder.cli.parser import number
+from imder.types import ImderError
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from imder.cli.parser import Parser
+
+CLIP = ("video", "audio", "text", "openface", "transcript")
+"""Options that hand over one clip or recording."""
+
+
+def add_options(parser: Parser) -> None:
+    """Options of ``imder predict``."""
+    add_run(parser)
+    parser.add_argument("corpus", nargs="?", help="corpus, manifest of clips, or folder of media")
+    add_prediction(parser, samples=None, split=None)
+    parser.add_argument("--video", help="one clip: a video, whose sound is used unless --audio is given")
+    parser.add_argument("--audio", help="one clip: a sound file")
+    parser.add_argument("--text", help="one clip: the words")
+    parser.add_argument("--openface", help="one clip: OpenFace's table of the face")
+    parser.add_argument("--transcript", help="with --window: timed words (SRT, WebVTT, or CSV of start, end, text)")
+    parser.add_argument("--window", type=number(above=0), help="seconds of a window: a time series of a long recording")
+    parser.add_argument("--hop", type=number(above=0), help="seconds between windows (default: a quarter of --window)")
+    parser.add_argument(
+        "--least-share",
+        type=number(least=0, most=1),
+        help="with --window: share of it that a modality must cover to count as available (default: 0.1)",
+    )
+    parser.add_argument("--language", help="where the run's transformer is now (folder or name), or none")
+    parser.add_argument("--openface-program", help="FeatureExtraction or its folder, for videos (default: on PATH)")
+    parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets should hold the label")
+    parser.add_argument("--out", help="CSV to write; a single clip needs none")
+
+
+def run(options: Namespace) -> int:
+    """Predict whatever was handed over."""
+    given = {name: options[name] for name in CLIP if options[name] is not None}
+    if options.corpus is not None and given:
+        raise ImderError(
+            f"{options.corpus} and --{next(iter(given))}: predict a corpus or manifest, or one clip, not both"
+        )
+    for name in ("hop", "least_share"):
+        if options[name] is not None and options.window is None:
+            raise ImderError(f"--{name.replace('_', '-')} is about windows: give --window too")
+    from imder.cli import predict_media
+
+    if options.corpus is None:
+        if not given:
+            raise ImderError(
+                "give a corpus, a manifest of clips, or one clip with --video, --audio, --text or --openface"
+            )
+        return (
+            predict_media.recording(options, given)
+            if options.window is not None
+            else predict_media.clip(options, given)
+        )
+    if options.window is not None:
+        raise ImderError("--window is for one recording: give it with --video, --audio, --openface or --transcript")
+    from imder.extract.manifest import is_source
+
+    return predict_media.clips(options) if is_source(options.corpus) else _corpus(options)
+
+
+def _corpus(options: Namespace) -> int:
+    """Predictions for a corpus, as CSV."""
+    from imder.cli.progress import counting
+    from imder.cli.trained import load_both, promise, say_calibration
+    from imder.evaluation.results import write_csv
+    from imder.inference.predict import predictions
+
+    if options.out is None:
+        raise ImderError("give the CSV file for the predictions with --out")
+    model, corpus = load_both(options)
+    with counting("predicting") as report:
+        rows = predictions(
+            model,
+            corpus,
+            options.split,
+            samples=options.samples,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            level=options.level,
+            progress=report,
+        )
+    write_csv(rows, options.out)
+    if model.calibration is not None:
+        say(f"with {promise(model, options.level)}")
+    say_calibration(model)
+    say(f"{len(rows)} predictions saved in {options.out}")
+    return 0

@@ -1,0 +1,44 @@
+"""``imder recover``: encodings of the missing modalities, as a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imder.cli.console import say
+from imder.cli.options import CORPUS, add_prediction, add_run
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from imder.cli.parser import Parser
+
+
+def add_options(parser: Parser) -> None:
+    """Options of ``imder recover``."""
+    add_run(parser)
+    parser.add_argument("corpus", help=CORPUS)
+    add_prediction(parser, samples=1, split=None)
+    parser.add_argument("--out", required=True, help="store to write")
+
+
+def run(options: Namespace) -> int:
+    """Recover what is missing, and write it."""
+    from imder.cli.progress import counting
+    from imder.cli.trained import load_both
+    from imder.inference.predict import recover_to_store
+
+    model, corpus = load_both(options)
+    with counting("recovering") as report:
+        recovered = recover_to_store(
+            model,
+            corpus,
+            options.out,
+            options.split,
+            samples=options.samples,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            progress=report,
+        )
+    count = sum(map(len, recovered.splits.values()))
+    say(f"recoveries of {count} samples ({', '.join(recovered.spec.names)}) saved in {options.out}")
+    return 0

@@ -1,0 +1,160 @@
+"""``imder train``: train a system on a corpus, or continue a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from imder.cli.console import say, say_all
+from imder.cli.options import add_corpus, add_threads, read_corpus, set_threads
+from imder.cli.parser import whole
+from imder.types import ImderError
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from imder.cli.parser import Parser
+    from imder.models.base import Model
+
+CONFIGURATION = (
+    "config",
+    "stage1",
+    "missing_rate",
+    "recovery",
+    "language_encoder",
+    "seed",
+    "max_epochs",
+    "model",
+    "training",
+)
+"""Options that ``--resume`` refuses, since the run has its own configuration."""
+
+
+def add_options(parser: Parser) -> None:
+    """Options of ``imder train``; the keys of ``--model`` are those of the preset's system."""
+    from imder.models.presets import read_preset
+    from imder.models.registry import system_entry
+    from imder.training.config import EngineConfig, TrainingConfig
+
+    add_corpus(parser)
+    parser.add_argument("--out", help="run directory to create")
+    parser.add_argument("--preset", default="fast", help="system and settings, such as fast, paper-mosi or late-fusion")
+    parser.add_argument("--config", help="YAML file that changes the preset; a run's config.yaml repeats that run")
+    parser.add_argument("--resume", metavar="RUN", help="run directory to continue, in place of --out")
+    parser.add_argument("--stage1", metavar="RUN", help="run whose stage 1 is reused")
+    parser.add_argument("--missing-rate", help="any, official, or a number (default: the preset's)")
+    parser.add_argument(
+        "--recovery",
+        help="conditional, unconditional, mean, regression, train-mean or zero (default: the preset's)",
+    )
+    parser.add_argument("--language-encoder", help="transformer (folder or name) to tune in stage 1, on token ids")
+    parser.add_argument("--seed", type=whole(), help="seed of everything random (default: 0)")
+    parser.add_argument("--max-epochs", type=whole(1), help="limit of epochs for every phase (default: the preset's)")
+    add_threads(parser)
+    system = read_preset(preset_of(parser.words))["system"]
+    parser.add_overrides("model", system_entry(system)[1])
+    parser.add_overrides("training", TrainingConfig)
+    parser.add_argument("--engine", type=EngineConfig, default=EngineConfig())
+
+
+def run(options: Namespace) -> int:
+    """Train, then print what was reached and what to type next."""
+    from imder.cli.phase_progress import PhaseProgress
+    from imder.training.config import EngineConfig, load_config
+    from imder.training.engine import is_main_process
+    from imder.training.train import train
+
+    set_threads(options)
+    if (options.out is None) == (options.resume is None):
+        raise ImderError("give either --out RUN for a new run, or --resume RUN to continue one")
+    corpus = read_corpus(options)
+    engine = EngineConfig(**options.engine.as_dict())
+    common: dict[str, Any] = {"engine": engine, "callbacks": [PhaseProgress()]}
+    if options.resume is not None:
+        _refuse_configuration(options)
+        model = train(corpus, options.resume, resume=True, **common)
+    else:
+        config = load_config(options.preset, options.config, overrides(options))
+        model = train(
+            corpus, options.out, config=config, max_epochs=options.max_epochs, stage1=options.stage1, **common
+        )
+    if is_main_process(engine):
+        _report(model, options.resume or options.out, options.corpus)
+    return 0
+
+
+def resume_advice(options: Namespace) -> str:
+    """How to continue an interrupted training."""
+    path = options.resume or options.out
+    started = path is not None and os.path.exists(os.path.join(path, "config.yaml"))
+    return f"continue with: imder train {options.corpus} --resume {path}" if started else ""
+
+
+def overrides(options: Namespace) -> dict[str, Any]:
+    """What the options change in the preset's configuration."""
+    changes: dict[str, Any] = {
+        group: {} if options[group] is None else dict(options[group].as_dict()) for group in ("model", "training")
+    }
+    if options.missing_rate is not None:
+        changes["training"]["missing_rate"] = _rate(options.missing_rate)
+    if options.recovery is not None:
+        changes["model.recovery.kind"] = options.recovery
+    if options.language_encoder is not None:
+        changes["training"].setdefault("language_encoder", {})["name"] = options.language_encoder
+    if options.seed is not None:
+        changes["training"]["seed"] = options.seed
+    return changes
+
+
+def preset_of(words: Sequence[str]) -> str:
+    """The preset that the words ask for, by --preset, --config or --resume: it decides which keys exist."""
+    import yaml
+
+    given: dict[str, str] = {}
+    for name in ("preset", "config", "resume"):
+        for i, word in enumerate(words):
+            if word == f"--{name}" and i + 1 < len(words):
+                given[name] = words[i + 1]
+            elif word.startswith(f"--{name}="):
+                given[name] = word.partition("=")[2]
+    path = given.get("config") or (os.path.join(given["resume"], "config.yaml") if "resume" in given else None)
+    if path and os.path.isfile(path):
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = yaml.safe_load(file)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            content = None  # `load_config` reports it
+        if isinstance(content, dict) and content.get("preset"):
+            return str(content["preset"])
+    return given.get("preset", "fast")
+
+
+def _refuse_configuration(options: Namespace) -> None:
+    for name in CONFIGURATION:
+        if options[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise ImderError(f"--resume continues with the run's own configuration; leave out {option}")
+
+
+def _rate(text: str) -> str | float:
+    if text in ("any", "official"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ImderError(f"--missing-rate: expected any, official or a number, got {text!r}") from None
+
+
+def _report(model: Model, path: str, corpus: str) -> None:
+    """Print losses by phase, validation metrics, limits of the calibration, and the commands that come next."""
+    from imder.training.run import RunDirectory
+
+    reached = RunDirectory(path).read_json("metrics.json")
+    for phase, values in reached["phases"].items():
+        shown = (f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+        say(f"{phase}: " + ", ".join(shown))
+    say("validation, everything present available: " + ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items()))
+    if model.calibration is not None:
+        say_all(f"calibration of {note}" for note in model.calibration.notes())
+    say(f"saved in {path}")

@@ -1,0 +1,37 @@
+"""``imder evaluate``."""
+
+import pytest
+
+from command_line import imder_, rows_of
+
+
+@pytest.mark.parametrize(("protocol", "cells"), [("random", 4), ("fixed", 7), ("natural", 1), ("official", 4)])
+def test_evaluate(protocol, cells, folder, run, tmp_path, capsys):
+    out = tmp_path / "results.csv"
+    words = ["--protocol", protocol, "--rates", "0,0.5", "--draws", 2, "--out", out, "--samples", 1]
+    assert imder_("evaluate", run, folder / "corpus", *words) == 0
+    rows = rows_of(out)
+    assert {row["model"] for row in rows} == {"imder", "constant"}
+    assert len(rows) == 2 * cells
+    leading = "model,run,corpus,split,protocol,rate,effective_rate,available,draw,seed,n"
+    assert ",".join(rows[0]).startswith(leading + ",")
+    assert {"mae", "acc2", "f1", "acc7", "corr"} <= rows[0].keys()
+    assert all(row["protocol"] == protocol and row["split"] == "test" for row in rows)
+    shown = capsys.readouterr().out
+    assert "imder" in shown
+    assert "constant" in shown
+
+
+def test_evaluate_is_the_same_every_time(folder, run, tmp_path):
+    words = ["evaluate", run, folder / "corpus", "--rates", "0.4", "--draws", 1, "--samples", 2, "--split", "valid"]
+    assert imder_(*words, "--out", tmp_path / "a.csv") == 0
+    assert imder_(*words, "--out", tmp_path / "b.csv", "--batch-size", 7) == 0
+    for first, second in zip(rows_of(tmp_path / "a.csv"), rows_of(tmp_path / "b.csv"), strict=True):
+        assert float(first["mae"]) == pytest.approx(float(second["mae"]), abs=1e-4)
+
+
+def test_evaluate_a_classifier(folder, classifier, tmp_path):
+    out = tmp_path / "results.csv"
+    words = ["--protocol", "natural", "--samples", 1, "--out", out]
+    assert imder_("evaluate", classifier, folder / "classes", *words) == 0
+    assert "balanced_accuracy" in rows_of(out)[0]
