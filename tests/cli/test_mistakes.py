@@ -30,7 +30,10 @@ MISTAKES = {
     "abbreviated phase": ([*TRAIN, "--training.rec.max_epochs", "4"], "unknown option --training.rec.max_epochs"),
     "abbreviated engine": ([*TRAIN, "--engine.accel", "cpu"], "did you mean --engine.accelerator?"),
     "abbreviated option": ([*TRAIN, "--max-epoch", "4"], "did you mean --max-epochs?"),
-    "misspelt key in a mapping": ([*TRAIN, "--model", '{{"recovery": {{"evaluation": 4}}}}'], "evaluation; did you mean"),
+    "misspelt key in a mapping": (
+        [*TRAIN, "--model", '{{"recovery": {{"evaluation": 4}}}}'],
+        "evaluation; did you mean",
+    ),
     "misspelt key in a configuration": ([*TRAIN, "--config", "{folder}/typo.yaml"], "evaluation"),
     "abbreviated command": (["eval"], "did you mean evaluate?"),
     "abbreviated action": (["data", "insp", "{folder}/corpus"], "choose one of inspect, convert"),

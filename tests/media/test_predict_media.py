@@ -418,7 +418,7 @@ def test_a_window_with_nothing_has_no_prediction(place, long, tmp_path, capsys):
     empty = [row for row in rows if not row["available"]]
     assert [float(row["start"]) for row in empty] == [2, 2.25, 2.5, 2.75, 3, 3.25, 3.5]
     assert {row["prediction"] for row in empty} == {""}
-    assert "7 windows have nothing" in " ".join(capsys.readouterr().out.split())
+    assert "7 windows have no modality" in " ".join(capsys.readouterr().out.split())
 
 
 def test_classes_over_time(place, long, tmp_path):

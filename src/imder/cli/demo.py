@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say, show, width
-from imder.cli.options import add_seed, add_threads, set_threads
+from imder.cli.options import add_seed, add_threads, thread_count
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ def run(options: Namespace) -> int:
     from imder.evaluation.plots import plot_rates
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table
+    from imder.jobs.threads import set_threads
     from imder.synthetic.known_truth import KnownTruth
     from imder.training.config import load_config
     from imder.training.train import train
 
-    set_threads(options)
+    set_threads(thread_count(options))
     out, seed = Path(options.out), options.seed
     marker = out / ".imder-demo"
     if out.exists() and any(out.iterdir()) and not marker.exists():

@@ -26,7 +26,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--language", help="transformer (folder or name), or none (default: BERT of the texts' language)"
     )
-    parser.add_argument("--max-tokens", type=whole(3), default=50, help="tokens of a text, two of them special")
+    parser.add_argument("--max-tokens", type=whole(1), default=50, help="tokens of a text, two of them special")
     parser.add_argument("--audio", default="librosa33", help="librosa33, mel64, egemaps or none")
     parser.add_argument(
         "--vision", default="cues", help="OpenFace columns: cues (49), sims (709), groups such as pose+aus, or none"

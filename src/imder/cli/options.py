@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from imder.cli.parser import whole
@@ -45,24 +44,10 @@ def add_threads(parser: Parser, usual: str = "one for each core", what: str = "C
 
 
 def thread_count(options: Namespace, default: int = 0) -> int:
-    """The number of `add_threads`; 0 where nothing says one.
+    """The number of `add_threads`; 0 leaves the choice to `imder.jobs.threads`."""
+    from imder.jobs.threads import omp_threads
 
-    >>> from argparse import Namespace
-    >>> thread_count(Namespace(threads=3), default=1)
-    3
-    """
-    if options.threads is not None:
-        return int(options.threads)
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) else default
-
-
-def set_threads(options: Namespace, default: int = 0) -> None:
-    """Let torch use so many threads in this process."""
-    import torch
-
-    if count := thread_count(options, default):
-        torch.set_num_threads(count)
+    return int(options.threads) if options.threads is not None else omp_threads() or default
 
 
 def add_seed(parser: Parser, text: str = "seed of everything random") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from math import inf, nan
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
@@ -82,24 +83,24 @@ def whole(least: int = 0) -> Callable[[Any], int]:
     return integer
 
 
-def number(
-    *, above: float | None = None, least: float | None = None, most: float | None = None
-) -> Callable[[Any], float]:
-    """The type of an option that takes numbers in a range."""
+def number(*, above: float | None = None, least: float | None = None, most: float = inf) -> Callable[[Any], float]:
+    """The type of an option that takes numbers above ``above`` or from ``least`` on, up to ``most``."""
+    expected = (
+        f"a number above {above:g}"
+        if above is not None
+        else f"a number from {least:g}"
+        if least is not None
+        else "a number"
+    )
+    if most < inf:
+        expected += f" to {most:g}"
 
     def real(value: Any) -> float:
-        bounds = [
-            f"{word} {x:g}" for word, x in (("above", above), ("at least", least), ("at most", most)) if x is not None
-        ]
-        expected = " and ".join([f"a number {bounds[0]}", *bounds[1:]]) if bounds else "a number"
         try:
             found = float(str(value))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"expected {expected}, got {str(value)!r}") from None
-        fits = (
-            (above is None or found > above) and (least is None or found >= least) and (most is None or found <= most)
-        )
-        if not fits:
+            found = nan
+        if (above is not None and not found > above) or (least is not None and not found >= least) or not found <= most:
             raise argparse.ArgumentTypeError(f"expected {expected}, got {str(value)!r}")
         return found
 

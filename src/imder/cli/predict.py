@@ -56,7 +56,7 @@ def run(options: Namespace) -> int:
     if options.corpus is None:
         if not given:
             raise ImderError(
-                "give a corpus, a manifest of clips, or one clip with --video, --audio, --text or --openface"
+                "say what to predict: a corpus, a manifest of clips, or one clip with --video, --audio, --text or --openface"
             )
         return (
             predict_media.recording(options, given)
@@ -78,7 +78,7 @@ def _corpus(options: Namespace) -> int:
     from imder.inference.predict import predictions
 
     if options.out is None:
-        raise ImderError("give the CSV file for the predictions with --out")
+        raise ImderError("say where the predictions go with --out FILE.csv")
     model, corpus = load_both(options)
     with counting("predicting") as report:
         rows = predictions(

@@ -19,7 +19,6 @@ from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
 from imder.media.recording import Recording
 from imder.media.windows import MIN_COVERAGE
-from imder.training.run import RunDirectory
 from imder.types import ImderError, Spec
 
 
@@ -45,7 +44,7 @@ def clip(options: Namespace, given: dict[str, str]) -> int:
 def clips(options: Namespace) -> int:
     """Predict the clips of a manifest or folder."""
     if options.out is None:
-        raise ImderError("give the CSV file for the predictions with --out")
+        raise ImderError("say where the predictions go with --out FILE.csv")
     manifest = read_source(options.corpus)
     predictor = _predictor(options)
     with counting("predicting") as report:
@@ -76,7 +75,7 @@ def clips(options: Namespace) -> int:
 def recording(options: Namespace, given: dict[str, str]) -> int:
     """Predict windows of a recording, as CSV and plot."""
     if options.out is None or Path(options.out).suffix.lower() == ".png":
-        raise ImderError("give the CSV file of the time series with --out FILE.csv; its plot goes to FILE.png")
+        raise ImderError("say where the time series goes with --out FILE.csv; its plot goes to FILE.png")
     if options.split is not None:
         raise ImderError("--split: one recording has no splits")
     predictor = _predictor(options)
@@ -135,14 +134,14 @@ def describe(row: Row, spec: Spec, level: float) -> list[str]:
 
 
 def _predictor(options: Namespace) -> Predictor:
-    model = load_model(options)
+    trained = load_model(options)
     return Predictor(
-        model,
-        model.device,
-        recipe=RunDirectory(options.run).recipe(),
+        trained.model,
+        trained.model.device,
+        recipe=trained.recipe,
         language=options.language,
         openface=options.openface_program,
-        name=str(options.run),
+        name=trained.name,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from imder.cli.console import say, say_all
-from imder.cli.options import add_corpus, add_threads, read_corpus, set_threads
+from imder.cli.options import add_corpus, add_threads, read_corpus, thread_count
 from imder.cli.parser import whole
 from imder.types import ImderError
 
@@ -61,11 +61,12 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Train, then print what was reached and what to type next."""
     from imder.cli.phase_progress import PhaseProgress
+    from imder.jobs.threads import set_threads
     from imder.training.config import EngineConfig, load_config
     from imder.training.engine import is_main_process
     from imder.training.train import train
 
-    set_threads(options)
+    set_threads(thread_count(options))
     if (options.out is None) == (options.resume is None):
         raise ImderError("give either --out RUN for a new run, or --resume RUN to continue one")
     corpus = read_corpus(options)

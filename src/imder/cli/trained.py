@@ -5,59 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imder.cli.console import say, say_all
-from imder.cli.options import set_threads
-from imder.types import ImderError
+from imder.cli.options import thread_count
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from imder.data.corpus import Corpus
     from imder.models.base import Model
+    from imder.training.trained import TrainedModel
 
 SHOWN_SUBSETS = 8
 
 
-def load_model(options: Namespace) -> Model:
-    """The model of a finished run, on the device of ``--device``.
+def load_model(options: Namespace) -> TrainedModel:
+    """The trained system of ``run`` on the device of ``--device``."""
+    from imder.jobs.threads import set_threads
+    from imder.training.trained import TrainedModel
 
-    Raises:
-        ImderError: training has not finished, there is no model, or no such device.
-    """
-    import torch
-
-    from imder.models.base import Model
-    from imder.training.run import RunDirectory
-
-    set_threads(options)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    run = RunDirectory(options.run)
-    if (run.path / "config.yaml").exists() and not run.finished():
-        raise ImderError(
-            f"{options.run}: training has not finished; continue it: imder train CORPUS --resume {options.run}"
-        )
-    try:
-        return Model.from_pretrained(options.run).to(device)
-    except RuntimeError as error:
-        raise ImderError(f"--device {device}: {str(error).splitlines()[0]}") from None
+    set_threads(thread_count(options))
+    return TrainedModel.load(options.run, options.device)
 
 
 def load_both(options: Namespace) -> tuple[Model, Corpus]:
     """The model, and the corpus as that model reads it."""
-    from imder.data.formats.load import load_for
-    from imder.training.run import RunDirectory
-
-    model = load_model(options)
-    corpus = load_for(
-        model.spec,
-        RunDirectory(options.run).recipe(),
-        options.run,
-        options.corpus,
-        drop_empty=options.drop_empty,
-        token_ids=model.language is not None,
-    )
-    return model, corpus
+    trained = load_model(options)
+    return trained.model, trained.read(options.corpus, drop_empty=options.drop_empty)
 
 
 def trained_on(run: str) -> dict[str, Any]:

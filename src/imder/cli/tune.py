@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say
-from imder.cli.options import add_accelerator, add_corpus, add_seed, add_threads, read_corpus, set_threads
+from imder.cli.options import add_accelerator, add_corpus, add_seed, add_threads, read_corpus, thread_count
 from imder.cli.parser import number, whole
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ def run(options: Namespace) -> int:
 
     from imder.benchmarking.model_specs import PRESETS
     from imder.cli.progress import counting
+    from imder.jobs.threads import set_threads
     from imder.training.config import EngineConfig
     from imder.tuning.tune import tune
 
-    set_threads(options, 1)
+    set_threads(thread_count(options, 1))
     corpus = read_corpus(options)
     trials = TRIALS if options.trials is None and options.minutes is None else options.trials
     accelerators = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
