@@ -116,7 +116,7 @@ def listed(value: Any) -> tuple[str, ...]:
     parts = value if isinstance(value, tuple) else str(value).split(",")  # the parser checks its result once more
     words = tuple(word.strip() for word in parts if word.strip())
     if not words:
-        raise argparse.ArgumentTypeError("expected words separated by commas, got nothing")
+        raise argparse.ArgumentTypeError("expected at least one name, several separated by commas")
     return words
 
 
@@ -126,7 +126,11 @@ def numbers(value: Any) -> tuple[float, ...]:
     >>> numbers("0, .3,.5")
     (0.0, 0.3, 0.5)
     """
+    return tuple(_real(word) for word in (value if isinstance(value, tuple) else str(value).split(",")))
+
+
+def _real(word: Any) -> float:
     try:
-        return tuple(float(word) for word in (value if isinstance(value, tuple) else str(value).split(",")))
+        return float(word)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {str(value)!r}") from None
+        raise argparse.ArgumentTypeError(f"{word!r} isn't a number; give numbers separated by commas") from None
