@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from imder.cli.parsers import make_parser
+from imder.cli.entry import parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -21,11 +21,11 @@ def accept(words: Command) -> None:
     """Parse a command without running it.
 
     Raises:
-        jsonargparse.ArgumentError: a wrong command, option or value.
+        ImderError: a wrong command, option or value.
     """
     kept = [word for word in words if word not in ("--help", "-h", "--version")]
     if kept:
-        make_parser(kept).parse_args(kept)
+        parse(kept)
 
 
 def blocks(page: Path, language: str) -> list[tuple[str, int, str]]:

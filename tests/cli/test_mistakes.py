@@ -98,7 +98,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(name, folder, run, tmp_path, 
     def offline(*args, **more):
         raise ConnectionError("no network\nat all")
 
-    monkeypatch.setattr("imder.models.base.snapshot_download", offline)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     (folder / "broken.yaml").write_text("model: [1\n")
     (folder / "typo.yaml").write_text("model: {recovery: {evaluation: 4}}\n")
     words, message = MISTAKES[name]

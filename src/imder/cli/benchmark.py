@@ -33,6 +33,8 @@ ALL_FAILED = 1
 
 def add_options(parser: Parser) -> None:
     """Options of ``imder benchmark``."""
+    from imder.missingness.protocols import evaluation_protocols
+
     add_corpus(parser)
     parser.add_argument("--out", default="benchmark", help="folder; the same command again continues there")
     parser.add_argument(
@@ -45,7 +47,7 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--table", type=int, choices=[2, 3], help="models and protocols of the paper's table")
     parser.add_argument(
-        "--protocols", type=listed, help="random, fixed, natural, official, separated by commas (default: random,fixed)"
+        "--protocols", type=listed, help=f"of {', '.join(evaluation_protocols())}; with commas (default: random,fixed)"
     )
     parser.add_argument("--rates", type=numbers, help=RATES)
     parser.add_argument("--seeds", type=whole(1), default=3, help="trainings of each model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imder.cli.console import say, show, width
-from imder.cli.options import CORPUS, PROTOCOLS, RATES, add_metrics, add_prediction, add_run
+from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction, add_protocol, add_run
 from imder.cli.parser import numbers, whole
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def add_options(parser: Parser) -> None:
     """Options of ``imder evaluate``."""
     add_run(parser)
     parser.add_argument("corpus", help=CORPUS)
-    parser.add_argument("--protocol", choices=[*PROTOCOLS], default="random", help="missing-modality protocol")
+    add_protocol(parser, "random", "missing-modality protocol")
     parser.add_argument("--rates", type=numbers, help=RATES)
     parser.add_argument("--draws", type=whole(1), default=10, help="masks drawn for each rate")
     parser.add_argument("--official-batch-size", type=whole(1), default=32, help="of the official schedule")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from imder.cli.parser import whole
+from imder.cli.parser import listed, numbers, whole
+from imder.types import ImderError
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from imder.cli.parser import Parser
+    from imder.data.corpus import Corpus
+    from imder.missingness.protocols import Missing
 
 CORPUS = "feature file, folder of npz files, or store"
 RATES = "missing rates, separated by commas (default: 0,0.1,...,0.7)"
-PROTOCOLS = ("random", "fixed", "natural", "official")
-CONVENTIONS = ("mosi", "sims", "classification")
 
 
 def add_corpus(parser: Parser, text: str = CORPUS) -> None:
@@ -31,7 +33,7 @@ def add_drop_empty(parser: Parser) -> None:
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
 
 
-def read_corpus(options: Namespace) -> Any:
+def read_corpus(options: Namespace) -> Corpus:
     """The corpus of `add_corpus`."""
     from imder.data.formats.load import load_corpus
 
@@ -78,9 +80,51 @@ def add_backend(parser: Parser, what: str, threads: str) -> None:
     add_threads(parser, threads, "CPU threads of each job")
 
 
+def add_protocol(parser: Parser, default: str | None, text: str) -> None:
+    """A missing-modality protocol by name."""
+    from imder.missingness.protocols import evaluation_protocols
+
+    parser.add_argument("--protocol", choices=[*evaluation_protocols()], default=default, help=text)
+
+
 def add_metrics(parser: Parser) -> None:
     """The convention of metrics."""
+    from imder.metrics import CONVENTIONS
+
     parser.add_argument("--metrics", choices=[*CONVENTIONS], help="metric convention (default: by the labels)")
+
+
+def add_available(parser: Parser) -> None:
+    """What the model may use of a corpus."""
+    parser.add_argument(
+        "--available", type=listed, help="modalities that may be used, such as language,audio (default: all present)"
+    )
+    add_protocol(parser, None, "drop modalities by this protocol, with --rates and --seed (default: none are dropped)")
+    parser.add_argument("--rates", type=numbers, metavar="RATE", help="the one missing rate of --protocol, such as 0.3")
+
+
+def available(options: Namespace, names: Sequence[str]) -> Sequence[str] | Missing | None:
+    """What `add_available` says, for a model of the modalities ``names``.
+
+    Raises:
+        ImderError: options that exclude each other, or a protocol without its rate.
+    """
+    if options.protocol is None:
+        if options.rates is not None:
+            raise ImderError("--rates is the missing rate of a protocol: give --protocol too")
+        return options.available or None
+    if options.available is not None:
+        raise ImderError("--available and --protocol both say what is missing; leave one out")
+    from imder.missingness.protocols import protocol_named
+
+    protocol = protocol_named(options.protocol)
+    if protocol.has_rates and (options.rates is None or len(options.rates) != 1):
+        raise ImderError(f"--protocol {options.protocol}: give one missing rate with --rates")
+    if not protocol.has_rates and options.rates is not None:
+        raise ImderError(f"--protocol {options.protocol} has no missing rates; leave out --rates")
+    if protocol.settings is None or len(settings := protocol.settings(names, options.rates or (), 32)) != 1:
+        raise ImderError(f"--protocol {options.protocol} has several subsets; say one with --available")
+    return settings[0].missing
 
 
 def add_run(parser: Parser) -> None:

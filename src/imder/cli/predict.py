@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say
-from imder.cli.options import add_prediction, add_run
+from imder.cli.options import add_available, add_prediction, add_run, available
 from imder.cli.parser import number
 from imder.types import ImderError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CLIP = ("video", "audio", "text", "openface", "transcript")
 """Options that hand over one clip or recording."""
+AVAILABLE = ("available", "protocol", "rates")
+"""Options that say what may be used of a corpus."""
 
 
 def add_options(parser: Parser) -> None:
@@ -23,6 +25,7 @@ def add_options(parser: Parser) -> None:
     add_run(parser)
     parser.add_argument("corpus", nargs="?", help="corpus, manifest of clips, or folder of media")
     add_prediction(parser, samples=None, split=None)
+    add_available(parser)
     parser.add_argument("--video", help="one clip: a video, whose sound is used unless --audio is given")
     parser.add_argument("--audio", help="one clip: a sound file")
     parser.add_argument("--text", help="one clip: the words")
@@ -52,7 +55,12 @@ def run(options: Namespace) -> int:
         if options[name] is not None and options.window is None:
             raise ImderError(f"--{name.replace('_', '-')} is about windows: give --window too")
     from imder.cli import predict_media
+    from imder.extract.manifest import is_source
 
+    clips = options.corpus is None or is_source(options.corpus)
+    for name in AVAILABLE:
+        if clips and options[name] is not None:
+            raise ImderError(f"--{name} is for a corpus; of clips, leave out what should not be used")
     if options.corpus is None:
         if not given:
             raise ImderError(
@@ -65,9 +73,7 @@ def run(options: Namespace) -> int:
         )
     if options.window is not None:
         raise ImderError("--window is for one recording: give it with --video, --audio, --openface or --transcript")
-    from imder.extract.manifest import is_source
-
-    return predict_media.clips(options) if is_source(options.corpus) else _corpus(options)
+    return predict_media.clips(options) if clips else _corpus(options)
 
 
 def _corpus(options: Namespace) -> int:
@@ -75,16 +81,17 @@ def _corpus(options: Namespace) -> int:
     from imder.cli.progress import counting
     from imder.cli.trained import load_both, promise, say_calibration
     from imder.evaluation.results import write_csv
-    from imder.inference.predict import predictions
+    from imder.inference.predict import predict
 
     if options.out is None:
         raise ImderError("say where the predictions go with --out FILE.csv")
     model, corpus = load_both(options)
     with counting("predicting") as report:
-        rows = predictions(
+        rows = predict(
             model,
             corpus,
             options.split,
+            available=available(options, model.spec.names),
             samples=options.samples,
             seed=options.seed,
             batch_size=options.batch_size,

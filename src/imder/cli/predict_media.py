@@ -13,8 +13,8 @@ from imder.cli.trained import load_model, promise, say_calibration
 from imder.evaluation.results import write_csv
 from imder.extract.assemble import table
 from imder.extract.manifest import read_source
+from imder.inference.predict import Row
 from imder.jobs.files import atomic_write
-from imder.media.clips import Row
 from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
 from imder.media.recording import Recording
@@ -92,7 +92,7 @@ def recording(options: Namespace, given: dict[str, str]) -> int:
             hop,
             batch_size=options.batch_size,
             progress=report,
-            least=least,
+            min_coverage=least,
             **_settings(options),
         )
     plot = Path(options.out).with_suffix(".png")
@@ -128,8 +128,10 @@ def describe(row: Row, spec: Spec, level: float) -> list[str]:
             ("over recoveries", f"deviation {row['std']:.3f}"),
         ]
     lines.append(("available", row["available"].replace("+", ", ")))
-    word = "recovered" if "recovered" in row else "missing"
-    lines.append((word, row[word].replace("+", ", ") or "nothing"))
+    lines.append(("missing", row["missing"].replace("+", ", ") or "nothing"))
+    if "recovered" in row:
+        weight = f" (weight {row['recovery_weight']:.2f})" if row["recovered"] else ""
+        lines.append(("recovered", f"{row['recovered'].replace('+', ', ') or 'nothing'}{weight}"))
     return [f"{row['id']}", *(f"  {name:<16} {value}" for name, value in lines)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say
-from imder.cli.options import CORPUS, add_prediction, add_run
+from imder.cli.options import CORPUS, add_available, add_prediction, add_run, available
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -18,6 +18,7 @@ def add_options(parser: Parser) -> None:
     add_run(parser)
     parser.add_argument("corpus", help=CORPUS)
     add_prediction(parser, samples=1, split=None)
+    add_available(parser)
     parser.add_argument("--out", required=True, help="store to write")
 
 
@@ -25,15 +26,16 @@ def run(options: Namespace) -> int:
     """Recover what is missing, and write it."""
     from imder.cli.progress import counting
     from imder.cli.trained import load_both
-    from imder.inference.predict import recover_to_store
+    from imder.inference.recover import recover
 
     model, corpus = load_both(options)
     with counting("recovering") as report:
-        recovered = recover_to_store(
+        recovered = recover(
             model,
             corpus,
             options.out,
             options.split,
+            available=available(options, model.spec.names),
             samples=options.samples,
             seed=options.seed,
             batch_size=options.batch_size,

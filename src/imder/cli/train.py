@@ -34,7 +34,7 @@ CONFIGURATION = (
 def add_options(parser: Parser) -> None:
     """Options of ``imder train``; the keys of ``--model`` are those of the preset's system."""
     from imder.models.presets import read_preset
-    from imder.models.registry import system_entry
+    from imder.models.registry import system_class
     from imder.training.config import EngineConfig, TrainingConfig
 
     add_corpus(parser)
@@ -53,7 +53,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--max-epochs", type=whole(1), help="limit of epochs for every phase (default: the preset's)")
     add_threads(parser)
     system = read_preset(preset_of(parser.words))["system"]
-    parser.add_overrides("model", system_entry(system)[1])
+    parser.add_overrides("model", system_class(system).config_type)
     parser.add_overrides("training", TrainingConfig)
     parser.add_argument("--engine", type=EngineConfig, default=EngineConfig())
 
