@@ -35,7 +35,7 @@ def add_options(parser: Parser) -> None:
     """Options of ``imder train``; the keys of ``--model`` are those of the preset's system."""
     from imder.models.presets import read_preset
     from imder.models.registry import system_class
-    from imder.training.config import EngineConfig, TrainingConfig
+    from imder.training.config import EngineConfig, training_config_type
 
     add_corpus(parser)
     parser.add_argument("--out", help="run directory to create")
@@ -52,9 +52,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--seed", type=whole(), help="seed of everything random (default: 0)")
     parser.add_argument("--max-epochs", type=whole(1), help="limit of epochs for every phase (default: the preset's)")
     add_threads(parser)
-    system = read_preset(preset_of(parser.words))["system"]
-    parser.add_overrides("model", system_class(system).config_type)
-    parser.add_overrides("training", TrainingConfig)
+    system = system_class(read_preset(preset_of(parser.words))["system"])
+    parser.add_overrides("model", system.config_type)
+    parser.add_overrides("training", training_config_type(system.phase_names))
     parser.add_argument("--engine", type=EngineConfig, default=EngineConfig())
 
 
