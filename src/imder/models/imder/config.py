@@ -8,7 +8,7 @@ from typing import Literal
 from imder.diffusion.loss import ConditionNoise
 from imder.diffusion.solvers import solver_named
 from imder.models.parts.encoder import EncoderConfig
-from imder.models.parts.fusions import FUSIONS
+from imder.models.parts.fusions import fusion_class
 from imder.models.parts.fusions.base import FusionConfig
 from imder.types import ImderError
 
@@ -141,7 +141,7 @@ class IMDerConfig:
     cached_draws: int = 2
 
     def __post_init__(self) -> None:
-        if self.two_branches != FUSIONS[self.fusion.kind].reads_state:
+        if self.two_branches != fusion_class(self.fusion.kind).reads_state:
             raise ImderError("two_branches needs fusion.kind 'pooled' (the multimodal transformer isn't told states)")
         if (self.recovery.condition == "channels") != (self.encoder.time_grid != "native"):
             raise ImderError(

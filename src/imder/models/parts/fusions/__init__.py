@@ -7,9 +7,24 @@ from collections.abc import Mapping
 from imder.models.parts.fusions.base import Fusion, FusionConfig
 from imder.models.parts.fusions.multimodal_transformer import MulTFusion
 from imder.models.parts.fusions.pooled import PooledFusion
+from imder.types import ImderError
 
-FUSIONS: dict[str, type[Fusion]] = {"pooled": PooledFusion, "mult": MulTFusion}
+FUSIONS: dict[str, type[Fusion]] = {
+    "pooled": PooledFusion,
+    "mult": MulTFusion,
+}
 """``fusion.kind`` -> class."""
+
+
+def fusion_class(kind: str) -> type[Fusion]:
+    """A row of `FUSIONS`.
+
+    Raises:
+        ImderError: there is no such kind.
+    """
+    if kind not in FUSIONS:
+        raise ImderError(f"there is no fusion.kind {kind!r}; choose from {', '.join(FUSIONS)}")
+    return FUSIONS[kind]
 
 
 def build_fusion(steps: Mapping[str, int], width: int, outputs: int, config: FusionConfig) -> Fusion:
@@ -24,4 +39,4 @@ def build_fusion(steps: Mapping[str, int], width: int, outputs: int, config: Fus
     >>> build_fusion({"language": 4, "audio": 1}, 8, 1, FusionConfig()).head.out_features
     1
     """
-    return FUSIONS[config.kind](steps, width, outputs, config)
+    return fusion_class(config.kind)(steps, width, outputs, config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -23,8 +23,7 @@ class FusionConfig:
     """Settings of every kind of fusion.
 
     Attributes:
-        kind: ``pooled`` (`imder.models.parts.fusions.pooled`) or ``mult``, the paper's multimodal transformer
-            (`imder.models.parts.fusions.multimodal_transformer`).
+        kind: a name of `imder.models.parts.fusions.FUSIONS`: ``pooled``, or ``mult``, the paper's multimodal transformer.
         hidden: width of a modality's vector (``pooled``).
         input_dropout: on the pooled statistics (``pooled``).
         heads, layers: of every transformer (``mult``).
@@ -36,7 +35,7 @@ class FusionConfig:
             the corpus, whose own order applies otherwise.
     """
 
-    kind: Literal["pooled", "mult"] = "pooled"
+    kind: str = "pooled"
     hidden: int = 64
     input_dropout: float = 0.3
     heads: int = 8
