@@ -11,8 +11,11 @@ import torch
 from imder import metrics
 from imder.data.corpus import Corpus
 from imder.data.loader import collate
+from imder.data.corpus import constant_baseline
 from imder.evaluation.cells import RATES, sample_cells
-from imder.evaluation.evaluate import COLUMNS, constant_baseline, constant_rows, evaluate, evaluate_predictor, evaluator
+from imder.evaluation.constant import constant_rows
+from imder.evaluation.evaluate import COLUMNS, evaluate, evaluate_predictor, evaluator
+from imder.evaluation.protocol import EvaluationProtocol
 from imder.evaluation.results import read_csv, summarise, write_csv
 from imder.missingness.masks import effective_rate, mask_seed
 from imder.missingness.patterns import pattern_name, patterns
@@ -63,8 +66,8 @@ def test_several_protocols_share_predictions() -> None:
     corpus = tiny_corpus(absent=((0, 1), (3, 0), (3, 2)), test=12)
     model = Summing(corpus.spec)
     several = evaluator(model, corpus, run="r", seed=5)
-    found = {protocol: several(protocol=protocol, draws=3) for protocol in ("fixed", "random", "natural")}
-    other = several(protocol="random", draws=3, seed=2)
+    found = {protocol: several(EvaluationProtocol(protocol, draws=3, seed=5)) for protocol in ("fixed", "random", "natural")}
+    other = several(EvaluationProtocol("random", draws=3, seed=2))
     assert len(model.seen) == len(set(model.seen)), "a pair was predicted twice"
     for protocol, rows in found.items():
         same(rows, evaluate(Summing(corpus.spec), corpus, run="r", protocol=protocol, draws=3, seed=5))
@@ -109,7 +112,7 @@ def test_masks_are_the_same_for_every_system_and_batch_size(corpus: Corpus) -> N
         seen.extend(zip(keys[rows].tolist(), map(tuple, available.tolist()), strict=True))
         return np.zeros((len(rows), 1))
 
-    evaluate_predictor("other", other, corpus, rates=(0.4,), draws=2)
+    evaluate_predictor("other", other, corpus, EvaluationProtocol(rates=(0.4,), draws=2))
     assert asked[0] == asked[1] == set(seen)
     masks = [c.mask for c in sample_cells(corpus["test"].present, corpus.spec.names, rates=(0.4,), draws=2)]
     assert (masks[0] != masks[1]).any()
@@ -124,9 +127,9 @@ def test_a_predictor_gives_every_recovery(corpus: Corpus) -> None:
         return np.zeros(len(rows))
 
     mae = np.abs(corpus["test"].labels.astype(np.float64) - 0.5).mean()
-    assert evaluate_predictor("two", two, corpus, protocol="natural")[0]["mae"] == pytest.approx(mae)
+    assert evaluate_predictor("two", two, corpus, EvaluationProtocol("natural"))[0]["mae"] == pytest.approx(mae)
     with pytest.raises(ImderError, match=r"\(M, S\)"):
-        evaluate_predictor("flat", flat, corpus, protocol="natural")
+        evaluate_predictor("flat", flat, corpus, EvaluationProtocol("natural"))
 
 
 def test_fixed_protocol_excludes_rows_without_the_subset() -> None:
@@ -159,14 +162,14 @@ def test_natural_and_official(corpus: Corpus) -> None:
 
 
 def test_constant_is_the_training_median(corpus: Corpus) -> None:
-    rows = constant_rows(corpus, rates=(0, 0.5), draws=2, run="r", seed=3)
+    rows = constant_rows(corpus, EvaluationProtocol(rates=(0, 0.5), draws=2, seed=3), run="r")
     labels = corpus["test"].labels
     median = np.median(corpus["train"].labels.astype(float))
     assert len(rows) == 4
     assert {r["model"] for r in rows} == {"constant"}
     assert rows[0]["mae"] == pytest.approx(np.abs(labels - median).mean())
     assert list(rows[0]) == list(evaluate(Summing(corpus.spec), corpus, protocol="natural")[0])
-    given = constant_rows(corpus, baseline=10.0, protocol="natural")
+    given = constant_rows(corpus, EvaluationProtocol("natural"), baseline=10.0)
     assert given[0]["mae"] == pytest.approx((10 - labels).mean())
 
 
@@ -174,7 +177,7 @@ def test_constant_is_the_majority_class_with_its_frequencies() -> None:
     corpus = tiny_corpus("classification", test=9)
     train = np.array([1, 1, 1, 0, 2, 2, -1])
     corpus = replace(corpus, splits={**corpus.splits, "train": replace(corpus["train"], labels=train)})
-    (row,) = constant_rows(corpus, protocol="natural")
+    (row,) = constant_rows(corpus, EvaluationProtocol("natural"))
     labels = corpus["test"].labels
     frequency = np.array([1, 3, 2]) / 6
     assert constant_baseline(corpus["train"], corpus.spec) == pytest.approx(frequency)
@@ -221,7 +224,7 @@ def test_csv_round_trip(corpus: Corpus, tmp_path) -> None:
     rows = [
         r for p in ("random", "fixed") for r in evaluate(model, corpus, run="a,b\n", protocol=p, rates=(0.1,), draws=2)
     ]
-    rows += constant_rows(corpus, protocol="natural")  # correlation with a constant: nan
+    rows += constant_rows(corpus, EvaluationProtocol("natural"))  # correlation with a constant: nan
     write_csv(rows, tmp_path / "deep" / "results.csv")
     back = read_csv(tmp_path / "deep" / "results.csv")
     assert repr(back) == repr([{k: float(v) if isinstance(v, float) else v for k, v in r.items()} for r in rows])
@@ -249,7 +252,7 @@ def test_unreadable_results(tmp_path, corpus: Corpus) -> None:
     path.write_text("a,b\n1,2\n")
     with pytest.raises(ImderError, match="'model'"):
         read_csv(path)
-    write_csv(constant_rows(corpus, protocol="natural"), path)
+    write_csv(constant_rows(corpus, EvaluationProtocol("natural")), path)
     with path.open() as file:
         header, row = csv.reader(file)
     for bad, what in ((row[:-1], "length"), ([*row[:-1], "much"], "corr")):

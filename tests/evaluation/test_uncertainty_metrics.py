@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imder.evaluation.evaluate import constant_rows
+from imder.evaluation.constant import constant_rows
+from imder.evaluation.protocol import EvaluationProtocol
 from imder.synthetic.known_truth import KnownTruth
 from imder.types import Task
 
@@ -22,6 +23,6 @@ def test_the_order_of_the_file_does_not_choose_the_most_certain(task: Task, metr
     assert test.labels is not None
     for order in (np.argsort(test.labels, kind="stable"), np.argsort(-test.labels, kind="stable")):
         turned = replace(corpus, splits={**corpus.splits, "test": test.take(order)})
-        row = constant_rows(turned, rates=(0.0,), draws=1, calibrated=True)[0]
+        row = constant_rows(turned, EvaluationProtocol(rates=(0.0,), draws=1), calibrated=True)[0]
         whole = row["mae"] if task == "regression" else 1 - row["accuracy"]
         assert row[metric] == pytest.approx(whole, rel=1e-6)

@@ -18,7 +18,9 @@ from imder.cli import main
 from imder.data.corpus import Corpus, Ragged, spec_of
 from imder.data.loader import collate
 from imder.data.store import write_store
-from imder.evaluation.evaluate import constant_rows, evaluate, evaluator
+from imder.evaluation.constant import constant_rows
+from imder.evaluation.evaluate import evaluate, evaluator
+from imder.evaluation.protocol import EvaluationProtocol
 from imder.evaluation.uncertainty_metrics import names_of
 from imder.media.predictor import Predictor
 from imder.missingness.patterns import pattern_name, patterns
@@ -119,7 +121,7 @@ def test_rates_and_protocols_agree_on_what_is_certain(run: tuple[Model, Path], c
     model, _ = run
     several = evaluator(model, corpus)
     for protocol in ("natural", "random", "fixed"):
-        rows = several(protocol=protocol, rates=(0, 0.5), draws=2)
+        rows = several(EvaluationProtocol(protocol, rates=(0, 0.5), draws=2))
         again = evaluate(model, corpus, protocol=protocol, rates=(0, 0.5), draws=2)
         for a, b in zip(rows, again, strict=True):
             assert all(a[k] == b[k] or a[k] == pytest.approx(b[k], abs=1e-5) for k in a)
@@ -246,13 +248,13 @@ def test_prediction_sets(classes: Corpus, tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_the_constant_is_calibrated_on_validation_labels(task: str, corpus: Corpus, classes: Corpus) -> None:
     data = corpus if task == "regression" else classes
-    rows = constant_rows(data, protocol="fixed", calibrated=True)
+    rows = constant_rows(data, EvaluationProtocol("fixed"), calibrated=True)
     assert len({row["coverage"] for row in rows}) == 1
     assert rows[0]["coverage"] >= 0.82
     assert ("crps" if task == "regression" else "nll_calibrated") in rows[0]
     alone = Corpus("alone", data.spec, {"train": data["train"], "test": data["test"]})
-    assert "coverage" not in constant_rows(alone, protocol="fixed", calibrated=True)[0]
-    assert "coverage" not in constant_rows(data, protocol="fixed")[0]
+    assert "coverage" not in constant_rows(alone, EvaluationProtocol("fixed"), calibrated=True)[0]
+    assert "coverage" not in constant_rows(data, EvaluationProtocol("fixed"))[0]
 
 
 def test_cells_that_serve_nobody_are_nan(run: tuple[Model, Path], corpus: Corpus) -> None:

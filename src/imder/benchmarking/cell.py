@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
-from imder.benchmarking.plan import MASK_SEED, GridCell, Plan
+from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus
 from imder.evaluation.cells import EvaluationCell
@@ -121,15 +121,7 @@ def _do(at: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, device:
     rows: list[dict[str, Any]] = []
     evaluate = evaluator(model, corpus, run=cell.run, seed=cell.seed)
     for protocol in plan.protocols:
-        rows += evaluate(
-            protocol=protocol,
-            rates=plan.rates_of(cell),
-            draws=plan.shared.draws,
-            seed=MASK_SEED,
-            official_batch_size=plan.shared.official_batch_size,
-            convention=plan.shared.convention,
-            on_cell=record_predictions,
-        )
+        rows += evaluate(plan.evaluation(protocol, plan.rates_of(cell)), on_cell=record_predictions)
     arrays: dict[str, NDArray[Any]] = {"ids": np.array(samples.ids), "labels": np.asarray(samples.labels)}
     for name, found in kept.items():
         arrays[name] = np.stack([values for _, values in found])

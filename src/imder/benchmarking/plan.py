@@ -19,6 +19,7 @@ from imder.benchmarking.model_specs import ModelSpec, file_name
 from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
 from imder.evaluation.cells import sample_cells
+from imder.evaluation.protocol import EvaluationProtocol
 from imder.missingness.protocols import PROTOCOLS, MissingByBatch, protocol_named
 from imder.models.registry import system_class
 from imder.training.config import with_defaults
@@ -119,6 +120,17 @@ class Plan:
     def rates_of(self, cell: GridCell) -> tuple[float, ...]:
         """The rates at which a cell is evaluated."""
         return self.rates if cell.rate is None else (cell.rate,)
+
+    def evaluation(self, protocol: str, rates: Sequence[float] | None = None) -> EvaluationProtocol:
+        """The evaluation of every cell under a protocol, at ``rates`` or all of the plan's."""
+        return EvaluationProtocol(
+            protocol,
+            rates=self.rates if rates is None else rates,
+            draws=self.shared.draws,
+            seed=MASK_SEED,
+            official_batch_size=self.shared.official_batch_size,
+            convention=self.shared.convention,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""

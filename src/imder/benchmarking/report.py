@@ -17,10 +17,10 @@ from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.notes import label_shares, missing_note, plan_notes, system_notes
-from imder.benchmarking.plan import MASK_SEED, GridCell, Plan
+from imder.benchmarking.plan import GridCell, Plan
 from imder.benchmarking.significance import RESAMPLES, compare, comparison_tables
 from imder.data.corpus import Corpus, constant_baseline
-from imder.evaluation.evaluate import constant_rows
+from imder.evaluation.constant import constant_rows
 from imder.evaluation.formatting import metric_info
 from imder.evaluation.plots import plot_rates
 from imder.evaluation.rendering import Table, render_latex, render_markdown, table_width, with_notes
@@ -172,14 +172,9 @@ def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict
         for protocol in plan.protocols:
             out += constant_rows(
                 part,
+                plan.evaluation(protocol),
                 baseline=constant_baseline(known, corpus.spec),
                 run="-".join(name for name, n in ((f"{seed}", seed), (f"fold{fold}", fold)) if n is not None),
-                protocol=protocol,
-                rates=plan.rates,
-                draws=plan.shared.draws,
-                seed=MASK_SEED,
-                official_batch_size=plan.shared.official_batch_size,
-                convention=plan.shared.convention,
                 calibrated=calibrated,
             )
     return out

@@ -1,102 +1,115 @@
 """A system on every cell of a protocol: tidy rows of metrics.
 
-What is predicted once for many cells, and how, is in `imder.evaluation.predicting`.
+`imder.evaluation.predicting` makes the predictions, each once for all cells that need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from imder import metrics
-from imder.calibration.calibration import Calibration, fit_calibration
-from imder.data.corpus import Corpus, Split, constant_baseline
+from imder.calibration.calibration import Calibration
+from imder.data.corpus import Corpus
 from imder.data.formats.labels import require_labels
-from imder.evaluation.cells import RATES, EvaluationCell, sample_cells
+from imder.evaluation.cells import RATES, EvaluationCell
 from imder.evaluation.predicting import (
     Predict,
     Progress,
-    Rows,
     Values,
     memoized,
     model_predict,
     predict_cells,
 )
+from imder.evaluation.protocol import EvaluationProtocol
 from imder.evaluation.uncertainty_metrics import names_of, uncertainty, with_uncertainty
-from imder.missingness.masks import effective_rate
+from imder.missingness.masks import Mask, effective_rate
+from imder.missingness.patterns import pattern_name
 from imder.models.base import Model
-from imder.training.masks import labelled
-from imder.types import ImderError
+from imder.training.trained import TrainedModel
+from imder.types import ImderError, Rows
 
 COLUMNS = ("model", "run", "corpus", "split", "protocol", "rate", "effective_rate", "available", "draw", "seed", "n")
 """What every row holds before its metrics."""
 
 OnCell = Callable[[EvaluationCell, Values], None]
-"""Called with each cell and what was predicted for the rows that it serves, in file order."""
+"""Called with each cell and the predictions for the rows that it serves, in file order."""
+
+
+class Evaluator(Protocol):
+    """Evaluates one system under a protocol."""
+
+    def __call__(self, protocol: EvaluationProtocol, on_cell: OnCell | None = None) -> Rows:
+        """Rows of all cells of a protocol; ``on_cell`` is called with the predictions of each."""
+        ...
 
 
 def evaluate(
-    model: Model,
-    corpus: Corpus,
-    *,
-    run: str = "",
-    split: str = "test",
+    model: Model | str | Path,
+    corpus: Corpus | str | Path,
     protocol: str = "random",
+    *,
     rates: Sequence[float] = RATES,
     draws: int = 10,
     seed: int = 0,
+    split: str = "test",
     samples: int | None = None,
     batch_size: int = 64,
     official_batch_size: int = 32,
     convention: str | None = None,
+    run: str | None = None,
+    device: torch.device | str | None = None,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Evaluate a trained system.
+) -> Rows:
+    """Evaluate a trained system under a missing-modality protocol.
 
     Args:
-        model: the system.
-        corpus: must fit it (`Model.prepare`); the split evaluated must be labelled.
-        run: what to write in the ``run`` column.
-        split: which split.
-        protocol: which protocol (see `sample_cells`).
-        rates: missing rates, where the protocol has them.
+        model: a `Model`, the folder of a run, or a hub id.
+        corpus: a `Corpus` or its path; it must fit the model, and the evaluated split must be labelled.
+        protocol: ``random``, ``fixed``, ``natural`` or ``official`` (`imder.missingness.protocols`).
+        rates: missing rates, for a protocol that has them.
         draws: of the masks of each rate.
         seed: of the masks and of the noise in recoveries.
+        split: which split.
         samples: recoveries for each prediction; None for the preset's number.
-        batch_size: pairs predicted at once; changes nothing but the time.
-        official_batch_size: of the released code's schedule.
+        batch_size: samples predicted at once; changes nothing but the time.
+        official_batch_size: rows in a batch of the official schedule.
         convention: of `imder.metrics.CONVENTIONS`; None for the one that fits the corpus.
-        progress: called with pairs predicted and pairs in all.
+        run: for the ``run`` column; by default the path of the run.
+        device: where to compute; None leaves a `Model` where it is.
+        progress: called with the numbers of predictions made and to make.
 
     Returns:
-        A row for each cell, with `COLUMNS`, the convention's metrics and, where the system has a calibration, those of
-        `imder.evaluation.uncertainty_metrics`; ``rate`` is None where the protocol has none, ``n`` counts the samples served,
-        metrics are nan where that is 0 or where they are undefined.
+        A row for each setting of the protocol and draw of its masks, with `COLUMNS`, the convention's metrics, those of
+        `imder.evaluation.uncertainty_metrics` where the system is calibrated, and ``recovery_weight`` where it recovers: the
+        mean weight of the recovering branch over the served samples. ``rate`` is None where the protocol has none; ``n``
+        counts the served samples; metrics are nan where they are undefined.
 
     Raises:
-        ImderError: the corpus doesn't fit the model, there is no such split, a label is missing, or what `sample_cells`
-            refuses.
+        ImderError: a setting out of range; the model or corpus cannot be read, or they don't fit; there is no such split, or
+            a label is missing; or the protocol is undefined on the split.
     """
-    predict = model_predict(model, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
-    return evaluate_predictor(
-        model.system,
-        predict,
-        model.prepare(corpus, split),
-        run=run,
-        split=split,
-        protocol=protocol,
-        rates=rates,
-        draws=draws,
-        seed=seed,
-        official_batch_size=official_batch_size,
-        convention=convention,
-        whole=model.uses_context,
-        calibration=model.calibration,
+    settings = EvaluationProtocol(
+        protocol, rates, draws, seed, split, samples, batch_size, official_batch_size, convention
     )
+    trained = TrainedModel.load(model, device)
+    name = run if run is not None else "" if isinstance(model, Model) else str(model)
+    evaluate_protocol = evaluator(
+        trained.model,
+        trained.read(corpus),
+        run=name,
+        split=split,
+        seed=seed,
+        samples=samples,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return evaluate_protocol(settings)
 
 
 def evaluator(
@@ -106,171 +119,135 @@ def evaluator(
     run: str = "",
     split: str = "test",
     seed: int = 0,
+    samples: int | None = None,
+    batch_size: int = 64,
     progress: Progress | None = None,
-) -> Callable[..., list[dict[str, Any]]]:
-    """`evaluate` of one system on one corpus for several protocols: what they share is predicted once.
+) -> Evaluator:
+    """Evaluates one system on one corpus under several protocols, which share their predictions.
 
-    A system that looks at other samples (`Model.uses_context`) shares nothing: each protocol asks for its own whole cells.
+    A system that looks at other samples (`Model.uses_context`) shares nothing: it predicts the whole cells of each protocol.
 
     Args:
         model: the system.
         corpus: must fit it (`Model.prepare`).
-        run: what to write in the ``run`` column.
-        split: which split.
-        seed: of the noise in recoveries; of the masks too, unless the call says another.
-        progress: called with pairs predicted and pairs in all, for each protocol.
+        run: for the ``run`` column.
+        split: which split; protocols name the same.
+        seed: of the noise in recoveries; a protocol's seed is that of its masks.
+        samples: recoveries for each prediction; protocols name the same number.
+        batch_size: samples predicted at once; it wins over the protocols'.
+        progress: called with the numbers of predictions made and to make, for each protocol.
 
     Returns:
-        To be called with ``protocol=`` and what else `evaluate_predictor` takes, but for the split.
+        A function of a protocol (and ``on_cell``) that returns rows.
 
     Raises:
         ImderError: the corpus doesn't fit the model.
     """
-    predict = model_predict(model, seed=seed, progress=progress)
-    return partial(
-        evaluate_predictor,
-        model.system,
-        predict if model.uses_context else memoized(predict),
-        model.prepare(corpus, split),
-        run=run,
-        split=split,
-        seed=seed,
-        whole=model.uses_context,
-        calibration=model.calibration,
-    )
+    predict = model_predict(model, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
+    predict = predict if model.uses_context else memoized(predict)
+    prepared = model.prepare(corpus, split)
+    weights: Mapping[str, float] = getattr(model, "recovery_weights", dict)()
 
+    def evaluate_protocol(protocol: EvaluationProtocol, on_cell: OnCell | None = None) -> Rows:
+        if (protocol.split, protocol.samples) != (split, samples):
+            raise ImderError(
+                f"the evaluator predicts split {split!r} with samples={samples}; the protocol asks for split "
+                f"{protocol.split!r} with samples={protocol.samples}"
+            )
+        return evaluate_predictor(
+            model.system,
+            predict,
+            prepared,
+            protocol,
+            run=run,
+            whole=model.uses_context,
+            calibration=model.calibration,
+            recovery_weights=weights,
+            on_cell=on_cell,
+        )
 
-def constant_rows(
-    corpus: Corpus,
-    *,
-    baseline: float | Sequence[float] | None = None,
-    run: str = "",
-    split: str = "test",
-    protocol: str = "random",
-    rates: Sequence[float] = RATES,
-    draws: int = 10,
-    seed: int = 0,
-    official_batch_size: int = 32,
-    convention: str | None = None,
-    calibrated: bool = False,
-) -> list[dict[str, Any]]:
-    """The constant baseline of every table, ``constant``, on the same masks: see `constant_baseline`.
-
-    Arguments are those of `evaluate`. ``corpus`` is taken as a model reads it (`check_compatible`), so that modalities and
-    classes are numbered alike. ``baseline`` is what was stored of the training corpus; None for that of this corpus'
-    training split. ``calibrated`` adds how sure it is, by the labels of split ``valid``, if there are any.
-
-    Returns:
-        Rows as `evaluate` gives; none where there is neither ``baseline`` nor a training split with labels.
-    """
-    if baseline is None and "train" in corpus.splits:
-        baseline = constant_baseline(corpus["train"], corpus.spec)
-    if baseline is None:
-        return []
-    value = np.asarray(baseline, dtype=np.float64)
-
-    def predict(_: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
-        del available
-        return np.broadcast_to(value, (len(rows), 1, *value.shape))
-
-    return evaluate_predictor(
-        "constant",
-        predict,
-        corpus,
-        run=run,
-        split=split,
-        protocol=protocol,
-        rates=rates,
-        draws=draws,
-        seed=seed,
-        official_batch_size=official_batch_size,
-        convention=convention,
-        calibration=_calibration_of(value, corpus) if calibrated else None,
-    )
-
-
-def _calibration_of(value: NDArray[np.float64], corpus: Corpus) -> Calibration | None:
-    """How sure the constant is, by the validation labels; None where there are none."""
-    valid = corpus.splits.get("valid")
-    rows = np.flatnonzero(labelled(valid)) if valid is not None else np.zeros(0, np.int64)
-    if valid is None or valid.labels is None or not len(rows):
-        return None
-    labels = valid.labels[rows]
-    bounds = None if corpus.spec.task == "classification" else (float(labels.min()), float(labels.max()))
-    spread = np.broadcast_to(value, (len(rows), 1, *value.shape))
-    # It sees nothing, so what is available doesn't matter: all rows together, whatever is asked for.
-    nothing = np.zeros((len(rows), len(corpus.spec.names)), dtype=bool)
-    return fit_calibration(corpus.spec, spread, nothing, labels, rows, bounds)
+    return evaluate_protocol
 
 
 def evaluate_predictor(
     name: str,
     predict: Predict,
     corpus: Corpus,
+    protocol: EvaluationProtocol | None = None,
     *,
     run: str = "",
-    split: str = "test",
-    protocol: str = "random",
-    rates: Sequence[float] = RATES,
-    draws: int = 10,
-    seed: int = 0,
-    official_batch_size: int = 32,
-    convention: str | None = None,
     whole: bool = False,
     calibration: Calibration | None = None,
+    recovery_weights: Mapping[str, float] | None = None,
     on_cell: OnCell | None = None,
-) -> list[dict[str, Any]]:
-    """`evaluate` for anything that predicts, a trained model or not; ``name`` goes into the ``model`` column.
+) -> Rows:
+    """`evaluate` for any function that predicts.
 
-    ``whole`` is for what looks at other samples too: see `predict_cells`. ``calibration`` says how sure what predicts is.
-    ``keep`` is handed the predictions themselves.
+    Args:
+        name: for the ``model`` column.
+        predict: returns the spread of predictions (`imder.evaluation.predicting.Predict`).
+        corpus: as ``predict`` reads it.
+        protocol: what the evaluation covers; its ``samples`` and ``batch_size`` are the predictor's matter.
+        run: for the ``run`` column.
+        whole: whether ``predict`` looks at other samples too and needs whole cells (`predict_cells`).
+        calibration: of what predicts.
+        recovery_weights: for each pattern that lacks something, the weight of the recovering branch; empty or None for a
+            system that recovers nothing.
+        on_cell: called with the predictions of each cell.
+
+    Raises:
+        ImderError: as `evaluate`.
     """
-    samples = corpus[split]
-    labels = require_labels(samples, f"{corpus.name} [{split}]")
-    convention = convention_of(corpus, convention)
-    cells = sample_cells(
-        samples.present,
-        corpus.spec.names,
-        protocol=protocol,
-        rates=rates,
-        draws=draws,
-        seed=seed,
-        official_batch_size=official_batch_size,
-    )
+    protocol = protocol or EvaluationProtocol()
+    samples = corpus[protocol.split]
+    labels = require_labels(samples, f"{corpus.name} [{protocol.split}]")
+    convention = convention_of(corpus, protocol.convention)
+    cells = protocol.cells(samples.present, corpus.spec.names)
     task = corpus.spec.task
-    known = with_uncertainty(predict, task, labels, calibration)
+    predict_records = with_uncertainty(predict, task, labels, calibration)
     names = (*metrics.names_of(convention), *(names_of(task) if calibration is not None else ()))
-    rows: list[dict[str, Any]] = []
-    for cell, found in zip(cells, predict_cells(known, samples, cells, whole=whole), strict=True):
+    rows = Rows()
+    for cell, records in zip(cells, predict_cells(predict_records, samples, cells, whole=whole), strict=True):
         if on_cell is not None:
-            on_cell(cell, found["prediction"])
+            on_cell(cell, records["prediction"])
         served = cell.mask.any(axis=1)
-        about = (name, run, corpus.name, split, cell.protocol, cell.rate, effective_rate(cell.mask), cell.available)
-        row: dict[str, Any] = dict(zip(COLUMNS, (*about, cell.draw, seed, int(served.sum())), strict=True))
+        about = (name, run, corpus.name, protocol.split, cell.protocol, cell.rate, effective_rate(cell.mask))
+        counts = (cell.available, cell.draw, protocol.seed, int(served.sum()))
+        row: dict[str, Any] = dict(zip(COLUMNS, (*about, *counts), strict=True))
         if served.any():
-            row |= metrics.evaluate(convention, found["prediction"], labels[served])
-            row |= uncertainty(found, labels[served], task)
+            row |= metrics.evaluate(convention, records["prediction"], labels[served])
+            row |= uncertainty(records, labels[served], task)
         else:
             row |= dict.fromkeys(names, float("nan"))
+        if recovery_weights:
+            row["recovery_weight"] = _mean_weight(cell.mask[served], corpus.spec.names, recovery_weights)
         rows.append(row)
     return rows
 
 
-def convention_of(corpus: Corpus, asked: str | None = None) -> str:
+def _mean_weight(masks: Mask, names: Sequence[str], weights: Mapping[str, float]) -> float:
+    """The mean weight of the recovering branch over rows of masks; complete rows have weight 0."""
+    if not len(masks):
+        return float("nan")
+    patterns, counts = np.unique(masks, axis=0, return_counts=True)
+    return float(np.average([weights.get(pattern_name(p, names), 0.0) for p in patterns], weights=counts))
+
+
+def convention_of(corpus: Corpus, convention: str | None = None) -> str:
     """The metrics that fit a corpus: by its training labels, or by all where there is no training split.
 
     Args:
         corpus: any.
-        asked: the name that was asked for, which must fit the task.
+        convention: a convention by name, which must fit the task; None to choose.
 
     Raises:
-        ImderError: it doesn't, or there is no such convention.
+        ImderError: it doesn't fit, or there is no such convention.
     """
-    if asked is not None:
-        metrics.metrics_of(asked)
-        if (asked == "classification") != (corpus.spec.task == "classification"):
-            raise ImderError(f"{corpus.name}: {asked} metrics don't fit a corpus for {corpus.spec.task}")
-        return asked
+    if convention is not None:
+        metrics.metrics_of(convention)
+        if (convention == "classification") != (corpus.spec.task == "classification"):
+            raise ImderError(f"{corpus.name}: {convention} metrics don't fit a corpus for {corpus.spec.task}")
+        return convention
     splits = [corpus["train"]] if "train" in corpus.splits else list(corpus.splits.values())
-    known = [s.labels for s in splits if s.labels is not None]
-    return metrics.default_convention(corpus.spec.task, np.concatenate(known) if known else np.zeros(0))
+    labels: list[NDArray[Any]] = [split.labels for split in splits if split.labels is not None]
+    return metrics.default_convention(corpus.spec.task, np.concatenate(labels) if labels else np.zeros(0))

@@ -32,9 +32,9 @@ from imder.evaluation.cells import EvaluationCell
 from imder.models.base import Model
 from imder.types import ImderError, Task
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 Values = NDArray[Any]
-Predict = Callable[[Split, Rows, NDArray[np.bool_]], Values]
+Predict = Callable[[Split, RowNumbers, NDArray[np.bool_]], Values]
 """From a split, M row numbers and their ``available`` (M, K) to a spread: (M, S) values, or (M, S, C) probabilities.
 
 S, the number of recoveries, is one for all rows; it is 1 for a system that samples nothing.
@@ -78,23 +78,23 @@ def model_predict(
     """A model as what `predict_cells` calls; one with context refuses anything but whole cells (`ImderError`)."""
     in_order = _by_dialogue if model.uses_context else _by_pattern
 
-    def predict(split: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
+    def predict(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
         pairs, order = in_order(MaskedLoader(split, rows, available, batch_size))
-        found: list[Values] = []
+        spreads: list[Values] = []
         done = 0
         for index in range(len(pairs)):
             if progress is not None:
                 progress(done, len(order))
-            part = pairs.batch_indices(index)
-            mask = pairs.available[part]
-            dialogue = None if pairs.dialogue is None else pairs.dialogue[part]
-            batch = collate(split, pairs.rows[part], mask, seen=mask, dialogue=dialogue).to(model.device)
+            indices = pairs.batch_indices(index)
+            mask = pairs.available[indices]
+            dialogue = None if pairs.dialogue is None else pairs.dialogue[indices]
+            batch = collate(split, pairs.rows[indices], mask, seen=mask, dialogue=dialogue).to(model.device)
             spread = model.predict(batch, samples=samples, seed=seed).spread
-            found.append(spread.transpose(0, 1).cpu().numpy())
-            done += len(part)
+            spreads.append(spread.transpose(0, 1).cpu().numpy())
+            done += len(indices)
         if progress is not None:
             progress(len(order), len(order))
-        sorted_values = np.concatenate(found) if found else np.zeros((0, 1))
+        sorted_values = np.concatenate(spreads) if spreads else np.zeros((0, 1))
         values = np.empty_like(sorted_values)
         values[order] = sorted_values
         return values
@@ -118,7 +118,7 @@ def mean_of(spread: Values, task: Task) -> Values:
     return mean
 
 
-def _by_pattern(pairs: MaskedLoader) -> tuple[MaskedLoader, Rows]:
+def _by_pattern(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
     """Pairs in the order of their patterns, then of their lengths, and which of the given ones each of them is."""
     frames = np.zeros(len(pairs.rows), np.int64)
     for k, ragged in enumerate(pairs.split.features.values()):
@@ -127,7 +127,7 @@ def _by_pattern(pairs: MaskedLoader) -> tuple[MaskedLoader, Rows]:
     return replace(pairs, rows=pairs.rows[order], available=pairs.available[order]), order
 
 
-def _by_dialogue(pairs: MaskedLoader) -> tuple[MaskedLoader, Rows]:
+def _by_dialogue(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
     """Whole cells, dialogue by dialogue, and which of the given pairs each of them is."""
     n = max(1, len(pairs.split))
     place = np.arange(len(pairs.rows))
@@ -145,7 +145,7 @@ def memoized(predict: Predict) -> Predict:
     """
     known: dict[tuple[int, bytes], Values] = {}
 
-    def recall(split: Split, rows: Rows, available: NDArray[np.bool_]) -> Values:
+    def recall(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
         pairs = [(int(row), mask.tobytes()) for row, mask in zip(rows, available, strict=True)]
         new = np.array([i for i, pair in enumerate(pairs) if pair not in known], dtype=np.int64)
         if len(new):

@@ -95,7 +95,7 @@ def _parsed(row: Mapping[str | None, Any], where: str) -> dict[str, Any]:
 
 def metric_names(rows: Sequence[Row]) -> list[str]:
     """The metrics that tidy or summarised rows hold, in order."""
-    skip = {*COLUMNS, "runs", "draws"}
+    skip = {*COLUMNS, "runs", "draws", "recovery_weight"}
     names = dict.fromkeys(key for row in rows for key in row if key not in skip)
     return [name for name in names if not (name.endswith("_sd") and name[:-3] in names)]
 
@@ -108,8 +108,8 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     Returns:
         A row for each distinct `GROUP`, in order of appearance: its values; ``runs``, ``draws`` (of the run with the
-        fewest); ``effective_rate`` and ``n``, means; and for each metric its mean under its name and its standard
-        deviation (see above) under ``<metric>_sd``.
+        fewest); the means of ``effective_rate``, ``n`` and, for a system that recovers, ``recovery_weight``; and for each
+        metric its mean under its name and its standard deviation (see above) under ``<metric>_sd``.
 
     >>> about = {"model": "m", "corpus": "c", "split": "test", "protocol": "random", "rate": 0.1, "available": ""}
     >>> rows = [about | {"run": "a", "seed": 0, "draw": d, "n": 9, "effective_rate": 0.1, "mae": d} for d in (1, 2, 3)]
@@ -128,6 +128,8 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
         summary |= {"runs": len(runs), "draws": min(len(draws) for draws in runs.values())}
         for name in ("effective_rate", "n"):
             summary[name] = float(np.mean([row[name] for row in members]))
+        if any("recovery_weight" in row for row in members):
+            summary["recovery_weight"] = float(np.mean([_number(row.get("recovery_weight")) for row in members]))
         for name in metric_names(members):
             by_run = [np.array([_number(row.get(name)) for row in draws]) for draws in runs.values()]
             summary[name] = float(np.mean([v.mean() for v in by_run]))

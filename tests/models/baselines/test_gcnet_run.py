@@ -12,6 +12,7 @@ from imder.data.loader import MaskedLoader, collate
 from imder.evaluation.cells import sample_cells
 from imder.evaluation.evaluate import evaluate, evaluate_predictor, evaluator
 from imder.evaluation.predicting import model_predict, predict_cells
+from imder.evaluation.protocol import EvaluationProtocol
 from imder.evaluation.rendering import render_markdown
 from imder.evaluation.results import summarise
 from imder.evaluation.tables import make_table, rich_table
@@ -122,14 +123,14 @@ def test_evaluation_predicts_whole_cells(trained, protocol):
 def test_pairs_are_refused(trained):
     model, corpus, _ = trained
     with pytest.raises(ImderError, match="whole cells"):
-        evaluate_predictor("gcnet", model_predict(model), corpus, protocol="fixed")
+        evaluate_predictor("gcnet", model_predict(model), corpus, EvaluationProtocol("fixed"))
 
 
 def test_several_protocols(trained):
     model, corpus, _ = trained
     several = evaluator(model, corpus, run="r", seed=3)
     for protocol in ("natural", "random", "fixed"):
-        assert several(protocol=protocol, draws=2) == evaluate(
+        assert several(EvaluationProtocol(protocol, draws=2, seed=3)) == evaluate(
             model, corpus, run="r", protocol=protocol, draws=2, seed=3
         )
 
