@@ -39,9 +39,10 @@ from imder.calibration.scores import SMALLEST
 from imder.cli.demo import TRAIN, VALID
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split
-from imder.evaluation.cells import RATES, EvaluationCell, sample_cells
+from imder.evaluation.cells import EvaluationCell, sample_cells
 from imder.evaluation.evaluate import evaluate_predictor
 from imder.evaluation.predicting import memoized, model_predict
+from imder.evaluation.protocol import EvaluationProtocol
 from imder.evaluation.results import write_csv
 from imder.models.base import Model
 from imder.synthetic.known_truth import KnownTruth
@@ -87,7 +88,6 @@ def main() -> None:
             preset,
             predict if model.uses_context else memoized(predict),
             check_compatible(model.spec, corpus),
-            seed=options.seed,
             whole=model.uses_context,
         )
         before = compare(partial(several, calibration=model.calibration), corpus, exact, options.draws, options.seed)
@@ -169,13 +169,13 @@ def compare(
 ) -> list[Row]:
     """A row for each missing rate and each subset: coverage, size, score, and the ratio to the exact score.
 
-    ``several`` evaluates the system on the test split for a ``protocol=``.
+    ``several`` evaluates the system on the test split under an `EvaluationProtocol`.
     """
     size, score = ("width", "crps") if corpus.spec.task == "regression" else ("set_size", "nll_calibrated")
     rows: list[Row] = []
     for protocol in PROTOCOLS:
         cells = sample_cells(corpus["test"].present, corpus.spec.names, protocol=protocol, draws=draws, seed=seed)
-        found = several(protocol=protocol, rates=RATES, draws=draws)
+        found = several(EvaluationProtocol(protocol, draws=draws, seed=seed))
         by_setting: dict[str, list[tuple[EvaluationCell, Row]]] = {}
         for cell, row in zip(cells, found, strict=True):
             by_setting.setdefault(cell.available or f"{cell.rate:g}", []).append((cell, row))

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from imder import metrics
-from imder.data.corpus import Corpus
+from imder.data.corpus import Corpus, constant_baseline
 from imder.data.loader import collate
-from imder.data.corpus import constant_baseline
 from imder.evaluation.cells import RATES, sample_cells
 from imder.evaluation.constant import constant_rows
 from imder.evaluation.evaluate import COLUMNS, evaluate, evaluate_predictor, evaluator
@@ -66,7 +65,9 @@ def test_several_protocols_share_predictions() -> None:
     corpus = tiny_corpus(absent=((0, 1), (3, 0), (3, 2)), test=12)
     model = Summing(corpus.spec)
     several = evaluator(model, corpus, run="r", seed=5)
-    found = {protocol: several(EvaluationProtocol(protocol, draws=3, seed=5)) for protocol in ("fixed", "random", "natural")}
+    found = {
+        protocol: several(EvaluationProtocol(protocol, draws=3, seed=5)) for protocol in ("fixed", "random", "natural")
+    }
     other = several(EvaluationProtocol("random", draws=3, seed=2))
     assert len(model.seen) == len(set(model.seen)), "a pair was predicted twice"
     for protocol, rows in found.items():

@@ -42,7 +42,7 @@ def rows() -> list[dict]:
             found += [
                 row("imder", rate, draw, acc2=0.812 + shift - rate / 10, acc7=0.4, mae=0.75 + rate + shift),
                 row("zero-fill", rate, draw, acc2=0.80 + shift - rate / 10, acc7=0.4, mae=0.7 + rate + shift),
-                row("bayes", rate, draw, acc2=0.9, acc7=0.5, mae=0.6),
+                row("bayes", rate, draw, acc2=0.9 - rate / 10, acc7=0.5, mae=0.6),
                 row("constant", rate, draw, acc2=0.55, acc7=0.2, mae=1.2),
             ]
     return found
@@ -50,15 +50,14 @@ def rows() -> list[dict]:
 
 def test_percent_decimals_and_bold(rows: list[dict]) -> None:
     lines = markdown(summarise(rows), metrics=("acc2", "mae")).splitlines()
-    assert lines[0].startswith("| MR | imder ACC2 | imder MAE | zero-fill ACC2 | zero-fill MAE | bayes ACC2 |")
+    assert lines[0] == "| MR | imder ACC2 | imder MAE | zero-fill ACC2 | zero-fill MAE | bayes ACC2 | bayes MAE |"
     assert lines[1].startswith("| --- | ---: |")
     assert lines[2] == (
-        "| 0 | **81.2 ± 1.0** | 0.750 ± 0.010 | 80.0 ± 1.0 | **0.700 ± 0.010** "
-        "| 90.0 ± 0.0 | 0.600 ± 0.000 | 55.0 ± 0.0 | 1.200 ± 0.000 |"
+        "| 0 | **81.2 ± 1.0** | 0.750 ± 0.010 | 80.0 ± 1.0 | **0.700 ± 0.010** | 90.0 ± 0.0 | 0.600 ± 0.000 |"
     )
     assert lines[3].startswith("| 0.5 | **76.2 ± 1.0** | 1.250 ± 0.010 |")
-    assert lines[4] == "| average | **78.7** | 1.000 | 77.5 | **0.950** | 90.0 | 0.600 | 55.0 | 1.200 |"
-    assert len(lines) == 5
+    assert lines[4] == "| average | **78.7** | 1.000 | 77.5 | **0.950** | 87.5 | 0.600 |"
+    assert lines[5:] == ["", "constant, in every row: ACC2 55.0, MAE 1.200."]
 
 
 def test_equal_systems_are_both_bold_and_a_lone_one_is_not(rows: list[dict]) -> None:
@@ -97,20 +96,28 @@ def drawn(table: object, width: int) -> str:
     return file.getvalue()
 
 
-def test_a_narrow_terminal_gets_a_line_for_each_system(rows: list[dict]) -> None:
+def test_a_narrow_terminal_gets_blocks_of_columns(rows: list[dict]) -> None:
     summary = summarise(rows)
     wide = drawn(rich_table(summary, metrics=("acc2", "mae")), 200)
-    assert "81.2 ± 1.0" in wide
-    assert "zero-fill" in wide
-    assert "…" not in wide
+    assert wide.count("MR") == 1
     narrow = drawn(rich_table(summary, metrics=("acc2", "mae"), width=60), 60)
-    assert sum("zero-fill" in line for line in narrow.splitlines()) == 3
-    assert "tiny [test], random protocol" in narrow
-    for width in range(52, 140):
+    assert narrow.count("MR") == 3
+    assert narrow.count("tiny [test], random protocol") == narrow.count("constant, in every row") == 1
+    for width in range(36, 140):
         text = drawn(rich_table(summary, metrics=("acc2", "mae"), width=width), width)
         assert "…" not in text
-        assert "81.2" in text
-        assert "± 1.0" in text
+        assert all(len(line) <= width for line in text.splitlines())
+        assert "81.2 ± 1.0" in text
+        assert all(name in text for name in ("imder", "zero-fill", "bayes"))
+
+
+def test_one_systems_weight_of_recoveries_is_a_column(rows: list[dict]) -> None:
+    weighted = [r | {"recovery_weight": r["rate"]} if r["model"] == "imder" else r for r in rows]
+    lines = markdown(summarise(weighted), metrics=("acc2",)).splitlines()
+    assert lines[0].startswith("| MR | rec. weight | imder ACC2 |")
+    assert [line.split(" | ")[1] for line in lines[2:5]] == ["0.00", "0.50", ""]
+    both = [r | {"recovery_weight": r["rate"]} for r in rows if r["model"] in ("imder", "zero-fill")]
+    assert "rec. weight" not in markdown(summarise(both))
 
 
 def test_what_cannot_be_shown_is_said(rows: list[dict], tmp_path) -> None:

@@ -22,8 +22,9 @@ from imder.benchmarking.significance import RESAMPLES, compare, comparison_table
 from imder.data.corpus import Corpus, constant_baseline
 from imder.evaluation.constant import constant_rows
 from imder.evaluation.formatting import metric_info
+from imder.evaluation.layout import fit, markdown_blocks
 from imder.evaluation.plots import plot_rates
-from imder.evaluation.rendering import Table, render_latex, render_markdown, table_width, with_notes
+from imder.evaluation.rendering import Table, render_latex, table_width, with_notes
 from imder.evaluation.results import averages, metric_names, summarise, write_csv
 from imder.evaluation.tables import (
     REFERENCES,
@@ -51,7 +52,7 @@ class Report:
         missing: for each cell that isn't finished, why.
         files: names of what was written.
         remarks: what could not be made, and why.
-    references: what stands beside the systems and doesn't compete with them.
+        references: baselines and ensembles, which are shown and don't compete for bold.
     """
 
     protocols: tuple[str, ...]
@@ -63,18 +64,26 @@ class Report:
     remarks: tuple[str, ...]
     references: tuple[str, ...]
 
-    def fitting(self, width: int) -> list[Table]:
-        """For each protocol the layout of the papers where a terminal has room for it, else a line for each system."""
+    def fitting(self, width: int | None) -> list[Table]:
+        """The tables where they fit ``width`` characters, else one for each metric, in blocks of columns that fit."""
+        if width is None:
+            return list(self.tables)
         summary, mean = summarise(self.rows), averages(self.rows)
-        shown = paper_metrics(summary)
-        return [
-            paper
-            if table_width(paper) <= width
-            else with_notes(
-                make_table(summary, p, shown, references=self.references, width=width, averages=mean), paper.notes
-            )
-            for p, paper in zip(self.protocols, self.tables, strict=True)
-        ]
+        tables = []
+        for protocol, paper in zip(self.protocols, self.tables, strict=True):
+            if table_width(paper) <= width:
+                tables.append(paper)
+                continue
+            each = [_of_metric(summary, protocol, m, mean, self.references) for m in paper_metrics(summary)]
+            each = [replace(table, headers=tuple(h.replace(":", ":\n") for h in table.headers)) for table in each]
+            each = [replace(table, notes=tuple(n for n in table.notes if n not in paper.notes)) for table in each]
+            each = [*each[:-1], with_notes(each[-1], paper.notes)]
+            tables += [block for table in each for block in fit(table, width)]
+        return tables
+
+    def comparing(self, width: int | None) -> list[Table]:
+        """The comparisons, in blocks of columns that fit ``width`` characters."""
+        return [block for table in self.comparisons for block in fit(table, width)]
 
 
 def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: int = RESAMPLES) -> Report:
@@ -129,7 +138,7 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     shown = (*default_metrics(summary), *uncertainty_metrics(summary))
     each = [with_notes(_of_metric(summary, p, m, mean, beside), said) for p in plan.protocols for m in shown]
     drawn = (*papers, *tables, *each)
-    text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{render_markdown(t)}" for t in drawn)])
+    text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{markdown_blocks(t)}" for t in drawn)])
     _write(at.path / "tables.md", text)
     _write(at.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, drawn)]))
     files += _plots(at, rows, plan)

@@ -99,17 +99,17 @@ def evaluate(
     )
     trained = TrainedModel.load(model, device)
     name = run if run is not None else "" if isinstance(model, Model) else str(model)
-    evaluate_protocol = evaluator(
-        trained.model,
-        trained.read(corpus),
-        run=name,
-        split=split,
-        seed=seed,
-        samples=samples,
-        batch_size=batch_size,
-        progress=progress,
+    return evaluate_model(trained.model, trained.read(corpus), settings, run=name, progress=progress)
+
+
+def evaluate_model(
+    model: Model, corpus: Corpus, protocol: EvaluationProtocol, *, run: str = "", progress: Progress | None = None
+) -> Rows:
+    """`evaluate` of a model in memory, with its settings in one object."""
+    predict = model_predict(
+        model, samples=protocol.samples, seed=protocol.seed, batch_size=protocol.batch_size, progress=progress
     )
-    return evaluate_protocol(settings)
+    return _evaluate(model, predict, model.prepare(corpus, protocol.split), protocol, run)
 
 
 def evaluator(
@@ -146,7 +146,6 @@ def evaluator(
     predict = model_predict(model, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
     predict = predict if model.uses_context else memoized(predict)
     prepared = model.prepare(corpus, split)
-    weights: Mapping[str, float] = getattr(model, "recovery_weights", dict)()
 
     def evaluate_protocol(protocol: EvaluationProtocol, on_cell: OnCell | None = None) -> Rows:
         if (protocol.split, protocol.samples) != (split, samples):
@@ -154,19 +153,31 @@ def evaluator(
                 f"the evaluator predicts split {split!r} with samples={samples}; the protocol asks for split "
                 f"{protocol.split!r} with samples={protocol.samples}"
             )
-        return evaluate_predictor(
-            model.system,
-            predict,
-            prepared,
-            protocol,
-            run=run,
-            whole=model.uses_context,
-            calibration=model.calibration,
-            recovery_weights=weights,
-            on_cell=on_cell,
-        )
+        return _evaluate(model, predict, prepared, protocol, run, on_cell)
 
     return evaluate_protocol
+
+
+def _evaluate(
+    model: Model,
+    predict: Predict,
+    corpus: Corpus,
+    protocol: EvaluationProtocol,
+    run: str,
+    on_cell: OnCell | None = None,
+) -> Rows:
+    weights: Mapping[str, float] = getattr(model, "recovery_weights", dict)()
+    return evaluate_predictor(
+        model.system,
+        predict,
+        corpus,
+        protocol,
+        run=run,
+        whole=model.uses_context,
+        calibration=model.calibration,
+        recovery_weights=weights,
+        on_cell=on_cell,
+    )
 
 
 def evaluate_predictor(

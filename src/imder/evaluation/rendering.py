@@ -71,12 +71,13 @@ def render_rich(table: Table, width: int | None = None) -> RichTable:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=Text(table.title, style="italic"), title_justify="left", caption_justify="left")
+    title = Text(table.title, style="italic") if table.title else None
+    drawn = RichTable(title=title, title_justify="left", caption_justify="left")
     drawn.caption = Text("\n".join(table.notes)) if table.notes else None
     narrow = width is not None and table_width(table) > width
     for i, header in enumerate(table.heads()):
         justify: Literal["left", "right"] = "left" if i == 0 or header == "model" else "right"
-        drawn.add_column(Text(header), justify=justify, no_wrap=True)
+        drawn.add_column(Text(header), justify=justify, no_wrap=True, overflow="fold")
     for i, row in enumerate(table.cells()):
         texts = []
         for cell in row:

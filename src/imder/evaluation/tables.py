@@ -1,12 +1,12 @@
 """Tables of results: rows are missing rates (or available subsets), columns are systems times metrics.
 
-A cell reads "81.2 ± 0.9": mean and standard deviation of `imder.evaluation.results.summarise`; shares in percent,
-errors, correlations and likelihoods with three decimals; without ± where there is a single row to predict_validation from, "–"
-where a metric is undefined or a system doesn't have it. The best system of each row and metric is bold, and so is
-whatever reads the same; references (`REFERENCES`: the constant baseline, and what only the generator of a synthetic corpus can
-know) don't compete. What must be known of a system (`imder.models.base.Model.note`) stands below.
+A cell reads "81.2 ± 0.9": mean and standard deviation of `imder.evaluation.results.summarise`; shares in percent, errors,
+correlations and likelihoods with three decimals; without ± where a single row gives no deviation; "–" where a metric is
+undefined or a system doesn't have it. The best system of each row and metric is bold, and so is whatever reads the same;
+references (`REFERENCES`: the constant baseline, and the optimum that only the generator of a synthetic corpus knows) don't
+compete. Notes on systems (`imder.models.base.Model.note`) stand below.
 
-How a `Table` is drawn, for the terminal, in Markdown and in LaTeX, is in `imder.evaluation.rendering`.
+`imder.evaluation.layout` makes a `Table` fit, `imder.evaluation.rendering` draws it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from imder.evaluation.formatting import format_value, metric_info
-from imder.evaluation.rendering import Table, render_rich, table_width
+from imder.evaluation.layout import render_blocks
+from imder.evaluation.rendering import Table
 from imder.evaluation.results import condition_weights, conditions, metric_names
 from imder.evaluation.uncertainty_metrics import names_of as uncertainty_names
 from imder.metrics import names_of
@@ -25,7 +26,7 @@ from imder.models.registry import system_note
 from imder.types import ImderError, Task
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Group
 
 Summary = Sequence[Mapping[str, Any]]
 
@@ -57,7 +58,6 @@ def make_table(
     metrics: Sequence[str] | None = None,
     *,
     references: Sequence[str] = REFERENCES,
-    width: int | None = None,
     averages: Summary = (),
 ) -> Table:
     """The table of one protocol.
@@ -66,14 +66,14 @@ def make_table(
         summary: what `summarise` gives, for one corpus and split (others need a table of their own).
         protocol: which of its protocols.
         metrics: which metrics; None for `default_metrics`.
-        references: systems that don't compete for bold.
-        width: characters at hand. Where systems side by side would need more, they get a line each instead.
-        averages: of `imder.evaluation.results.averages`, with deviations; what has none there gets no average.
+        references: systems that don't compete for bold; one that is the same in every row stands in a note instead.
+        averages: of `imder.evaluation.results.averages`, with deviations; a system without any gets no average.
 
     Returns:
         Rows in the order in which settings first appear, systems likewise. Where there are rates, a last row holds
         their average. ``eff. MR`` is the share that is truly missing, shown where it isn't the rate in the row's
-        name; ``n`` the samples served, shown where it varies.
+        name; ``n`` the samples served, shown where it varies; ``rec. weight`` the mean weight of the recovering branch, shown
+        where one system recovers.
 
     Raises:
         ImderError: nothing of that protocol, a metric that isn't there, or several corpora or splits at once.
@@ -87,51 +87,43 @@ def make_table(
     for metric in metrics:
         if metric not in metric_names(rows):
             raise ImderError(f"there is no metric {metric!r}; the results have {', '.join(metric_names(rows))}")
-    models = list(dict.fromkeys(row["model"] for row in rows))
+    every_model = list(dict.fromkeys(row["model"] for row in rows))
     by_setting: dict[tuple[Any, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         by_setting.setdefault((row["rate"], row["available"]), {})[row["model"]] = row
-    settings = [_heads(setting, members) for setting, members in by_setting.items()]
-    cells = [_cells(members, models, metrics, references) for members in by_setting.values()]
+    members = list(by_setting.values())
+    unchanging = _unchanging(members, [m for m in every_model if m in references], metrics)
+    models = [m for m in every_model if m not in unchanging] or every_model
+    recovering = {row["model"] for row in rows if "recovery_weight" in row}
+    weighted = next(iter(recovering)) if len(recovering) == 1 else ""
+    leads = [_lead(setting, systems, weighted) for setting, systems in by_setting.items()]
+    cells = [_cells(systems, models, metrics, references) for systems in members]
     rated = rows[0]["rate"] is not None
     if mean := {row["model"]: row for row in averages if row["protocol"] == protocol}:
-        settings.append((next(iter(mean.values()))["available"], "", ""))
+        leads.append((next(iter(mean.values()))["available"], "", "", ""))
         cells.append(_cells(mean, models, metrics, references))
     elif rated and len(cells) > 1 and not averages:
-        settings.append(("average", "", ""))
-        cells.append(
-            _cells(_average(list(by_setting.values()), models, metrics, protocol), models, metrics, references)
-        )
+        leads.append(("average", "", "", ""))
+        cells.append(_cells(_average(members, models, metrics, protocol), models, metrics, references))
     off = rated and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
-    used = (True, off, len({row["n"] for row in rows}) > 1)
-    first = "MR" if rated else "available" if protocol == "fixed" else "protocol"
-    heads = tuple(h for h, u in zip((first, "eff.\nMR", "n"), used, strict=True) if u)
-    named = [tuple((t, False) for t, u in zip(s, used, strict=True) if u) for s in settings]
-    title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
+    used = (True, off, len({row["n"] for row in rows}) > 1, bool(weighted))
+    first = "MR" if rated else "available" if rows[0]["available"] else "protocol"
+    heads = tuple(h for h, u in zip((first, "eff.\nMR", "n", "rec.\nweight"), used, strict=True) if u)
+    named = [tuple((t, False) for t, u in zip(lead, used, strict=True) if u) for lead in leads]
+    notes = [f"{m}, in every row: {text}." for m, text in unchanging.items() if m not in models]
+    notes += _same_conditions(members, protocol)
+    if weighted:
+        notes.append(
+            f"rec. weight: the weight of {weighted}'s recoveries in its predictions, on average; 0 where none is used."
+        )
+    notes += [f"{model}: {note}" for model in every_model if (note := system_note(model))]
     labels = [metric_info(m).label for m in metrics]
-    notes = tuple(f"{model}: {note}" for model in models if (note := system_note(model)))
-    notes = (*_same_conditions(list(by_setting.values()), protocol), *notes)
-    wide = Table(
-        title,
+    return Table(
+        f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol",
         (*heads, *(f"{model}\n{label}" for model in models for label in labels)),
         tuple((*s, *(cell for model in models for cell in c[model])) for s, c in zip(named, cells, strict=True)),
-        notes=notes,
+        notes=tuple(notes),
         lead=len(heads),
-    )
-    if width is None or table_width(wide) <= width:
-        return wide
-    blank = tuple(("", False) for _ in heads)
-    return Table(
-        title,
-        (*heads, "model", *labels),
-        tuple(
-            (*(s if i == 0 else blank), (model, False), *c[model])
-            for s, c in zip(named, cells, strict=True)
-            for i, model in enumerate(models)
-        ),
-        tuple(range(len(models) - 1, len(models) * len(cells) - 1, len(models))),
-        notes,
-        len(heads) + 1,
     )
 
 
@@ -142,9 +134,25 @@ def rich_table(
     *,
     references: Sequence[str] = REFERENCES,
     width: int | None = None,
-) -> RichTable:
-    """`make_table` for a terminal. Where even a line for each system is too long, deviations go below their means."""
-    return render_rich(make_table(summary, protocol, metrics, references=references, width=width), width)
+) -> Group:
+    """`make_table` for a terminal, in stacked blocks of columns that fit ``width`` characters."""
+    return render_blocks(make_table(summary, protocol, metrics, references=references), width)
+
+
+def _unchanging(
+    settings: Sequence[Mapping[str, Mapping[str, Any]]], models: Sequence[str], metrics: Sequence[str]
+) -> dict[str, str]:
+    """Of systems whose values are the same in every one of several settings: their values as text."""
+    texts = {}
+    for model in models:
+        shown = [
+            tuple(format_value(m, float(systems[model].get(m, math.nan))) for m in metrics)
+            for systems in settings
+            if model in systems
+        ]
+        if len(shown) == len(settings) > 1 and len(set(shown)) == 1:
+            texts[model] = ", ".join(f"{metric_info(m).label} {v}" for m, v in zip(metrics, shown[0], strict=True))
+    return texts
 
 
 def paper_table(
@@ -178,12 +186,15 @@ def paper_metrics(summary: Summary) -> tuple[str, ...]:
     return tuple(m for m in names_of(_convention(names), "paper") if m in names) or default_metrics(summary)
 
 
-def _heads(setting: tuple[Any, str], members: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:
-    """A row's name, effective rate and number of samples."""
+def _lead(
+    setting: tuple[Any, str], systems: Mapping[str, Mapping[str, Any]], weighted: str
+) -> tuple[str, str, str, str]:
+    """A row's name, effective rate, number of samples and weight of recoveries."""
     rate, available = setting
-    row = next(iter(members.values()))
+    row = next(iter(systems.values()))
     name = f"{rate:.2g}" if rate else "0" if rate == 0 else available or "natural"
-    return name, f"{row['effective_rate']:.3f}", f"{row['n']:.0f}"
+    weight = systems[weighted]["recovery_weight"] if weighted in systems else math.nan
+    return name, f"{row['effective_rate']:.3f}", f"{row['n']:.0f}", "–" if math.isnan(weight) else f"{weight:.2f}"
 
 
 def _average(
@@ -199,7 +210,7 @@ def _average(
 
 
 def _same_conditions(settings: Sequence[Mapping[str, Mapping[str, Any]]], protocol: str) -> tuple[str, ...]:
-    """A note on rates that are one condition, if there are any."""
+    """A note on each group of rates that are one condition."""
     rows = [next(iter(members.values())) for members in settings]
     groups = conditions(protocol, [row["effective_rate"] for row in rows])
     groups = [group for group in groups if len(group) > 1]

@@ -1,0 +1,198 @@
+"""Compare systems: train and evaluate every model and seed of a grid, then make tables, plots and comparisons.
+
+This is what ``imder benchmark`` runs. Everything is kept in a folder: the same call goes on with what is finished, and
+processes on several machines share the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imder.benchmarking.cell import Source
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.folds import fold_of
+from imder.benchmarking.model_specs import TABLES, default_models, model_specs
+from imder.benchmarking.plan import make_plan
+from imder.benchmarking.report import Report, write_report
+from imder.benchmarking.runner import Status, run_cells
+from imder.benchmarking.significance import RESAMPLES
+from imder.data.corpus import Corpus
+from imder.data.store import is_store, write_store
+from imder.evaluation.cells import RATES
+from imder.evaluation.evaluate import convention_of
+from imder.evaluation.rendering import Table
+from imder.jobs.backends import BackendName
+from imder.types import ImderError, Rows, Task
+
+Names = str | Sequence[str]
+"""Names in a sequence, or in one string with commas."""
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """A benchmark's results.
+
+    Attributes:
+        out: its folder.
+        rows: tidy rows of all finished cells and of the constant baseline, as in ``results.csv``.
+        failed: for each cell that failed, why.
+        files: names of the files written in the folder.
+        remarks: what was left out, and why.
+    """
+
+    out: Path
+    rows: Rows
+    failed: dict[str, str]
+    files: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    _report: Report | None = None
+
+    def tables(self, width: int | None = None) -> list[Table]:
+        """For each protocol the layout of the papers, in blocks of columns that fit ``width`` characters."""
+        return [] if self._report is None else self._report.fitting(width)
+
+    def comparisons(self, width: int | None = None) -> list[Table]:
+        """For each protocol the differences from the reference system on average, in blocks that fit ``width``."""
+        return [] if self._report is None else self._report.comparing(width)
+
+
+def benchmark(
+    corpus: Corpus | str | Path,
+    out: str | Path = "benchmark",
+    *,
+    models: Names | None = None,
+    protocols: Names | None = None,
+    table: int | None = None,
+    seeds: int = 3,
+    rates: Sequence[float] = RATES,
+    draws: int = 10,
+    per_rate: bool = False,
+    folds: int = 0,
+    label_share: float = 1.0,
+    tuned: str | None = None,
+    max_epochs: int | None = None,
+    convention: str | None = None,
+    official_batch_size: int = 32,
+    resamples: int = RESAMPLES,
+    jobs: int = 1,
+    threads: int = 1,
+    backend: BackendName = "loky",
+    address: str | None = None,
+    device: str = "auto",
+    task: Task | None = None,
+    drop_empty: bool = False,
+    progress: Callable[[Status], None] | None = None,
+) -> BenchmarkResult:
+    """Train and evaluate systems on a corpus, under the same masks, and compare them.
+
+    Args:
+        corpus: a path, or a `Corpus`, which is then stored in ``out/corpus``.
+        out: the benchmark's folder; the same call goes on with what is finished.
+        models: presets, variants such as ``imder:mean``, or YAML files (`imder.benchmarking.model_specs`); None for the
+            systems compared by default.
+        protocols: names of protocols; None for random and fixed, or for random alone with ``per_rate``.
+        table: 2 or 3: the models and protocols of that table of the paper.
+        seeds: trainings of each model.
+        rates: missing rates.
+        draws: of the masks of each rate.
+        per_rate: train a model for each missing rate, as the paper does.
+        folds: rotate over speakers in this many folds; 0 for the corpus' own splits.
+        label_share: share of the training labels used.
+        tuned: a corpus whose tuned settings presets take.
+        max_epochs: no phase of training runs longer.
+        convention: of the metrics (`imder.metrics.CONVENTIONS`); None for the one that fits the corpus.
+        official_batch_size: rows in a batch of the official schedule.
+        resamples: of the bootstrap.
+        jobs: cells trained at once.
+        threads: of each job; 0 for an equal share of the processors.
+        backend: of joblib: ``loky``, ``ray`` or ``dask``.
+        address: of a running cluster (``ray``, ``dask``).
+        device: ``auto``, ``cpu`` or ``cuda``.
+        task: which labels to take from a corpus on disk that has both kinds.
+        drop_empty: leave out samples without any modality instead of raising, for a corpus on disk.
+        progress: called with the `Status` about every second, from a thread.
+
+    Returns:
+        Rows, tables and comparisons of everything that is finished. Failed cells are listed, not raised.
+
+    Raises:
+        ImderError: settings that don't fit the corpus, each other, or what the folder was started with.
+        KeyboardInterrupt: the same call goes on with what is finished.
+    """
+    if table is not None and (models or protocols):
+        given = "--models" if models else "--protocols"
+        raise ImderError(f"--table {table} says models and protocols; leave out {given}")
+    if table is not None and table not in TABLES:
+        raise ImderError(f"--table: there is no table {table}; use one of {', '.join(map(str, TABLES))}")
+    if folds and tuned is not None:
+        raise ImderError("--tuned: the settings were chosen on validation clips that --folds also tests; leave one out")
+    out = Path(out)
+    source = _source(corpus, out, task, drop_empty)
+    loaded = corpus if isinstance(corpus, Corpus) else source.load()
+    wanted, shown = TABLES[table] if table is not None else (default_models(loaded.spec.names), _protocols(per_rate))
+    specs = model_specs(_listed(models) if models else wanted, max_epochs, label_share, tuned)
+    _check_labels(loaded, folds)
+    plan = make_plan(
+        specs,
+        loaded,
+        seeds=seeds,
+        draws=draws,
+        rates=rates,
+        protocols=_listed(protocols) if protocols else shown,
+        per_rate=per_rate,
+        convention=convention_of(loaded, convention),
+        official_batch_size=official_batch_size,
+        folds=folds,
+    )
+    whole = BenchmarkFolder(out).join(plan)
+    if isinstance(corpus, Corpus) and not is_store(source.path):
+        write_store(corpus, source.path)
+    cells = plan.cells()
+    failed = run_cells(
+        out,
+        source,
+        whole,
+        cells,
+        jobs=jobs,
+        threads=threads,
+        backend=backend,
+        address=address,
+        device=device,
+        report=progress,
+    )
+    reasons = {cell.name: reason for cell, reason in failed.items()}
+    if len(failed) == len(cells):
+        return BenchmarkResult(out, Rows(), reasons)
+    report = write_report(out, loaded, whole, resamples=resamples)
+    return BenchmarkResult(out, Rows(report.rows), reasons, report.files, report.remarks, report)
+
+
+def _source(corpus: Corpus | str | Path, out: Path, task: Task | None, drop_empty: bool) -> Source:
+    """Where the workers read the corpus."""
+    if isinstance(corpus, Corpus):
+        if task not in (None, corpus.spec.task):
+            raise ImderError(f"{corpus.name}: is a corpus for {corpus.spec.task}, not for {task}")
+        return Source(str((out / "corpus").absolute()))
+    if not isinstance(corpus, str | Path):
+        raise ImderError(f"a corpus or its path is needed, got {type(corpus).__name__}")
+    return Source(str(Path(corpus).absolute()), task, drop_empty)
+
+
+def _protocols(per_rate: bool) -> tuple[str, ...]:
+    return ("random",) if per_rate else ("random", "fixed")
+
+
+def _listed(names: Names) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (names.split(",") if isinstance(names, str) else names) if name.strip())
+
+
+def _check_labels(corpus: Corpus, folds: int) -> None:
+    """Raise `ImderError` unless training, validation and test have labels, or folds can be made."""
+    if folds:
+        fold_of(corpus, 0, folds)
+        return
+    for split in ("train", "valid", "test"):
+        if corpus[split].labels is None:
+            raise ImderError(f"{corpus.name}: split {split!r} has no labels")
