@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imder.benchmarking.benchmark import benchmark
     from imder.data.corpus import Corpus
     from imder.data.formats.load import load_corpus
     from imder.data.split import Sample, Split
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "imder.benchmarking.benchmark": ("benchmark",),
     "imder.data.corpus": ("Corpus",),
     "imder.data.formats.load": ("load_corpus",),
     "imder.data.split": ("Sample", "Split"),
@@ -67,6 +69,7 @@ __all__ = [
     "Spec",
     "Split",
     "__version__",
+    "benchmark",
     "evaluate",
     "load_corpus",
     "predict",

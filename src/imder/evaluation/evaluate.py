@@ -166,7 +166,6 @@ def _evaluate(
     run: str,
     on_cell: OnCell | None = None,
 ) -> Rows:
-    weights: Mapping[str, float] = getattr(model, "recovery_weights", dict)()
     return evaluate_predictor(
         model.system,
         predict,
@@ -175,7 +174,7 @@ def _evaluate(
         run=run,
         whole=model.uses_context,
         calibration=model.calibration,
-        recovery_weights=weights,
+        recovery_weights=model.recovery_weights(),
         on_cell=on_cell,
     )
 
