@@ -123,7 +123,7 @@ def benchmark(
     """
     if table is not None and (models or protocols):
         given = "--models" if models else "--protocols"
-        raise ImderError(f"--table {table} says models and protocols; leave out {given}")
+        raise ImderError(f"--table {table} sets models and protocols; leave out {given}")
     if table is not None and table not in TABLES:
         raise ImderError(f"--table: there is no table {table}; use one of {', '.join(map(str, TABLES))}")
     if folds and tuned is not None:

@@ -6,7 +6,7 @@ Everything is made anew from the cells' files, so a report can be made at any ti
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -23,7 +23,7 @@ from imder.data.corpus import Corpus, constant_baseline
 from imder.evaluation.constant import constant_rows
 from imder.evaluation.formatting import metric_info
 from imder.evaluation.layout import fit, markdown_blocks
-from imder.evaluation.plots import plot_rates
+from imder.evaluation.plots import plot_differences, plot_rates
 from imder.evaluation.rendering import Table, render_latex, table_width, with_notes
 from imder.evaluation.results import averages, metric_names, summarise, write_csv
 from imder.evaluation.tables import (
@@ -141,7 +141,7 @@ def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: in
     text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{markdown_blocks(t)}" for t in drawn)])
     _write(at.path / "tables.md", text)
     _write(at.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, drawn)]))
-    files += _plots(at, rows, plan)
+    files += _plots(at, rows, comparisons, plan)
     short = tuple(with_notes(table, said) for table in comparison_tables(comparisons, compared, brief=True))
     return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks), beside)
 
@@ -189,14 +189,19 @@ def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict
     return out
 
 
-def _plots(at: BenchmarkFolder, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
+def _plots(
+    at: BenchmarkFolder, rows: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]], plan: Plan
+) -> list[str]:
+    """A plot of each metric under each protocol with rates, and one of the differences under each; their names."""
     names = []
     for protocol in plan.protocols:
-        if not PROTOCOLS[protocol].has_rates:
-            continue
-        for metric in metric_names([row for row in rows if row["protocol"] == protocol]):
-            names.append(f"{protocol}-{metric}.png")
-            plot_rates(rows, metric, at.path / names[-1], protocol=protocol)
+        if any(row["protocol"] == protocol for row in comparisons):
+            names.append(f"{protocol}-differences.png")
+            plot_differences(comparisons, at.path / names[-1], protocol=protocol)
+        if PROTOCOLS[protocol].has_rates:
+            for metric in metric_names([row for row in rows if row["protocol"] == protocol]):
+                names.append(f"{protocol}-{metric}.png")
+                plot_rates(rows, metric, at.path / names[-1], protocol=protocol)
     return names
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imder.cli.console import PARTLY, say, say_all, show, width
@@ -17,13 +15,10 @@ from imder.cli.options import (
     thread_count,
 )
 from imder.cli.parser import listed, number, numbers, whole
-from imder.types import ImderError
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
-    from imder.benchmarking.cell import Source
-    from imder.benchmarking.plan import GridCell, Plan
     from imder.benchmarking.runner import Status
     from imder.cli.parser import Parser
 
@@ -67,45 +62,52 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Run the cells that are missing, and print tables of all."""
-    from imder.benchmarking.cell import Source
-    from imder.benchmarking.folder import BenchmarkFolder
-    from imder.benchmarking.report import write_report
-    from imder.benchmarking.runner import run_cells
+    from imder.benchmarking.benchmark import benchmark
     from imder.cli.progress import counting
+    from imder.evaluation.cells import RATES as DEFAULT_RATES
     from imder.evaluation.rendering import render_rich
 
-    source = Source(str(Path(options.corpus).absolute()), options.task, options.drop_empty)
-    asked = _plan(options, source)
-    corpus = source.load()
-    plan = BenchmarkFolder(options.out).join(asked)
-    cells = asked.cells()
     with counting("cells", each=True) as report:
 
         def on_status(status: Status) -> None:
             report(status.finished + status.failed, status.total, _note(status), status.left)
 
-        failed = run_cells(
+        result = benchmark(
+            options.corpus,
             options.out,
-            source,
-            plan,
-            cells,
+            models=options.models,
+            protocols=options.protocols,
+            table=options.table,
+            seeds=options.seeds,
+            rates=options.rates or DEFAULT_RATES,
+            draws=options.draws,
+            per_rate=options.per_rate,
+            folds=options.folds,
+            label_share=options.label_share,
+            tuned=options.tuned,
+            max_epochs=options.max_epochs,
+            convention=options.metrics,
+            official_batch_size=options.official_batch_size,
+            resamples=options.resamples,
             jobs=options.jobs,
             threads=thread_count(options, 1),
             backend=options.backend,
             address=options.address,
             device=options.device,
-            report=on_status,
+            task=options.task,
+            drop_empty=options.drop_empty,
+            progress=on_status,
         )
-    if len(failed) == len(cells):
-        _complain(failed)
-        return ALL_FAILED
-    written = write_report(options.out, corpus, plan, resamples=options.resamples)
-    for table in (*written.fitting(width()), *written.comparisons):
+    for table in (*result.tables(width()), *result.comparisons(width())):
         show(render_rich(table, width()))
-    say_all(written.remarks)
-    say(f"{', '.join(written.files)} saved in {options.out}")
-    _complain(failed)
-    return PARTLY if failed else 0
+    say_all(result.remarks)
+    if result.files:
+        say(f"{', '.join(result.files)} saved in {options.out}")
+    for name, reason in result.failed.items():
+        print(f"imder: failed: {name}: {reason}", file=sys.stderr)
+    if not result.rows:
+        return ALL_FAILED
+    return PARTLY if result.failed else 0
 
 
 def resume_advice(options: Namespace) -> str:
@@ -114,53 +116,9 @@ def resume_advice(options: Namespace) -> str:
     return "the same command continues with the finished cells"
 
 
-def _plan(options: Namespace, source: Source) -> Plan:
-    """The grid that the options ask for, checked before anything is written."""
-    from imder.benchmarking.folds import fold_of
-    from imder.benchmarking.model_specs import TABLES, default_models, model_specs
-    from imder.benchmarking.plan import make_plan
-    from imder.evaluation.cells import RATES as DEFAULT_RATES
-    from imder.evaluation.evaluate import convention_of
-
-    if options.table is not None and (options.models or options.protocols):
-        given = "--models" if options.models else "--protocols"
-        raise ImderError(f"--table {options.table} sets models and protocols; leave out {given}")
-    if options.folds and options.tuned is not None:
-        raise ImderError("--tuned: the settings were chosen on validation clips that --folds also tests; leave one out")
-    corpus = source.load()
-    models: Sequence[str] = default_models(corpus.spec.names)
-    protocols: Sequence[str] = ("random",) if options.per_rate else ("random", "fixed")
-    if options.table is not None:
-        models, protocols = TABLES[options.table]
-    specs = model_specs(options.models or models, options.max_epochs, options.label_share, options.tuned)
-    if not options.folds:
-        for split in ("train", "valid", "test"):
-            if corpus[split].labels is None:
-                raise ImderError(f"{corpus.name}: split {split!r} has no labels")
-    else:
-        fold_of(corpus, 0, options.folds)
-    return make_plan(
-        specs,
-        corpus,
-        seeds=options.seeds,
-        draws=options.draws,
-        rates=options.rates or DEFAULT_RATES,
-        protocols=options.protocols or protocols,
-        per_rate=options.per_rate,
-        convention=convention_of(corpus, options.metrics),
-        official_batch_size=options.official_batch_size,
-        folds=options.folds,
-    )
-
-
 def _note(status: Status) -> str:
     """The cells that run, and how many failed."""
     running = list(status.running[:3])
     if len(status.running) > 3:
         running.append(f"{len(status.running) - 3} more")
     return ", ".join([*([f"{status.failed} failed"] if status.failed else []), *running])
-
-
-def _complain(failed: dict[GridCell, str]) -> None:
-    for cell, reason in failed.items():
-        print(f"imder: failed: {cell.name}: {reason}", file=sys.stderr)

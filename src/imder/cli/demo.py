@@ -7,7 +7,6 @@ nothing can have a lower expected error: the table shows how far a trained model
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,7 @@ def run(options: Namespace) -> int:
     from imder.cli.progress import counting
     from imder.evaluation.evaluate import evaluate_predictor, evaluator
     from imder.evaluation.plots import plot_rates
+    from imder.evaluation.protocol import EvaluationProtocol
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table
     from imder.jobs.threads import set_threads
@@ -66,14 +66,15 @@ def run(options: Namespace) -> int:
         config = load_config(preset, overrides={"training.seed": seed})
         models[name] = train(corpus, out / name, config=config, callbacks=[PhaseProgress(f"{name} ")])
     rows = []
+    protocols = [EvaluationProtocol("fixed", seed=seed), EvaluationProtocol("random", draws=DRAWS, seed=seed)]
     for name, model in models.items():
         with counting(f"{name}: predicting") as report:
             evaluate = evaluator(model, corpus, seed=seed, progress=report)
-            rows += evaluate(protocol="fixed") + evaluate(protocol="random", draws=DRAWS)
-    optimum = partial(evaluate_predictor, BAYES, _bayes(truth), corpus, seed=seed)
-    rows += optimum(protocol="fixed") + optimum(protocol="random", draws=DRAWS)
-    for protocol in ("random", "fixed"):
-        show(rich_table(summarise(rows), protocol, ["mae", "acc2"], references=(BAYES,), width=width()))
+            rows += [row for protocol in protocols for row in evaluate(protocol)]
+    for protocol in protocols:
+        rows += evaluate_predictor(BAYES, _bayes(truth), corpus, protocol)
+    for shown in ("random", "fixed"):
+        show(rich_table(summarise(rows), shown, ["mae", "acc2"], references=(BAYES,), width=width()))
     write_csv(rows, out / "results.csv")
     plot_rates(rows, "mae", out / "mae.png", references=(BAYES,))
     say(f"runs, results.csv and mae.png saved in {out}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imder.cli.console import say, show, width
 from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction, add_protocol, add_run
@@ -34,29 +34,31 @@ def run(options: Namespace) -> int:
     from imder.cli.trained import load_both, promise, say_calibration, trained_on
     from imder.data.speaker_norm import speaker_norm_note
     from imder.evaluation.cells import RATES as DEFAULT_RATES
-    from imder.evaluation.evaluate import constant_rows, evaluate
+    from imder.evaluation.constant import constant_rows
+    from imder.evaluation.evaluate import evaluate_model
+    from imder.evaluation.protocol import EvaluationProtocol
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table, uncertainty_metrics
 
     model, corpus = load_both(options)
-    settings: dict[str, Any] = {
-        "run": str(options.run),
-        "split": options.split,
-        "protocol": options.protocol,
-        "rates": options.rates or DEFAULT_RATES,
-        "draws": options.draws,
-        "seed": options.seed,
-        "convention": options.metrics,
-        "official_batch_size": options.official_batch_size,
-    }
+    protocol = EvaluationProtocol(
+        options.protocol,
+        rates=options.rates or DEFAULT_RATES,
+        draws=options.draws,
+        seed=options.seed,
+        split=options.split,
+        samples=options.samples,
+        batch_size=options.batch_size,
+        official_batch_size=options.official_batch_size,
+        convention=options.metrics,
+    )
+    run = str(options.run)
     with counting("predicting") as report:
-        rows = evaluate(
-            model, corpus, samples=options.samples, batch_size=options.batch_size, progress=report, **settings
-        )
+        rows = evaluate_model(model, corpus, protocol, run=run, progress=report)
     baseline = trained_on(options.run).get("constant_baseline")
     calibrated = model.calibration is not None
     if model.system != "constant":
-        rows += constant_rows(corpus, baseline=baseline, calibrated=calibrated, **settings)
+        rows += constant_rows(corpus, protocol, baseline=baseline, run=run, calibrated=calibrated)
     summary = summarise(rows)
     show(rich_table(summary, options.protocol, width=width()))
     if note := speaker_norm_note(corpus.recipe):
