@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imder.extract.audio import audio_features, audio_recipe
+from imder.extract.audio import audio_features
+from imder.extract.extractors import recipe_of
 from imder.extract.language import TextEncoder
 from imder.extract.media import Sound
 from imder.extract.openface import read_openface
@@ -82,7 +83,7 @@ def speed(data: Path, model: str, out: Path | None) -> None:
         rows = list(csv.DictReader(file))[:60]
     print("| what | work | rate |\n|---|---|---:|")
     for kind in ("librosa33", "mel64"):
-        recipe = audio_recipe(kind)
+        recipe = recipe_of("audio", kind)
         sounds = [Sound(data / "ravdess_speech" / row["audio"], recipe.rate) for row in rows]
         audio_features(sounds[0], recipe)  # librosa compiles on first use
         seconds = sum(sum(map(len, sound.chunks())) for sound in sounds) / recipe.rate
@@ -106,7 +107,7 @@ def hour(data: Path, model: str, out: Path | None) -> None:
     import soundfile
 
     clips = sorted((data / "ravdess_speech" / "audio").glob("*.flac"))
-    recipe = audio_recipe("librosa33")
+    recipe = recipe_of("audio", "librosa33")
     speech = np.concatenate([soundfile.read(path, dtype="float32")[0] for path in clips[:60]])
     print(
         "| sound | frames | seconds | x real time | features, MiB | peak memory, MiB |\n|---|---:|---:|---:|---:|---:|"

@@ -13,11 +13,13 @@ soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("av")
 
 from imder.extract import audio as audio_module  # noqa: E402
-from imder.extract.audio import audio_features, audio_recipe  # noqa: E402
+from imder.extract.audio import audio_features  # noqa: E402
+from imder.extract.egemaps import egemaps  # noqa: E402
+from imder.extract.extractors import recipe_of  # noqa: E402
 from imder.extract.media import NoSoundTrack, Sound  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 
-SIMS, MEL = audio_recipe("librosa33"), audio_recipe("mel64")
+SIMS, MEL = recipe_of("audio", "librosa33"), recipe_of("audio", "mel64")
 
 
 def features(path, recipe=SIMS):
@@ -173,19 +175,19 @@ def test_no_samples_and_no_numbers(tmp_path):
 
 def test_unknown_kinds():
     with pytest.raises(ImderError, match="--audio: unknown kind 'mfcc'"):
-        audio_recipe("mfcc")
+        recipe_of("audio", "mfcc")
 
 
 def test_egemaps(tmp_path):
     pytest.importorskip("opensmile")
-    recipe = audio_recipe("egemaps")
-    found = features(write_wav(tmp_path / "a.wav", tone(1.0)), recipe)
+    recipe = recipe_of("audio", "egemaps")
+    found = egemaps(Sound(write_wav(tmp_path / "a.wav", tone(1.0)), recipe.rate), recipe)
     assert found.shape[1] == 25
     assert 90 <= len(found) <= 100
-    assert np.isfinite(features(write_wav(tmp_path / "b.wav", tone(0.01)), recipe)).all()
+    assert np.isfinite(egemaps(Sound(write_wav(tmp_path / "b.wav", tone(0.01)), recipe.rate), recipe)).all()
 
 
 def test_egemaps_without_opensmile(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "opensmile", None)
     with pytest.raises(ImderError, match=r"pip install 'imder\[egemaps\]'"):
-        features(write_wav(tmp_path / "a.wav"), audio_recipe("egemaps"))
+        egemaps(Sound(write_wav(tmp_path / "a.wav"), 16000), recipe_of("audio", "egemaps"))

@@ -26,6 +26,7 @@ for package in ("librosa", "soundfile", "av", "transformers"):
 import imder  # noqa: E402
 from imder.data.formats.load import load_corpus  # noqa: E402
 from imder.extract.manifest import Clip  # noqa: E402
+from imder.extract.media import Sound  # noqa: E402
 from imder.media.plot import _cells, plot_series  # noqa: E402
 from imder.media.recording import read_recording  # noqa: E402
 from imder.media.transcript import read_transcript, text_between  # noqa: E402
@@ -448,11 +449,9 @@ def test_words_belong_to_the_windows_they_were_said_in(place, long, predictor, t
 
 
 def test_a_long_recording_is_decoded_once(predictor, long, monkeypatch):
-    from imder.extract import clip as clips
-
     seen = []
-    real = clips.audio_features
-    monkeypatch.setattr(clips, "audio_features", lambda *more: seen.append(1) or real(*more))
+    real = Sound._decoded
+    monkeypatch.setattr(Sound, "_decoded", lambda sound: seen.append(1) or real(sound))
     recording = predictor.read_recording(audio=long["audio"])
     assert len(predictor.predict_windows(recording, 1, 0.1, batch_size=8)) == 53
     assert len(seen) == 1

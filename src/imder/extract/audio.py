@@ -2,14 +2,14 @@
 
 ``librosa33`` is the recipe of CH-SIMS (Yu et al., ACL 2020): librosa with default parameters at 22,050 Hz, hop 512, window
 2048: zero-crossing rate (1), MFCCs (20), constant-Q chroma (12). ``mel64`` is the power of 64 mel bands in dB re 1, not
-below -100. A signal of n samples has ``1 + n // hop`` frames, frame t centred at ``t * hop``; shorter ones than a window
-are filled up with silence.
+below -100. A signal of n samples has ``1 + n // hop`` frames, frame t centred at ``t * hop``; signals shorter than a window
+are padded with silence.
 
-Long signals are worked off in blocks, each read with ``CONTEXT`` frames on either side, so that the filters at a block's
-edge see what they would see in the whole. Two quantities of the librosa recipe belong to the whole signal: the loudest
-mel band, 80 dB below which everything is cut, and the tuning of the chroma. A first pass finds both: the loudest band
-exactly, the tuning from histograms, to the hundredth of a bin that librosa rounds to. Up to ``BLOCK`` frames (a minute)
-a signal is one block and goes through librosa as it is.
+Long signals are processed in blocks, each read with ``CONTEXT`` frames on either side, so that filters at the edge of a block
+read the same samples as in the whole signal. Two quantities of the librosa recipe belong to the whole signal: the loudest mel
+band, 80 dB below which everything is cut, and the tuning of the chroma. A first pass finds both: the loudest band exactly,
+the tuning from histograms, to the hundredth of a bin that librosa rounds to. A signal of up to ``BLOCK`` frames (a minute) is
+one block and goes through librosa unchanged.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.extract.extractor import sound_extractor
 from imder.extract.media import Samples, Sound
-from imder.extract.recipe import AudioKind, AudioRecipe
-from imder.types import ImderError
+from imder.extract.recipe import AudioRecipe
 
 Frames = NDArray[np.float32]
 
@@ -37,39 +37,23 @@ _RANGE = (-40.0, 12.0)  # octaves of magnitude that tuning's histogram covers
 _PER_OCTAVE = 64
 
 
-def audio_recipe(kind: AudioKind) -> AudioRecipe:
-    """The recipe of a kind.
-
-    Raises:
-        ImderError: there is no such kind.
-    """
-    known: dict[str, AudioRecipe] = {
-        "librosa33": AudioRecipe("librosa33", 22050, 512, 2048, 33),
-        "mel64": AudioRecipe("mel64", 22050, 512, 2048, 64),
-        "egemaps": AudioRecipe("egemaps", 16000, 160, 960, 25),
-    }
-    if kind not in known:
-        raise ImderError(f"--audio: unknown kind {kind!r}; known are {', '.join(known)} and none")
-    return known[kind]
-
-
 def audio_features(sound: Sound, recipe: AudioRecipe) -> Frames:
-    """Frames of a sound, ``(1 + n // hop, dim)`` float32.
+    """Frames of a sound, ``(1 + n // hop, dim)`` float32, by the recipe of ``librosa33`` or ``mel64``.
 
     Raises:
-        ImderError: the sound can't be read or is empty, or a package is missing.
+        ImderError: the sound can't be read or is empty.
     """
-    if recipe.kind == "egemaps":
-        from imder.extract.egemaps import egemaps
-
-        return egemaps(sound, recipe)
-    first, long = _beginning(sound, recipe)
-    if not long:
+    first, is_long = _beginning(sound, recipe)
+    if not is_long:
         return _whole(first, recipe)
     if recipe.kind == "mel64":
         return np.concatenate([*_in_blocks(sound, recipe, partial(_mel, recipe=recipe))])
     top, tuning = _survey(sound, recipe)
     return np.concatenate([*_in_blocks(sound, recipe, partial(_librosa33, recipe=recipe, top=top, tuning=tuning))])
+
+
+LIBROSA33 = sound_extractor(AudioRecipe("librosa33", 22050, 512, 2048, 33), audio_features, needs=("librosa",))
+MEL64 = sound_extractor(AudioRecipe("mel64", 22050, 512, 2048, 64), audio_features, needs=("librosa",))
 
 
 def _beginning(sound: Sound, recipe: AudioRecipe) -> tuple[Samples, bool]:

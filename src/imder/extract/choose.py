@@ -1,20 +1,19 @@
-"""The recipe that a user asks for, given what the clips have; everything that can be wrong with it is said before any work."""
+"""The recipe for the clips and options of a user; mistakes that concern every clip are raised before any work."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from importlib.util import find_spec
+from typing import Any
 
-from imder.extract.audio import audio_recipe
-from imder.extract.language import MAX_TOKENS, TextEncoder, default_model, encoder_of
+from imder.extract.extractors import NONE, find_extractor, parts_of, require_packages
+from imder.extract.language import MAX_TOKENS, TRANSFORMER, default_model, encoder_of
 from imder.extract.manifest import Clip
 from imder.extract.openface import check_columns, read_header
-from imder.extract.recipe import AudioKind, Recipe, versions
-from imder.extract.vision import vision_recipe
+from imder.extract.recipe import LanguageRecipe, Recipe, VisionRecipe, versions
+from imder.extract.vision import OPENFACE
 from imder.types import ImderError
 
-NONE = "none"
+__all__ = ["NONE", "check_ready", "choose_recipe"]
 
 
 def choose_recipe(
@@ -29,45 +28,35 @@ def choose_recipe(
     """The recipe for these clips; a modality that none of them has, or that is ``none``, isn't part of it.
 
     Args:
-        clips: what there is.
-        language: a transformer's name or folder; None for BERT of the texts' language.
+        clips: all of them.
+        language: a transformer's name or folder, or an extractor; None for BERT in the texts' language.
         max_tokens: of a text, special tokens counted.
-        audio: ``librosa33``, ``mel64`` or ``egemaps``.
-        vision: columns of OpenFace (`imder.extract.openface.columns_of`).
-        openface: OpenFace's program, which can make tables of videos.
+        audio: an extractor: ``librosa33``, ``mel64``, ``egemaps``, or that of another package.
+        vision: columns of OpenFace (`imder.extract.openface.columns_of`), or an extractor.
+        openface: OpenFace's program, which makes tables of videos.
 
     Raises:
-        ImderError: an option isn't known, a package or model is missing, the first table lacks columns, or fewer than two
+        ImderError: an option is unknown, a package or model is missing, the first table lacks columns, or fewer than two
             modalities are left.
     """
-    texts = [clip.text for clip in clips if clip.text is not None]
-    wanted = {
-        "language": language != NONE and any(clip.has["language"] for clip in clips),
-        "vision": vision != NONE
-        and any(clip.openface is not None or (clip.video is not None and openface is not None) for clip in clips),
-        "audio": audio != NONE and any(clip.has["audio"] for clip in clips),
-    }
-    made = Recipe(
-        vision=vision_recipe(vision) if wanted["vision"] else None,
-        audio=audio_recipe(_kind(audio)) if wanted["audio"] else None,
-        versions=versions(),
-    )
-    if sum(wanted.values()) < 2:
-        here = ", ".join(name for name, is_wanted in wanted.items() if is_wanted)
-        raise ImderError(
-            f"a corpus needs at least two modalities, these clips have only {here or 'none'} "
-            "(vision needs tables of OpenFace, or its program with --openface)"
-        )
-    if made.audio is not None:
-        _require_sound(made.audio.kind)
-    if made.vision is not None:
-        _try_first_table(clips, vision)
-    if not wanted["language"]:
-        return made
     if max_tokens < 3:
         raise ImderError(f"--max-tokens: at least 3 (two of them special), got {max_tokens}")
-    encoder = TextEncoder(language or default_model(texts))
-    return replace(made, language=encoder.recipe(max_tokens))
+    texts = [clip.text for clip in clips if clip.text is not None]
+    options = {"language": language or default_model(texts), "vision": vision, "audio": audio}
+    extractors = {name: find_extractor(name, option) for name, option in options.items() if option != NONE}
+    chosen = {name: e for name, e in extractors.items() if any(e.applies(clip, openface) for clip in clips)}
+    if len(chosen) < 2:
+        raise ImderError(
+            f"a corpus needs at least two modalities, these clips have only {', '.join(chosen) or 'none'} "
+            "(vision needs tables of OpenFace, or its program with --openface)"
+        )
+    parts: dict[str, Any] = {}
+    for name, extractor in reversed(chosen.items()):  # language last: loading a transformer takes longest
+        require_packages(extractor)
+        parts[name] = extractor.recipe(options[name], max_tokens)
+        if extractor is OPENFACE:
+            _check_first_table(clips, vision)
+    return Recipe(**parts, versions=versions())
 
 
 def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
@@ -76,27 +65,19 @@ def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
     Raises:
         ImderError: a package or the transformer is missing, or the first table lacks columns.
     """
-    if recipe.audio is not None and any(clip.has["audio"] for clip in clips):
-        _require_sound(recipe.audio.kind)
-    if recipe.vision is not None:
-        _try_first_table(clips, recipe.vision.columns)
-    if recipe.language is not None and any(clip.has["language"] for clip in clips):
-        encoder_of(recipe.language.model, recipe.language.fingerprint)
+    for extractor, part in parts_of(recipe).values():
+        if any(extractor.applies(clip, None) for clip in clips):
+            require_packages(extractor)
+        if extractor is OPENFACE:
+            assert isinstance(part, VisionRecipe)
+            _check_first_table(clips, part.columns)
+        if extractor is TRANSFORMER and any(clip.has["language"] for clip in clips):
+            assert isinstance(part, LanguageRecipe)
+            encoder_of(part.model, part.fingerprint)
 
 
-def _kind(name: str) -> AudioKind:
-    return name  # type: ignore[return-value] # audio_recipe says which it knows
-
-
-def _require_sound(kind: AudioKind) -> None:
-    for name in ("librosa", "soundfile", "av", *(("opensmile",) if kind == "egemaps" else ())):
-        if find_spec(name) is None:
-            extra = "egemaps" if name == "opensmile" else "extract"
-            raise ImderError(f"extraction of sound needs {name}: pip install 'imder[{extra}]'")
-
-
-def _try_first_table(clips: Sequence[Clip], columns: str) -> None:
-    """Other columns than the tables have would fail for every clip alike: the first that can be read stands for all."""
+def _check_first_table(clips: Sequence[Clip], columns: str) -> None:
+    """Raise an `ImderError` where the first readable table lacks columns: then all tables would."""
     for clip in clips:
         if clip.openface is not None:
             try:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.extract.extractor import sound_extractor
 from imder.extract.media import Sound
 from imder.extract.recipe import AudioRecipe
 from imder.types import ImderError
@@ -45,3 +46,6 @@ def _smile() -> Any:
     return opensmile.Smile(
         feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.LowLevelDescriptors
     )
+
+
+EGEMAPS = sound_extractor(AudioRecipe("egemaps", 16000, 160, 960, 25), egemaps, needs=("opensmile",), extra="egemaps")

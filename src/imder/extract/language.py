@@ -1,7 +1,7 @@
 """Text to tokens: the last hidden states of a transformer, one for each token, the special ones included.
 
-Any encoder of `transformers` does, by its name on the hub or from a local folder. Weights must be safetensors: nothing is
-unpickled. Each text goes through alone, without padding, so its features don't depend on the texts beside it.
+Any encoder of `transformers` works, by its name on the hub or from a local folder. Weights must be safetensors: nothing is
+unpickled. Each text is encoded alone, without padding, so its features don't depend on other texts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imder.extract.extractor import ClipFeatures, Extractor
+from imder.extract.manifest import Clip, read_text
 from imder.extract.recipe import LanguageRecipe
 from imder.models.language.pretrained import folder_of, load_tokenizer, load_transformer, states_of, transformers_for
 from imder.types import ImderError
@@ -92,3 +94,25 @@ def encoder_of(model: str, fingerprint: str) -> TextEncoder:
     if encoder.fingerprint() != fingerprint:
         raise ImderError(f"{OPTION} {model}: its weights or vocabulary are not those that the recipe was made with")
     return encoder
+
+
+def _make(clip: Clip, recipe: LanguageRecipe, openface: str | None) -> ClipFeatures:
+    del openface
+    text = clip.text
+    if text is None and clip.text_file is not None:
+        text = read_text(clip.text_file).strip()
+    if not text:
+        return ClipFeatures(None, remark="the text is empty")
+    states, tokens = encoder_of(recipe.model, recipe.fingerprint)(text, recipe.max_tokens)
+    if not np.isfinite(states).all():
+        raise ImderError("the transformer gives values that are not finite")
+    return ClipFeatures(states, text=text, tokens=tokens)
+
+
+TRANSFORMER = Extractor(
+    "transformer",
+    "language",
+    recipe=lambda model, max_tokens: TextEncoder(model).recipe(max_tokens),
+    applies=lambda clip, openface: clip.has["language"],
+    make=_make,
+)

@@ -13,12 +13,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any
 
 from imder.data.speaker_norm import KEY, standardised
 from imder.types import ImderError
-
-AudioKind = Literal["librosa33", "mel64", "egemaps"]
 
 FORMAT = 1
 """Of recipes: raised whenever the same words begin to mean other features."""
@@ -46,14 +44,14 @@ class AudioRecipe:
     """Frames of sound.
 
     Attributes:
-        kind: ``librosa33``, ``mel64`` or ``egemaps``.
+        kind: name of the extractor (`imder.extract.extractors`), such as ``librosa33``.
         rate: samples per second that sound is brought to.
         hop: samples from frame to frame.
         window: samples of a frame; shorter clips are filled up with silence.
         dim: features of a frame.
     """
 
-    kind: AudioKind
+    kind: str
     rate: int
     hop: int
     window: int
@@ -61,17 +59,18 @@ class AudioRecipe:
 
     @property
     def frames_per_second(self) -> float:
-        """Of its features."""
+        """Frames of features in a second."""
         return self.rate / self.hop
 
 
 @dataclass(frozen=True)
 class VisionRecipe:
-    """Columns of OpenFace.
+    """Frames of a face.
 
     Attributes:
-        columns: a preset or groups joined by ``+`` (`imder.extract.openface.columns_of`).
-        dim: how many they are.
+        columns: of OpenFace, a preset or groups joined by ``+`` (`imder.extract.openface.columns_of`), or the name of
+            another extractor.
+        dim: features of a frame.
     """
 
     columns: str

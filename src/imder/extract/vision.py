@@ -1,7 +1,7 @@
 """A face to frames: OpenFace's columns, from its table or by running it on a video.
 
-OpenFace isn't Python and isn't free for every use, so it isn't installed with anything: the user says where its program
-``FeatureExtraction`` is, or has it on PATH, or gives the tables it wrote.
+OpenFace is no Python package and its licence excludes commercial use, so no extra installs it: users name its program
+``FeatureExtraction``, have it on PATH, or provide the tables it wrote.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from imder.extract.extractor import ClipFeatures, Extractor
+from imder.extract.manifest import Clip
 from imder.extract.openface import Tracked, columns_of, read_openface
 from imder.extract.recipe import VisionRecipe
 from imder.types import ImderError
@@ -21,11 +23,7 @@ _OUTPUTS = ("-2Dfp", "-3Dfp", "-pdmparams", "-pose", "-aus", "-gaze")
 
 
 def vision_recipe(columns: str) -> VisionRecipe:
-    """The recipe of a preset or of groups of columns.
-
-    Raises:
-        ImderError: they aren't known.
-    """
+    """The recipe of a preset or of groups of columns (`ImderError` where they are unknown)."""
     return VisionRecipe(columns, len(columns_of(columns)))
 
 
@@ -53,7 +51,7 @@ def track(video: Path, program: str, recipe: VisionRecipe) -> Tracked:
     if not video.is_file():
         raise ImderError(f"{video}: there is no such file")
     with tempfile.TemporaryDirectory(prefix="imder-openface-") as folder:
-        # Its own name for the table: OpenFace is not at ease with every name that a file can have.
+        # OpenFace fails on some file names, so the table gets a plain one.
         command = [program, "-f", str(video), "-out_dir", folder, "-of", "face", *_OUTPUTS]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
@@ -61,7 +59,42 @@ def track(video: Path, program: str, recipe: VisionRecipe) -> Tracked:
             raise ImderError(f"{program}: cannot be run ({error.strerror or error})") from None
         table = Path(folder) / "face.csv"
         if done.returncode or not table.is_file():
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            reason = f": {said[-1][:200]}" if said else ""
+            output = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            reason = f": {output[-1][:200]}" if output else ""
             raise ImderError(f"{video}: OpenFace ended with exit code {done.returncode} and no table{reason}")
         return read_openface(table, recipe.columns)
+
+
+def _applies(clip: Clip, program: str | None) -> bool:
+    return clip.openface is not None or (clip.video is not None and program is not None)
+
+
+def _make(clip: Clip, recipe: VisionRecipe, program: str | None) -> ClipFeatures:
+    if clip.openface is not None:
+        face = read_openface(clip.openface, recipe.columns)
+    else:
+        assert clip.video is not None
+        assert program is not None
+        face = track(clip.video, program, recipe)
+    remarks = []
+    if face.broken_off:
+        remarks.append("the last row breaks off, read up to it")
+    if face.faces > 1:
+        remarks.append(f"{face.faces} faces, the one with the largest mean confidence taken")
+    if face.untracked:
+        remarks.append(f"{face.untracked} frames without a tracked face left out")
+    if not len(face.values):
+        remarks.append("no frame is left")
+    return ClipFeatures(
+        face.values if len(face.values) else None,
+        times=face.times if face.seconds is not None else None,
+        frame_seconds=face.frame_seconds or 0.0,
+        seconds=face.seconds or 0.0,
+        untracked=face.untracked,
+        remark="; ".join(remarks),
+    )
+
+
+OPENFACE = Extractor(
+    "openface", "vision", recipe=lambda columns, max_tokens: vision_recipe(columns), applies=_applies, make=_make
+)

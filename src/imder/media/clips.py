@@ -17,6 +17,7 @@ from imder.calibration.describe import check_recoveries
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.speaker_norm import standardise
 from imder.extract.clip import extract_clip
+from imder.extract.extractors import leaves_video_unused
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
 from imder.inference.options import PredictOptions
@@ -112,7 +113,7 @@ def predict_clips(
             made = extract_clip(clip, recipe, openface)
             failures.extend((clip.id, name, reason) for name, reason in made.failures.items())
             remarks.extend((clip.id, name, remark) for name, remark in made.remarks.items())
-            if recipe.vision is not None and clip.video is not None and clip.openface is None and openface is None:
+            if leaves_video_unused(recipe, clip, openface):
                 remarks.append((clip.id, "vision", NO_TRACKER))
             if made.features:
                 kept.append(ExtractedClip(clip, made.features, made.tokens, made.text or ""))

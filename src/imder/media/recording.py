@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.extract.clip import extract_clip
+from imder.extract.extractors import leaves_video_unused
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
 from imder.media.clips import NO_TRACKER
@@ -98,7 +99,7 @@ def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), open
     for name, reason in made.failures.items():
         raise ImderError(f"{name}: {reason}")
     remarks = list(made.remarks.items())
-    if recipe.vision is not None and clip.video is not None and clip.openface is None and openface is None:
+    if leaves_video_unused(recipe, clip, openface):
         remarks.append(("vision", NO_TRACKER))
     for name, values in made.features.items():
         if name == "language":

@@ -1,0 +1,111 @@
+"""What an extractor of features is, and what it gives for a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.extract.manifest import Clip
+from imder.extract.media import NoSoundTrack, Sound
+from imder.extract.recipe import AudioRecipe, LanguageRecipe, VisionRecipe
+from imder.types import ImderError
+
+Part = LanguageRecipe | VisionRecipe | AudioRecipe
+"""The part of a recipe that belongs to one modality."""
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """The features of one modality of a clip.
+
+    Attributes:
+        features: ``(T, D)`` float32, at least one frame; None where the clip has nothing to extract from.
+        times: ``(T,)`` seconds of the frames, where they lie in time.
+        frame_seconds: length of a frame, where they lie in time.
+        seconds: length of the sound or video.
+        text: of the clip (language).
+        tokens: ``(T,)`` int64 ids of the text's tokens (language).
+        untracked: frames left out because the face was lost (vision).
+        remark: what a user should know, if anything.
+    """
+
+    features: NDArray[np.float32] | None
+    times: NDArray[np.float64] | None = None
+    frame_seconds: float = 0.0
+    seconds: float = 0.0
+    text: str | None = None
+    tokens: NDArray[np.int64] | None = None
+    untracked: int = 0
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """One way to turn a modality of raw media into features.
+
+    Attributes:
+        name: as in ``imder extract --audio NAME``.
+        modality: ``language``, ``vision`` or ``audio``.
+        recipe: the recipe's part for the text of the option and the greatest number of tokens of a text.
+        applies: whether a clip has something to extract from, given OpenFace's program or None.
+        make: the features of a clip under a recipe's part, given OpenFace's program or None. Raises an `ImderError` where the
+            clip is damaged: then only this modality of this clip is lost.
+        needs: packages that must be installed.
+        extra: the extra of this package that installs them.
+    """
+
+    name: str
+    modality: str
+    recipe: Callable[[str, int], Part]
+    applies: Callable[[Clip, str | None], bool]
+    make: Callable[[Clip, Any, str | None], ClipFeatures]
+    needs: tuple[str, ...] = ()
+    extra: str = "extract"
+
+
+def sound_extractor(
+    recipe: AudioRecipe,
+    frames: Callable[[Sound, AudioRecipe], NDArray[np.float32]],
+    *,
+    needs: tuple[str, ...] = (),
+    extra: str = "extract",
+) -> Extractor:
+    """An extractor of sound from a function that gives its frames.
+
+    Args:
+        recipe: rate, hop, window and width of the frames; ``recipe.kind`` is the extractor's name.
+        frames: from a sound to ``(T, D)`` float32, frame t at ``t * hop / rate`` seconds.
+        needs: packages beyond soundfile, soxr and PyAV, which read the sound.
+        extra: the extra of this package that installs them.
+    """
+
+    def make(clip: Clip, part: AudioRecipe, openface: str | None) -> ClipFeatures:
+        del openface
+        file = clip.audio or clip.video
+        assert file is not None
+        sound = Sound(file, part.rate)
+        try:
+            features = frames(sound, part)
+        except NoSoundTrack:
+            if clip.audio is not None:
+                raise
+            return ClipFeatures(None, remark=f"{file.name}: a video without sound")
+        if not np.isfinite(features).all():
+            raise ImderError(f"{file}: the features are not finite")
+        frame_seconds = part.hop / part.rate
+        times = np.arange(len(features), dtype=np.float64) * frame_seconds
+        return ClipFeatures(features, times, frame_seconds, sound.seconds, remark="; ".join(sound.remarks))
+
+    return Extractor(
+        recipe.kind,
+        "audio",
+        recipe=lambda option, max_tokens: recipe,
+        applies=lambda clip, openface: clip.has["audio"],
+        make=make,
+        needs=(*needs, "soundfile", "soxr", "av"),
+        extra=extra,
+    )
