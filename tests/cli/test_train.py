@@ -1,6 +1,7 @@
 """``imder train``: presets, single keys, resuming, and what it prints."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -92,3 +93,28 @@ def test_features_of_another_recipe_are_refused(folder, tmp_path, capsys):
     assert imder_("predict", tmp_path / "run", tmp_path / "22050", "--out", tmp_path / "q.csv") == 2
     assert "another recipe" in capsys.readouterr().err
     assert not (tmp_path / "q.csv").exists()
+
+
+def test_train_says_what_to_type_next(folder, tmp_path, capsys):
+    run = tmp_path / "a run"
+    words = ("--preset", "zero-fill", "--max-epochs", 1, "--model.encoder.width", 4)
+    assert imder_("train", folder / "corpus", "--out", run, *words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("on the validation split") and "mae" in line for line in lines)
+    following = [shlex.split(line) for line in lines[-2:]]
+    assert [words[:2] for words in following] == [["imder", "evaluate"], ["imder", "predict"]]
+    assert imder_(*following[0][1:], "--rates", "0,0.5", "--draws", 1) == 0
+    assert imder_(*following[1][1:-1], tmp_path / "predictions.csv") == 0
+
+
+def test_an_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lightning.Trainer.fit", interrupted)
+    run = tmp_path / "run"
+    assert imder_("train", folder / "corpus", "--out", run, "--preset", "zero-fill") == 130
+    error = capsys.readouterr().err.splitlines()
+    assert error == [f"imder: interrupted; continue with: imder train {folder / 'corpus'} --resume {run}"]
+    monkeypatch.undo()
+    assert imder_("train", folder / "corpus", "--resume", run) == 0

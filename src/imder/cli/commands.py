@@ -56,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "data inspect": Command("imder.cli.data_inspect", "sizes, lengths, labels, presence and oddities of a corpus"),
     "data convert": Command("imder.cli.data_convert", "write a corpus as a store: ragged, memory-mapped, no pickles"),
     "demo": Command("imder.cli.demo", "train and evaluate on a corpus whose exact answers are known"),
+    "info": Command("imder.cli.info", "versions, devices, and a run or corpus in short, for bug reports"),
 }
 """Commands by the words that a user types. The order is that of ``imder --help``."""
 

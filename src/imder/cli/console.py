@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -35,6 +36,11 @@ def say_all(lines: Iterable[str]) -> None:
     """Print each line."""
     for line in lines:
         say(line)
+
+
+def say_command(*words: str) -> None:
+    """Print a command to type, in one line and quoted where a shell needs it."""
+    print(f"  {shlex.join(words)}")
 
 
 def show(table: RenderableType) -> None:

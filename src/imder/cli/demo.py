@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imder.cli.console import say, show, width
+from imder.cli.console import say, say_command, show, width
 from imder.cli.options import add_seed, add_threads, thread_count
 from imder.types import ImderError
 
@@ -32,15 +32,18 @@ PRESETS = {"imder": "fast", "zero-fill": "zero-fill"}
 
 def add_options(parser: Parser) -> None:
     """Options of ``imder demo``."""
-    parser.add_argument("--out", default="demo", help="folder for the runs, results.csv and the plot mae.png")
+    parser.add_argument(
+        "--out", default="demo", help="folder for the runs, the corpus, results.csv and the plot mae.png"
+    )
     add_seed(parser)
     add_threads(parser)
 
 
 def run(options: Namespace) -> int:
-    """Train, evaluate, print two tables; save the runs, ``results.csv`` and ``mae.png``."""
+    """Train, evaluate, print two tables; save the runs, the corpus, ``results.csv`` and ``mae.png``."""
     from imder.cli.phase_progress import PhaseProgress
     from imder.cli.progress import counting
+    from imder.data.store import write_store
     from imder.evaluation.evaluate import evaluate_predictor, evaluator
     from imder.evaluation.plots import plot_rates
     from imder.evaluation.protocol import EvaluationProtocol
@@ -77,7 +80,10 @@ def run(options: Namespace) -> int:
         show(rich_table(summarise(rows), shown, ["mae", "acc2"], references=(BAYES,), width=width()))
     write_csv(rows, out / "results.csv")
     plot_rates(rows, "mae", out / "mae.png", references=(BAYES,))
-    say(f"runs, results.csv and mae.png saved in {out}")
+    write_store(corpus, out / "corpus")
+    say(f"runs, corpus, results.csv and mae.png saved in {out}; next:")
+    say_command("imder", "data", "inspect", f"{out}/corpus")
+    say_command("imder", "train", f"{out}/corpus", "--preset", "late-fusion", "--out", "runs/late-fusion")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imder.cli.console import say, show, width
+from imder.cli.console import say, say_all, show, width
 from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction, add_protocol, add_run
 from imder.cli.parser import numbers, whole
 
@@ -31,7 +31,7 @@ def run(options: Namespace) -> int:
     """Evaluate, print a table, write the rows."""
     from imder.calibration.describe import LEVEL
     from imder.cli.progress import counting
-    from imder.cli.trained import load_both, promise, say_calibration, trained_on
+    from imder.cli.trained import load_both, promise, recovery_lines, say_calibration, trained_on
     from imder.data.speaker_norm import speaker_norm_note
     from imder.evaluation.cells import RATES as DEFAULT_RATES
     from imder.evaluation.constant import constant_rows
@@ -67,6 +67,7 @@ def run(options: Namespace) -> int:
         say(f"\nuncertainty: {promise(model, LEVEL)}; 80 %: the most certain samples")
         show(rich_table(summary, options.protocol, uncertainty_metrics(summary), width=width()))
     say_calibration(model)
+    say_all(recovery_lines(model))
     if options.out:
         write_csv(rows, options.out)
         say(f"saved in {options.out}")

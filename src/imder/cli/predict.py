@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imder.cli.console import say
+from imder.cli.console import say, say_all
 from imder.cli.options import add_available, add_prediction, add_run, available
 from imder.cli.parser import number
 from imder.types import ImderError
@@ -79,7 +79,7 @@ def run(options: Namespace) -> int:
 def _corpus(options: Namespace) -> int:
     """Predictions for a corpus, as CSV."""
     from imder.cli.progress import counting
-    from imder.cli.trained import load_both, promise, say_calibration
+    from imder.cli.trained import load_both, promise, recovery_lines, say_calibration
     from imder.evaluation.results import write_csv
     from imder.inference.predict import predict
 
@@ -102,5 +102,6 @@ def _corpus(options: Namespace) -> int:
     if model.calibration is not None:
         say(f"with {promise(model, options.level)}")
     say_calibration(model)
+    say_all(recovery_lines(model))
     say(f"{len(rows)} predictions saved in {options.out}")
     return 0

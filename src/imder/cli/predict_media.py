@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from imder.cli.console import PARTLY, say, say_all, shown_failures
 from imder.cli.progress import counting
-from imder.cli.trained import load_model, promise, say_calibration
+from imder.cli.trained import load_model, promise, recovery_lines, say_calibration
 from imder.evaluation.results import write_csv
 from imder.extract.assemble import table
 from imder.extract.manifest import read_source
@@ -68,6 +68,7 @@ def clips(options: Namespace) -> int:
     if predictor.model.calibration is not None:
         say(f"with {promise(predictor.model, options.level)}")
     say_calibration(predictor.model)
+    say_all(recovery_lines(predictor.model))
     say(f"{len(predictions.rows)} predictions saved in {options.out}")
     return PARTLY if predictions.failures else 0
 
@@ -107,6 +108,7 @@ def recording(options: Namespace, given: dict[str, str]) -> int:
     remarks = _recording_remarks(read, rows, options.window, hop, least, text_given="text" in given)
     say_all(f"remark: {remark}" for remark in remarks)
     say_calibration(predictor.model)
+    say_all(recovery_lines(predictor.model))
     say(f"saved in {options.out} and {plot}")
     return 0
 

@@ -73,7 +73,8 @@ class Display:
         self._done, self._total, self._note = done, total, note
         self._left = left if left is not None else self._estimate()
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, text=self._text(), left=self._time_left())
+            left = self._time_left()
+            self._bar.update(self._task, completed=done, total=total, text=self._fitting(left), left=left)
         elif more and self._each:
             self._print()
 
@@ -84,7 +85,7 @@ class Display:
         self._note = self._note if note is None else note
         if self._bar is not None:
             took = _duration(time.monotonic() - self._begun)
-            self._bar.update(self._task, completed=self._total, text=self._text(), left=f"in {took}")
+            self._bar.update(self._task, completed=self._total, text=self._fitting(took), left=f"in {took}")
         self.close()
         if self._bar is None and not (self._each and self._done):
             self._print(over=True)
@@ -124,6 +125,12 @@ class Display:
         return "  ".join(
             [*([f"{self._done:.0f}{total}"] if self._counts else []), *([self._note] if self._note else [])]
         )
+
+    def _fitting(self, left: str) -> str:
+        """The text, cut where it, the title, a bar of 4 columns and the time left would not fit the terminal."""
+        space = self._console.width - len(self._title) - len(left) - 10
+        text = self._text()
+        return text if len(text) <= space else f"{text[: max(0, space - 1)]}…"
 
     def _time_left(self) -> str:
         return "" if self._left is None else f"{'≤ ' if self._at_most else ''}{_duration(self._left)} left"

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from imder.cli.console import say, say_all
+from imder.cli.console import say, say_all, say_command
 from imder.cli.options import add_corpus, add_threads, read_corpus, thread_count
 from imder.cli.parser import whole
+from imder.cli.trained import recovery_lines
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -155,7 +156,11 @@ def _report(model: Model, path: str, corpus: str) -> None:
     for phase, values in reached["phases"].items():
         shown = (f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         say(f"{phase}: " + ", ".join(shown))
-    say("validation, everything present available: " + ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items()))
+    metrics = ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items())
+    say(f"on the validation split, which chose the weights, everything present available: {metrics}")
+    say_all(recovery_lines(model))
     if model.calibration is not None:
         say_all(f"calibration of {note}" for note in model.calibration.notes())
-    say(f"saved in {path}")
+    say(f"saved in {path}; next:")
+    say_command("imder", "evaluate", path, corpus)
+    say_command("imder", "predict", path, corpus, "--out", "predictions.csv")

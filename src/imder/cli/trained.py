@@ -57,3 +57,14 @@ def say_calibration(model: Model, only: str | None = None) -> None:
         say_all(f"  {note}" for note in notes[:SHOWN_SUBSETS])
         if len(notes) > SHOWN_SUBSETS:
             say(f"  and {len(notes) - SHOWN_SUBSETS} more subsets")
+
+
+def recovery_lines(model: Model) -> list[str]:
+    """For each pattern of available modalities, whether recoveries enter predictions; empty for systems without any."""
+    weights = model.recovery_weights()
+    if not weights:
+        return []
+    if not any(weights.values()):
+        return ["recovery: weight 0 for every pattern of available modalities, so no recovery enters a prediction"]
+    shown = ", ".join(f"{pattern} {weight:g}" for pattern, weight in weights.items())
+    return [f"recovery: weight in predictions by available modalities: {shown}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imder.cli.console import say
+from imder.cli.console import say, say_command
 from imder.cli.options import add_accelerator, add_corpus, add_seed, add_threads, read_corpus, thread_count
 from imder.cli.parser import number, whole
 
@@ -64,7 +64,7 @@ def run(options: Namespace) -> int:
         )
     say(yaml.safe_dump(best, sort_keys=False).rstrip())
     say(f"best.yaml and trials.csv saved in {options.out}; next:")
-    say(f"  imder train {options.corpus} --config {options.out}/best.yaml --out RUN")
+    say_command("imder", "train", options.corpus, "--config", f"{options.out}/best.yaml", "--out", "RUN")
     return 0
 
 
