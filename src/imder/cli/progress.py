@@ -128,7 +128,7 @@ class Display:
 
     def _fitting(self, left: str) -> str:
         """The text, cut where it, the title, a bar of 4 columns and the time left would not fit the terminal."""
-        space = self._console.width - len(self._title) - len(left) - 10
+        space = self._console.width - len(self._title) - len(left) - 7
         text = self._text()
         return text if len(text) <= space else f"{text[: max(0, space - 1)]}…"
 
