@@ -73,8 +73,8 @@ class Display:
         self._done, self._total, self._note = done, total, note
         self._left = left if left is not None else self._estimate()
         if self._bar is not None:
-            left = self._time_left()
-            self._bar.update(self._task, completed=done, total=total, text=self._fitting(left), left=left)
+            time_left = self._time_left()
+            self._bar.update(self._task, completed=done, total=total, text=self._fitting(time_left), left=time_left)
         elif more and self._each:
             self._print()
 
