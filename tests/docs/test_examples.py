@@ -41,7 +41,7 @@ def prepared(tmp_path_factory):
     return folder
 
 
-PENDING = {"comparing", "your-data"}  # until the functions they show have landed
+PENDING = {"comparing"}  # until the function it shows has landed
 
 
 @pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page.stem not in PENDING], ids=NAMES.get)
