@@ -20,3 +20,17 @@ def test_a_converted_corpus_trains_the_same_model(folder, run, tmp_path, capsys)
     assert "80 samples" in capsys.readouterr().out
     assert imder_("train", tmp_path / "store", "--out", tmp_path / "run", *SMALL) == 0
     assert same(weights(run), weights(tmp_path / "run"))
+
+
+def test_tables_fit_80_columns(folder, run, capsys):
+    """Nothing is cut, and no cell is broken into lines."""
+    assert imder_("data", "inspect", folder / "corpus") == 0
+    assert imder_("data", "inspect", folder / "classes") == 0
+    for protocol in ("random", "fixed"):
+        words = ("--protocol", protocol, "--samples", 1, "--rates", "0,0.3,0.5", "--draws", 2)
+        assert imder_("evaluate", run, folder / "corpus", *words) == 0
+    tables = [line for line in capsys.readouterr().out.splitlines() if line[:1] in "┏┃┡│├└"]
+    assert len(tables) > 60
+    assert max(map(len, tables)) <= 80
+    assert not any("…" in line for line in tables)
+    assert any("40 (100 %)" in line or "48 (100 %)" in line for line in tables)

@@ -46,7 +46,7 @@ def _splits(summary: Mapping[str, Any]) -> Table:
 
 
 def _modalities(summary: Mapping[str, Any]) -> Table:
-    columns = ["split", "features", "type", "present", "frames: min", "median", "max", "not finite"]
+    columns = ["features", "split", "present", "frames (min,\nmedian, max)", "not\nfinite"]
     table = _table("Modalities", "modality", columns)
     for modality, about in summary["modalities"].items():
         for i, (name, s) in enumerate(summary["splits"].items()):
@@ -54,13 +54,10 @@ def _modalities(summary: Mapping[str, Any]) -> Table:
             here = s["present"][modality]
             table.add_row(
                 "" if i else escape(modality),
+                "" if i else f"{about['dim']} {about['dtype']}",
                 escape(name),
-                "" if i else str(about["dim"]),
-                "" if i else about["dtype"],
                 f"{here} ({100 * here / n:.0f} %)" if n else "0",
-                str(lengths["min"]),
-                f"{lengths['median']:g}",
-                str(lengths["max"]),
+                f"{lengths['min']}, {lengths['median']:g}, {lengths['max']}",
                 str(s["nonfinite"][modality]),
             )
     return table
