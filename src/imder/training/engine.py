@@ -18,10 +18,9 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
-from imder.models.base import Phase
 from imder.training.config import EngineConfig, PhaseConfig
 from imder.training.run import RunDirectory
 from imder.types import ImderError
@@ -83,14 +82,13 @@ def check_engine(engine: EngineConfig) -> None:
 
 
 def trainer_of(
-    run: RunDirectory, phase: Phase, config: PhaseConfig, engine: EngineConfig, callbacks: list[L.Callback]
+    run: RunDirectory, config: PhaseConfig, engine: EngineConfig, loggers: list[Logger], callbacks: list[L.Callback]
 ) -> L.Trainer:
     """The engine for one phase.
 
     Parameters may be unused on a process whose rows lack nothing, so the engine is told to look for them; buffers stand
     still while a phase trains.
     """
-    folder = run.logs(phase)
     return L.Trainer(
         accelerator=engine.accelerator,
         devices=engine.devices,
@@ -101,7 +99,7 @@ def trainer_of(
         check_val_every_n_epoch=min(config.validate_every, config.max_epochs),
         gradient_clip_val=config.clip_norm or config.clip_value or None,
         gradient_clip_algorithm="value" if config.clip_value else "norm",
-        logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
+        logger=loggers,
         callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,

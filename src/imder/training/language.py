@@ -11,13 +11,11 @@ from pathlib import Path
 
 import torch
 
-from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.models.base import Model, Phase
-from imder.models.language.encoder import FOLDER, OPTION, LanguageEncoder, LanguageEncoderConfig
+from imder.models.language.encoder import FOLDER, LanguageEncoder, LanguageEncoderConfig
 from imder.models.language.with_encoder import WithLanguageEncoder
 from imder.training.run import RunDirectory
-from imder.types import ImderError
 
 log = logging.getLogger(__name__)
 
@@ -89,19 +87,3 @@ class RunLanguage:
         """Write the encoder into the run, where it isn't going to learn; else stage 1 writes it when it ends."""
         if not self._tunes and not (self._run.path / FOLDER).is_dir():
             self.encoder.save(self._run.path / FOLDER)
-
-
-def check_stage1(stage1: str | Path | None, config: LanguageEncoderConfig, corpus: Corpus) -> None:
-    """Whether a run whose stage 1 is taken over has a language encoder where this one has, and read such features.
-
-    Raises:
-        ImderError: only one of them has, or its corpus' features were made in another way.
-    """
-    if stage1 is None:
-        return
-    check_recipe(RunDirectory(stage1).recipe(), corpus, str(stage1))
-    there = (Path(stage1) / FOLDER).is_dir()
-    if there and config.name is None:
-        raise ImderError(f"{stage1}: its stage 1 belongs to a language encoder; add {OPTION}, or train another stage 1")
-    if config.name is not None and not there:
-        raise ImderError(f"{stage1}: its stage 1 has no language encoder; leave {OPTION} out, or train another stage 1")

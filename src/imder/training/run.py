@@ -5,7 +5,7 @@
     language/            the tuned language encoder, where there is one
     calibration.json     how sure predictions are (`imder.calibration.calibration`)
     metrics.json         what training reached: validation losses of each phase, times, validation metrics
-    environment.json     versions of what it ran on
+    environment.json     versions, command, commit, hardware, fingerprint of the corpus
     phases/*.safetensors the model after each phase; ``--stage1`` takes ``stage1.safetensors``
     logs/                TensorBoard events and CSV, one folder for each phase
     running-*.ckpt       only while a phase runs: what ``--resume`` goes on from
@@ -17,9 +17,7 @@ unfinished phase is a torch file, read with ``weights_only=True``.)
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ import yaml
 from imder.jobs.files import atomic_write, remove_partial
 from imder.models.base import Phase
 from imder.training.config import RunConfig, load_config
+from imder.training.environment import environment
 from imder.types import ImderError, Spec
 
 
@@ -60,6 +59,7 @@ class RunDirectory:
         spec: Spec,
         *,
         corpus: str,
+        fingerprint: str,
         baseline: float | list[float] | None,
         stage1: str | None,
         recipe: Mapping[str, Any] | None = None,
@@ -79,7 +79,7 @@ class RunDirectory:
             (self.path / "phases").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
-        self.write_json("environment.json", environment())
+        self.write_json("environment.json", environment() | {"corpus_fingerprint": fingerprint})
         about = {"path": corpus, "spec": spec.to_dict(), "constant_baseline": baseline, "stage1": stage1}
         known = {} if recipe is None else {"recipe": dict(recipe)}
         self.write_json("trained_on.json", about | known)
@@ -132,14 +132,3 @@ class RunDirectory:
             return json.loads((self.path / name).read_text())
         except (OSError, json.JSONDecodeError) as error:
             raise ImderError(f"{self.path / name}: cannot be read ({error})") from None
-
-
-def environment() -> dict[str, str]:
-    """Versions of what matters for a number."""
-    out = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("imder", "torch", "lightning", "numpy", "safetensors", "transformers"):
-        try:
-            out[name] = version(name)
-        except PackageNotFoundError:
-            out[name] = "not installed"
-    return out

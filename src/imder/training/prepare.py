@@ -1,0 +1,152 @@
+"""Before the phases: the corpus and the configuration of a run, checked, and the initial model.
+
+Whatever may be refused is refused here, before anything is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imder.data.compatible import check_recipe
+from imder.data.corpus import Corpus, classes_without, constant_baseline
+from imder.data.dialogues import dialogue_numbers
+from imder.data.fingerprint import fingerprint
+from imder.data.token_ids import as_ids, with_token_ids
+from imder.models.base import Model
+from imder.models.registry import build
+from imder.training.config import RunConfig, load_config
+from imder.training.engine import device_of, is_main_process
+from imder.training.language import RunLanguage
+from imder.training.masks import hide_labels, training_loader
+from imder.training.phases import Session
+from imder.training.run import RunDirectory
+from imder.training.stage1 import STAGE1, adopt_stage1
+from imder.types import ImderError
+
+log = logging.getLogger(__name__)
+
+
+def check_corpus(corpus: Corpus) -> None:
+    """Raise `ImderError` unless the splits train and valid exist and hold labels."""
+    for name in ("train", "valid"):
+        if name not in corpus.splits:
+            raise ImderError(
+                f"{corpus.name}: training needs the splits train and valid (by which it chooses); "
+                f"there is only {', '.join(corpus.splits)}"
+            )
+        if not corpus[name].labelled.any():
+            raise ImderError(f"{corpus.name}: split {name!r} has no labels; training needs some in train and in valid")
+
+
+def new_settings(
+    preset: str,
+    config: str | Path | RunConfig | None,
+    overrides: Mapping[str, Any] | None,
+    max_epochs: int | None,
+) -> RunConfig:
+    """The configuration of a new run, from the arguments of `imder.train`.
+
+    Raises:
+        ImderError: unknown names or keys, values that don't fit, or overrides of a `RunConfig`, which is complete.
+    """
+    if isinstance(config, RunConfig) and overrides:
+        raise ImderError("train: overrides change a preset or a file; change a RunConfig with dataclasses.replace")
+    settings = config if isinstance(config, RunConfig) else load_config(preset, config, overrides)
+    return settings if max_epochs is None else settings.with_max_epochs(max_epochs)
+
+
+def reopen(run: RunDirectory, corpus: Corpus) -> tuple[RunConfig, RunDirectory | None]:
+    """The configuration of a run that goes on, and the run that gave its stage 1.
+
+    Raises:
+        ImderError: there is no run, or it was started on another corpus.
+    """
+    settings = run.open()
+    check_recipe(run.recipe(), corpus, str(run.path))
+    path, spec = run.corpus()
+    if settings.training.language_encoder.name is not None:
+        spec, corpus = as_ids(spec), with_token_ids(corpus)
+    if spec != corpus.spec:
+        raise ImderError(f"{run.path}: was started on another corpus ({path})")
+    stage1 = run.read_json("trained_on.json")["stage1"]
+    return settings, None if stage1 is None else RunDirectory(stage1)
+
+
+def prepare(session: Session) -> Session:
+    """Read the corpus as the phases do: some labels hidden on request, and token ids for a language encoder.
+
+    Raises:
+        ImderError: the corpus has no token ids, or the language encoder can't be loaded or doesn't fit.
+    """
+    training, corpus = session.settings.training, session.corpus
+    has_encoder = training.language_encoder.name is not None
+    corpus = with_token_ids(corpus) if has_encoder else corpus
+    train = hide_labels(corpus["train"], training.label_share, training.seed)
+    corpus = replace(corpus, splits={**corpus.splits, "train": train})
+    if missing := classes_without(train, corpus.spec):
+        log.warning("no training sample is labelled %s; such classes are hardly ever predicted", ", ".join(missing))
+    language = None
+    if has_encoder:
+        stage1 = None if session.stage1 is None else session.stage1.path
+        with reproducible(training.seed):
+            language = RunLanguage(training.language_encoder, session.run, corpus, stage1, device_of(session.engine))
+    return replace(session, corpus=corpus, language=language)
+
+
+@torch.no_grad()
+def initial_model(session: Session) -> Model:
+    """A new model, its output bias at the training median or class shares: learning begins at the constant baseline."""
+    spec = session.corpus.spec if session.language is None else session.language.spec
+    model = build(session.settings.system, session.settings.model, spec)
+    train = session.corpus["train"]
+    assert train.labels is not None, "checked by check_corpus"
+    model.init_output_bias(torch.from_numpy(train.labels[train.labelled]))
+    return model
+
+
+def start(session: Session, model: Model, source: str, corpus: Corpus) -> None:
+    """Check that every phase can be trained; then create the run directory.
+
+    Args:
+        session: of the new run.
+        model: the initial model.
+        source: path or name of the corpus.
+        corpus: as it was given, for its fingerprint.
+
+    Raises:
+        ImderError: stage 1 of another run doesn't fit, masks that the system can't be trained on, or a run that exists.
+    """
+    train, training = session.corpus["train"], session.settings.training
+    if session.stage1 is not None:
+        adopt_stage1(model, session.stage1)
+    if session.language is not None:
+        session.language.learner(model, STAGE1)
+    for phase in model.phases(session.settings.model):
+        training_loader(train, training.phase(phase), training, 0, context=model.uses_context)
+    if model.uses_context:
+        dialogue_numbers(session.corpus["valid"])
+    if is_main_process(session.engine):
+        session.run.create(
+            session.settings,
+            model.spec,
+            corpus=source,
+            fingerprint=fingerprint(corpus),
+            baseline=constant_baseline(train, session.corpus.spec),
+            stage1=None if session.stage1 is None else str(session.stage1.path),
+            recipe=session.corpus.recipe,
+        )
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Seed initial weights and dropout for a block; the caller's generators are left as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
