@@ -21,7 +21,6 @@ from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, PhaseConfig, TrainingConfig, load_config
 from imder.training.masks import (
     hide_labels,
-    labelled,
     natural_loader,
     permanent_mask,
     training_loader,
@@ -446,7 +445,7 @@ def test_samples_without_a_label_are_left_out(corpus, tmp_path):
 
 def test_a_share_of_labels_belongs_to_the_seed_and_spoils_nothing_else(corpus, tmp_path):
     split = corpus["train"]
-    kept = [np.flatnonzero(labelled(hide_labels(split, 0.25, seed))) for seed in (0, 0, 1)]
+    kept = [np.flatnonzero(hide_labels(split, 0.25, seed).labelled) for seed in (0, 0, 1)]
     assert len(kept[0]) == round(0.25 * len(split))
     assert (kept[0] == kept[1]).all()
     assert set(kept[0]) != set(kept[2])
@@ -465,7 +464,7 @@ def test_a_share_of_labels_belongs_to_the_seed_and_spoils_nothing_else(corpus, t
 def test_score_networks_learn_from_unlabelled_samples_too(corpus, tmp_path):
     few = hide_labels(corpus["train"], 0.25, 0)
     hidden = replace(corpus, splits={**corpus.splits, "train": few})
-    poorer = replace(corpus, splits={**corpus.splits, "train": few.take(np.flatnonzero(labelled(few)))})
+    poorer = replace(corpus, splits={**corpus.splits, "train": few.take(np.flatnonzero(few.labelled))})
     train(hidden, tmp_path / "a", config=tiny(), engine=CPU, max_epochs=1)
     train(hidden, tmp_path / "b", config=tiny(), engine=CPU, max_epochs=1, stage1=tmp_path / "a")
     train(poorer, tmp_path / "c", config=tiny(), engine=CPU, max_epochs=1, stage1=tmp_path / "a")
@@ -603,7 +602,7 @@ def test_processes_share_the_batches_of_one(corpus):
         assert torch.equal(available[order], batch.available[expected])
         labels = torch.cat([first.labels, second.labels])
         assert torch.equal(labels[order], batch.labels[expected])
-    assert labelled(split).all()
+    assert split.labelled.all()
 
 
 # Configurations.

@@ -96,7 +96,7 @@ def push(model: Model, repo_id: str, *, private: bool = False, token: str | None
 
 def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write a state dict as safetensors, atomically."""
-    with atomic_write(path) as part:
+    with atomic_write(path, durable=True) as part:
         save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part, metadata)
 
 

@@ -1,10 +1,10 @@
-"""Which masks a phase trains and validates on.
+"""The masks that a phase is trained and validated on.
 
-Training draws afresh each epoch, from (seed, epoch). Validation masks are fixed: every pattern of every sample where
-there are few, a fixed number of draws otherwise, so that two epochs (and two systems) are compared on the same thing.
+Training draws new masks each epoch, from (seed, epoch). Validation masks are fixed: every pattern of every sample if there
+are few, else a fixed number of draws. Epochs, and systems, are thus compared on the same masks.
 
-A system with ``context`` gets whole dialogues, in which each clip has a pattern of its own; clips without a label are there
-as neighbours.
+A system with ``context`` gets whole dialogues, in which each clip has its own pattern. Clips without a label serve as
+neighbours.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from imder.training.config import PhaseConfig, TrainingConfig
 from imder.types import ImderError
 
 MANY_PATTERNS = 7
+"""Up to so many patterns, validation tries all of them."""
 
 
 def mode_of(phase: PhaseConfig, training: TrainingConfig) -> str:
-    """Which masks a phase draws: a rate that is asked for wins over ``every`` and ``any``.
+    """The kind of masks of a phase, a value of `PhaseConfig.missing`: a missing rate overrides ``every`` and ``any``.
 
-    A strict run has its rate in what it ever sees, and draws from that as the phase says.
+    With ``permanently_missing`` the rate decides what is visible at all; the phase draws from that as it is configured.
     """
     if training.permanently_missing or training.missing_rate == "any" or phase.missing == "none":
         return "any" if phase.missing == "rate" and training.missing_rate == "any" else phase.missing
@@ -61,32 +62,39 @@ def training_loader(
     context: bool = False,
     unlabelled: bool = False,
 ) -> MaskedLoader:
-    """One epoch's pass over the labelled samples of a split, shuffled; a global batch holds ``world`` batches.
+    """One epoch's pass over the labelled samples of a split, shuffled.
 
-    With ``unlabelled``: over all samples, for a phase that asks for no labels.
+    Protocols that give a pattern to a whole batch (the official schedule) keep their own order.
 
-    The official schedule's patterns belong to batches: its own order is kept. With ``context``: over all samples of the
-    dialogues that have a label, in whole dialogues of about ``batch_size`` samples together.
+    Args:
+        split: the samples.
+        phase: batch size and kind of masks.
+        training: seed and missing rate.
+        epoch: counts from 0; decides order and masks, with the seed.
+        rank: number of this process.
+        world: number of processes; a global batch holds a batch of each.
+        context: whole dialogues with at least one label, about ``batch_size`` samples in a batch.
+        unlabelled: all samples, for a phase that needs no labels.
 
     Raises:
-        ImderError: the official schedule where it is undefined, or masks that don't go with dialogues.
+        ImderError: the official schedule where it is undefined, or masks that cannot be drawn for dialogues.
     """
     protocol, seed = protocol_of(phase, training), _epoch_seed(training, epoch)
     if context:
         _check_dialogues(mode_of(phase, training), protocol)
-    seen = permanent_mask(split, training) if training.permanently_missing else None
-    known = np.arange(len(split)) if unlabelled else np.flatnonzero(_learned_from(split, context))
-    available = protocol.sample((split.present if seen is None else seen)[known], seed)
-    whole = MaskedLoader(split, known, available, phase.batch_size * world, seen, rank, world)
+    visible = permanent_mask(split, training) if training.permanently_missing else None
+    rows = np.arange(len(split)) if unlabelled else np.flatnonzero(_training_rows(split, context))
+    available = protocol.sample((split.present if visible is None else visible)[rows], seed)
+    loader = MaskedLoader(split, rows, available, phase.batch_size * world, visible, rank, world)
     if isinstance(protocol, MissingByBatch):
-        order = protocol.order(len(known), seed)
-        return replace(whole, rows=known[order], available=available[order])
-    whole = whole_dialogues(whole) if context else whole
-    return whole.shuffled(training.seed, epoch)
+        order = protocol.order(len(rows), seed)
+        return replace(loader, rows=rows[order], available=available[order])
+    loader = whole_dialogues(loader) if context else loader
+    return loader.shuffled(training.seed, epoch)
 
 
 def _check_dialogues(mode: str, protocol: Missing) -> None:
-    """Whether a mode's masks can be drawn for whole dialogues (`ImderError`)."""
+    """Raise `ImderError` for masks that cannot be drawn for whole dialogues."""
     if mode == "every":
         raise ImderError(
             "training.stage1.missing 'every' tries every pattern of a sample alone; this system reads whole dialogues, "
@@ -94,13 +102,13 @@ def _check_dialogues(mode: str, protocol: Missing) -> None:
         )
     if isinstance(protocol, MissingByBatch):
         raise ImderError(
-            f"missing_rate {protocol.protocol!r} draws one pattern for a batch of single samples; this system reads whole dialogues: "
-            "use 'any' or a number"
+            f"missing_rate {protocol.protocol!r} draws one pattern for a batch of single samples; "
+            "this system reads whole dialogues: use 'any' or a number"
         )
 
 
 def permanent_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
-    """What a strict run may ever see of a split: one draw."""
+    """``(N, K)`` bool: what stays visible of a split with ``permanently_missing``, one draw by the seed."""
     rate = training.missing_rate
     assert not isinstance(rate, str)
     return RandomMissing(rate).sample(split.present, training.seed)
@@ -109,9 +117,17 @@ def permanent_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
 def validation_loader(
     split: Split, phase: PhaseConfig, training: TrainingConfig, *, all_patterns: bool, context: bool = False
 ) -> MaskedLoader:
-    """All (sample, mask) pairs that a phase is validated on; with ``context``, all of the dialogues that have a label."""
-    seen = permanent_mask(split, training) if training.permanently_missing else None
-    present = split.present if seen is None else seen
+    """The fixed (sample, mask) pairs that a phase is validated on.
+
+    Args:
+        split: the validation samples.
+        phase: the kind of masks.
+        training: missing rate and number of draws.
+        all_patterns: try every pattern of each sample, if there are at most `MANY_PATTERNS`.
+        context: whole dialogues with at least one label.
+    """
+    visible = permanent_mask(split, training) if training.permanently_missing else None
+    present = split.present if visible is None else visible
     mode, rate = mode_of(phase, training), training.missing_rate
     if mode == "none" or (mode == "rate" and training.permanently_missing):
         masks = [present]
@@ -122,49 +138,41 @@ def validation_loader(
         masks = [np.where((s & ~present).any(1, keepdims=True), False, present & s) for s in subsets]
     else:
         masks = [AnySubset().sample(present, 10_000 + i) for i in range(training.validation_draws)]
-    known = _learned_from(split, context)
-    rows = [np.flatnonzero((m.any(1) | context) & known) for m in masks]
+    wanted = _training_rows(split, context)
+    rows = [np.flatnonzero((m.any(1) | context) & wanted) for m in masks]
     available = np.concatenate([m[r] for m, r in zip(masks, rows, strict=True)])
-    pairs = MaskedLoader(split, np.concatenate(rows), available, 256, seen)
+    pairs = MaskedLoader(split, np.concatenate(rows), available, 256, visible)
     return whole_dialogues(pairs, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), 256) if context else pairs
 
 
 def natural_loader(
     split: Split, training: TrainingConfig, batch_size: int = 256, *, context: bool = False
 ) -> MaskedLoader:
-    """Everything present (and, when strict, ever seen) is available, in file order (by dialogue, with ``context``)."""
-    seen = permanent_mask(split, training) if training.permanently_missing else split.present
+    """Everything visible is available; samples in file order, or dialogue by dialogue with ``context``."""
+    visible = permanent_mask(split, training) if training.permanently_missing else split.present
     if context:
-        return whole_dialogues(MaskedLoader(split, np.arange(len(split)), seen, batch_size, seen), at_once=batch_size)
-    return available_loader(split, seen, batch_size, seen)
+        loader = MaskedLoader(split, np.arange(len(split)), visible, batch_size, visible)
+        return whole_dialogues(loader, at_once=batch_size)
+    return available_loader(split, visible, batch_size, visible)
 
 
-def _learned_from(split: Split, context: bool) -> NDArray[np.bool_]:
-    """``(N,)`` bool: what is labelled or, with ``context``, belongs to a dialogue of which something is."""
-    known = labelled(split)
+def _training_rows(split: Split, context: bool) -> NDArray[np.bool_]:
+    """``(N,)`` bool: the labelled samples or, with ``context``, all samples of dialogues with at least one label."""
     if not context:
-        return known
+        return split.labelled
     dialogue = dialogue_numbers(split)
-    return np.isin(dialogue, dialogue[known])
+    return np.isin(dialogue, dialogue[split.labelled])
 
 
 def hide_labels(split: Split, share: float, seed: int) -> Split:
-    """The split with ``share`` of its labels, at least one; which ones belongs to the seed, whatever system learns."""
+    """The split with ``share`` of its labels, at least one, drawn by the seed: the same ones for every system."""
     if share == 1 or split.labels is None:
         return split
-    known = np.flatnonzero(labelled(split))
-    kept = np.random.default_rng((seed, 25)).permutation(known)[: max(1, round(share * len(known)))]
+    rows = np.flatnonzero(split.labelled)
+    kept = np.random.default_rng((seed, 25)).permutation(rows)[: max(1, round(share * len(rows)))]
     labels = np.full_like(split.labels, np.nan if split.labels.dtype.kind == "f" else -1)
     labels[kept] = split.labels[kept]
     return replace(split, labels=labels)
-
-
-def labelled(split: Split) -> NDArray[np.bool_]:
-    """``(N,)`` bool: which samples have a label."""
-    labels = split.labels
-    if labels is None:
-        return np.zeros(len(split), dtype=bool)
-    return ~np.isnan(labels) if labels.dtype.kind == "f" else labels >= 0
 
 
 def _epoch_seed(training: TrainingConfig, epoch: int) -> int:
