@@ -1,10 +1,10 @@
 """Presets: configurations by name.
 
 A preset is a YAML file that names its system and overrides the defaults of its configuration and of training; unknown keys
-are errors. A system that no such file names is a preset of its own name, with all defaults.
+are errors. A system that no file names is a preset of its own name, with all defaults.
 
-``preset@corpus`` is a preset with the settings that `imder tune` found for it on a corpus: the file of the corpus, in the
-folder ``tuned``, says for each preset what is different.
+``preset@corpus`` is a preset with the settings that `imder tune` found on a corpus: the corpus' file, in the folder
+``tuned``, holds the differences for each preset.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from imder.types import ImderError
 
 
 def preset_names() -> list[str]:
-    """The presets that come with the package, but the tuned ones."""
+    """All presets, except the tuned variants."""
     files = _files()
     configured = {str(data["system"]) for data in files.values()}
     return sorted({*files, *(set(system_names()) - configured)})
 
 
 def tuned_names(preset: str | None = None) -> list[str]:
-    """The corpora that something is tuned for: some preset, or a given one."""
+    """The corpora for which a given preset (None: any) is tuned."""
     return sorted(corpus for corpus, presets in _files("tuned").items() if preset is None or preset in presets)
 
 
@@ -46,13 +46,13 @@ def read_preset(name: str) -> dict[str, Any]:
     if not at:
         return preset
     if corpus not in tuned_names(base):
-        known = ", ".join(f"{base}@{c}" for c in tuned_names(base)) or f"use {base}, or imder tune {base} CORPUS"
-        raise ImderError(f"preset {base!r} isn't tuned for {corpus!r}; {known}")
+        others = ", ".join(f"{base}@{c}" for c in tuned_names(base)) or f"use {base}, or imder tune {base} CORPUS"
+        raise ImderError(f"preset {base!r} isn't tuned for {corpus!r}; {others}")
     return merged(preset, deepcopy(_files("tuned")[corpus][base] or {}))
 
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings, the second one's values before the first's.
+    """Nested mappings merged; values of the second replace those of the first.
 
     >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
     {'a': {'b': 3, 'c': 2}}
@@ -66,5 +66,5 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
 
 @cache
 def _files(folder: str = "") -> dict[str, dict[str, Any]]:
-    place = resources.files("imder.presets").joinpath(folder)
-    return {p.name[:-5]: yaml.safe_load(p.read_text()) or {} for p in place.iterdir() if p.name.endswith(".yaml")}
+    presets = resources.files("imder.presets").joinpath(folder)
+    return {p.name[:-5]: yaml.safe_load(p.read_text()) or {} for p in presets.iterdir() if p.name.endswith(".yaml")}

@@ -1,1 +1,1 @@
-"""Pure layers, tensors in, tensors out; they know nothing of emotion or diffusion."""
+"""Pure layers: tensors in, tensors out, independent of emotion and diffusion."""

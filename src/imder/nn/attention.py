@@ -5,11 +5,11 @@ With width C, H heads of C / H channels, and for each head q = W_q x + b_q, k = 
     attention(x, s) = W_o concat_h[ softmax(q_h k_h^T / sqrt(C / H) + M) v_h ] + b_o.
 
 The three input projections are stored packed, as one linear map C -> 3C, so that self-attention is one product.
-M is 0 where a query step may look and -inf where it may not:
+M is 0 where a query step may attend and -inf where it may not:
 
-* causal, in the convention of the released code: step i sees source step j when j <= i + |L_k - L_q|, that is
-  M = triu(-inf, 1 + |L_k - L_q|); with equal lengths, the usual "nothing from the future";
-* padding: a source step that is not valid is seen by no one. A query that may look nowhere reads 0 (before W_o).
+* causal, in the convention of the official code: step i attends to source step j if j <= i + |L_k - L_q|, that is
+  M = triu(-inf, 1 + |L_k - L_q|); with equal lengths, the usual causal mask;
+* padding: no query attends to an invalid source step. A query without any source step reads 0 (before W_o).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from imder.types import ImderError
 
 
 def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> Tensor:
-    """Which source steps each query step may look at: bool ``(queries, keys)``, True where it may.
+    """The source steps that each query step may attend to: bool ``(queries, keys)``, True where it may.
 
     >>> causal_mask(2, 2).tolist()
     [[True, False], [True, True]]
@@ -34,7 +34,7 @@ def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> 
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention with packed projections, batch first (the released code's block, section "MulT").
+    """Multi-head attention with packed projections, batch first (the official code's MulT block).
 
     Weights start Xavier-uniform (the packed matrix as one), biases zero.
 
@@ -67,7 +67,7 @@ class MultiHeadAttention(nn.Module):
         Args:
             query: ``(B, Lq, C)``.
             source: ``(B, Ls, C)``; None for self-attention.
-            causal: whether a query step is kept from later source steps (module text).
+            causal: whether a query step is kept from attending to later source steps (module text).
             mask: ``(B, Ls)`` bool, True at the valid source steps; None where all are.
 
         Returns:

@@ -1,13 +1,13 @@
-r"""Cascade residual autoencoder: small autoencoders in a row, each correcting what those before it left.
+r"""Cascade residual autoencoder: a sequence of small autoencoders, each correcting the residual of those before it.
 
-Tran et al. (CVPR 2017); as in MMIN (Zhao, Li, Jin, ACL 2021) and its released code. With x (B, W) and blocks
+Tran et al. (CVPR 2017); as in MMIN (Zhao, Li, Jin, ACL 2021) and its official code. With x (B, W) and blocks
 b = 1 ... N,
 
     u_1 = x,   z_b = Enc_b(u_b),   u_{b+1} = u_b + Dec_b(z_b)
     y = W_2 relu(W_1 u_{N+1} + b_1) + b_2,   z = [z_1 ... z_N]
 
 Enc_b: linear layers W -> layers[0] -> ... -> layers[-1], LeakyReLU between them; Dec_b: the same widths back to W, ReLU
-between them. y is what the cascade restores; z, everything it found on the way, is what a prediction reads.
+between them. y is the restored input; z, the latents of all blocks, is what a prediction reads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 
 def _chain(widths: Sequence[int], between: type[nn.Module]) -> nn.Sequential:
-    """Linear layers through ``widths``, an activation between any two of them."""
+    """Linear layers of the given widths with an activation between any two."""
     layers: list[nn.Module] = []
     for first, second in pairwise(widths):
         layers += [nn.Linear(first, second), between()]
@@ -28,7 +28,7 @@ def _chain(widths: Sequence[int], between: type[nn.Module]) -> nn.Sequential:
 
 
 class CascadeAutoencoder(nn.Module):
-    """``(B, W)`` -> what is restored ``(B, W)`` and the latent ``(B, latent)``.
+    """``(B, W)`` -> the restored input ``(B, W)`` and the latent ``(B, latent)``.
 
     Args:
         width: W.
@@ -53,8 +53,8 @@ class CascadeAutoencoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Restore ``(B, W)``; see the class."""
-        found = []
+        latents = []
         for encode, decode in zip(self.encoders, self.decoders, strict=True):
-            found.append(encode(x))
-            x = x + decode(found[-1])
-        return self.transition(x), torch.cat(found, dim=1)
+            latents.append(encode(x))
+            x = x + decode(latents[-1])
+        return self.transition(x), torch.cat(latents, dim=1)

@@ -1,4 +1,4 @@
-r"""Numbers as vectors: where a step stands in a sequence, and what time it is in the diffusion.
+r"""Numbers as vectors: the position of a step in a sequence, and the time of the diffusion.
 
 *Positions* (tensor2tensor layout): position p in width C has angles p f_i with f_i = 10000^(-i / (C/2 - 1)),
 i = 0 ... C/2 - 1, and is written as [sin(p f_0) ... sin(p f_{C/2-1}), cos(p f_0) ... cos(p f_{C/2-1})]: first half
@@ -37,7 +37,7 @@ class GaussianFourier(nn.Module):
     """Fixed random Fourier features of a scalar: [sin 2 pi W t, cos 2 pi W t].
 
     Args:
-        dim: features given out; even (`ImderError` otherwise).
+        dim: width of the features; even (`ImderError` otherwise).
         scale: standard deviation of the frequencies ``W``, a buffer of ``dim / 2`` values saved with the weights.
         generator: draws the frequencies; None for torch's own.
     """

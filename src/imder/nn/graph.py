@@ -7,7 +7,7 @@ With N_r(t) the steps joined to t by an edge of relation r, and N(t) all of them
 
 A step has at most 2 window + 1 neighbours, at known distances: edges are a mask ``(B, T, W)`` over the offsets
 -window ... window, and no list of edges is needed. Padding has no edges. `GraphBranch` is one of the two branches of the
-Graph Completion Network (Lian et al., TPAMI 2023; strides and widths as in its released code).
+Graph Completion Network (Lian et al., TPAMI 2023; strides and widths as in its official code).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TEMPORAL = 3
 
 
 def neighbours(x: Tensor, window: int) -> Tensor:
-    """``(B, T, ...)`` -> ``(B, T, ..., W)`` with W = 2 window + 1: what each step finds at offsets -window ... window.
+    """``(B, T, ...)`` -> ``(B, T, ..., W)`` with W = 2 window + 1: the values at offsets -window ... window from each step.
 
     Zero (False) beyond the ends.
 
@@ -110,12 +110,12 @@ class BiLSTM(nn.Module):
         self.lstm = nn.LSTM(inputs, hidden, 2, batch_first=True, dropout=dropout, bidirectional=True)
 
     def forward(self, x: Tensor, lengths: Tensor, *, read_padding: bool = False) -> Tensor:
-        """Read sequences; zeros beyond their ends.
+        """Read sequences; the output is zero beyond their ends.
 
         Args:
             x: ``(B, T, I)``.
             lengths: ``(B,)``, at least 1.
-            read_padding: as the released code does: padding is read like any step, and moves what comes before it.
+            read_padding: as in the official code: padding is read like any step, and changes the outputs before it.
         """
         if read_padding:
             out: Tensor = self.lstm(x)[0]
@@ -168,13 +168,13 @@ class GraphBranch(nn.Module):
         Args:
             x: ``(B, T, C)``, finite.
             lengths: ``(B,)``.
-            valid: ``(B, T)`` bool, what ``lengths`` says.
+            valid: ``(B, T)`` bool, the steps below ``lengths``.
             relations: see `RelationalConv`.
             window: of the graph.
             read_padding: see `BiLSTM`.
         """
         edges = window_edges(valid, window)
-        found = self.graph(self.relational(x, edges, relations), edges)
-        joined = torch.cat([x, found], -1) * valid[..., None]
+        hidden = self.graph(self.relational(x, edges, relations), edges)
+        joined = torch.cat([x, hidden], -1) * valid[..., None]
         read = self.reader(joined, lengths, read_padding=read_padding)
         return F.relu(self.out(read if self.attention is None else self.attention(read, valid)))

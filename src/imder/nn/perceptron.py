@@ -2,7 +2,7 @@
 
     h_0 = x,   h_i = dropout(relu(W_i h_{i-1} + b_i)),   y = W h_n + b
 
-The heads of the released MMIN code (there ``FcClassifier``), and the encoders of its port to single vectors.
+The heads of the official MMIN code (there ``FcClassifier``), and the encoders of its port to single vectors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Perceptron(nn.Module):
 
     Args:
         inputs: width of the input.
-        hidden: widths of the hidden layers, in order; none of them for a linear map.
+        hidden: widths of the hidden layers, in order; empty for a linear map.
         outputs: width of the output.
         dropout: after each hidden layer.
     """

@@ -1,13 +1,13 @@
 r"""Residual channel attention: the refinement D_k that turns a sampled encoding into one closer to the truth.
 
-The group of Zhang et al. (RCAN, ECCV 2018) over time, as in the released IMDer code. With `conv3` a kernel-3
+The group of Zhang et al. (RCAN, ECCV 2018) over time, as in the official IMDer code. With `conv3` a kernel-3
 convolution (zeros beyond both ends) and `conv1` a kernel-1 convolution,
 
     block(h) = h + a * r,   r = conv3(relu(conv3(h))),   a = sigmoid(conv1(relu(conv1(mean_t r))))   (C -> C/16 -> C)
     D_k(x)   = conv1( h_0 + conv3(block_20(... block_1(h_0))) ),   h_0 = conv1(x).
 
-With a mask, padding is zeroed before every kernel-3 convolution and left out of the mean over time: a padded sequence
-then gives, on its valid steps, exactly what the sequence alone gives, and 0 beyond them.
+With a mask, padding is zeroed before every kernel-3 convolution and excluded from the mean over time: the output on the
+valid steps is then exactly that of the unpadded sequence, and 0 beyond them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ResidualChannelAttention(nn.Module):
 
         Args:
             x: ``(B, W, L)``.
-            mask: ``(B, 1, L)`` bool, True at the valid steps; None where all are (as published).
+            mask: ``(B, 1, L)`` bool, True at the valid steps; None where all are (as in the paper).
 
         Returns:
             ``(B, W, L)``, zero beyond the valid steps.

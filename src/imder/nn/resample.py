@@ -1,9 +1,9 @@
 r"""Sequences of any length to a fixed number of steps, by area.
 
-A sequence of T frames is read as a function that is constant on T equal intervals of [0, 1]; step i of L is its mean
+A sequence of T frames is a function that is constant on T equal intervals of [0, 1]; step i of L is its mean
 over the i-th of L equal intervals. The map is linear, the identity when T = L, keeps the mean over time exactly,
 repeats frames when T < L (T = 1 included) and averages neighbours when T > L. Only valid frames take part, so padding
-cannot matter.
+has no effect.
 """
 
 from __future__ import annotations

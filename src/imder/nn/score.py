@@ -1,6 +1,6 @@
-r"""The published score network s_k(x, c, t): a 1-d U-Net that the available modalities enter at every level.
+r"""The paper's score network s_k(x, c, t): a 1-d U-Net that attends to the available modalities at every level.
 
-With widths C_1 ... C_n (published: 32, 64, 128, 256) and e = swish(W phi(t) + b), phi Gaussian random features of t,
+With widths C_1 ... C_n (paper: 32, 64, 128, 256) and e = swish(W phi(t) + b), phi Gaussian random features of t,
 
     down, i = 1 ... n:  h = conv_i(h_{i-1});  c_i = conv'_i(c_{i-1})  (c_1 = c);    kernel 3; stride 1, then 2, 2, ...
                         h_i = swish(norm(h + CMA_i(h, c_i) + W_i e))
@@ -11,7 +11,7 @@ With widths C_1 ... C_n (published: 32, 64, 128, 256) and e = swish(W phi(t) + b
 CMA is a cross-modal transformer (`imder.nn.transformer`): query h, source c. Without a condition every CMA term is
 left out: the unconditional variant shares all other weights. The norms are group norms: 4 groups at the first level, 32
 at every other, the last one up included, where 32 channels then are 32 groups. (Paper, section on the score network;
-strides, groups and order are the released code's.)
+strides, groups and order are the official code's.)
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class PaperScoreNetwork(nn.Module):
         attention_layers: layers of each cross-modal transformer.
         embedding: width of the time embedding.
         scale: standard deviation of the fixed random frequencies for t.
-        causal: whether the attention is causal, as in the released code.
+        causal: whether the attention is causal, as in the official code.
         zero_is_padding: see `imder.nn.transformer`.
         generator: draws the fixed random frequencies; None for torch's own.
     """
@@ -143,7 +143,7 @@ class PaperScoreNetwork(nn.Module):
         """
         if x.shape[-1] % self.multiple or not x.shape[-1]:
             raise ImderError(
-                f"the published score network needs a length that is a multiple of {self.multiple}, "
+                f"the paper's score network needs a length that is a multiple of {self.multiple}, "
                 f"got {x.shape[-1]}; choose an input length that gives one"
             )
         e = F.silu(self.embed(self.fourier(t)))

@@ -1,16 +1,16 @@
-r"""Readers: a sequence of any length to one vector, by its maximum (or mean) over time.
+r"""Sequence readers: a sequence of any length to one vector, by its maximum (or mean) over time.
 
-As in MMIN (Zhao, Li, Jin, ACL 2021) and its released code:
+As in MMIN (Zhao, Li, Jin, ACL 2021) and its official code:
 
 * `MaxLSTM`: a one-directional LSTM's outputs, max_t h_t;
 * `TextCNN` (Kim, EMNLP 2014): for each kernel k, max_t relu(W_k [x_t ... x_{t+k-1}] + b_k), concatenated;
-* `MeanOverTime`: mean_t x_t, which is the vector itself where a modality is a single vector.
+* `MeanOverTime`: mean_t x_t, the vector itself where a modality is a single vector.
 
-Only valid frames take part, so that padding cannot matter: the LSTM reads forwards and its maximum is over valid
-steps; a window must lie inside the valid frames, except that a sequence shorter than a kernel has one window, filled up
-with zeros. (The released code pads every batch to its longest sequence and reads the padding as data.)
+Only valid frames take part, so that padding has no effect: the LSTM reads forwards and its maximum is over valid
+steps; a window must lie inside the valid frames, except that a sequence shorter than a kernel has one window, padded
+with zeros. (The official code pads every batch to its longest sequence and reads the padding as data.)
 
-Every reader takes ``x`` (B, T, D), finite everywhere and zero beyond ``lengths`` (B,), which are at least 1, and gives
+Every reader maps ``x`` (B, T, D), finite everywhere and zero beyond ``lengths`` (B,), which are at least 1, to
 ``(B, width)``.
 """
 
@@ -25,7 +25,7 @@ from imder.nn.resample import frame_mask
 
 
 class MaxLSTM(nn.Module):
-    """An LSTM's greatest outputs over time.
+    """The maximum of an LSTM's outputs over time.
 
     Args:
         dim: features D of a frame.
@@ -38,13 +38,13 @@ class MaxLSTM(nn.Module):
         self.rnn = nn.LSTM(dim, width, batch_first=True)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """See the module."""
+        """``(B, T, D)`` and lengths ``(B,)`` -> ``(B, width)``."""
         outputs: Tensor = self.rnn(x)[0]
         return outputs.masked_fill(~frame_mask(lengths, x.shape[1])[..., None], -torch.inf).amax(1)
 
 
 class TextCNN(nn.Module):
-    """Convolutions of several kernels, each filter's greatest response over time.
+    """Convolutions of several kernels, the maximum of each filter's response over time.
 
     Args:
         dim: features D of a frame.
@@ -59,15 +59,15 @@ class TextCNN(nn.Module):
         self.kernels = tuple(kernels)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """See the module."""
+        """``(B, T, D)`` and lengths ``(B,)`` -> ``(B, width)``."""
         x = nn.functional.pad(x, (0, 0, 0, max(0, max(self.kernels) - x.shape[1]))).transpose(1, 2)
-        found = []
+        responses = []
         for kernel, conv in zip(self.kernels, self.convs, strict=True):
             response = conv(x).relu()
             windows = (lengths - kernel + 1).clamp(min=1)
             valid = frame_mask(windows, response.shape[2])[:, None]
-            found.append(response.masked_fill(~valid, 0.0).amax(2))  # responses are never below 0
-        return torch.cat(found, dim=1)
+            responses.append(response.masked_fill(~valid, 0.0).amax(2))  # responses are never below 0
+        return torch.cat(responses, dim=1)
 
 
 class MeanOverTime(nn.Module):
@@ -82,5 +82,5 @@ class MeanOverTime(nn.Module):
         self.width = dim
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """See the module."""
+        """``(B, T, D)`` and lengths ``(B,)`` -> ``(B, width)``."""
         return x.sum(1) / lengths[:, None]

@@ -1,9 +1,9 @@
-"""Standardisation that travels with the weights.
+"""Standardisation whose statistics are saved with the weights.
 
-Statistics belong to the model: those of the training frames that are present and valid. They are buffers, so a saved
-model needs no corpus to be used. A column that never varies is only centred, and so is one whose deviation is below
-`NEGLIGIBLE` times its own mean or the median deviation of its neighbours: what varies there is rounding (stored features
-are often half-precision), and dividing by it would make noise as loud as the rest.
+The statistics are those of the present, valid training frames. They are buffers, so that a saved model needs no corpus. A
+constant column is only centred, and so is one whose deviation is below `NEGLIGIBLE` times its own mean or the median
+deviation of all columns: such variation is rounding (stored features are often half-precision), and dividing by it would
+scale noise up to the level of the signal.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ class Standardizer(nn.Module):
         return x * self.std + self.mean
 
     def fit(self, chunks: Iterable[Tensor]) -> None:
-        """Take mean and deviation of all rows of ``(n, D)`` chunks."""
+        """Fit mean and deviation to all rows of ``(n, D)`` chunks."""
         fit_together({"": self}, ({"": chunk} for chunk in chunks))
 
 
 @torch.no_grad()
 def fit_together(standardizers: Mapping[str, Standardizer], chunks: Iterable[Mapping[str, Tensor]]) -> None:
-    """Fit several in one pass over ``chunks``, which give some rows ``(n, D)`` for each (merged in float64, Chan et al. 1979).
+    """Fit several standardisers in one pass (merged in float64, Chan et al. 1979).
 
-    One that gets no rows stays as it is.
+    Args:
+        standardizers: by name; one without rows stays as it is.
+        chunks: rows ``(n, D)`` by name.
     """
     count = dict.fromkeys(standardizers, 0)
     mean = {k: torch.zeros_like(s.mean, dtype=torch.float64) for k, s in standardizers.items()}
@@ -63,7 +65,7 @@ def fit_together(standardizers: Mapping[str, Standardizer], chunks: Iterable[Map
         if not count[k]:
             continue
         std = (total[k] / count[k]).sqrt()
-        usual = std[std > 0].median() if bool((std > 0).any()) else std.new_zeros(())
-        constant = std <= NEGLIGIBLE * torch.maximum(mean[k].abs(), usual)
+        typical = std[std > 0].median() if bool((std > 0).any()) else std.new_zeros(())
+        constant = std <= NEGLIGIBLE * torch.maximum(mean[k].abs(), typical)
         standardizer.mean.copy_(mean[k])
         standardizer.std.copy_(torch.where(constant, torch.ones_like(std), std))

@@ -1,6 +1,6 @@
 r"""The cross-modal transformer: one sequence (the query) repeatedly reads another (the source).
 
-The block of MulT (Tsai et al., ACL 2019) in the form of the released IMDer code. With width C, query x and source s,
+The block of MulT (Tsai et al., ACL 2019) in the form of the official IMDer code. With width C, query x and source s,
 
     embed(x)_p = sqrt(C) x_p + position(p),       p = 1, 2, ...         (then embedding dropout)
     N layers:  x <- x + attention(LN(x), LN(s));   x <- x + W_2 relu(W_1 LN'(x)),   W_1: C -> 4C, W_2: 4C -> C
@@ -9,10 +9,10 @@ The block of MulT (Tsai et al., ACL 2019) in the form of the released IMDer code
 The source is embedded once and read, as it is, by all N layers; in one layer the *same* LN normalises query and
 source. Without a source the block is plain self-attention: in each layer s is the layer's own input x.
 
-One convention of the released code is kept as an option. There a step whose first channel is exactly 0 counts as
-padding and gets no position (position index 0, a row of zeros); the step itself stays and is attended to. This touches
-real data: zero-padded features give exactly zero encodings after a convolution without bias. ``zero_is_padding=True``
-reproduces it; the default gives every step its position.
+One convention of the official code is an option. There a step whose first channel is exactly 0 counts as padding and
+gets no position (position index 0, a row of zeros); the step itself stays and is attended to. This affects real data:
+zero-padded features give exactly zero encodings after a convolution without bias. ``zero_is_padding=True`` reproduces it;
+the default gives every step its position.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CrossModalLayer(nn.Module):
         width: channels C.
         heads: attention heads; must divide ``width``.
         attention_dropout: on attention weights.
-        dropout: on the hidden units of the feed-forward net and on what each half adds to the residual stream.
+        dropout: on the hidden units of the feed-forward net and on both residual branches.
     """
 
     def __init__(self, width: int, heads: int, attention_dropout: float = 0.0, dropout: float = 0.0) -> None:
@@ -70,7 +70,7 @@ class CrossModalEncoder(nn.Module):
         attention_dropout: on attention weights.
         embedding_dropout: on the embedded query and source.
         dropout: everywhere else.
-        causal: whether a step is kept from later source steps (as in all attention of the released code).
+        causal: whether a step is kept from attending to later source steps (as in all attention of the official code).
         zero_is_padding: whether a step whose first channel is exactly 0 gets no position (module text).
     """
 

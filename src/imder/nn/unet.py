@@ -1,18 +1,18 @@
 r"""The denoising network of ``fast``: a U-Net over time whose depth follows the sequence, attending to a condition.
 
-A sequence of L steps has log2(L) + 1 useful resolutions; the network keeps at most ``len(widths)`` of them and uses the
-*last* (widest) entries, so that one step costs one wide layer and no more. At every level a residual block (the noise
+A sequence of L steps has log2(L) + 1 useful resolutions; the network has at most ``len(widths)`` of them and uses the
+*last* (widest) entries, so that a single step costs one wide layer. At every level a residual block (the noise
 level scales and shifts its features) is followed by cross-attention to the condition's tokens. Normalisation is over
 channels at each step: it is defined for a single step and never mixes steps.
 
-Neighbouring steps may enter side by side as one *patch*: an encoding is smooth enough in time that a shorter, wider
-sequence says the same with far less arithmetic. What a patch cannot hold passes beside the network: a linear map of each
-step, scaled by the noise level, is most of what denoising needs where noise is small.
+Neighbouring steps can be concatenated into one *patch*: an encoding is smooth in time, so that a shorter, wider sequence
+carries the same information with far less arithmetic. A linear skip connection for each step, scaled by the noise level,
+bypasses the network with the details that a patch cannot hold: most of what denoising needs where noise is small.
 
-The condition is clean and does not depend on the noise level: keys and values are made once (`prepare`) and serve every
-evaluation of a solver. Several draws for one row share them, by standing side by side in the query.
+The condition is clean and does not depend on the noise level: keys and values are computed once (`prepare`) and serve every
+evaluation of a solver. Several draws for one row share them as adjacent queries.
 
-Everything is (B, length, channels) inside: a kernel-3 convolution is one matrix product over three shifted copies.
+The layout inside is (B, length, channels): a kernel-3 convolution is one matrix product over three shifted copies.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class UNetConfig:
         heads, attention_layers: of the cross-attention at each level.
         embedding: width of the noise-level embedding.
         dropout: inside the blocks.
-        patch: steps that enter side by side.
+        patch: neighbouring steps that are concatenated.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
@@ -71,7 +71,7 @@ class TimeConv(nn.Module):
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition made ready for all evaluations: for each level keys and values ``(R, heads, N, C / heads)``.
+    """A condition prepared for all evaluations: for each level keys and values ``(R, heads, N, C / heads)``.
 
     ``mask`` (R, 1, 1, N) bool is True where a token may be attended to; every row has at least one.
     """
@@ -99,7 +99,7 @@ class CrossAttention(nn.Module):
         return key, value
 
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """``(R * S, L, C)`` attends to the tokens of its row; S draws of a row are neighbours."""
+        """``(R * S, L, C)`` attends to the tokens of its row; the S draws of a row are adjacent."""
         key, value = keys_values
         rows = key.shape[0]
         query = self.query(self.norm(x)).reshape(rows, -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
@@ -109,7 +109,7 @@ class CrossAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """norm, scale and shift by the noise level, swish, convolution, residual."""
+    """A residual block: norm, swish, convolution, twice; the noise level scales and shifts the second norm."""
 
     def __init__(self, width: int, embedding: int, dropout: float) -> None:
         super().__init__()
@@ -201,17 +201,17 @@ class UNet(nn.Module):
         steps = x.transpose(1, 2)
         padded = F.pad(steps, (0, 0, 0, -self.length % self.patch)) if self.length % self.patch else steps
         h = self.in_proj(padded.reshape(len(x), len(self.position), -1)) + self.position
-        kept = []
+        skips = []
         for i, level in enumerate(self.down):
             if i:
                 h = self.downsample[i - 1](h)
             h = level(h, embedded, [next(pairs) for _ in range(self.attention_layers)], condition.mask)
-            kept.append(h)
+            skips.append(h)
         h = self.middle(h, embedded)
         pending = list(pairs)
         layers = self.attention_layers
         for i in reversed(range(len(self.up))):
-            skip = kept[i]
+            skip = skips[i]
             h = self.upsample[i](h).repeat_interleave(2, dim=1)[:, : skip.shape[1]]
             h = self.merge_skip[i](torch.cat([h, skip], dim=-1))
             h = self.up[i](h, embedded, pending[i * layers : (i + 1) * layers], condition.mask)

@@ -1,7 +1,7 @@
-"""Systems that are solved instead of trained: one phase, in which nothing learns by gradient.
+"""Systems that are solved instead of trained: one phase without any gradient.
 
-`on_phase_start` takes what it needs of the training split, `on_phase_end` chooses on validation; the solution is in buffers, so that it is
-saved, loaded and used as any other system's.
+`on_phase_start` reads the training split, `on_phase_end` chooses on validation. The solution is in buffers, so that it is
+saved, loaded and used like any other system's weights.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from imder.types import Batch
 
 
 class ClosedForm(DeterministicModel):
-    """What such systems share."""
+    """A system without trainable modules; a subclass defines `predict_batch` and fits its buffers."""
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
-        """Nothing."""
+        """None: nothing is trained by gradient."""
         del phase
         return []
 
     @torch.no_grad()
     def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
-        """The task's: absolute errors, or negative log-likelihoods; there is nothing to be learned from it."""
+        """Absolute errors or negative log-likelihoods, without gradients: for validation."""
         del phase, seed, all_subsets
         assert batch.labels is not None
         rows = row_losses(self.predict_batch(batch), batch.labels, self.spec)

@@ -1,29 +1,27 @@
-"""Constant: the training median, or the class frequencies, whatever is available. What learns nothing scores this.
+"""Constant: the training median, or the class frequencies, for every row. The baseline that learns nothing.
 
-A system like any other, so that it can be trained, saved and evaluated beside the others. It is one buffer.
+It is a system like any other, so that it can be trained, saved and evaluated with them. Its state is one buffer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from imder.data.corpus import best_constant
-from imder.models.base import Phase
 from imder.models.baselines.closed_form import ClosedForm
 from imder.types import Batch, Spec
 
 
 @dataclass(frozen=True)
 class ConstantConfig:
-    """There is nothing to choose."""
+    """There are no settings."""
 
 
 def constant_of_labels(labels: Tensor, spec: Spec) -> Tensor:
-    """`best_constant` of labels ``(N,)``, all known, as float32 ``(O,)``."""
+    """`best_constant` of known labels ``(N,)``, as float32 ``(O,)``."""
     return torch.from_numpy(best_constant(labels.cpu().numpy(), spec)).float()
 
 
@@ -40,17 +38,11 @@ class Constant(ClosedForm):
         self.register_buffer("baseline", torch.zeros(spec.outputs))
 
     def init_output_bias(self, labels: Tensor) -> None:
-        """All there is to it."""
+        """Store the constant baseline of the training labels."""
         self.baseline.copy_(constant_of_labels(labels, self.spec))
 
-    def on_phase_start(
-        self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
-    ) -> None:
-        """No feature is looked at."""
-        del phase, batches, seed, permanently_missing
-
     def predict_batch(self, batch: Batch) -> Tensor:
-        """The constant baseline, for every row."""
+        """The constant baseline for every row."""
         return (
             self.baseline.expand(len(batch), -1)
             if self.spec.task == "classification"

@@ -1,7 +1,7 @@
 r"""GCNet: the Graph Completion Network (Lian et al., TPAMI 2023), which fills gaps from the neighbouring utterances.
 
 The unit is a dialogue of T utterances. Each utterance is one vector u_t: for every modality the mean of its valid frames,
-zeros where it isn't available. With G a `GraphBranch` (window of two utterances):
+zeros where it is missing. With G a `GraphBranch` (window of two utterances):
 
     h = BiLSTM(u)                                                           (T, 2 hidden)
     z = G_time(h; past / now / future) + G_speaker(h; speakers of both ends)   (T, 2.5 hidden)
@@ -10,13 +10,14 @@ zeros where it isn't available. With G a `GraphBranch` (window of two utterances
     loss = task + sum over utterances t and modalities k that are present but not available
                   of |r_tk - u_tk|^2 / D_k, divided by the number of utterances
 
-as in the released code: mean squared error for regression, cross-entropy for classification; both terms weigh 1. Unlike
-every other system it sees the other clips of a dialogue: tables say so. A clip without a known dialogue is one of its own.
+as in the official code: mean squared error for regression, cross-entropy for classification; both terms have weight 1.
+Unlike every other system it reads the other clips of a dialogue, which tables note. A clip without a known dialogue is a
+dialogue of its own.
 
-Two habits of the released code are left out. Its BiLSTMs read the padding behind shorter dialogues, so that a prediction
-depends on what shares the batch; here every dialogue is read to its own end. Its reconstruction loss takes utterances in the
-order of time but the mask of valid ones dialogue by dialogue: with dialogues of different lengths it counts some padding and
-leaves out as many utterances; here each counts once.
+Two habits of the official code are left out. Its BiLSTMs read the padding behind shorter dialogues, so that a prediction
+depends on the rest of the batch; here every dialogue is read to its own end. Its reconstruction loss orders utterances by
+time but the mask of valid ones by dialogue: with dialogues of different lengths it counts some padding and skips as many
+utterances; here each counts once.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ class GCNetConfig:
 
     Attributes:
         hidden: units of the first BiLSTM in each direction; even.
-        window: how many utterances before and after are neighbours.
-        speakers: how many are told apart in a dialogue, by first appearance; those who follow count as the last.
+        window: utterances before and after that are neighbours.
+        speakers: distinguished in a dialogue, in the order of their first appearance; all others count as the last.
         attention: whether branches attend over the whole dialogue.
         dropout: between the layers of the BiLSTMs.
         standardize: whether utterance vectors are standardised with training statistics.
-        clip: standardised values are cut at +- this many deviations; 0 for no limit.
-        regression: the task's loss: ``l2`` (as released) or ``l1`` (as the other systems).
+        clip: standardised values are limited to +- this many deviations; 0 for no limit.
+        regression: the task's loss: ``l2`` (as in the official code) or ``l1`` (as in the other systems).
         reconstruction: weight of the reconstruction.
     """
 
@@ -88,13 +89,13 @@ class GraphCompletion(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor, speakers: Tensor, *, read_padding: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs, reconstructions and states ``(B, T, 2.5 hidden)``; only those of valid steps mean anything.
+        """Outputs, reconstructions and states ``(B, T, 2.5 hidden)``; only those of valid steps are meaningful.
 
         Args:
             x: ``(B, T, F)``, zero where nothing is available and beyond the end.
             lengths: ``(B,)``, at least 1.
             speakers: ``(B, T)`` int64, below the configured number.
-            read_padding: as released, where shorter dialogues depend on the longest of their batch; only to compare.
+            read_padding: as in the official code, where shorter dialogues depend on the longest of their batch; for comparison.
         """
         window = self.config.window
         valid = frame_mask(lengths, x.shape[1])
@@ -120,34 +121,29 @@ class GCNet(Model):
         self.standardizers = ModuleDict[Standardizer]({m.name: Standardizer(m.dim) for m in spec.modalities})
         self.network = GraphCompletion(sum(m.dim for m in spec.modalities), spec.outputs, config)
 
-    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
-        """Everything, the statistics included: a run that takes over another's weights needs them too."""
-        del phase
-        return [self.standardizers, self.network]
-
     def init_output_bias(self, labels: Tensor) -> None:
-        """The head begins at the constant baseline."""
+        """Start the head at the constant baseline."""
         init_head_bias(self.network.head, labels, self.spec)
 
     @torch.no_grad()
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
     ) -> None:
-        """Statistics of the utterance vectors."""
+        """Fit the statistics of the utterance vectors."""
         del phase, seed, permanently_missing
         if self.config.standardize:
-            found = (utterance_means(b, b.available) for b in batches)
-            chunks = ({k: v[there] for k, (v, there) in each.items()} for each in found)
+            means = (utterance_means(b, b.available) for b in batches)
+            chunks = ({k: v[valid] for k, (v, valid) in each.items()} for each in means)
             fit_together(dict(self.standardizers.items()), chunks)
 
-    def utterances(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
-        """For each modality the vectors ``(B, D_k)`` that the network reads: zero but where ``seen`` (B, K) says."""
+    def utterances(self, batch: Batch, mask: Tensor) -> dict[str, Tensor]:
+        """For each modality the vectors ``(B, D_k)`` that the network reads, zero where ``mask`` (B, K) is False."""
         out = {}
-        for name, (x, there) in utterance_means(batch, seen).items():
+        for name, (x, valid) in utterance_means(batch, mask).items():
             if self.config.standardize:
                 x = self.standardizers[name](x)
                 x = x.clamp(-self.config.clip, self.config.clip) if self.config.clip else x
-            out[name] = torch.where(there[:, None], x, 0.0)
+            out[name] = torch.where(valid[:, None], x, 0.0)
         return out
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -159,40 +155,40 @@ class GCNet(Model):
         if batch.dialogue is None or batch.position is None or batch.speaker is None:
             raise ImderError(f"{self.system} reads whole dialogues, and this batch names none (imder.data.dialogues)")
         vectors = torch.cat(list(self.utterances(batch, batch.available).values()), 1)
-        dialogue, place, lengths = dialogue_places(batch.dialogue, batch.position)
+        dialogue, step, lengths = dialogue_steps(batch.dialogue, batch.position)
         shape = (len(lengths), int(lengths.max()))
-        x = vectors.new_zeros(*shape, vectors.shape[1]).index_put((dialogue, place), vectors)
-        voices = batch.speaker.new_full(shape, -2).index_put((dialogue, place), batch.speaker)
+        x = vectors.new_zeros(*shape, vectors.shape[1]).index_put((dialogue, step), vectors)
+        voices = batch.speaker.new_full(shape, -2).index_put((dialogue, step), batch.speaker)
         speakers = relative_speakers(voices).clamp(max=self.config.speakers - 1)
         outputs, rebuilt, _ = self.network(x, lengths, speakers)
-        return outputs[dialogue, place], rebuilt[dialogue, place]
+        return outputs[dialogue, step], rebuilt[dialogue, step]
 
     def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
-        """The task's, and reconstruction of what is present but not available; the module says how.
+        """The task's loss, and the reconstruction of modalities that are present but not available (module text).
 
-        Rows with nothing available are there for their place in the dialogue alone, and nothing is asked of them.
+        Rows with nothing available only keep their step in the dialogue: they have no loss.
         """
         del phase, seed
         if all_subsets:
-            raise ImderError(f"{self.system} reads whole dialogues: it can't try every pattern of a sample alone")
+            raise ImderError(f"{self.system} reads whole dialogues: it can't train on every pattern of a single sample")
         assert batch.labels is not None
         outputs, rebuilt = self(batch)
-        asked = batch.available.any(1)
-        task = self._task(outputs[asked], batch.labels[asked])
-        missing = batch.present & ~batch.available & asked[:, None]
+        visible = batch.available.any(1)
+        task = self._task(outputs[visible], batch.labels[visible])
+        missing = batch.present & ~batch.available & visible[:, None]
         total = reconstruction_loss(rebuilt, list(self.utterances(batch, missing).values()), missing)
-        return {"task": task, "reconstruction": Loss(total, float(asked.sum()), self.config.reconstruction)}
+        return {"task": task, "reconstruction": Loss(total, float(visible.sum()), self.config.reconstruction)}
 
     def _task(self, outputs: Tensor, labels: Tensor) -> Loss:
         if self.spec.task == "classification" or self.config.regression == "l1":
             return task_loss(outputs, labels, self.spec)
-        known = is_labelled(labels, self.spec)
-        error = (outputs.squeeze(1) - labels.nan_to_num()).square() * known
-        return Loss(error.sum(), float(known.sum()))
+        labelled = is_labelled(labels, self.spec)
+        error = (outputs.squeeze(1) - labels.nan_to_num()).square() * labelled
+        return Loss(error.sum(), float(labelled.sum()))
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """Deterministic: ``samples`` and ``seed`` change nothing. Rows with nothing available keep their places.
+        """Deterministic: ``samples`` and ``seed`` have no effect. Rows with nothing available keep their steps.
 
         Raises:
             ImderError: the batch doesn't say which rows are a dialogue.
@@ -203,42 +199,42 @@ class GCNet(Model):
         return Output(prediction, prediction[None])
 
 
-def utterance_means(batch: Batch, seen: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """For each modality the means ``(B, D_k)`` over valid frames, and where there are any, ``(B,)`` bool.
+def utterance_means(batch: Batch, mask: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each modality the means ``(B, D_k)`` over valid frames, and which rows have any, ``(B,)`` bool.
 
-    Nothing but what ``seen`` (B, K) marks is read; elsewhere the mean is zero.
+    Only modalities marked in ``mask`` (B, K) are read; the others' mean is zero.
     """
     out = {}
     for i, (name, features) in enumerate(batch.features.items()):
-        lengths = batch.lengths[name] * seen[:, i]
+        lengths = batch.lengths[name] * mask[:, i]
         valid = frame_mask(lengths, features.shape[1])[..., None]
         total = torch.where(valid, features, 0.0).sum(1)
         out[name] = total / lengths.clamp(min=1)[:, None], lengths > 0
     return out
 
 
-def dialogue_places(dialogue: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where each row stands: its dialogue ``(B,)``, numbered from 0, its place in it ``(B,)``, and lengths of dialogues.
+def dialogue_steps(dialogue: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The dialogue of each row ``(B,)``, numbered from 0, its step in it ``(B,)``, and the lengths of the dialogues.
 
-    Dialogues are sequences without gaps: what counts is the order of the positions.
+    Dialogues are sequences without gaps: only the order of the positions counts.
 
-    >>> dialogue_places(torch.tensor([7, 3, 7, 7]), torch.tensor([5, 0, 1, 9]))
+    >>> dialogue_steps(torch.tensor([7, 3, 7, 7]), torch.tensor([5, 0, 1, 9]))
     (tensor([1, 0, 1, 1]), tensor([1, 0, 0, 2]), tensor([1, 3]))
     """
     _, number, lengths = torch.unique(dialogue, return_inverse=True, return_counts=True)
     order = position.argsort(stable=True)
     order = order[number[order].argsort(stable=True)]
     begins = (lengths.cumsum(0) - lengths)[number[order]]
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=order.device) - begins
-    return number, place, lengths
+    step = torch.empty_like(order)
+    step[order] = torch.arange(len(order), device=order.device) - begins
+    return number, step, lengths
 
 
 def relative_speakers(voices: Tensor) -> Tensor:
     """``(B, T)``: speakers numbered by their first appearance in each dialogue, from any numbers ``(B, T)``.
 
     Args:
-        voices: equal where the speaker is; all unknown ones are one.
+        voices: equal for the same speaker; all unknown speakers count as one.
 
     >>> relative_speakers(torch.tensor([[8, 5, 8, 2], [3, 3, -1, 3]])).tolist()
     [[0, 1, 0, 2], [0, 0, 1, 0]]
@@ -249,7 +245,7 @@ def relative_speakers(voices: Tensor) -> Tensor:
 
 
 def reconstruction_loss(rebuilt: Tensor, targets: list[Tensor], missing: Tensor) -> Tensor:
-    """The sum over rows of squared errors on what is missing, each modality divided by its dimension (released code).
+    """The sum over rows of squared errors of missing modalities, each divided by its dimension (official code).
 
     Args:
         rebuilt: ``(B, sum of D_k)``.

@@ -1,9 +1,9 @@
-"""Language only: one modality's branch of late fusion, by itself, whatever else is available.
+"""Language only: the branch of late fusion for one modality, alone; the other modalities are never read.
 
-    y = W read(pool(E(x)))    where the modality is available, the constant where it isn't
+    y = W reader(pool(E(x)))    where the modality is available, the constant where it isn't
 
-Language carries most of what corpora of spoken opinions tell: systems of several modalities have to show that they are
-better. ``modality`` may name any other one.
+Language carries most of the sentiment in corpora of spoken opinions: systems of several modalities have to improve on it.
+``modality`` can name any other modality.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LanguageOnlyConfig:
     """Encoder and reader as in ``fast``.
 
     Attributes:
-        modality: the only one that is read.
+        modality: the one that is read.
     """
 
     modality: str = "language"
@@ -76,18 +76,18 @@ class LanguageOnly(DeterministicModel):
         return out
 
     def _rows(self, batch: Batch) -> Tensor:
-        """Where the modality is available."""
+        """The rows ``(R,)`` in which the modality is available."""
         return batch.available[:, self.index].nonzero().squeeze(1)
 
     def init_output_bias(self, labels: Tensor) -> None:
-        """The head begins at the constant baseline, which is kept for where the modality is missing."""
+        """Start the head at the constant baseline, and store it for rows that lack the modality."""
         init_head_bias(self.head, labels, self.spec)
         self.baseline.copy_(constant_of_labels(labels, self.spec))
 
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
     ) -> None:
-        """Feature statistics."""
+        """Fit the feature statistics."""
         del phase, seed, permanently_missing
         self.encoder.standardize.fit(self._frames(batches))
 
@@ -98,21 +98,16 @@ class LanguageOnly(DeterministicModel):
             lengths = batch.lengths[self.config.modality] * batch.available[:, self.index]
             yield features[frame_mask(lengths, features.shape[1])]
 
-    def trainable_modules(self, phase: Phase) -> list[nn.Module]:
-        """Everything."""
-        del phase
-        return [self.encoder, self.reader, self.head]
-
     def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
-        """The task's, of rows in which the modality is available; other modalities' patterns make no difference."""
+        """The task's loss over rows that have the modality; patterns of other modalities make no difference."""
         del phase, seed, all_subsets
         assert batch.labels is not None
         rows = self._rows(batch)
         return {"task": task_loss(self(batch, rows), batch.labels[rows], self.spec)}
 
     def predict_batch(self, batch: Batch) -> Tensor:
-        """What the head says, or the constant baseline where the modality is missing."""
+        """The head's prediction, or the constant baseline where the modality is missing."""
         rows = self._rows(batch)
-        found = to_prediction(self(batch, rows), self.spec)
+        predicted = to_prediction(self(batch, rows), self.spec)
         baseline = self.baseline if self.spec.task == "classification" else self.baseline[0]
-        return baseline.expand(len(batch), *baseline.shape).index_copy(0, rows, found.to(baseline.dtype))
+        return baseline.expand(len(batch), *baseline.shape).index_copy(0, rows, predicted.to(baseline.dtype))

@@ -1,21 +1,21 @@
-"""MMIN: imagine what a complete-input network would have made of the missing modalities, and predict from that.
+"""MMIN: imagine the encodings that a complete-input network would give the missing modalities, and predict from them.
 
-The missing modality imagination network (Zhao, Li, Jin, ACL 2021). Every modality has a code E_k(x_k) in R^W; what is
-missing is a sequence of zeros, encoded like any other (`imder.models.parts.utterance_encoder`). The K codes are concatenated;
-with two cascades of residual autoencoders (`imder.nn.cascade`),
+The missing modality imagination network (Zhao, Li, Jin, ACL 2021). Every modality has an utterance encoding E_k(x_k) in
+R^W; a missing one is a sequence of zeros, encoded like any other (`imder.models.parts.utterance_encoder`). The K encodings
+are concatenated; with two cascades of residual autoencoders (`imder.nn.cascade`),
 
     h = [E_k(x_k) or E_k(0)]_k,     (h', z) = imagine(h),     h'' = restore(h'),     y = head(z)
 
-Training has two phases. ``stage1`` trains a *teacher*, encoders T_k and a head, on whatever is present. ``joint``
-starts E_k as copies of T_k and trains them on with everything else, while the teacher stands still and says what should
-have been imagined: its codes of the *complement*, in which what is missing is there and what is available is zeros,
+Training has two phases. ``stage1`` trains a *teacher*, encoders T_k and a head, on the available modalities. ``joint``
+starts E_k as copies of T_k and trains them with everything else, while the frozen teacher gives the target of imagination:
+its encodings of the *complement*, which has the missing modalities and zeros for the available ones,
 
     h*_k = T_k(x_k) where k is missing, T_k(0) where it is available
-    L = task + 4 |h' - h*|^2 / KW + 2 |h'' - stop(h)|^2 / KW        (released code, IEMOCAP; on MSP-IMPROV 2 and 0.5)
+    L = task + 4 |h' - h*|^2 / KW + 2 |h'' - stop(h)|^2 / KW        (official code, IEMOCAP; on MSP-IMPROV 2 and 0.5)
 
-A modality that is not even present has no truth to imagine: its part of h* is left out of the loss, by modality. Where
-nothing is missing, h* is what the formula says, the codes of zeros (as in GCNet's port of this system; the authors
-never train nor test on complete inputs in ``joint``), and the prediction is read off z like any other.
+A modality that is not present has no truth to imagine: its part of h* is excluded from the loss. Where nothing is missing,
+h* is the encodings of zeros, as the formula says (as in GCNet's port of this system; the authors neither train nor test on
+complete inputs in ``joint``), and the prediction is made from z as always.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from imder.types import Batch, ImderError, Spec
 
 @dataclass(frozen=True)
 class CascadeConfig:
-    """Of both cascades of residual autoencoders; the numbers are the released code's.
+    """Of both cascades of residual autoencoders; the defaults are the official code's.
 
     Attributes:
         layers: of each autoencoder's encoder.
         blocks: autoencoders in a cascade.
-        shared: whether one cascade imagines and restores (released code: on MSP-IMPROV).
+        shared: whether one cascade imagines and restores (official code: on MSP-IMPROV).
     """
 
     layers: tuple[int, ...] = (256, 128, 64)
@@ -59,7 +59,7 @@ class CascadeConfig:
 
 @dataclass(frozen=True)
 class MMINConfig:
-    """Of the whole system; the numbers are the released code's.
+    """Of the whole system; the defaults are the official code's.
 
     Attributes:
         head: hidden layers of both heads.
@@ -82,7 +82,7 @@ class MMINConfig:
 
 
 class Teacher(nn.Module):
-    """Stage 1's network: encoders, their codes concatenated, a head."""
+    """Stage 1's network: encoders, whose encodings are concatenated, and a head."""
 
     def __init__(self, spec: Spec, config: MMINConfig) -> None:
         super().__init__()
@@ -94,12 +94,12 @@ class Teacher(nn.Module):
 
 
 class Imagination(NamedTuple):
-    """What MMIN makes of a batch.
+    """The intermediate results for a batch.
 
     Attributes:
-        given: h, ``(B, K, W)``: codes of what is available, of zeros for the rest.
+        given: h, ``(B, K, W)``: encodings of the available modalities, of zeros for the rest.
         imagined: h', ``(B, K, W)``.
-        latent: z, ``(B, Z)``, all blocks' latents.
+        latent: z, ``(B, Z)``, the latents of all blocks.
     """
 
     given: Tensor
@@ -110,7 +110,7 @@ class Imagination(NamedTuple):
 class MMIN(DeterministicModel):
     """Missing modality imagination network (Zhao, Li, Jin, ACL 2021).
 
-    Deterministic: h' is a best guess, no draw from a distribution, so outputs hold no recoveries; `imagine` gives it.
+    Deterministic: h' is an estimate, not a draw from a distribution, so outputs hold no recoveries; `imagine` gives it.
     """
 
     system = "mmin"
@@ -130,14 +130,14 @@ class MMIN(DeterministicModel):
         self.head = Perceptron(self.forwards.latent, config.head, spec.outputs, config.dropout)
 
     def init_output_bias(self, labels: Tensor) -> None:
-        """Both heads begin at the constant baseline."""
+        """Start both heads at the constant baseline."""
         for head in (self.teacher.head, self.head):
             init_head_bias(head.out, labels, self.spec)
 
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
     ) -> None:
-        """Feature statistics before stage 1; encoders start as copies of the teacher's before ``joint``."""
+        """Fit the feature statistics before stage 1; copy the teacher's encoders before ``joint``."""
         del seed, permanently_missing
         if phase == "joint":
             self.encoders.load_state_dict(self.teacher.encoders.state_dict())
@@ -145,7 +145,7 @@ class MMIN(DeterministicModel):
             fit_features({k: e.standardize for k, e in self.teacher.encoders.items()}, batches)
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
-        """The teacher; then everything but the teacher."""
+        """The teacher in stage 1, everything else in ``joint``."""
         if phase == "stage1":
             return [self.teacher]
         return [m for m in (self.encoders, self.forwards, self.backwards, self.head) if m is not None]
@@ -157,16 +157,16 @@ class MMIN(DeterministicModel):
         return Imagination(given, imagined.view_as(given), latent)
 
     def restore(self, imagined: Tensor) -> Tensor:
-        """What the way back makes of h': h'', both ``(B, K, W)``."""
+        """h'', the reconstruction of h from h', both ``(B, K, W)``."""
         cascade = self.forwards if self.backwards is None else self.backwards
         restored: Tensor = cascade(imagined.flatten(1))[0]
         return restored.view_as(imagined)
 
     @torch.no_grad()
     def complement(self, batch: Batch) -> Tensor:
-        """h*, ``(B, K, W)``: the teacher's codes of what is missing, of zeros for the rest.
+        """h*, ``(B, K, W)``: the teacher's encodings of the missing modalities, of zeros for the rest.
 
-        Where a modality is not present, it holds the code of zeros too, and is no target.
+        A modality that is not present has the encoding of zeros too, which is no target.
         """
         with evaluating(self.teacher):
             return encode_utterances(self.teacher.encoders, batch, batch.present & ~batch.available)
@@ -177,28 +177,28 @@ class MMIN(DeterministicModel):
         return output
 
     def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
-        """The task's; in ``joint`` also those of imagination, by modality, and of the cycle.
+        """The task's loss; in ``joint`` also imagination, by modality, and the cycle.
 
-        On complete corpora the K terms of imagination add up to the published mean over all of h'.
+        On complete corpora the K terms of imagination add up to the paper's mean over all of h'.
         """
         assert batch.labels is not None
         labels = batch.labels
         if phase == "stage1":
             subsets = every_subset(batch.available, batch.keys, seed) if all_subsets else None
-            found = encode_utterances(self.teacher.encoders, batch, batch.available, subsets)
+            encodings = encode_utterances(self.teacher.encoders, batch, batch.available, subsets)
             labels = labels if subsets is None else labels[subsets[0]]
-            return {"task": task_loss(self.teacher.head(found.flatten(1)), labels, self.spec)}
+            return {"task": task_loss(self.teacher.head(encodings.flatten(1)), labels, self.spec)}
         given, imagined, latent = self.imagine(batch)
         losses = {"task": task_loss(self.head(latent), labels, self.spec)}
         errors = (imagined - self.complement(batch)).square().mean(2)
         weight = self.config.imagination / len(self.spec.names)
         for i, name in enumerate(self.spec.names):
-            known = batch.present[:, i]  # available: zeros are the target; missing: the truth is there
-            losses[f"imagination/{name}"] = Loss((errors[:, i] * known).sum(), float(known.sum()), weight)
+            present = batch.present[:, i]  # the target of an available modality is zeros, of a missing one the truth
+            losses[f"imagination/{name}"] = Loss((errors[:, i] * present).sum(), float(present.sum()), weight)
         cycle = (self.restore(imagined) - given.detach()).square().flatten(1).mean(1)
         losses["cycle"] = Loss(cycle.sum(), float(len(cycle)), self.config.cycle)
         return losses
 
     def predict_batch(self, batch: Batch) -> Tensor:
-        """What the head on the latent says."""
+        """The prediction of the head on the latent."""
         return to_prediction(self(batch), self.spec)

@@ -1,9 +1,9 @@
 """Regression: IMDer's pipeline with the missing encodings predicted instead of sampled.
 
-    r_k = D_k(f_k(available e)),     f_k = argmin E || f_k(available e) - e_k ||^2   (`..imder.deterministic_recovery`)
+    r_k = D_k(f_k(available e)),     f_k = argmin E || f_k(available e) - e_k ||^2   (`imder.models.imder.deterministic_recovery`)
 
-Encoders, condition, networks, refinement and both fusions are those of ``fast``, and so is their training; only the noise is
-left out. Its distance to ``fast`` is what a distribution is worth over its mean.
+Encoders, condition, networks, refinement, both fusions and their training are those of ``fast``, without the noise. Its
+distance to ``fast`` is the gain of a distribution over its mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from imder.types import ImderError
 
 @dataclass(frozen=True)
 class RegressionConfig(IMDerConfig):
-    """IMDer's, whose recovery is of the kind ``regression``."""
+    """IMDer's configuration with the kind of recovery ``regression``."""
 
     recovery: RecoveryConfig = field(default_factory=lambda: RecoveryConfig(kind="regression"))
 

@@ -1,16 +1,16 @@
-r"""Ridge: a linear model of pooled features for every pattern of availability, without anything to train.
+r"""Ridge: a linear model of pooled features for every pattern of availability, solved instead of trained.
 
     z_k = [mean, deviation over the valid frames] of modality k          (the mean alone where it is a single vector)
     regression       y = b_S + sum_{k in S} W_Sk z_k,         min ||y - z W||^2 + a_S ||W||^2
     classification   p = softmax(b_S + sum_{k in S} W_Sk z_k), min -log p + a_S ||W||^2 / 2
 
-There is one solution for each set S of available modalities, from all training samples that hold at least S, and its penalty
-a_S is the one of least validation loss. The alternative, to predict the missing z from the available ones by ridge regression
-and to apply the solution for all modalities, gives a linear function of the available z as well. But its penalties serve
-errors in z instead of errors in y, it takes two fits where one will do, and for classes a mean of z isn't what the
-probabilities need. (It could learn from unlabelled samples; that is all it could do better.)
+There is one solution for each set S of available modalities, from all training samples that have at least S; its penalty a_S
+is the one of least validation loss. The alternative, to predict the missing z from the available ones by ridge regression
+and to apply the solution for all modalities, is a linear function of the available z as well. But its penalties minimise
+errors in z instead of y, it needs two fits instead of one, and for classes the mean of z does not give the probabilities.
+(Its one advantage: it could learn from unlabelled samples.)
 
-With a linear-Gaussian corpus this is the optimum, up to what pooling loses. On small corpora it is hard to beat.
+On a linear-Gaussian corpus this is the optimum, up to the loss from pooling. On small corpora it is hard to beat.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from imder.types import Batch, ImderError, Modality, Spec
 
 log = logging.getLogger(__name__)
 
-MOST = 6
-"""Modalities at most: 2^K - 1 solutions are kept."""
+MAX_MODALITIES = 6
+"""There are 2^K - 1 solutions."""
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
-WORSE = 3  # weaker penalties of a logistic regression that are tried after the best: they take long and rarely win
+WORSE = 3  # weaker penalties of a logistic regression that are tried after the best: they are slow and rarely better
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class RidgeConfig:
     """Of every solution.
 
     Attributes:
-        penalties: that are tried, for standardised features (scikit-learn's ``alpha``; its ``C`` is 1 / alpha).
-        clip: standardised features are cut at +- this many deviations; 0 for no limit.
+        penalties: candidates, for standardised features (scikit-learn's ``alpha``; its ``C`` is 1 / alpha).
+        clip: standardised features are limited to +- this many deviations; 0 for no limit.
     """
 
     penalties: tuple[float, ...] = PENALTIES
@@ -60,18 +60,18 @@ class RidgeConfig:
 
     def __post_init__(self) -> None:
         if not self.penalties or min(self.penalties) <= 0:
-            raise ImderError(f"ridge: penalties must be positive, and there must be some, got {list(self.penalties)}")
+            raise ImderError(f"ridge: penalties must be one or more positive numbers, got {list(self.penalties)}")
 
 
 class Samples(NamedTuple):
-    """Pooled features ``(N, F)``, what is there ``(N, K)`` and labels ``(N,)`` of labelled samples."""
+    """Pooled features ``(N, F)``, presence ``(N, K)`` and labels ``(N,)`` of labelled samples."""
 
     x: Tensor
     present: Tensor
     labels: Tensor
 
     def holding(self, pattern: Tensor) -> Tensor:
-        """Numbers of the samples that hold all of ``pattern`` (K,)."""
+        """Numbers of the samples that have all modalities of ``pattern`` (K,)."""
         return (self.present | ~pattern).all(1).nonzero().squeeze(1)
 
 
@@ -81,7 +81,7 @@ def pool_frames(features: Tensor, lengths: Tensor, modality: Modality) -> Tensor
     Args:
         features: ``(B, T, D)``; anything, NaN included, beyond ``lengths``.
         lengths: ``(B,)`` valid frames; 0 gives zeros.
-        modality: whose longest sequence says which of the two.
+        modality: its longest sequence decides whether there is a deviation.
     """
     valid = frame_mask(lengths, features.shape[1])[..., None]
     x, count = torch.where(valid, features, 0.0), lengths.clamp(min=1)[:, None]
@@ -109,10 +109,10 @@ class Ridge(ClosedForm):
 
     def __init__(self, spec: Spec, config: RidgeConfig) -> None:
         super().__init__(spec, config)
-        if len(spec.names) > MOST:
+        if len(spec.names) > MAX_MODALITIES:
             raise ImderError(
                 f"ridge has a solution for each pattern of availability: {len(spec.names)} modalities are too many "
-                f"(at most {MOST})"
+                f"(at most {MAX_MODALITIES})"
             )
         sizes = {m.name: m.dim * (1 if m.length == 1 else 2) for m in spec.modalities}
         self.standardize = ModuleDict[Standardizer]({k: Standardizer(n) for k, n in sizes.items()})
@@ -124,27 +124,27 @@ class Ridge(ClosedForm):
         self._training: Samples | None = None
 
     def init_output_bias(self, labels: Tensor) -> None:
-        """Every pattern begins at the constant baseline."""
+        """Start every pattern at the constant baseline."""
         baseline = constant_of_labels(labels, self.spec)
         self.bias.copy_(
             baseline.clamp(min=1 / (len(labels) + 1)).log() if self.spec.task == "classification" else baseline
         )
 
-    def features(self, batch: Batch, seen: Tensor) -> Tensor:
-        """Standardised pooled features ``(B, F)`` of what ``seen`` (B, K) marks, 0 elsewhere."""
+    def features(self, batch: Batch, mask: Tensor) -> Tensor:
+        """Standardised pooled features ``(B, F)`` of the modalities marked in ``mask`` (B, K), 0 elsewhere."""
         parts = []
         for i, (name, standardize) in enumerate(self.standardize.items()):
-            there = seen[:, i]
-            pooled = pool_frames(batch.features[name], batch.lengths[name] * there, self.spec.modalities[i])
+            rows = mask[:, i]
+            pooled = pool_frames(batch.features[name], batch.lengths[name] * rows, self.spec.modalities[i])
             x = standardize(pooled)
             x = x.clamp(-self.config.clip, self.config.clip) if self.config.clip else x
-            parts.append(torch.where(there[:, None], x, 0.0))
+            parts.append(torch.where(rows[:, None], x, 0.0))
         return torch.cat(parts, dim=1)
 
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
     ) -> None:
-        """Feature statistics, and the training samples, until `on_phase_end`."""
+        """Fit the feature statistics, and hold the training samples until `on_phase_end`."""
         del phase, seed, permanently_missing
         fit_together(dict(self.standardize.items()), self._pooled(batches))
         self._training = self._gather(batches)
@@ -152,19 +152,19 @@ class Ridge(ClosedForm):
     def _pooled(self, batches: Iterable[Batch]) -> Iterator[dict[str, Tensor]]:
         for batch in batches:
             yield {
-                m.name: pool_frames(batch.features[m.name][there], batch.lengths[m.name][there], m)
-                for m, there in zip(self.spec.modalities, batch.available.T, strict=True)
+                m.name: pool_frames(batch.features[m.name][rows], batch.lengths[m.name][rows], m)
+                for m, rows in zip(self.spec.modalities, batch.available.T, strict=True)
             }
 
     def _gather(self, batches: Iterable[Batch]) -> Samples:
-        """The labelled samples with whatever each holds, every one of them once."""
-        found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        """The labelled samples with all their modalities, each sample once."""
+        samples: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         for batch in batches:
             assert batch.labels is not None
             x = self.features(batch, batch.present).double()
             for row in is_labelled(batch.labels, self.spec).nonzero().squeeze(1).tolist():
-                found.setdefault(int(batch.keys[row]), (x[row], batch.present[row], batch.labels[row]))
-        return Samples(*(torch.stack(column) for column in zip(*found.values(), strict=True)))
+                samples.setdefault(int(batch.keys[row]), (x[row], batch.present[row], batch.labels[row]))
+        return Samples(*(torch.stack(column) for column in zip(*samples.values(), strict=True)))
 
     @torch.no_grad()
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
@@ -173,21 +173,21 @@ class Ridge(ClosedForm):
         assert self._training is not None
         valid, train = self._gather(batches), self._training
         self._training = None
-        reached: dict[int, float] = {}
+        losses: dict[int, float] = {}
         for chosen in patterns(len(self.spec.names)):
             pattern = torch.tensor(chosen)
             bits = int(pattern_bits(pattern[None]))
-            rows, judges = train.holding(pattern), valid.holding(pattern)
+            rows, held_out = train.holding(pattern), valid.holding(pattern)
             if len(rows) < 2:
-                self._borrow(bits, pattern, reached)
+                self._borrow(bits, pattern, losses)
                 continue
             columns = pattern[self._column]
             x, given = train.x[rows][:, columns], train.labels[rows]
-            judged = Samples(valid.x[judges][:, columns], valid.present[judges], valid.labels[judges])
-            if not len(judges):
-                log.warning("%s: no validation sample holds it, its penalty is the middle one", self._name(pattern))
-            loss, penalty, weight, bias = self._solve(x, given, judged)
-            reached[bits] = loss
+            validation = Samples(valid.x[held_out][:, columns], valid.present[held_out], valid.labels[held_out])
+            if not len(held_out):
+                log.warning("%s: no validation sample has it; the middle penalty is used", self._name(pattern))
+            loss, penalty, weight, bias = self._solve(x, given, validation)
+            losses[bits] = loss
             self.penalty[bits] = penalty
             self.weights[bits] = 0.0
             self.weights[bits, columns] = weight.float()
@@ -211,14 +211,14 @@ class Ridge(ClosedForm):
             return logistic_path(x, labels, self.spec.outputs, penalties)
         return ridge_path(x, labels.double(), penalties)
 
-    def _borrow(self, bits: int, pattern: Tensor, reached: dict[int, float]) -> None:
-        """For a pattern that training never saw: what is best known of a part of it, or the constant baseline."""
-        parts = [b for b in reached if b & bits == b]
+    def _borrow(self, bits: int, pattern: Tensor, losses: dict[int, float]) -> None:
+        """Use the best solution of a subset for a pattern without training samples, or the constant baseline."""
+        parts = [b for b in losses if b & bits == b]
         if not parts:
-            log.warning("%s: no training sample holds it, the constant is predicted", self._name(pattern))
+            log.warning("%s: no training sample has it; the constant is predicted", self._name(pattern))
             return
-        best = min(parts, key=lambda b: (-b.bit_count(), reached[b]))
-        log.warning("%s: no training samples hold it, only a part of it is used", self._name(pattern))
+        best = min(parts, key=lambda b: (-b.bit_count(), losses[b]))
+        log.warning("%s: no training samples have it; a subset of its modalities is used", self._name(pattern))
         for buffer in (self.penalty, self.weights, self.bias):
             buffer[bits] = buffer[best]
 
@@ -226,7 +226,7 @@ class Ridge(ClosedForm):
         return pattern_name(pattern.tolist(), self.spec.names)
 
     def predict_batch(self, batch: Batch) -> Tensor:
-        """Each row by its pattern's solution."""
+        """Each row by the solution for its pattern."""
         x, bits = self.features(batch, batch.available), pattern_bits(batch.available)
         out = x.new_zeros(len(x), self.spec.outputs)
         for pattern in torch.unique(bits):
@@ -236,7 +236,7 @@ class Ridge(ClosedForm):
 
 
 def ridge_path(x: Tensor, y: Tensor, penalties: Iterable[float]) -> Iterator[tuple[float, Tensor, Tensor]]:
-    """Ridge regression with an intercept that isn't penalised, from one decomposition for all penalties.
+    """Ridge regression with an unpenalised intercept, from one decomposition for all penalties.
 
     Args:
         x: ``(N, F)`` float64.
@@ -250,9 +250,9 @@ def ridge_path(x: Tensor, y: Tensor, penalties: Iterable[float]) -> Iterator[tup
     x, y = x - mean, y - middle
     few = len(x) < x.shape[1]  # then the smaller of the two Gram matrices is that of the samples
     values, vectors = torch.linalg.eigh(x @ x.T if few else x.T @ x)
-    turned = vectors.T @ (y if few else x.T @ y)
+    rotated = vectors.T @ (y if few else x.T @ y)
     for penalty in penalties:
-        weight = vectors @ (turned / (values.clamp(min=0) + penalty))
+        weight = vectors @ (rotated / (values.clamp(min=0) + penalty))
         weight = x.T @ weight if few else weight
         yield penalty, weight[:, None], (middle - mean @ weight)[None]
 
@@ -260,19 +260,19 @@ def ridge_path(x: Tensor, y: Tensor, penalties: Iterable[float]) -> Iterator[tup
 def logistic_path(
     x: Tensor, labels: Tensor, classes: int, penalties: Iterable[float]
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
-    """Multinomial logistic regression, each penalty from the last one's solution.
+    """Multinomial logistic regression, each penalty started from the previous solution.
 
     Args:
         x: ``(N, F)`` float64.
         labels: ``(N,)`` int64.
-        classes: C, of which some may have no sample: they get the likelihood of one sample among all.
+        classes: C; those without samples get the likelihood of one sample among all.
         penalties: to solve for, largest first.
 
     Yields:
         A penalty, weights ``(F, C)`` and bias ``(C,)``, of logits.
     """
-    seen = torch.unique(labels)
-    if len(seen) == 1:
+    observed = torch.unique(labels)
+    if len(observed) == 1:
         counts = torch.bincount(labels, minlength=classes).double()
         for penalty in penalties:
             yield penalty, x.new_zeros(x.shape[1], classes), (counts.clamp(min=1) / len(x)).log()
@@ -281,11 +281,11 @@ def logistic_path(
     for penalty in penalties:
         model.set_params(C=1 / penalty)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the weakest penalties, which validation turns down
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the weakest penalties, which validation rejects
             model.fit(x.numpy(), labels.numpy())
         weight, bias = torch.from_numpy(model.coef_.T), torch.from_numpy(model.intercept_)
-        if len(seen) == 2:  # the logit of the second against the first
+        if len(observed) == 2:  # the logit of the second against the first
             weight, bias = torch.cat([-weight, weight], 1) / 2, torch.cat([-bias, bias]) / 2
-        all_weights = x.new_zeros(x.shape[1], classes).index_copy(1, seen, weight)
+        all_weights = x.new_zeros(x.shape[1], classes).index_copy(1, observed, weight)
         rare = (x @ weight + bias).logsumexp(1).mean() - torch.log(torch.tensor(float(len(x))))
-        yield penalty, all_weights, rare.expand(classes).index_copy(0, seen, bias)
+        yield penalty, all_weights, rare.expand(classes).index_copy(0, observed, bias)

@@ -53,7 +53,7 @@ class NetworkConfig:
         condition_width: width of the condition's tokens (``tokens`` only).
         tokens: at most so many for each modality (``tokens`` only).
         dropout: in the residual blocks (``tokens`` only).
-        patch: steps that enter the network side by side (``tokens`` only).
+        patch: neighbouring steps that are concatenated (``tokens`` only).
         causal: attention as in the official code: causal, and steps whose first channel is exactly 0 get no position
             (``channels`` only).
     """

@@ -1,13 +1,13 @@
 """E_k: from raw features to the encoding in which diffusion works.
 
-Three ways to meet sequences of different lengths:
+Three time grids for sequences of different lengths:
 
 * ``native``: each modality keeps its own number of steps, its longest length up to a cap. Standardise, convolve (zeros
-  beyond the valid frames), resample by area. Every part is affine (but for ``clip``, far
-  out), so the encoding is an affine function of the features and a linear-Gaussian corpus stays linear-Gaussian.
-* ``resampled``: as the paper needs it: valid frames are resampled to ``steps + kernel - 1``, then convolved without
-  padding; one time grid for all modalities.
-* ``truncated``: as released: the first ``steps + kernel - 1`` frames, zero-padded, whatever is valid among them.
+  beyond the valid frames), resample by area. Every part is affine (except ``clip``, in the tails), so the encoding is an
+  affine function of the features and a linear-Gaussian corpus stays linear-Gaussian.
+* ``resampled``: one grid for all modalities, as the paper needs: valid frames are resampled to ``steps + kernel - 1``, then
+  convolved without padding.
+* ``truncated``: as in the official code: the first ``steps + kernel - 1`` frames, zero-padded, valid or not.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class EncoderConfig:
         kernel: of the convolution over time; odd.
         bias: whether the convolution has one.
         standardize: whether features are standardised with training statistics first.
-        clip: standardised features are cut at +- this many deviations; 0 for no limit.
+        clip: standardised features are limited to +- this many deviations; 0 for no limit.
         feature_dropout: share of feature columns dropped in training, for each sample.
     """
 
@@ -64,13 +64,11 @@ class Encoder(nn.Module):
         self.steps = encoded_steps(modality, config)
         self.standardize = Standardizer(modality.dim)
         self.conv = nn.Conv1d(modality.dim, config.width, config.kernel, bias=config.bias)
-        if (
-            config.time_grid == "native" and modality.length == 1
-        ):  # only the centre of the kernel sees anything: unit variance
+        if config.time_grid == "native" and modality.length == 1:  # only the kernel's centre is used: unit variance
             nn.init.normal_(self.conv.weight, std=modality.dim**-0.5)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Encode; rows of length 0 give what padding gives, to be ignored.
+        """Encode; the encoding of rows of length 0 is meaningless.
 
         Args:
             features: ``(B, T, D)``; anything, NaN included, beyond ``lengths``.

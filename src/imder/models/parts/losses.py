@@ -1,7 +1,7 @@
-"""What systems learn from: losses as sums and counts, the task's loss, and how a head's output becomes a prediction.
+"""Losses as sums and counts, the task's loss, and predictions from a head's output.
 
-Losses come as sums and counts, so that a loss over missing rows is the same whether a batch is processed at once or
-spread over several processes: sums and counts are reduced before they are divided.
+Sums and counts are reduced over processes before they are divided, so that a loss over some rows is the same for a batch
+on one process and on several.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from imder.types import Spec
 class Loss:
     """One term of the objective: weight * (sum over rows) / (number of rows).
 
-    ``total`` is a scalar tensor, ``count`` a float or scalar tensor; a count of 0 means that no row took part.
+    ``total`` is a scalar tensor, ``count`` a float or scalar tensor; a count of 0 means that there were no rows.
     """
 
     total: Tensor
@@ -38,7 +38,7 @@ def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0
     Args:
         output: ``(B, 1)`` or logits ``(B, C)``.
         labels: ``(B,)``; NaN or -1 where unlabelled.
-        spec: says which task.
+        spec: with the task.
         smoothing: of the labels (classification).
     """
     labelled = is_labelled(labels, spec)

@@ -1,12 +1,12 @@
-"""Codes: every modality as one vector of the same width, whether it is there or not.
+"""Utterance encoders: every modality as one vector of the same width, whether it is available or missing.
 
-What is missing is a sequence of zeros, encoded like any other (Zhao, Li, Jin, ACL 2021, and the released MMIN code).
-These zeros are as many frames as the longest sequence of the corpus, and zeros after standardisation: the training
-mean. So the code of something missing depends on the weights alone; nothing of it, not even its length, is read. (The
-released code takes the padded length of the batch: there, the code of what is missing depends on the batch.)
+A missing modality is a sequence of zeros, encoded like any other (Zhao, Li, Jin, ACL 2021, and the official MMIN code): as
+many frames as the longest sequence of the corpus, and zeros after standardisation, the training mean. Its encoding thus
+depends on the weights alone; not even the length of a missing sequence is read. (The official code uses the padded length
+of the batch: there, the encoding of a missing modality depends on the batch.)
 
-Encoders (released code): an LSTM with max-pooling over time; a text CNN for language. A modality of single vectors is
-read by a perceptron D-128-128-128, as in GCNet's port of MMIN (Lian et al., TPAMI 2023).
+The encoders (official code) are an LSTM with max-pooling over time, and a text CNN for language. A modality of single
+vectors has a perceptron D-128-128-128, as in GCNet's port of MMIN (Lian et al., TPAMI 2023).
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from imder.types import Batch, ImderError, Modality
 
 @dataclass(frozen=True)
 class UtteranceEncoderConfig:
-    """Of every modality's encoder; the numbers are the released code's.
+    """Of every modality's encoder; the defaults are the official code's.
 
     Attributes:
-        width: W, of a modality's code.
+        width: W, of a modality's encoding.
         text: modalities that a text CNN reads; an LSTM reads the others, a perceptron those of single vectors.
         kernels: of the text CNN, each with ``width`` filters.
         text_dropout: on the text CNN's responses.
         hidden: layers of the perceptron.
         standardize: whether features are standardised with training statistics first.
-        clip: standardised features are cut at +- this many deviations; 0 for no limit.
+        clip: standardised features are limited to +- this many deviations; 0 for no limit.
     """
 
     width: int = 128
@@ -48,14 +48,14 @@ class UtteranceEncoderConfig:
 
     def __post_init__(self) -> None:
         if not self.kernels or min(self.width, *self.kernels, *self.hidden) < 1:
-            raise ImderError("model.encoder: width, kernels and hidden must be at least 1, and there must be a kernel")
+            raise ImderError("model.encoder: width, kernels and hidden must be at least 1, with at least one kernel")
 
 
 class UtteranceEncoder(nn.Module):
-    """E_k in two steps: `read` sums a sequence up, calling the module makes the code, for what is there and what isn't.
+    """E_k in two steps: `read` summarises a sequence, calling the module encodes summaries, of missing modalities too.
 
     Args:
-        modality: which.
+        modality: its length decides between a perceptron and a sequence reader.
         config: see `UtteranceEncoderConfig`.
         dropout: of the perceptron.
     """
@@ -77,55 +77,58 @@ class UtteranceEncoder(nn.Module):
             self.reader = MaxLSTM(modality.dim, config.width)
             self.head = nn.Identity()
 
-    def read(self, features: Tensor, lengths: Tensor, there: Tensor) -> Tensor:
-        """Summaries ``(B, S)``; zeros where the modality isn't there, of which nothing is read.
+    def read(self, features: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
+        """Summaries ``(B, S)``; zeros for rows outside the mask, of which nothing is read.
 
         Args:
-            features: ``(B, T, D)``; anything, NaN included, beyond ``lengths`` and in rows that aren't there.
-            lengths: ``(B,)`` valid frames, at least 1 in rows that are there.
-            there: ``(B,)`` bool.
+            features: ``(B, T, D)``; anything, NaN included, beyond ``lengths`` and outside the mask.
+            lengths: ``(B,)`` valid frames, at least 1 within the mask.
+            mask: ``(B,)`` bool.
         """
-        rows = there.nonzero().squeeze(1)
+        rows = mask.nonzero().squeeze(1)
         if not len(rows):
-            return features.new_zeros(len(there), self.reader.width)
+            return features.new_zeros(len(mask), self.reader.width)
         valid = frame_mask(lengths[rows], features.shape[1])[..., None]
         x = torch.where(valid, features[rows], 0.0)
         if self.config.standardize:
             x = self.standardize(x) * valid
             x = x.clamp(-self.config.clip, self.config.clip) if self.config.clip else x
-        found: Tensor = self.reader(x, lengths[rows])
-        return found.new_zeros(len(there), self.reader.width).index_copy(0, rows, found)
+        summaries: Tensor = self.reader(x, lengths[rows])
+        return summaries.new_zeros(len(mask), self.reader.width).index_copy(0, rows, summaries)
 
-    def forward(self, summaries: Tensor, there: Tensor) -> Tensor:
-        """Codes ``(B, W)`` of summaries ``(B, S)``, of zeros where ``there`` (B,) is False."""
-        if not bool(there.all()):
+    def forward(self, summaries: Tensor, mask: Tensor) -> Tensor:
+        """Encodings ``(B, W)`` of summaries ``(B, S)``, of zeros where ``mask`` (B,) is False."""
+        if not bool(mask.all()):
             zeros = summaries.new_zeros(1, self.frames, self.dim)
-            nothing = self.reader(zeros, torch.tensor([self.frames], device=zeros.device))
-            summaries = torch.where(there[:, None], summaries, nothing)
-        code: Tensor = self.head(summaries)
-        return code
+            missing = self.reader(zeros, torch.tensor([self.frames], device=zeros.device))
+            summaries = torch.where(mask[:, None], summaries, missing)
+        encoding: Tensor = self.head(summaries)
+        return encoding
 
 
 def encode_utterances(
-    encoders: ModuleDict[UtteranceEncoder], batch: Batch, seen: Tensor, subsets: tuple[Tensor, Tensor] | None = None
+    encoders: ModuleDict[UtteranceEncoder],
+    batch: Batch,
+    mask: Tensor,
+    subsets: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Codes of all modalities, those not marked in ``seen`` being zeros.
+    """Encodings of all modalities, those outside the mask being encodings of zeros.
 
     Args:
-        encoders: a `UtteranceEncoder` for each modality, in the order of the masks.
+        encoders: one for each modality, in the order of the masks.
         batch: B rows.
-        seen: ``(B, K)`` bool.
-        subsets: row numbers ``(M,)`` and masks ``(M, K)`` that cut ``seen`` down, instead of each row once.
+        mask: ``(B, K)`` bool.
+        subsets: row numbers ``(M,)`` and masks ``(M, K)`` that restrict ``mask``; None for each row once.
 
     Returns:
         ``(B, K, W)``, or ``(M, K, W)``.
     """
-    found = []
+    encodings = []
     for i, (name, encoder) in enumerate(encoders.items()):
-        there = seen[:, i]
-        summaries = encoder.read(batch.features[name], batch.lengths[name], there)
-        if subsets is not None:  # every row is read once, however many subsets of it there are
+        visible = mask[:, i]
+        summaries = encoder.read(batch.features[name], batch.lengths[name], visible)
+        if subsets is not None:  # each row is read once, for all of its subsets
             rows, masks = subsets
-            summaries, there = summaries[rows], there[rows] & masks[:, i]
-        found.append(encoder(summaries, there))
-    return torch.stack(found, dim=1)
+            summaries, visible = summaries[rows], visible[rows] & masks[:, i]
+        encodings.append(encoder(summaries, visible))
+    return torch.stack(encodings, dim=1)
