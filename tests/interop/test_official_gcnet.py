@@ -1,4 +1,4 @@
-"""Every recorded output of the released GCNet networks, with weights under the released names."""
+"""Every recorded output of the official GCNet networks, with weights under the official names."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ def test_the_network(golden):
 
 
 def test_the_reconstruction_loss(golden):
-    """As released, with utterances of both dialogues in the order of time, but the mask of valid ones by dialogue."""
+    """As official, with utterances of both dialogues in the order of time, but the mask of valid ones by dialogue."""
     recorded, _ = golden
     in_time = {k: recorded[k].transpose(0, 1).flatten(0, 1) for k in ("features", "available", "reconstruction")}
     valid = recorded["utterance_mask"].bool().flatten()
@@ -83,9 +83,9 @@ def test_a_shorter_dialogue_is_what_it_is_alone(golden):
 @pytest.mark.parametrize("attention", [False, True])
 def test_every_name_is_known(attention):
     names = official_names(attention)
-    released = description("gcnet_2speaker")["parameters"]
-    unused = {n for n in released if n.startswith("gru.") or (".matchatt." in n and not attention)}
-    assert set(names) == set(released) - unused
+    official = description("gcnet_2speaker")["parameters"]
+    unused = {n for n in official if n.startswith("gru.") or (".matchatt." in n and not attention)}
+    assert set(names) == set(official) - unused
     assert len(set(names.values())) == len(names)
 
 
@@ -117,5 +117,5 @@ def test_wrong_weights_are_one_line(tmp_path):
     with pytest.raises(ImderError, match=r"missing linear_rec.bias; unknown extra$"):
         load_official_gcnet({**state, "extra": torch.zeros(1)}, DIMS, attention=False)
     torch.save(state, tmp_path / "part.pth")
-    with pytest.raises(ImderError, match=r"part.pth: not the weights of a released GCNet"):
+    with pytest.raises(ImderError, match=r"part.pth: not the weights of an official GCNet"):
         load_official_gcnet(tmp_path / "part.pth", DIMS, attention=False)

@@ -1,4 +1,4 @@
-"""Every recorded output of the released IMDer networks, from the whole model with weights under the released names."""
+"""Every recorded output of the official IMDer networks, from the whole model with weights under the official names."""
 
 import logging
 from itertools import repeat
@@ -158,7 +158,7 @@ def test_every_name_is_mapped_once(name):
     assert len(set(names.values())) == len(names)
 
 
-def test_what_has_no_released_counterpart_changes_nothing(mosi):
+def test_what_has_no_official_counterpart_changes_nothing(mosi):
     model = load_official_imder(mosi)
     own = set(model.state_dict()) - set(official_names(4).values())
     standardizers = {f"encoders.{name}.standardize.{part}" for name in LETTERS.values() for part in ("mean", "std")}
@@ -212,7 +212,7 @@ def test_files(mosi, tmp_path):
         torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     )
     torch.save({"proj_l.weight": fill("proj_l.weight", [32, 5, 3])}, tmp_path / "part.pth")
-    with pytest.raises(ImderError, match=r"part.pth: not the weights of a released IMDer network"):
+    with pytest.raises(ImderError, match=r"part.pth: not the weights of an official IMDer network"):
         load_official_imder(tmp_path / "part.pth")
 
 

@@ -1,4 +1,4 @@
-"""Every recorded output of the released MMIN network, from the whole model with weights under the released names."""
+"""Every recorded output of the official MMIN network, from the whole model with weights under the official names."""
 
 import pytest
 import torch
@@ -13,15 +13,15 @@ NAMES = ("audio", "language", "vision")
 
 
 @pytest.fixture(scope="module")
-def released():
+def official():
     return state_dict("mmin")
 
 
 @pytest.fixture(scope="module")
-def golden(released):
+def golden(official):
     """The recorded arrays, the model, and the recorded inputs as a batch; what is missing holds NaN where it may."""
     recorded = arrays("mmin")
-    model = load_official_mmin(released, frames=20).requires_grad_(False)
+    model = load_official_mmin(official, frames=20).requires_grad_(False)
     assert not model.training
     available = torch.stack([recorded[f"present_{name}"] > 0 for name in NAMES], dim=1)
     rows = len(available)
@@ -74,17 +74,17 @@ def test_the_recorded_network_is_the_configured_one(golden):
 
 
 # ------------------------------------------------------------------------------------------------ names and files
-def test_every_name_is_mapped_once(released, golden):
+def test_every_name_is_mapped_once(official, golden):
     names = official_mmin_names()
-    assert set(names) == set(released)
+    assert set(names) == set(official)
     assert len(set(names.values())) == len(names)
     own = set(golden[1].state_dict()) - set(official_mmin_names(teacher_head=True).values())
     assert all(".standardize." in name for name in own)
 
 
-def test_stage_1_may_come_apart_and_with_its_head(released):
-    student = {k: v for k, v in released.items() if not k.startswith(TEACHER)}
-    teacher = {k.removeprefix(TEACHER): v for k, v in released.items() if k.startswith(TEACHER)}
+def test_stage_1_may_come_apart_and_with_its_head(official):
+    student = {k: v for k, v in official.items() if not k.startswith(TEACHER)}
+    teacher = {k.removeprefix(TEACHER): v for k, v in official.items() if k.startswith(TEACHER)}
     shapes = {"module.0": (128, 384), "module.3": (128, 128), "fc_out": (4, 128)}
     for name, shape in shapes.items():
         teacher[f"netC.{name}.weight"] = fill(f"{name}.weight", list(shape), False)
@@ -95,9 +95,9 @@ def test_stage_1_may_come_apart_and_with_its_head(released):
     assert torch.equal(model.teacher.encoders["audio"].reader.rnn.bias_hh_l0, teacher["netA.rnn.bias_hh_l0"])
 
 
-def test_one_cascade_for_both_directions(released, golden):
+def test_one_cascade_for_both_directions(official, golden):
     recorded, _, batch = golden
-    state = {k: v for k, v in released.items() if not k.startswith("netAE_cycle")}
+    state = {k: v for k, v in official.items() if not k.startswith("netAE_cycle")}
     model = load_official_mmin(state, frames=20).requires_grad_(False)
     assert model.config.cascade.shared
     assert model.backwards is None
@@ -106,8 +106,8 @@ def test_one_cascade_for_both_directions(released, golden):
     torch.testing.assert_close(model.restore(imagined).flatten(1), model.forwards(imagined.flatten(1))[0])
 
 
-def test_a_regression_head(released):
-    state = {**released, "netC.fc_out.weight": torch.zeros(1, 128), "netC.fc_out.bias": torch.ones(1)}
+def test_a_regression_head(official):
+    state = {**official, "netC.fc_out.weight": torch.zeros(1, 128), "netC.fc_out.bias": torch.ones(1)}
     model = load_official_mmin(state)
     assert (model.spec.task, model.spec.classes) == ("regression", ())
     assert [m.length for m in model.spec.modalities] == [50] * 3
@@ -119,19 +119,19 @@ def same(first, second):
     )
 
 
-def test_files_and_folders(released, tmp_path):
-    torch.save(released, tmp_path / "model.pth")
-    save_file(released, tmp_path / "model.safetensors")
+def test_files_and_folders(official, tmp_path):
+    torch.save(official, tmp_path / "model.pth")
+    save_file(official, tmp_path / "model.safetensors")
     with torch.random.fork_rng():
         models = []
-        for weights in (released, tmp_path / "model.pth", tmp_path / "model.safetensors"):
+        for weights in (official, tmp_path / "model.pth", tmp_path / "model.safetensors"):
             torch.manual_seed(0)  # stage 1's head is nobody's
             models.append(load_official_mmin(weights))
         for stage, prefix in (("two", ""), ("one", TEACHER)):
             (tmp_path / stage).mkdir()
             for network in ("A", "L", "V") + (("AE", "AE_cycle", "C") if stage == "two" else ()):
                 start = f"{prefix}net{network}."
-                part = {k.removeprefix(start): v for k, v in released.items() if k.startswith(start)}
+                part = {k.removeprefix(start): v for k, v in official.items() if k.startswith(start)}
                 torch.save(part, tmp_path / stage / f"60_net_{network}.pth")
         torch.manual_seed(0)
         models.append(load_official_mmin(tmp_path / "two", tmp_path / "one"))
@@ -156,28 +156,28 @@ def test_nothing_in_a_file_is_executed(tmp_path):
         load_official_mmin(tmp_path / "run")
 
 
-def test_wrong_weights_are_one_line(released, tmp_path):
-    state = dict(released)
+def test_wrong_weights_are_one_line(official, tmp_path):
+    state = dict(official)
     del state["netA.rnn.bias_hh_l0"]
     state["extra.weight"] = torch.zeros(1)
     with pytest.raises(ImderError, match=r"missing netA.rnn.bias_hh_l0; unknown extra.weight$"):
         load_official_mmin(state)
     with pytest.raises(ImderError, match=r"missing pretrained_encoder\.netA.* and \d+ more$"):
-        load_official_mmin({k: v for k, v in released.items() if not k.startswith(TEACHER)})
+        load_official_mmin({k: v for k, v in official.items() if not k.startswith(TEACHER)})
     with pytest.raises(ImderError, match=r"head.hidden.0.weight is \(128, 192\), the model has \(128, 320\)$"):
-        load_official_mmin({**released, "netC.module.0.weight": torch.zeros(128, 192)})
+        load_official_mmin({**official, "netC.module.0.weight": torch.zeros(128, 192)})
     with pytest.raises(
         ImderError, match=r"netL.conv1.weight is no convolution over text: its weights are \(128, 300\)"
     ):
-        load_official_mmin({**released, "netL.conv1.weight": torch.zeros(128, 300)})
+        load_official_mmin({**official, "netL.conv1.weight": torch.zeros(128, 300)})
     with pytest.raises(ImderError, match="encoder of audio has weights"):
-        load_official_mmin({**released, "netA.rnn.weight_ih_l0": torch.zeros(512)})
+        load_official_mmin({**official, "netA.rnn.weight_ih_l0": torch.zeros(512)})
     with pytest.raises(ImderError, match="4 outputs, but 2 classes"):
-        load_official_mmin(released, classes=("a", "b"))
+        load_official_mmin(official, classes=("a", "b"))
     with pytest.raises(ImderError, match="at least 2, got 1"):
-        load_official_mmin(released, frames=1)
+        load_official_mmin(official, frames=1)
     torch.save({"netA.rnn.bias_hh_l0": torch.zeros(512)}, tmp_path / "part.pth")
-    with pytest.raises(ImderError, match=r"part.pth: not the weights of a released MMIN network"):
+    with pytest.raises(ImderError, match=r"part.pth: not the weights of an official MMIN network"):
         load_official_mmin(tmp_path / "part.pth")
     with pytest.raises(ImderError, match="no checkpoints"):
         load_official_mmin(tmp_path)

@@ -1,4 +1,4 @@
-"""Weights of the released research code in our models."""
+"""Weights of the official research code, loaded into the models of this package."""
 
 from imder.interop.official_gcnet import load_official_gcnet
 from imder.interop.official_imder import load_official_imder

@@ -1,19 +1,19 @@
-r"""Weights of the released GCNet code in our model.
+r"""Weights of the official GCNet code, loaded into `imder.models.baselines.gcnet.GCNet`.
 
-The networks are the same, so a weight file needs nothing but renaming. The released names and ours (B: temporal, speaker):
+The networks are the same, so that weights only need renaming. Official names and ours (B: temporal, speaker):
 
     lstm.*                                  network.reader.lstm.*
     graph_net_B.conv1.*                     network.B.relational.*        relational convolution
     graph_net_B.conv2.lin_rel, .lin_root    network.B.graph.neighbours, .root
-    graph_net_B.grufusion.*                 network.B.reader.lstm.*       (LSTMs, whatever their name says)
+    graph_net_B.grufusion.*                 network.B.reader.lstm.*       (LSTMs, despite their name)
     graph_net_B.matchatt.transform          network.B.attention.transform
     graph_net_B.linear                      network.B.out
     smax_fc, linear_rec                     network.head, network.rebuild
 
-The released file holds more than the network uses: ``gru.*``, an alternative to ``lstm.*`` of which only one is read (this
-loader is for networks that read the LSTM), and ``matchatt.*`` where the network runs without attention. Weights don't say
-which modalities the columns are, nor whether attention is used, nor how wide the window is: these must be given.
-Utterance vectors are not standardised in the released code, and neither are they here.
+The official file holds more than the network uses: ``gru.*``, an alternative to ``lstm.*`` (this loader is for networks that
+use the LSTM), and ``matchatt.*`` where the network runs without attention. The modalities of the columns, the use of
+attention and the width of the window are not in the weights and must be given. Utterance vectors are not standardised in
+the official code, nor here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _linear(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
 
 
 def official_names(attention: bool) -> dict[str, str]:
-    """Every released parameter name that the network uses, and ours.
+    """Every official parameter name that the network uses -> ours.
 
     >>> official_names(False)["graph_net_speaker.conv1.root"]
     'network.speaker.relational.root'
@@ -77,21 +77,21 @@ def load_official_gcnet(
     window: int = 2,
     classes: Sequence[str] = (),
 ) -> GCNet:
-    """The released network with released weights, ready to predict.
+    """The network with official weights, ready to predict.
 
     Its spec: the modalities of ``dims``, one frame each (longer ones are averaged); hidden units and speakers are those
-    of the weights. Shorter dialogues of a batch are predicted as if alone, where the released code reads padding behind
+    of the weights. Shorter dialogues of a batch are predicted as if alone, where the official code reads padding behind
     them.
 
     Args:
-        weights: a state dictionary under the released names, or a file that holds one (`read_state_dict`).
-        dims: features of each modality in the order of the released columns (audio, language, vision).
+        weights: a state dictionary under the official names, or a file that holds one (`read_state_dict`).
+        dims: features of each modality in the order of the official columns (audio, language, vision).
         attention: whether the network was trained with attention over utterances.
         window: utterances before and after that are neighbours.
         classes: their names, for classification.
 
     Raises:
-        ImderError: not such weights, or they don't fit what is said of them.
+        ImderError: the weights are of another network, or don't fit the arguments.
     """
     if isinstance(weights, Mapping):
         return _load(weights, dims, attention, window, tuple(classes))
@@ -110,12 +110,12 @@ def _load(
     unknown = [name for name in state if name not in known and not _is_unused(name, attention)]
     if missing or unknown:
         parts = [f"{word} {listing(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
-        raise ImderError(f"not the weights of a released GCNet network: {'; '.join(parts)}")
+        raise ImderError(f"not the weights of an official GCNet network: {'; '.join(parts)}")
     columns = state["lstm.weight_ih_l0"].shape[-1]
     if sum(dims.values()) != columns:
-        told = " + ".join(f"{name} {dim}" for name, dim in dims.items())
+        given = " + ".join(f"{name} {dim}" for name, dim in dims.items())
         raise ImderError(
-            f"the weights are for {columns} features of an utterance, not for {told} = {sum(dims.values())}"
+            f"the weights are for {columns} features of an utterance, not for {given} = {sum(dims.values())}"
         )
     outputs = len(state["smax_fc.bias"])
     if outputs != max(1, len(classes)):

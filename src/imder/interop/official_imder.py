@@ -1,7 +1,7 @@
-r"""Weights of the released IMDer code in our model.
+r"""Weights of the official IMDer code, loaded into `imder.IMDer`.
 
-The networks are the same, so a weight file needs nothing but renaming. The released names (letters l, v, a: language,
-vision, audio) and ours, with M a modality:
+The networks are the same, so that weights only need renaming. Official names (letters l, v, a: language, vision, audio)
+and ours, with M a modality:
 
     proj_l                      encoders.M.conv                   E_k
     cat_lv, cat_la, cat_va      recovery.condition.fuse.M+M       conditions from two modalities
@@ -11,9 +11,9 @@ vision, audio) and ours, with M a modality:
     trans_l_mem                 fusion.memory.M
     proj1, proj2, out_layer     fusion.expand, .contract, .head   the head
 
-A leading ``Model.`` is dropped; ``version`` and ``_float_tensor`` buffers carry nothing; ``text_model.*``, a fine-tuned
-language encoder, is no part of the network and is kept aside: with it, language features must come from that encoder.
-The released code doesn't standardise features and has one fusion: our buffers for these keep values that change nothing.
+A leading ``Model.`` is dropped; ``version`` and ``_float_tensor`` buffers are ignored; ``text_model.*``, a fine-tuned
+language encoder, is not part of the network and is returned separately: language features must then come from that encoder.
+The official code doesn't standardise features and has one fusion: our buffers for these keep their neutral values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 PRESETS = ("official-mosi", "official-mosei")
 LETTERS = {"l": "language", "v": "vision", "a": "audio"}
-FRAMES = 50  # of every modality's input, fixed in the released code
+FRAMES = 50  # of every modality's input, fixed in the official code
 
 _Names = Iterator[tuple[str, str]]
 
@@ -92,7 +92,7 @@ def _refiner_names(theirs: str, ours: str, blocks: int = 20) -> _Names:
 
 
 def official_names(layers: int) -> dict[str, str]:
-    """Every released parameter name and ours, for a fusion of that many layers (MOSI 4, MOSEI 6).
+    """Every official parameter name -> ours, for a fusion of that many layers (MOSI 4, MOSEI 6).
 
     >>> official_names(4)["trans_l_with_a.layer_norm.weight"]
     'fusion.cross.language+audio.norm.weight'
@@ -121,15 +121,15 @@ def listing(names: list[str], most: int = 4) -> str:
 
 
 def map_official_names(state: Mapping[str, Tensor], layers: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Rename the parameters of a released IMDer network.
+    """Rename the parameters of an official IMDer network.
 
     Args:
-        state: the released state dictionary.
+        state: the official state dictionary.
         layers: layers of the fusion transformers (official-mosi 4, official-mosei 6).
 
     Returns:
-        The parameters under our names (module text), and what was kept aside (``text_model.*``, names unchanged); the
-        latter is also reported as a warning in the log.
+        The parameters under our names (module text), and those of the language encoder (``text_model.*``, names unchanged),
+        which are also reported as a warning in the log.
 
     Raises:
         ImderError: names are missing, or unknown.
@@ -149,7 +149,9 @@ def map_official_names(state: Mapping[str, Tensor], layers: int) -> tuple[dict[s
     missing = [theirs for theirs, mapped in known.items() if mapped not in ours]
     if missing or unknown:
         parts = [f"missing {listing(missing)}"] * bool(missing) + [f"unknown {listing(unknown)}"] * bool(unknown)
-        raise ImderError(f"not the weights of a released IMDer network with {layers} fusion layers: {'; '.join(parts)}")
+        raise ImderError(
+            f"not the weights of an official IMDer network with {layers} fusion layers: {'; '.join(parts)}"
+        )
     if aside:
         logger.warning(
             "the weights hold a fine-tuned language encoder (%d tensors under text_model.*), which is not part of this "
@@ -161,7 +163,7 @@ def map_official_names(state: Mapping[str, Tensor], layers: int) -> tuple[dict[s
 
 
 def check_shapes(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:
-    """See that renamed parameters have the shapes of a model's (`ImderError` naming the first few that have not)."""
+    """Raise `ImderError`, naming the first few, for renamed parameters whose shape is not that of the model's."""
     if wrong := [
         f"{name} is {tuple(value.shape)}, the model has {tuple(model[name].shape)}"
         for name, value in state.items()
@@ -171,17 +173,17 @@ def check_shapes(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> No
 
 
 def _reason(error: Exception) -> str:
-    """Why a file could not be read, in one line: torch's own messages run over many."""
+    """Why a file could not be read, in one line: torch's own messages have many."""
     message = str(error).strip()
     if refused := re.search(r"GLOBAL (\S+)", message):
         return f"it asks to run {refused[1]}, which was refused; a file of weights holds tensors only"
-    if len(message) < 10:  # a bare key or nothing: what the unpickler says of a file that is no pickle
+    if len(message) < 10:  # a bare key or nothing: the unpickler's message for a file that is no pickle
         return f"the file is damaged, or of another kind ({type(error).__name__})"
     return re.split(r"\.\s|\n", message)[0][:200]
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read a file of weights: ``.safetensors``, or what ``torch.save`` wrote, read without running any code in it.
+    """Read a file of weights, ``.safetensors`` or written by ``torch.save``, without running any code in it.
 
     Raises:
         ImderError: the file is missing, damaged, or holds anything but named tensors.
@@ -197,7 +199,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file raises depends on where it is damaged
+    except Exception as error:  # the type of exception depends on where a file is damaged
         raise ImderError(f"{path}: cannot be read as weights: {_reason(error)}") from error
     if not isinstance(state, Mapping) or not state:
         raise ImderError(f"{path}: holds no state dictionary (name -> tensor) but a {type(state).__name__}")
@@ -207,19 +209,19 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_official_imder(weights: Mapping[str, Tensor] | str | Path, preset: str = "official-mosi") -> IMDer:
-    """The released network with released weights, ready to predict.
+    """The network with official weights, ready to predict.
 
-    Its spec: language, vision and audio with the dimensions that the weights have, 50 frames each, regression.
+    Its spec: language, vision and audio with the dimensions of the weights, 50 frames each, regression.
 
     Args:
-        weights: a state dictionary under the released names, or a file that holds one (`read_state_dict`).
+        weights: a state dictionary under the official names, or a file that holds one (`read_state_dict`).
         preset: ``official-mosi`` or ``official-mosei``.
 
     Raises:
-        ImderError: not such weights, or not of this preset.
+        ImderError: the weights are of another network, or of another preset.
     """
     if preset not in PRESETS:
-        raise ImderError(f"released weights go with {' or '.join(PRESETS)}, not with {preset!r}")
+        raise ImderError(f"official weights go with {' or '.join(PRESETS)}, not with {preset!r}")
     if isinstance(weights, Mapping):
         return _load(weights, preset)
     state = read_state_dict(weights)

@@ -1,6 +1,6 @@
-r"""Weights of the released MMIN code in our model.
+r"""Weights of the official MMIN code, loaded into `imder.models.baselines.mmin.MMIN`.
 
-The released names and ours; X is A, L or V and M audio, language or vision:
+Official names and ours; X is A, L or V and M audio, language or vision:
 
     netX.rnn.*                              encoders.M.reader.rnn.*                   LSTM (A, V)
     netL.conv1, conv2, conv3                encoders.language.reader.convs.0, 1, 2    text CNN (see below)
@@ -11,11 +11,11 @@ The released names and ours; X is A, L or V and M audio, language or vision:
     pretrained_encoder.netX, .netC          teacher.encoders.M, teacher.head          stage 1's network
 
 The text CNN's weights (O, 1, k, D) are (O, D, k) here. Weights without ``netAE_cycle`` are of the variant whose cascade
-is shared. ``pretrained_encoder.netC`` may be absent: the released stage 2 has no use for stage 1's head, and nothing is
-predicted with it here either. The order of modalities, in which codes are concatenated, is audio, language, vision.
+is shared. ``pretrained_encoder.netC`` may be absent: the official stage 2 does not use stage 1's head, nor do predictions here.
+The encodings are concatenated in the order audio, language, vision.
 
-The released code writes one file for each network, ``<epoch>_net_X.pth``, into a folder for each stage; such folders
-are read as they are.
+The official code writes one file for each network, ``<epoch>_net_X.pth``, into a folder for each stage; such folders
+can be passed directly.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from imder.types import ImderError, Modality, Spec
 LETTERS = {"A": "audio", "L": "language", "V": "vision"}
 TEACHER = "pretrained_encoder."
 
-_RELEASED = MMINConfig(UtteranceEncoderConfig(standardize=False))
+_OFFICIAL = MMINConfig(UtteranceEncoderConfig(standardize=False))
 _Names = Iterator[tuple[str, str]]
 
 
@@ -50,32 +50,32 @@ def _encoder_names(theirs: str, ours: str) -> _Names:
             for part in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
                 yield f"{a}.rnn.{part}", f"{b}.reader.rnn.{part}"
             continue
-        for i in range(len(_RELEASED.encoder.kernels)):
+        for i in range(len(_OFFICIAL.encoder.kernels)):
             yield from _both(f"{a}.conv{i + 1}", f"{b}.reader.convs.{i}")
         yield from _both(f"{a}.embd.0", f"{b}.head.1")
 
 
 def _cascade_names(theirs: str, ours: str) -> _Names:
-    for block in range(_RELEASED.cascade.blocks):
+    for block in range(_OFFICIAL.cascade.blocks):
         for part in ("encoder", "decoder"):
-            for layer in range(len(_RELEASED.cascade.layers)):
+            for layer in range(len(_OFFICIAL.cascade.layers)):
                 yield from _both(f"{theirs}.{part}_{block}.{2 * layer}", f"{ours}.{part}s.{block}.{2 * layer}")
     for layer in (0, 2):
         yield from _both(f"{theirs}.transition.{layer}", f"{ours}.transition.{layer}")
 
 
 def _head_names(theirs: str, ours: str) -> _Names:
-    for layer in range(len(_RELEASED.head)):
+    for layer in range(len(_OFFICIAL.head)):
         yield from _both(f"{theirs}.module.{3 * layer}", f"{ours}.hidden.{3 * layer}")
     yield from _both(f"{theirs}.fc_out", f"{ours}.out")
 
 
 def official_mmin_names(shared: bool = False, teacher_head: bool = False) -> dict[str, str]:
-    """Every released parameter name and ours.
+    """Every official parameter name -> ours.
 
     Args:
-        shared: of the variant whose two cascades are one.
-        teacher_head: whether stage 1's head is there.
+        shared: whether the two cascades are one.
+        teacher_head: whether stage 1's head is included.
 
     >>> official_mmin_names()["netAE_cycle.decoder_4.2.bias"]
     'backwards.decoders.4.2.bias'
@@ -92,7 +92,7 @@ def official_mmin_names(shared: bool = False, teacher_head: bool = False) -> dic
 
 
 def read_networks(folder: str | Path) -> dict[str, Tensor]:
-    """A folder of the released code's checkpoints as one state dictionary: ``60_net_A.pth`` gives ``netA.*``.
+    """A folder of the official code's checkpoints as one state dictionary: ``60_net_A.pth`` gives ``netA.*``.
 
     Raises:
         ImderError: there are no such files, two of one network, or one can't be read (`read_state_dict`).
@@ -117,16 +117,16 @@ def load_official_mmin(
     frames: int = 50,
     classes: Sequence[str] = (),
 ) -> MMIN:
-    """The released network with released weights, ready to predict.
+    """The official network with official weights, ready to predict.
 
     Its spec: audio, language and vision with the dimensions that the weights have; classification where the head has
     several outputs.
 
     Args:
-        weights: a state dictionary under the released names, a file that holds one (`read_state_dict`), or a folder of
+        weights: a state dictionary under the official names, a file that holds one (`read_state_dict`), or a folder of
             checkpoints (`read_networks`).
         teacher: the same for stage 1's network, names without ``pretrained_encoder.``; None if ``weights`` holds it.
-        frames: over how many frames a missing modality is zeros; at least 2. In the released code that is the padded
+        frames: over how many frames a missing modality is zeros; at least 2. In the official code that is the padded
             length of each batch.
         classes: names of the outputs, in order; none for ``0``, ``1``, ...
 
@@ -134,7 +134,7 @@ def load_official_mmin(
         ImderError: not such weights, or not as many classes as outputs.
     """
     if frames < 2:
-        raise ImderError(f"the released network reads sequences: frames must be at least 2, got {frames}")
+        raise ImderError(f"the official network reads sequences: frames must be at least 2, got {frames}")
     state = _read(weights)
     if teacher is not None:
         state |= {f"{TEACHER}{name}": value for name, value in _read(teacher).items()}
@@ -151,7 +151,7 @@ def _read(weights: Mapping[str, Tensor] | str | Path) -> dict[str, Tensor]:
 
 
 def map_official_mmin_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters of a released MMIN network under our names, convolutions over text in our shape.
+    """The parameters of an official MMIN network under our names, convolutions over text in our shape.
 
     Raises:
         ImderError: names are missing or unknown, or a convolution over text isn't one.
@@ -161,7 +161,7 @@ def map_official_mmin_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     missing, unknown = [name for name in known if name not in state], [name for name in state if name not in known]
     if missing or unknown:
         parts = [f"missing {listing(missing)}"] * bool(missing) + [f"unknown {listing(unknown)}"] * bool(unknown)
-        raise ImderError(f"not the weights of a released MMIN network: {'; '.join(parts)}")
+        raise ImderError(f"not the weights of an official MMIN network: {'; '.join(parts)}")
     ours = {}
     for theirs, mapped in known.items():
         value = state[theirs]
@@ -187,7 +187,7 @@ def _load(state: Mapping[str, Tensor], frames: int, classes: tuple[str, ...]) ->
         raise ImderError(f"the network has {outputs} outputs, but {len(classes)} classes are named")
     spec = Spec(tuple(modalities), "classification" if classes else "regression", classes)
     shared = not any(name.startswith("backwards.") for name in renamed)
-    model = MMIN(spec, replace(_RELEASED, cascade=CascadeConfig(shared=shared)))
+    model = MMIN(spec, replace(_OFFICIAL, cascade=CascadeConfig(shared=shared)))
     own = model.state_dict()
     check_shapes(renamed, own)
     model.load_state_dict({**own, **renamed})

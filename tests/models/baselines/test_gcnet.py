@@ -184,7 +184,7 @@ def test_nothing_missing_has_no_reconstruction():
     assert losses["reconstruction"].total == 0
     unlabelled = model.losses(replace(batch, labels=torch.full((13,), torch.nan)), "stage1", 0)
     assert (unlabelled["task"].total, unlabelled["task"].count) == (0, 0)
-    with pytest.raises(ImderError, match="can't try every pattern"):
+    with pytest.raises(ImderError, match="can't train on every pattern"):
         model.losses(batch, "stage1", 0, all_subsets=True)
 
 

@@ -168,7 +168,7 @@ def test_a_pattern_never_seen_uses_a_part_of_it(tmp_path, caplog):
         model = train(
             replace(corpus, splits={**corpus.splits, "train": split}), tmp_path / "run", preset="ridge", engine=CPU
         )
-    assert caplog.text.count("no training samples hold it") == 2  # language + vision, with or without audio
+    assert caplog.text.count("no training samples have it") == 2  # language + vision, with or without audio
     bits = {chosen: int(pattern_bits(torch.tensor([chosen]))) for chosen in patterns(3)}
     pairs = [bits[True, False, True], bits[False, True, True]]
     assert any(torch.equal(model.weights[bits[True, True, True]], model.weights[pair]) for pair in pairs)
@@ -181,7 +181,7 @@ def test_a_modality_that_training_never_holds_leaves_the_constant(tmp_path, capl
         model = train(
             replace(corpus, splits={**corpus.splits, "train": split}), tmp_path / "run", preset="ridge", engine=CPU
         )
-    assert "vision: no training sample holds it, the constant is predicted" in caplog.text
+    assert "vision: no training sample has it; the constant is predicted" in caplog.text
     batch = collate(corpus["test"], np.arange(5), np.tile([False, True, False], (5, 1)))
     torch.testing.assert_close(model.predict(batch).prediction, torch.full((5,), constant_baseline(split, corpus.spec)))
 
