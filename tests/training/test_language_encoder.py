@@ -344,7 +344,7 @@ def test_every_system_that_learns_by_gradient_can_have_one(corpus, bert, tmp_pat
 
 
 def test_systems_without_gradients_use_it_as_it_is(corpus, bert, tmp_path):
-    with pytest.raises(ImderError, match=r"'ridge' learns nothing by gradient.*learning_rate 0"):
+    with pytest.raises(ImderError, match=r"'ridge' has nothing to train by gradient.*learning_rate 0"):
         train(corpus, tmp_path / "run", config=config_of(bert, "ridge", {}), engine=CPU)
     assert not (tmp_path / "run").exists()
     model = train(corpus, tmp_path / "run", config=config_of(bert, "ridge", {}, learning_rate=0.0), engine=CPU)
@@ -542,10 +542,10 @@ def test_ids_of_another_vocabulary_are_noticed(corpus, bert, tmp_path, caplog):
         language = {**train_split.features, "language": known.tokens}
         return with_token_ids(replace(corpus, splits={**corpus.splits, "train": replace(known, features=language)}))
 
-    assert encoder.knows(ids(tokens=Ragged.from_list(right, 1), texts=texts)) is True
+    assert encoder.matches_tokenizer(ids(tokens=Ragged.from_list(right, 1), texts=texts)) is True
     wrong = ids(tokens=Ragged.from_list([(t + 1) % WORDS for t in right], 1), texts=texts)
-    assert encoder.knows(wrong) is False
-    assert encoder.knows(ids(tokens=Ragged.from_list(right, 1))) is None
+    assert encoder.matches_tokenizer(wrong) is False
+    assert encoder.matches_tokenizer(ids(tokens=Ragged.from_list(right, 1))) is None
     train(wrong, tmp_path / "run", config=config_of(tmp_path / "bert"), engine=CPU)
     assert "words: the token ids aren't what the tokenizer of" in caplog.text
 
@@ -556,7 +556,7 @@ def test_ids_that_do_not_fit(corpus, bert, tmp_path):
     values[test.tokens.offsets[4]] = WORDS
     wrong = replace(corpus, splits={**corpus.splits, "test": replace(test, tokens=Ragged(values, test.tokens.offsets))})
     with pytest.raises(
-        ImderError, match=r"words \[test\]: language: sample '3-4': the token id 50 isn't one of the 50"
+        ImderError, match=r"words \[test\]: language: sample '3-4': the token id 50 is not in the vocabulary"
     ):
         train(wrong, tmp_path / "run", config=config_of(bert), engine=CPU)
     long = [np.ones((40, 1), np.int64) if i == 4 else test.tokens[i] for i in range(len(test))]
@@ -577,7 +577,7 @@ def test_ids_that_do_not_fit(corpus, bert, tmp_path):
         ({"frozen_layers": -1}, "must not be negative"),
         ({"learning_rate": -1.0}, "must not be negative"),
         ({"name": ""}, "give a folder or a name"),
-        ({"name": None, "frozen_layers": 1}, "which transformer isn't said; add --language-encoder"),
+        ({"name": None, "frozen_layers": 1}, "without a transformer; add --language-encoder"),
     ],
 )
 def test_settings_that_mean_nothing(corpus, bert, tmp_path, how, says):

@@ -54,7 +54,7 @@ class RunLanguage:
             self.encoder = LanguageEncoder(config.name if stage1 is None else Path(stage1) / FOLDER)
         self._tunes = bool(self.encoder.trainable_modules(config.frozen_layers)) and tunes
         self.encoder.check(ids)
-        if self.encoder.knows(ids) is False:
+        if self.encoder.matches_tokenizer(ids) is False:
             log.warning(
                 "%s: the token ids aren't what the tokenizer of %s makes of the texts: were they made for another one?",
                 ids.name,

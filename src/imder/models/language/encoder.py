@@ -1,8 +1,8 @@
-"""A transformer that makes language features of token ids: each token's last hidden state, the special ones included.
+"""A transformer that computes language features from token ids: the last hidden state of every token, special ones too.
 
-It is used in two ways. While it learns (stage 1, `imder.models.language.with_encoder`) padded batches go through it. Afterwards
-a corpus' features are computed once, in groups of texts of one length without any padding, and everything else reads
-those. It is no part of a system: systems only ever see features.
+In stage 1 (`imder.models.language.with_encoder`) it is trained on padded batches. Afterwards a corpus' features are computed
+once, in groups of texts of equal length without padding, and later phases read those. It is not part of a system: systems
+read features only.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from imder.types import ImderError, Spec
 
 OPTION = "--language-encoder"
 FOLDER = "language"
-"""In a model's folder: the tuned transformer, as its own library saves it."""
+"""Name of the subfolder of a model that holds the tuned transformer, as its own library saves it."""
 
-LOOKED_AT = 16
+CHECKED_TEXTS = 16
 RATE = 1e-4
 TOKENS_AT_ONCE = 4096
 
@@ -46,10 +46,9 @@ class LanguageEncoderConfig:
     """Of the transformer that is trained together with encoders and fusion, in stage 1.
 
     Attributes:
-        name: a folder that holds it, or its name on the hub; None: the corpus' own language features are used.
-        learning_rate: its own (the authors of the released method advise 1e-4); 0: it is used as it is.
-        frozen_layers: so many of its layers, those next to the text, and the embeddings before them aren't trained; 0
-            trains everything.
+        name: its folder, or its name on the hub; None: the corpus' own language features are used.
+        learning_rate: of the transformer (the authors of IMDer advise 1e-4); 0: it is used without training.
+        frozen_layers: lowest layers that, with the embeddings, aren't trained; 0 trains everything.
     """
 
     name: str | None = None
@@ -62,28 +61,28 @@ class LanguageEncoderConfig:
         if self.learning_rate < 0 or self.frozen_layers < 0:
             raise ImderError("training.language_encoder: learning_rate and frozen_layers must not be negative")
         if self.name is None and (self.learning_rate, self.frozen_layers) != (RATE, 0):
-            raise ImderError(f"training.language_encoder: is set, but which transformer isn't said; add {OPTION}")
+            raise ImderError(f"training.language_encoder is set without a transformer; add {OPTION}")
 
 
 class LanguageEncoder:
-    """A transformer and where it came from.
+    """A transformer and its origin.
 
     Args:
-        model: a folder that holds it, or its name on the hub.
+        model: its folder, or its name on the hub.
 
     Raises:
         ImderError: it can't be found, fetched or read.
 
     Attributes:
-        module: what gives hidden states; in evaluation mode unless someone trains it.
+        module: computes hidden states; in evaluation mode unless it is being trained.
         dim: features of a token.
     """
 
     def __init__(self, model: str | Path) -> None:
-        transformers_for(OPTION)  # that it is missing is said before anything is fetched
+        transformers_for(OPTION)  # report a missing library before anything is downloaded
         self._folder = folder_of(str(model), OPTION)
-        self._whole: Any = load_transformer(self._folder, OPTION, dtype=torch.float32)
-        self.module: nn.Module = states_of(self._whole)
+        self._model: Any = load_transformer(self._folder, OPTION, dtype=torch.float32)
+        self.module: nn.Module = states_of(self._model)
         self.module.requires_grad_(False)
         config: Any = self.module.config
         try:
@@ -94,19 +93,19 @@ class LanguageEncoder:
         self._layers = int(getattr(config, "num_hidden_layers", 0))
 
     def spec(self, ids: Spec) -> Spec:
-        """The spec of a corpus' features, given that of its token ids."""
+        """The spec of a corpus with this encoder's features, given the spec of its token ids."""
         modalities = (replace(m, dim=self.dim) if m.name == LANGUAGE else m for m in ids.modalities)
         return replace(ids, modalities=tuple(modalities))
 
-    # While it learns.
+    # Training.
 
     def trainable_modules(self, frozen_layers: int) -> list[nn.Module]:
-        """What learns when so many layers don't.
+        """The modules to train when the lowest ``frozen_layers`` layers are frozen.
 
-        The pooling of whole texts that some transformers have plays no part in hidden states, and never learns.
+        The pooling of whole texts that some transformers have doesn't affect hidden states and is never trained.
 
         Raises:
-            ImderError: there are fewer layers, or they share their weights.
+            ImderError: there are fewer layers, or layers share their weights.
         """
         if frozen_layers > self._layers:
             raise ImderError(
@@ -121,7 +120,7 @@ class LanguageEncoder:
         )
         if stack is None:
             raise ImderError(
-                f"training.language_encoder.frozen_layers: the layers of {self._folder} can't be told apart; use 0 or "
+                f"training.language_encoder.frozen_layers: the layers of {self._folder} share their weights; use 0 or "
                 f"{self._layers}"
             )
         return list(_from_layer(self.module, stack, frozen_layers))
@@ -142,10 +141,10 @@ class LanguageEncoder:
         states = torch.where(valid[..., None], states, 0.0)
         return out.index_copy(0, rows, nn.functional.pad(states, (0, 0, 0, ids.shape[1] - longest)))
 
-    # Once it is settled.
+    # Features of a corpus.
 
     def check(self, ids: Corpus) -> None:
-        """Whether it can read a corpus of token ids, found out before anything is trained.
+        """Check, before training, that it can read a corpus of token ids.
 
         Raises:
             ImderError: an id isn't in its vocabulary, or a text is longer than it can read.
@@ -156,8 +155,8 @@ class LanguageEncoder:
             if len(values) and values.max() >= self._vocabulary:
                 row = int(np.searchsorted(tokens.offsets, int(values.argmax()), side="right")) - 1
                 raise ImderError(
-                    f"{ids.name} [{name}]: language: sample {split.ids[row]!r}: the token id {int(values.max())} isn't one of "
-                    f"the {self._vocabulary} that {self._folder} knows; use the transformer that the ids were made for"
+                    f"{ids.name} [{name}]: language: sample {split.ids[row]!r}: the token id {int(values.max())} is not in "
+                    f"the vocabulary of {self._folder} ({self._vocabulary} ids); use the transformer that the ids were made for"
                 )
             longest = int(tokens.lengths.max(initial=0))
             try:
@@ -166,26 +165,26 @@ class LanguageEncoder:
             except (IndexError, RuntimeError) as error:
                 raise ImderError(
                     f"{ids.name} [{name}]: language: {self._folder} can't read a text of {longest} tokens "
-                    f"({str(error).splitlines()[0]}); extract with fewer, --max-tokens"
+                    f"({str(error).splitlines()[0]}); extract with a lower --max-tokens"
                 ) from None
 
-    def knows(self, ids: Corpus) -> bool | None:
-        """Whether its tokenizer makes the ids of a corpus of its texts; None where one of them isn't known.
+    def matches_tokenizer(self, ids: Corpus) -> bool | None:
+        """Whether its tokenizer gives the ids of a corpus for the corpus' texts; None without texts or tokenizer.
 
-        Another vocabulary's ids are numbers like its own, and nothing else would tell. Some texts may differ (they may have
-        been corrected since, or cut off elsewhere); it is judged by whether any agrees.
+        Ids of another vocabulary can't be recognised otherwise. Some texts may differ (corrected or truncated later), so one
+        text that agrees is enough.
         """
         split = ids.splits["train"]
-        rows = np.flatnonzero(split.features[LANGUAGE].lengths > 0)[:LOOKED_AT]
+        rows = np.flatnonzero(split.features[LANGUAGE].lengths > 0)[:CHECKED_TEXTS]
         if split.texts is None or not len(rows) or not any((self._folder / name).is_file() for name in TOKENIZER_FILES):
             return None
         try:
             tokenize = load_tokenizer(self._folder, OPTION)
-        except ImderError:  # ids are all that is needed: a tokenizer that can't be used here stops nobody
+        except ImderError:  # the ids suffice: an unusable tokenizer is no obstacle
             return None
         for i in rows.tolist():
-            found = split.features[LANGUAGE][i][:, 0].tolist()
-            if tokenize(split.texts[i], truncation=True, max_length=max(3, len(found)))["input_ids"] == found:
+            given = split.features[LANGUAGE][i][:, 0].tolist()
+            if tokenize(split.texts[i], truncation=True, max_length=max(3, len(given)))["input_ids"] == given:
                 return True
         return False
 
@@ -196,10 +195,10 @@ class LanguageEncoder:
             spec: of the system.
             corpus: with token ids, or without any language.
             only: the split whose features are needed; the others then have none. None for all.
-            device: where it computes.
+            device: for the computation.
 
         Raises:
-            ImderError: the corpus doesn't fit, has language without token ids, or ids that don't fit.
+            ImderError: the corpus doesn't fit, has language without token ids, or ids out of the vocabulary.
         """
         ids = replace(corpus, splits=ids_of(corpus.splits, corpus.name))
         fitted = check_compatible(as_ids(spec), ids)
@@ -209,9 +208,14 @@ class LanguageEncoder:
     def encode(
         self, ids: Corpus, device: torch.device | str, *, only: str | None = None, folder: Path | None = None
     ) -> Corpus:
-        """A corpus of token ids with features in their place; of other splits than ``only``, if given, they are absent.
+        """A corpus with features in place of its token ids.
 
-        They are in a file in ``folder`` (None: where temporary files go) that is gone once nobody uses it: memory stays flat.
+        Args:
+            ids: the corpus of token ids.
+            device: for the computation.
+            only: the split to encode; the others then have no language. None for all.
+            folder: for the file that holds the features, which is deleted once unused (memory stays flat); None for the
+                system's folder of temporary files.
         """
         splits = {
             name: self._features(split, device, folder) if only in (None, name) else _without_language(split, self.dim)
@@ -227,7 +231,7 @@ class LanguageEncoder:
             values = np.memmap(file, np.float32, "w+", shape=(max(1, stop - start), self.dim))[: stop - start]
         self.module.eval().requires_grad_(False).to(device)
         try:
-            for rows in _alike(tokens):
+            for rows in _groups_of_equal_length(tokens):
                 ids = torch.from_numpy(np.stack([tokens[i][:, 0] for i in rows]).astype(np.int64)).to(device)
                 states = self.module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float()
                 for i, state in zip(rows, states.cpu().numpy(), strict=True):
@@ -240,12 +244,12 @@ class LanguageEncoder:
         return replace(split, features=features, tokens=None)
 
     def save(self, folder: Path) -> None:
-        """Write it, whole or not at all, with the files of its tokenizer where it has some; what was there is replaced."""
+        """Write it, with its tokenizer's files if it has any, whole or not at all; an older one is replaced."""
         part, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
         for left in (part, old):
             shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
-        self._whole.save_pretrained(part)
+        self._model.save_pretrained(part)
         for name in TOKENIZER_FILES:
             if (self._folder / name).is_file():
                 shutil.copyfile(self._folder / name, part / name)
@@ -256,10 +260,10 @@ class LanguageEncoder:
 
     @classmethod
     def of_model(cls, folder: Path) -> Self:
-        """The one that was saved beside a model.
+        """The encoder in a model's folder.
 
         Raises:
-            ImderError: it isn't there.
+            ImderError: there is none.
         """
         if not (folder / FOLDER).is_dir():
             raise ImderError(f"{folder}: the folder {FOLDER!r}, which holds the model's language encoder, is missing")
@@ -267,7 +271,7 @@ class LanguageEncoder:
 
 
 def _from_layer(module: nn.Module, stack: nn.ModuleList, first: int) -> Iterator[nn.Module]:
-    """The layers from ``first`` on, and what comes after them (a last normalisation)."""
+    """The layers from ``first`` on, and the modules after them (a last normalisation)."""
     passed = False
     for name, child in module.named_children():
         if child is stack:
@@ -279,8 +283,8 @@ def _from_layer(module: nn.Module, stack: nn.ModuleList, first: int) -> Iterator
         passed = passed or any(m is stack for m in child.modules())
 
 
-def _alike(tokens: Ragged) -> Iterator[list[int]]:
-    """Rows of texts of one length, so many at once that memory stays small."""
+def _groups_of_equal_length(tokens: Ragged) -> Iterator[list[int]]:
+    """Groups of rows of texts of equal length, small enough for memory."""
     lengths = tokens.lengths
     for length in np.unique(lengths[lengths > 0]):
         rows = np.flatnonzero(lengths == length)

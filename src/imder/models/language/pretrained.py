@@ -1,6 +1,6 @@
-"""Transformers of the library of that name: found in a folder or fetched from the hub, loaded from safetensors only.
+"""Transformers of the ``transformers`` library, from a folder or the hub, loaded from safetensors only.
 
-The library is an optional dependency and slow to import, so nothing is imported before a transformer is asked for.
+The library is an optional dependency and slow to import, so it is imported on first use.
 
 Code that a folder or a repository brings along (``auto_map``) is never run, and never asked about: without
 ``trust_remote_code=False`` the library would prompt on standard input, where a ``y`` may be waiting.
@@ -26,16 +26,16 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-"""What a tokenizer may consist of."""
+"""Files that a tokenizer can consist of."""
 
 _WANTED = ["config.json", "model*.safetensors", "model*.safetensors.index.json", *TOKENIZER_FILES]
 
 
 def transformers_for(option: str) -> Any:
-    """The library, told to be quiet.
+    """The library, with its progress bars and warnings turned off.
 
     Args:
-        option: which option needs it, for the message.
+        option: the option that needs it, for messages.
 
     Raises:
         ImderError: it isn't installed.
@@ -53,17 +53,17 @@ def transformers_for(option: str) -> Any:
 
 
 def folder_of(model: str, option: str, otherwise: str = "") -> Path:
-    """Where a transformer's files are, fetched from the hub if need be.
+    """The folder with a transformer's files, downloaded from the hub if needed.
 
-    A folder that exists is meant: a name on the hub that looks the same is not asked for.
+    An existing folder takes precedence over a name on the hub.
 
     Args:
         model: a folder, or a name on the hub.
-        option: by which option it was named, for the message.
-        otherwise: what else could be done, for the message.
+        option: the option that names it, for messages.
+        otherwise: an alternative to suggest in messages.
 
     Raises:
-        ImderError: it is neither here nor can it be fetched. Loading would find that out too, after a minute of trying.
+        ImderError: there is no such folder, and it can't be downloaded (checked within seconds).
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -73,10 +73,10 @@ def folder_of(model: str, option: str, otherwise: str = "") -> Path:
     from huggingface_hub import model_info, snapshot_download, try_to_load_from_cache
 
     try:
-        here = isinstance(try_to_load_from_cache(model, "model.safetensors"), str)
-        if not here:
+        cached = isinstance(try_to_load_from_cache(model, "model.safetensors"), str)
+        if not cached:
             model_info(model, timeout=10)
-        return Path(snapshot_download(model, allow_patterns=_WANTED, local_files_only=here))
+        return Path(snapshot_download(model, allow_patterns=_WANTED, local_files_only=cached))
     except Exception as error:  # many kinds: no such name, no network, no permission
         raise ImderError(
             f"{option} {model}: cannot be fetched from the hub ({_reason(error)}); offline, pass a folder that holds the "
@@ -89,8 +89,8 @@ def load_transformer(folder: Path, option: str, **options: Any) -> Any:
 
     Args:
         folder: see `folder_of`.
-        option: by which option it was named, for the message.
-        options: of the model, as the library knows them.
+        option: the option that names it, for messages.
+        options: passed to the library.
 
     Raises:
         ImderError: files are missing or damaged.
@@ -100,16 +100,16 @@ def load_transformer(folder: Path, option: str, **options: Any) -> Any:
         return loader.from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False, **options
         ).eval()
-    except Exception as error:  # configuration and weights each have their own
+    except Exception as error:  # configuration and weights each have their own exceptions
         raise _unreadable(folder, option, error, "config.json and model.safetensors") from None
 
 
 def load_tokenizer(folder: Path, option: str) -> Any:
-    """The tokenizer in a folder: arguments and errors are those of `load_transformer`."""
+    """The tokenizer in a folder; arguments and errors as in `load_transformer`."""
     loader = transformers_for(option).AutoTokenizer
     try:
         return loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # each kind of tokenizer has its own
+    except Exception as error:  # each kind of tokenizer has its own exceptions
         raise _unreadable(folder, option, error, "config.json, model.safetensors and the tokenizer's files") from None
 
 
@@ -120,7 +120,7 @@ def _unreadable(folder: Path, option: str, error: Exception, needed: str) -> Imd
 
 
 def states_of(model: Any) -> Any:
-    """What gives a text's hidden states: the model itself, or its encoder where it has a decoder too."""
+    """The module that gives hidden states: the model itself, or the encoder of an encoder-decoder."""
     return model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
 
 

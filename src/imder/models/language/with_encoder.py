@@ -1,7 +1,7 @@
-"""A system and the language encoder before it, while they learn together.
+"""A system and its language encoder, while both are trained.
 
-It reads token ids where the system reads language features, makes features of them, and hands those on. The system knows
-nothing of it, so every system whose stage 1 learns by gradient can be trained with one.
+The pair reads token ids, and the system reads the features that the encoder computes from them. The system is unaware of the
+encoder, so that every system whose stage 1 is trained by gradient can be trained with one.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from imder.types import Batch, ImderError, Output
 
 
 class WithLanguageEncoder(Model):
-    """Both, as a system.
+    """The pair, as a system.
 
     Args:
-        inner: the system; its spec says the encoder's width.
-        encoder: what makes its language features.
-        config: how that learns.
-        folder: where the tuned encoder is written, together with the weights after a phase.
-        device: where features are computed before the engine takes over.
+        inner: the system; the language of its spec has the encoder's width.
+        encoder: computes its language features.
+        config: learning rate and frozen layers of the encoder.
+        folder: for the tuned encoder, which is written with the weights after a phase.
+        device: for features that are computed before training starts.
 
     Raises:
-        ImderError: the system learns nothing by gradient in stage 1, or has fewer layers than shall be frozen.
+        ImderError: the system's stage 1 has nothing to train by gradient, or the encoder has fewer layers than
+            ``frozen_layers``.
     """
 
     system = "tuned"
@@ -48,7 +49,7 @@ class WithLanguageEncoder(Model):
         super().__init__(as_ids(inner.spec), inner.config)
         if not any(True for part in inner.trainable_modules("stage1") for _ in part.parameters()):
             raise ImderError(
-                f"{inner.system!r} learns nothing by gradient, so no language encoder learns with it; use it as it is with "
+                f"{inner.system!r} has nothing to train by gradient, so no language encoder can be trained with it; use an untrained one with "
                 "--training.language_encoder.learning_rate 0"
             )
         self.uses_context = inner.uses_context  # type: ignore[misc]  # of this pair, not of all
@@ -56,13 +57,13 @@ class WithLanguageEncoder(Model):
         self.transformer = encoder.module
         self._encoder, self._config, self._folder, self._device = encoder, config, folder, device
         self._tuned = encoder.trainable_modules(config.frozen_layers)
-        self._known: dict[int, Tensor] = {}
+        self._cache: dict[int, Tensor] = {}
 
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
     ) -> None:
-        """The system's, on features of the encoder as it is before it learns."""
-        self._known.clear()
+        """Start the system's phase on features of the untrained encoder."""
+        self._cache.clear()
         self.transformer.to(self._device)
         try:
             self.inner.on_phase_start(phase, _Encoded(self, batches), seed, permanently_missing=permanently_missing)
@@ -70,59 +71,59 @@ class WithLanguageEncoder(Model):
             self.transformer.to("cpu")
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
-        """What the system trains, and the layers that aren't frozen: those stay in evaluation mode."""
+        """The system's modules and the encoder's layers that aren't frozen."""
         return [*self.inner.trainable_modules(phase), *self._tuned]
 
     def learning_rate_for(self, part: nn.Module) -> float | None:
-        """The encoder's."""
+        """The encoder's own learning rate, or the system's choice."""
         return self._config.learning_rate if any(part is m for m in self._tuned) else self.inner.learning_rate_for(part)
 
     def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
-        """The system's, through the encoder."""
+        """The system's losses on features of the encoder."""
         if torch.is_grad_enabled():
-            self._known.clear()
+            self._cache.clear()
             return self.inner.losses(self._encoded(batch), phase, seed, all_subsets=all_subsets)
-        return self.inner.losses(self._remembered(batch), phase, seed, all_subsets=all_subsets)
+        return self.inner.losses(self._encoded_once(batch), phase, seed, all_subsets=all_subsets)
 
     def replay(self, phase: Phase, batches: Iterable[tuple[Batch, int]]) -> None:
-        """The system's."""
+        """Replay the system's phase (see `Model`)."""
         self.inner.replay(phase, ((self._encoded(batch), seed) for batch, seed in batches))
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """The system's."""
+        """The system's predictions on features of the encoder."""
         with evaluating(self.transformer):
             return self.inner.predict(self._encoded(batch), samples=samples, seed=seed)
 
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
-        """The system's, with the best weights of both."""
-        self._known.clear()
+        """End the system's phase, with the best weights of both."""
+        self._cache.clear()
         self.inner.on_phase_end(phase, _Encoded(self, batches), seed)
 
     def save_phase(self, path: Path, metadata: dict[str, str]) -> None:
-        """The encoder, then the system's weights: where these are, the phase is finished."""
+        """Write the encoder, then the system's weights, whose existence marks the phase as finished."""
         self._encoder.save(self._folder)
         save_weights(self.inner.state_dict(), path, metadata)
 
     def _encoded(self, batch: Batch) -> Batch:
-        """The batch with features in place of token ids, of all that is present."""
+        """The batch with features in place of all present token ids."""
         ids = batch.features[LANGUAGE][..., 0].long()
         return _with(batch, self._encoder.states(ids, batch.lengths[LANGUAGE]))
 
-    def _remembered(self, batch: Batch) -> Batch:
-        """The same while nothing learns: a text that is there under many masks is encoded once."""
+    def _encoded_once(self, batch: Batch) -> Batch:
+        """The same without gradients: a text that occurs under many masks is encoded once."""
         ids, lengths = batch.features[LANGUAGE][..., 0].long(), batch.lengths[LANGUAGE]
-        keys, there = batch.keys.tolist(), (lengths > 0).tolist()
-        new = {k: i for i, k in enumerate(keys) if there[i] and k not in self._known}  # by key, each once
+        keys, present = batch.keys.tolist(), (lengths > 0).tolist()
+        new = {k: i for i, k in enumerate(keys) if present[i] and k not in self._cache}  # by key, each once
         if new:
             rows = torch.tensor(list(new.values()), device=ids.device)
             states = self._encoder.states(ids[rows], lengths[rows])
             for key, length, state in zip(new, lengths[rows].tolist(), states):
-                self._known[key] = state[:length].clone()
+                self._cache[key] = state[:length].clone()
         out = torch.zeros(*ids.shape, self._encoder.dim, device=ids.device)
         for i, key in enumerate(keys):
-            if there[i]:
-                out[i, : len(self._known[key])] = self._known[key]
+            if present[i]:
+                out[i, : len(self._cache[key])] = self._cache[key]
         return _with(batch, out)
 
 
@@ -131,7 +132,7 @@ def _with(batch: Batch, features: Tensor) -> Batch:
 
 
 class _Encoded:
-    """Batches of token ids as batches of features, as often as they are asked for; nothing learns from them."""
+    """Batches of token ids as batches of features, without gradients; can be iterated again."""
 
     def __init__(self, tuned: WithLanguageEncoder, batches: Iterable[Batch]) -> None:
         self._tuned, self._batches = tuned, batches
