@@ -51,19 +51,13 @@ class Display:
         self._counts = counts
         self._at_most = at_most
         self._console = console or Console(file=sys.stderr)
-        self._done, self._total, self._note = 0.0, None, ""
+        self._done, self._note = 0.0, ""
+        self._total: float | None = None
         self._left: float | None = None
         self._first, self._begun = 0.0, 0.0
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._open: ExitStack | None = None
-
-    _total: float | None
-
-    @property
-    def started(self) -> bool:
-        """Whether there is anything on the screen."""
-        return self._open is not None
 
     def update(self, done: float, total: float | None, note: str = "", left: float | None = None) -> None:
         """Show how far the work is; the first call starts the display, so that a refusal has no bar above it."""
@@ -78,20 +72,24 @@ class Display:
         elif more and self._each:
             self._print()
 
-    def finish(self, note: str | None = None) -> None:
+    def finish(self) -> None:
         """Show that the work is done."""
         if self._open is None:
             return
-        self._note = self._note if note is None else note
         if self._bar is not None:
             took = _duration(time.monotonic() - self._begun)
             self._bar.update(self._task, completed=self._total, text=self._fitting(took), left=f"in {took}")
-        self.close()
+        self._stop()
         if self._bar is None and not (self._each and self._done):
             self._print(over=True)
 
     def close(self) -> None:
-        """Leave the terminal as it was, for work that failed or was interrupted."""
+        """Remove the bar of work that failed or was interrupted."""
+        if self._bar is not None:
+            self._bar.live.transient = True
+        self._stop()
+
+    def _stop(self) -> None:
         if self._open is not None:
             self._open.close()
             self._open = None
