@@ -45,6 +45,7 @@ MISTAKES = {
     "value out of range": ([*TRAIN, "--training.stage1.max_epochs", "0"], "at least 1"),
     "no epochs": ([*TRAIN, "--max-epochs", "0"], "at least 1"),
     "negative seed": ([*TRAIN, "--seed", "-1"], "seed"),
+    "unknown logger": ([*TRAIN, "--logger", "csv,paper"], "no logger 'paper'"),
     "no labels": (["train", "{folder}/unlabelled", "--out", "{out}/run"], "labels"),
     "out and resume": ([*TRAIN, "--resume", "{folder}/run"], "--resume"),
     "neither out nor resume": (["train", "{folder}/corpus"], "--out"),

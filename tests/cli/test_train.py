@@ -118,3 +118,14 @@ def test_an_interrupt_says_how_to_go_on(folder, tmp_path, capsys, monkeypatch):
     assert error == [f"imder: interrupted; continue with: imder train {folder / 'corpus'} --resume {run}"]
     monkeypatch.undo()
     assert imder_("train", folder / "corpus", "--resume", run) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [([], {"csv", "tensorboard"}), (["--logger", "csv"], {"csv"}), (["--logger", "none"], set())],
+)
+def test_loggers(words, kinds, folder, tmp_path):
+    more = ("--preset", "zero-fill", "--max-epochs", 1, "--model.encoder.width", 4)
+    assert imder_("train", folder / "corpus", "--out", tmp_path / "run", *more, *words) == 0
+    logs = tmp_path / "run" / "logs" / "stage1"
+    assert {path.name for path in logs.iterdir()} == kinds if kinds else not logs.exists()

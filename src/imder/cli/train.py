@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imder.cli.console import say, say_all, say_command
 from imder.cli.options import add_corpus, add_threads, read_corpus, thread_count
-from imder.cli.parser import whole
+from imder.cli.parser import listed, whole
 from imder.cli.trained import recovery_lines
 from imder.types import ImderError
 
@@ -52,6 +52,11 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--language-encoder", help="transformer (folder or name) to tune in stage 1, on token ids")
     parser.add_argument("--seed", type=whole(), help="seed of everything random (default: 0)")
     parser.add_argument("--max-epochs", type=whole(1), help="limit of epochs for every phase (default: the preset's)")
+    parser.add_argument(
+        "--logger",
+        type=listed,
+        help="of csv, tensorboard, wandb, mlflow, with commas, or none (default: csv,tensorboard, in RUN/logs)",
+    )
     add_threads(parser)
     system = system_class(read_preset(preset_of(parser.words))["system"])
     parser.add_overrides("model", system.config_type)
@@ -72,7 +77,7 @@ def run(options: Namespace) -> int:
         raise ImderError("give either --out RUN for a new run, or --resume RUN to continue one")
     corpus = read_corpus(options)
     engine = EngineConfig(**options.engine.as_dict())
-    common: dict[str, Any] = {"engine": engine, "callbacks": [PhaseProgress()]}
+    common: dict[str, Any] = {"engine": engine, "callbacks": [PhaseProgress()], "logger": _logger(options.logger)}
     if options.resume is not None:
         _refuse_configuration(options)
         model = train(corpus, options.resume, resume=True, **common)
@@ -137,6 +142,11 @@ def _refuse_configuration(options: Namespace) -> None:
         if options[name]:
             option = f"--{name.replace('_', '-')}"
             raise ImderError(f"--resume continues with the run's own configuration; leave out {option}")
+
+
+def _logger(names: Sequence[str] | None) -> Sequence[str] | bool | None:
+    """The choice of `imder.train`: False for ``none``, None for its default."""
+    return False if names == ("none",) else names
 
 
 def _rate(text: str) -> str | float:
