@@ -6,7 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
-from imder.evaluation.plots import plot_rates
+from imder.evaluation.plots import plot_differences, plot_rates
 from imder.evaluation.rendering import render_markdown
 from imder.evaluation.results import summarise
 from imder.evaluation.tables import default_metrics, make_table, rich_table
@@ -141,3 +141,23 @@ def test_plot(rows: list[dict], tmp_path) -> None:
     assert data.rstrip().endswith(b"IEND\xaeB`\x82")
     assert len(data) > 10_000
     assert [p.name for p in path.parent.iterdir()] == ["mae.png"]
+
+
+def test_many_systems_and_a_promised_level_in_a_plot(rows: list[dict], tmp_path) -> None:
+    names = ("imder", "gcnet", "mmin", "ridge", "regression", "mult", "constant")
+    many = [r | {"model": n, "coverage": 0.9} for r in rows if r["model"] == "imder" for n in names]
+    plot_rates(many, "coverage", tmp_path / "coverage.png")
+    assert (tmp_path / "coverage.png").stat().st_size > 20_000
+
+
+def test_plot_of_differences(tmp_path) -> None:
+    about = {"protocol": "random", "rate": None, "available": "average", "reference": "imder"}
+    found = [
+        about | {"model": model, "metric": metric, "difference": d, "low": d - 0.1, "high": d + 0.1}
+        for model, d in (("ridge", 0.3), ("gcnet", 0.05))
+        for metric in ("acc2", "mae")
+    ]
+    plot_differences(found, tmp_path / "d.png", protocol="random")
+    assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ImderError, match="no systems were compared under the fixed protocol"):
+        plot_differences(found, tmp_path / "e.png", protocol="fixed")

@@ -100,10 +100,11 @@ def plot_rates(
     label = f"{metric_info(metric).label}{' (%)' if metric_info(metric).share else ''}"
     figure.supxlabel(f"missing rate ({share})", fontsize=10)
     figure.supylabel(label, fontsize=10)
-    figure.suptitle(f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol", fontsize=10)
+    title = f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol"
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     if many:
-        figure.legend(handles, labels, frameon=False, loc="outside lower right", ncols=len(labels), fontsize=9)
+        figure.legend(handles, labels, frameon=False, loc="outside upper right", ncols=len(labels), fontsize=9)
     else:
         grid.flat[0].legend(frameon=False, fontsize=9)
     _save(figure, path)
@@ -127,7 +128,7 @@ def plot_differences(comparisons: Sequence[Row], path: str | Path, *, protocol: 
     rows = averaged or [row for row in rows if _setting(row) == _setting(rows[0])]
     models = list(dict.fromkeys(row["model"] for row in rows))
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
-    height = 0.3 * len(models) + 1.4
+    height = 0.3 * len(models) + 1.7
     figure = Figure(figsize=(2.4 * len(metrics) + 1.6, height), dpi=150, layout="constrained")
     grid = figure.subplots(1, len(metrics), sharey=True, squeeze=False)
     for axes, metric in zip(grid.flat, metrics, strict=True):
@@ -149,7 +150,10 @@ def plot_differences(comparisons: Sequence[Row], path: str | Path, *, protocol: 
     grid.flat[0].set_yticks(range(len(models)), models, fontsize=9)
     grid.flat[0].set_ylim(len(models) - 0.5, -0.5)
     setting = f", {rows[0]['available']}" if rows[0]["available"] else ""
-    title = f"{protocol} protocol{setting}: difference from {rows[0]['reference']}, 95 % interval"
+    reference = rows[0]["reference"]
+    key = f"blue: better than {reference}, orange: worse, grey: the interval holds 0"
+    figure.supxlabel(key, fontsize=9)
+    title = f"{protocol} protocol{setting}: difference from {reference}, 95 % interval"
     figure.suptitle(title, fontsize=10)
     _save(figure, path)
 

@@ -1,0 +1,138 @@
+"""Models, rates and folds of a grid; its locks and status."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark_setup import TINY, benchmark
+from imder.benchmarking import model_specs as entries_module
+from imder.benchmarking import runner
+from imder.benchmarking.cell import config_of
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.folds import fold_of
+from imder.benchmarking.model_specs import DEFAULT_MODELS, model_specs
+from imder.benchmarking.report import write_report
+from imder.benchmarking.significance import clusters_of
+from imder.data.formats.load import load_corpus
+from imder.evaluation.results import averages, read_csv, summarise
+from imder.jobs.locks import SILENT, Lock
+from imder.types import ImderError
+
+
+def test_default_models_and_variants(monkeypatch) -> None:
+    assert [e.name for e in model_specs(DEFAULT_MODELS)] == list(DEFAULT_MODELS)
+    (variant,) = model_specs(["imder:one-draw"])
+    assert (variant.config.model.num_samples, variant.config.preset) == (1, "fast")
+    monkeypatch.setattr(entries_module, "VARIANTS", {"mmin": {"slow": {"training.joint.max_epochs": 7}}})
+    assert model_specs(["mmin:slow"])[0].config.training.joint.max_epochs == 7
+
+
+def test_a_model_for_each_rate(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert benchmark(place, out, *TINY, "--models", "zero-fill", "--seeds", 1, "--per-rate") == 0
+    rows = [row for row in read_csv(out / "results.csv") if row["model"] == "zero-fill"]
+    assert [(r["rate"], r["draw"], r["run"]) for r in rows] == [
+        (r, d, "zero-fill-0") for r in (0.0, 0.5) for d in (0, 1)
+    ]
+    plan = BenchmarkFolder(out).plan()
+    assert {config_of(plan, cell).training.missing_rate for cell in plan.cells()} == {0.0, 0.5}
+    assert "average" in (out / "tables.md").read_text()
+
+
+def test_a_model_for_each_rate_of_the_official_schedule(place: Path, tmp_path: Path, capsys) -> None:
+    """Trains under that schedule, says so, and can't be mixed with models that train on exact masks."""
+    out = tmp_path / "out"
+    words = [*TINY, "--seeds", 1, "--per-rate", "--official-batch-size", 4]
+    assert benchmark(place, out, *words, "--models", "zero-fill", "--protocols", "official") == 0
+    plan = BenchmarkFolder(out).plan()
+    trained = [config_of(plan, cell).training for cell in plan.cells()]
+    assert {(t.missing_rate, t.nominal_rate) for t in trained} == {("official", 0.0), ("official", 0.5)}
+    assert "trained under the official protocol" in " ".join((out / "tables.md").read_text().split())
+    capsys.readouterr()
+    assert benchmark(place, out, *words, "--models", "zero-fill", "--protocols", "official,random") == 2
+    assert "was started with training_protocol official" in capsys.readouterr().err
+    assert benchmark(place, tmp_path / "new", *words, "--models", "gcnet", "--protocols", "official") == 2
+    assert "leave gcnet out" in capsys.readouterr().err
+
+
+def test_folds_test_every_speaker_once(place: Path, tmp_path: Path) -> None:
+    corpus = load_corpus(place / "corpus")
+    parts = [fold_of(corpus, f, 4) for f in range(4)]
+    clustered_tests = [i for part in parts for i in part["test"].ids]
+    assert sorted(clustered_tests) == sorted(i for split in corpus.splits.values() for i in split.ids)
+    for part in parts:
+        speakers = [set(part[name].speaker or ()) for name in ("train", "valid", "test")]
+        assert sum(map(len, speakers)) == len(set.union(*speakers)) == 5
+    row = corpus["test"].ids.index(parts[0]["test"].ids[0]) if parts[0]["test"].ids[0] in corpus["test"].ids else None
+    if row is not None:
+        assert np.array_equal(parts[0]["test"].features["audio"][0], corpus["test"].features["audio"][row])
+    words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "natural", "--folds", 3]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    text = " ".join((tmp_path / "out" / "tables.md").read_text().split())
+    assert "Rotation over speakers in 3 folds" in text
+    assert "the test samples of all rotations together" in text
+
+
+def test_deviations_hold_that_between_folds(place: Path, tmp_path: Path) -> None:
+    """Of the average over rates too: other speakers are clustered_tests in each rotation, whatever the rate."""
+    words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--folds", 3]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    rows = read_csv(tmp_path / "out" / "results.csv")
+    for row in (*summarise(rows), *averages(rows)):
+        assert row["runs"] == {"late-fusion": 6, "2 late-fusion": 3, "constant": 3}[row["model"]]
+        assert row["draws"] == 2
+    mine = [row for row in rows if row["model"] == "late-fusion"]
+    of_runs = [np.mean([r["mae"] for r in mine if r["run"] == run]) for run in {r["run"] for r in mine}]
+    (average,) = (row for row in averages(rows) if row["model"] == "late-fusion")
+    assert average["mae_sd"] >= np.std(of_runs, ddof=1) - 1e-9
+
+
+def test_clusters(place: Path) -> None:
+    split = load_corpus(place / "corpus")["test"]
+    assert clusters_of(split)[1] == "dialogues"
+    assert clusters_of(replace(split, dialogue=None))[1] == "speakers"
+    assert clusters_of(replace(split, dialogue=None, speaker=None)) == (list(split.ids), "samples")
+
+
+def test_locks(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    one, other = Lock(path), Lock(path)
+    assert one.acquire()
+    assert not other.acquire()
+    holder = json.loads(path.read_text())
+    path.write_text(json.dumps(holder | {"time": time.time() - SILENT - 1, "host": "elsewhere"}))
+    assert other.acquire(), "silent for long"
+    assert other.held()
+    assert not one.held()
+    one.release()
+    assert path.exists(), "only the holder frees it"
+    path.write_text(json.dumps(holder | {"host": "elsewhere", "pid": 1}))
+    assert not one.__class__(path).acquire(), "another host's process can't be asked"
+    path.write_text("")
+    assert not Lock(path).acquire(), "being written"
+    os.utime(path, (0, 0))
+    assert Lock(path).acquire()
+
+
+def test_status_and_time_left(done: Path) -> None:
+    at = BenchmarkFolder(done)
+    plan = replace(at.plan(), seeds=3)
+    now = runner.status(at, plan, plan.cells(), jobs=2)
+    seconds = [at.about(cell)["seconds"] for cell in at.plan().cells()]
+    assert (now.total, now.finished, now.failed, now.running) == (6, 4, 0, ())
+    assert now.left == pytest.approx(sum(seconds) / 4, abs=0.01)
+
+
+def test_a_report_needs_something(place: Path, tmp_path: Path, done: Path) -> None:
+    plan = BenchmarkFolder(done).plan()
+    at = BenchmarkFolder(tmp_path / "empty")
+    at.join(plan)
+    with pytest.raises(ImderError, match="no cell is finished"):
+        write_report(at.path, load_corpus(place / "corpus"), plan)
