@@ -21,7 +21,7 @@ MISTAKES = [
     (["--models", "zero-fill:mean"], "no variant 'mean'"),
     (["--models", "zero-fill,zero-fill"], "twice"),
     (["--models", "none.yaml"], "cannot read"),
-    (["--models", "CONSTANT"], "stands beside the models"),
+    (["--models", "CONSTANT"], "name of a reference"),
     (["--models", ","], "at least one"),
     (["--protocols", "chance"], "unknown protocol 'chance'"),
     (["--rates", "0,x"], "'x' isn't a number"),

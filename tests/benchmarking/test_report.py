@@ -106,7 +106,7 @@ def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> N
     assert [row["mae"] for row in rows] == pytest.approx(errors.tolist(), abs=1e-6)
     text = " ".join((at.path / "tables.md").read_text().split())
     assert "2 late-fusion: the seeds' predictions averaged, 2 times the compute" in text
-    assert "Trained for fewer epochs than their presets say: late-fusion." in text
+    assert "Trained for fewer epochs than their presets: late-fusion." in text
     assert "Share of training labels used: 50 %." in text
     assert at.plan().models["late-fusion"]["training"]["label_share"] == 0.5
 

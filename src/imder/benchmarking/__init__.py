@@ -1,5 +1,5 @@
-"""Many systems, seeds and protocols on one corpus: a grid that can be interrupted, shared and grown.
+"""Comparing systems on one corpus: a grid of models, seeds and protocols that can be interrupted, shared and extended.
 
-`plan` says what there is to do, `place` where it lies, `cell` does one part of it, `runner` all of it, and `report` makes
-tables, plots and comparisons of whatever is there.
+`benchmark` is the entry point; `plan` lists the cells, `folder` holds their files, `cell` runs one and `runner` all of
+them, and `report` makes tables, plots and comparisons of the finished ones.
 """

@@ -1,9 +1,9 @@
-"""One cell of the grid: train, evaluate every protocol, write.
+"""One cell of the grid: train a model, evaluate it under every protocol, write the results.
 
-Everything that goes on is in files, so it doesn't matter which process, on which machine, does it. Predictions are kept for
-each protocol as ``<protocol>`` (cells of the protocol, N) or (cells, N, C), nan where a sample isn't served, with
-``<protocol>_rate`` (nan where there is none), ``<protocol>_available`` and ``<protocol>_draw``; ``ids`` and ``labels`` are
-those of the N samples.
+All state is in files, so any process on any machine can run a cell. Predictions are saved for each protocol as
+``<protocol>`` (cells of the protocol, N) or (cells, N, C), nan where a sample isn't served, with ``<protocol>_rate``
+(nan where there is none), ``<protocol>_available`` and ``<protocol>_draw``; ``ids`` and ``labels`` are those of the N
+samples.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Result = Literal["finished", "failed", "elsewhere"]
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus on disk, and how it is read.
+    """A corpus on disk and how to read it.
 
     Attributes:
         path: of the corpus.
-        task: where it has labels for both.
-        drop_empty: whether samples without any modality are left out.
+        task: which labels to take, where it has both kinds.
+        drop_empty: whether to leave out samples without any modality.
     """
 
     path: str
@@ -61,75 +61,75 @@ def _load(source: Source) -> Corpus:
 
 
 def run_cell(
-    place: Path, source: Source, plan: Plan, cell: GridCell, threads: int, device: str, asked: float
+    path: Path, source: Source, plan: Plan, cell: GridCell, threads: int, device: str, requested_at: float
 ) -> Result:
-    """Do a cell, unless it is finished or another process is at it. Mistakes are noted in the place, not raised.
+    """Run a cell unless it is finished or another process runs it. Errors are written to the folder, not raised.
 
     Args:
-        place: the benchmark's folder.
+        path: the benchmark's folder.
         source: the corpus.
         plan: the whole plan.
-        cell: which part of it.
+        cell: which of its cells.
         threads: of this process, for torch.
         device: ``auto``, ``cpu`` or ``cuda``.
-        asked: when (`time.time`) it was asked for: what failed before is tried again, what failed since in another
-            process is not.
+        requested_at: when (`time.time`) the cell was requested: earlier failures are tried again, later ones of other
+            processes are not.
     """
-    at = BenchmarkFolder(place)
-    if at.finished(cell, plan):
+    folder = BenchmarkFolder(path)
+    if folder.finished(cell, plan):
         return "finished"
-    if at.failed_since(cell, asked):
+    if folder.failed_since(cell, requested_at):
         return "failed"
-    lock = Lock(at.file(cell, "lock"))
+    lock = Lock(folder.file(cell, "lock"))
     if not lock.acquire():
         return "elsewhere"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with lock.heartbeat():
-            # Another process may have been through with it a moment ago.
-            if at.failed_since(cell, asked):
+            # Another process may have finished or failed it a moment ago.
+            if folder.failed_since(cell, requested_at):
                 return "failed"
-            if not at.finished(cell, plan):
-                at.file(cell, "failed.json").unlink(missing_ok=True)
-                _do(at, source.load(), plan, cell, device, lock)
+            if not folder.finished(cell, plan):
+                folder.file(cell, "failed.json").unlink(missing_ok=True)
+                _do(folder, source.load(), plan, cell, device, lock)
     except Exception as error:
         text = " ".join(str(error).split())
         reason = text if isinstance(error, ImderError) else f"{type(error).__name__}: {text}"
-        at.fail(cell, reason[:500], "" if isinstance(error, ImderError) else traceback.format_exc())
+        folder.fail(cell, reason[:500], "" if isinstance(error, ImderError) else traceback.format_exc())
         return "failed"
     finally:
         torch.set_num_threads(before)
     return "finished"
 
 
-def _do(at: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock: Lock) -> None:
+def _do(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, device: str, lock: Lock) -> None:
     if cell.fold is not None:
         corpus = fold_of(corpus, cell.fold, plan.shared.folds)
-    model = _trained(at, corpus, plan, cell, device)
-    reached = RunDirectory(at.run(cell)).read_json("metrics.json")
+    model = _trained(folder, corpus, plan, cell, device)
+    reached = RunDirectory(folder.run(cell)).read_json("metrics.json")
     trained = float(reached.get("seconds", sum(phase["seconds"] for phase in reached["phases"].values())))
     started = time.monotonic()
     samples = corpus["test"]
     kept: dict[str, list[tuple[EvaluationCell, NDArray[Any]]]] = {}
 
-    def record_predictions(found: EvaluationCell, values: NDArray[Any]) -> None:
+    def record_predictions(evaluated: EvaluationCell, values: NDArray[Any]) -> None:
         whole = np.full((len(samples), *values.shape[1:]), np.nan, np.float32)
-        whole[found.mask.any(axis=1)] = values
-        kept.setdefault(found.protocol, []).append((found, whole))
+        whole[evaluated.mask.any(axis=1)] = values
+        kept.setdefault(evaluated.protocol, []).append((evaluated, whole))
 
     rows: list[dict[str, Any]] = []
     evaluate = evaluator(model, corpus, run=cell.run, seed=cell.seed)
     for protocol in plan.protocols:
         rows += evaluate(plan.evaluation(protocol, plan.rates_of(cell)), on_cell=record_predictions)
     arrays: dict[str, NDArray[Any]] = {"ids": np.array(samples.ids), "labels": np.asarray(samples.labels)}
-    for name, found in kept.items():
-        arrays[name] = np.stack([values for _, values in found])
-        arrays[f"{name}_rate"] = np.array([np.nan if c.rate is None else c.rate for c, _ in found])
-        arrays[f"{name}_available"] = np.array([c.available for c, _ in found])
-        arrays[f"{name}_draw"] = np.array([c.draw for c, _ in found])
+    for name, evaluated in kept.items():
+        arrays[name] = np.stack([values for _, values in evaluated])
+        arrays[f"{name}_rate"] = np.array([np.nan if c.rate is None else c.rate for c, _ in evaluated])
+        arrays[f"{name}_available"] = np.array([c.available for c, _ in evaluated])
+        arrays[f"{name}_draw"] = np.array([c.draw for c, _ in evaluated])
     if not lock.held():
-        raise ImderError(f"{cell.name}: another process took it over, since this one gave no sign of life for long")
+        raise ImderError(f"{cell.name}: another process took it over because this one did not update its lock in time")
     about = {
         "system": model.system,
         "protocols": list(plan.protocols),
@@ -137,26 +137,26 @@ def _do(at: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, device:
         "seconds": round(trained + time.monotonic() - started, 1),
         "training_seconds": round(trained, 1),
     }
-    at.save(cell, [row | {"model": cell.model} for row in rows], arrays, about)
+    folder.save(cell, [row | {"model": cell.model} for row in rows], arrays, about)
 
 
-def _trained(at: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, device: str) -> Model:
-    """The cell's model: from its run if that is finished, trained or trained on otherwise."""
-    run = RunDirectory(at.run(cell))
+def _trained(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, device: str) -> Model:
+    """The cell's model: loaded from a finished run, trained otherwise; an interrupted training is resumed."""
+    run = RunDirectory(folder.run(cell))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if not run.finished():
         config = config_of(plan, cell)
         begun = (run.path / "config.yaml").exists()
         if begun and run.open() != config:
-            raise ImderError(f"{run.path}: was begun with another configuration; remove it to train it again")
+            raise ImderError(f"{run.path}: was started with another configuration; remove it to train it again")
         engine = EngineConfig(accelerator="cpu" if device == "cpu" else "gpu")
         train(corpus, run.path, config=config, resume=begun, engine=engine)
     return Model.from_pretrained(run.path).to(device)
 
 
 def config_of(plan: Plan, cell: GridCell) -> RunConfig:
-    """What a cell is trained with: its model's configuration, with its own seed and rate."""
+    """The training configuration of a cell: its model's, with the cell's seed and missing rate."""
     config = RunConfig.from_dict(plan.models[cell.model])
     training = replace(config.training, seed=cell.seed)
     if cell.rate is not None:

@@ -1,8 +1,7 @@
-"""Speaker by speaker (or dialogue by dialogue): where is a system better than the reference, and where worse?
+"""Differences between systems for each speaker, or dialogue.
 
-A bootstrap over six speakers says little; that a system is better on 20 of 24 speakers says something that anyone can check.
-The metrics are those of `imder.benchmarking.significance`, of each speaker's samples alone, averaged over seeds and
-draws.
+With few clusters bootstrap intervals are unreliable; a count such as "better on 20 of 24 speakers" is easy to check. The
+metrics are those of `imder.benchmarking.significance`, on each cluster's samples alone, averaged over seeds and draws.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from imder.data.corpus import Corpus
 from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.rendering import Table
 
-MOST = 64
-"""With more clusters than this nobody reads them one by one."""
+MAX_CLUSTERS = 64
+"""Corpora with more clusters get no table of each."""
 
 
 def by_cluster(
-    at: BenchmarkFolder, corpus: Corpus, plan: Plan, cells: Sequence[GridCell]
+    folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cells: Sequence[GridCell]
 ) -> tuple[list[dict[str, Any]], str]:
     """Differences of each model from the reference for each speaker, or else dialogue, of the test samples.
 
     Args:
-        at: where the cells' predictions are.
+        folder: the benchmark's folder.
         corpus: of the benchmark.
         plan: its plan.
         cells: finished ones.
@@ -43,13 +42,13 @@ def by_cluster(
     tests = clustered_tests(corpus, plan)
     names, what = tests.clusters
     distinct = list(dict.fromkeys(names))
-    if what == "samples" or not 1 < len(distinct) <= MOST:
+    if what == "samples" or not 1 < len(distinct) <= MAX_CLUSTERS:
         return [], what
     whose = np.array(names)
     weights: Array = np.stack([np.ones(len(names)), *((whose == name).astype(np.float64) for name in distinct)])
     rows = []
-    for about, key, metric, found in differences(at, plan, cells, tests, weights):
-        for name, value in zip(distinct, found[1:].tolist(), strict=True):
+    for about, key, metric, resampled in differences(folder, plan, cells, tests, weights):
+        for name, value in zip(distinct, resampled[1:].tolist(), strict=True):
             rows.append(about | _setting(key) | {"metric": metric, "cluster": name, "difference": value})
             rows[-1]["n"] = int((whose == name).sum())
     return rows, what

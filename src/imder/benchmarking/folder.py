@@ -1,13 +1,13 @@
 """The folder of a benchmark.
 
-benchmark.json       the plan (`imder.benchmarking.plan.Plan`): all that was ever asked for here
+benchmark.json       the plan (`imder.benchmarking.plan.Plan`): everything that was requested here
 runs/<cell>/         run directories (`imder.training.run`)
 cells/<cell>.csv     tidy rows of a cell
 cells/<cell>.npz     its predictions, sample by sample
 cells/<cell>.json    written last: the cell is finished, what it was evaluated on, how long it took
 cells/<cell>.failed.json   why it failed
 cells/<cell>.lock    while a process works on it
-results.csv, tables.md, tables.tex, significance.csv, *.png     what `imder.benchmarking.report` makes of them
+results.csv, tables.md, tables.tex, significance.csv, *.png     written by `imder.benchmarking.report`
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class BenchmarkFolder:
         return self.path / "cells" / f"{cell.name}.{ending}"
 
     def plan(self) -> Plan:
-        """What was asked for so far.
+        """The plan so far.
 
         Raises:
-            ImderError: nothing was, or the file is broken.
+            ImderError: there is none, or the file is broken.
         """
         path = self.path / "benchmark.json"
         try:
@@ -58,20 +58,20 @@ class BenchmarkFolder:
             raise ImderError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
     def join(self, plan: Plan) -> Plan:
-        """Add a plan to what is asked for here; returns everything that is.
+        """Merge a plan into the folder's; returns the whole plan.
 
         Raises:
-            ImderError: the folder holds something else, or a plan that doesn't go with this one.
+            ImderError: the folder holds something else, or a plan that doesn't fit this one.
         """
         marker = self.path / "benchmark.json"
         if self.path.exists() and not self.path.is_dir():
             raise ImderError(f"{self.path}: is a file; a benchmark is a folder")
-        # Another process may be writing its marker right now: what is called like it is no stranger.
+        # Another process may be writing its marker now, under a similar name.
         strangers = self.path.exists() and any(
             p.name != "cells" and not p.name.lstrip(".").startswith(marker.name) for p in self.path.iterdir()
         )
         if strangers and not marker.exists():
-            raise ImderError(f"{self.path}: is not empty and not a benchmark's; choose another --out")
+            raise ImderError(f"{self.path}: is not empty and not a benchmark's folder; choose another --out")
         try:
             (self.path / "cells").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -80,7 +80,9 @@ class BenchmarkFolder:
         until = time.monotonic() + PATIENCE
         while not lock.acquire():
             if time.monotonic() > until:
-                raise ImderError(f"{lock.path}: another process has held this for long; remove it if none is running")
+                raise ImderError(
+                    f"{lock.path}: another process has held this lock for {PATIENCE:g} s; remove it if none is running"
+                )
             time.sleep(0.05)
         try:
             whole = self.plan().merge(plan, str(self.path)) if marker.exists() else plan
@@ -90,32 +92,32 @@ class BenchmarkFolder:
         return whole
 
     def finished(self, cell: GridCell, plan: Plan) -> bool:
-        """Whether a cell holds everything that a plan asks of it."""
+        """Whether a cell's results cover the plan's protocols and rates."""
         about = self.about(cell)
         if about is None or not all(self.file(cell, e).exists() for e in ("csv", "npz")):
             return False
         return set(plan.protocols) <= set(about["protocols"]) and set(plan.rates_of(cell)) <= set(about["rates"])
 
     def about(self, cell: GridCell) -> dict[str, Any] | None:
-        """What a finished cell says of itself; None for others."""
+        """A finished cell's description; None for others."""
         return _read_json(self.file(cell, "json"))
 
     def reason(self, cell: GridCell) -> str | None:
-        """Why a cell failed; None where it didn't, or not since it was last tried."""
-        found = _read_json(self.file(cell, "failed.json"))
-        return None if found is None else str(found["reason"])
+        """Why a cell failed; None if it didn't, or is being tried again."""
+        content = _read_json(self.file(cell, "failed.json"))
+        return None if content is None else str(content["reason"])
 
     def failed_since(self, cell: GridCell, moment: float) -> bool:
         """Whether a cell failed after a moment (`time.time`), and nobody has tried it again since."""
-        found = _read_json(self.file(cell, "failed.json"))
-        return found is not None and float(found.get("time", 0)) >= moment
+        content = _read_json(self.file(cell, "failed.json"))
+        return content is not None and float(content.get("time", 0)) >= moment
 
     def fail(self, cell: GridCell, reason: str, trace: str = "") -> None:
-        """Note why a cell failed."""
+        """Write why a cell failed."""
         write_json({"reason": reason, "time": time.time(), "trace": trace.splitlines()}, self.file(cell, "failed.json"))
 
     def holder(self, cell: GridCell) -> dict[str, Any] | None:
-        """Who works on a cell."""
+        """The process that runs a cell; None if there is none."""
         holder = read_holder(self.file(cell, "lock"))
         return None if holder is None or is_stale(holder) else holder
 
@@ -126,7 +128,7 @@ class BenchmarkFolder:
         predictions: Mapping[str, NDArray[Any]],
         about: Mapping[str, Any],
     ) -> None:
-        """Write a cell's results, the sign that it is finished last."""
+        """Write a cell's results; the file that marks it as finished comes last."""
         self.file(cell, "json").unlink(missing_ok=True)
         with atomic_write(self.file(cell, "npz")) as part, part.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **predictions)
@@ -165,9 +167,9 @@ def write_json(data: Mapping[str, Any], path: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise ImderError(f"{path}: cannot be read ({error}); remove it to make it again") from None
-    return found
+    return content

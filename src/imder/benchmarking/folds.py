@@ -1,7 +1,7 @@
-"""Rotation over speakers: every speaker is clustered_tests once, by models that have never heard them.
+"""Rotation over speakers: every speaker is tested once, by models that were not trained on them.
 
-The corpus' splits are put together and cut anew. Speakers are dealt to F folds in an order that a seed decides; in rotation
-f, fold f is the test split, the next one validation, the rest training.
+The corpus' splits are joined and split again. Speakers are dealt to F folds in a seeded order; in rotation f, fold f is the
+test split, the next one validation, the rest training.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
         folds: how many, at least 3.
 
     Raises:
-        ImderError: a sample has no speaker, an id is there in two splits, or there are fewer speakers than folds.
+        ImderError: a sample has no speaker, an id occurs in two splits, or there are fewer speakers than folds.
     """
     if folds < 3:
         raise ImderError(f"--folds: training, validation and test need at least 3, got {folds}")
@@ -34,7 +34,7 @@ def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
     if len(speakers) < folds:
         raise ImderError(f"--folds: {corpus.name} has {len(speakers)} speakers, fewer than {folds} folds")
     order = np.random.default_rng(ORDER_SEED).permutation(len(speakers))
-    dealt = {speakers[s]: place % folds for place, s in enumerate(order.tolist())}
+    dealt = {speakers[s]: position % folds for position, s in enumerate(order.tolist())}
     of_row = np.array([dealt[name] for name in whole.speaker or ()])
     test, valid = of_row == fold, of_row == (fold + 1) % folds
     rows = {"train": ~test & ~valid, "valid": valid, "test": test}
@@ -53,13 +53,13 @@ def _joined(corpus: Corpus) -> Split:
             raise ImderError(f"--folds: {corpus.name} [{name}] has no labels")
     features = {name: _one_after_another([s.features[name] for s in splits]) for name in corpus.spec.names}
     tokens = [s.tokens for s in splits if s.tokens is not None]
-    known = all(s.dialogue is not None and s.position is not None for s in splits)
+    positioned = all(s.dialogue is not None and s.position is not None for s in splits)
     return Split(
         ids,
         features,
         np.concatenate([s.labels for s in splits if s.labels is not None]),
-        dialogue=tuple(d for s in splits for d in s.dialogue or ()) if known else None,
-        position=np.concatenate([s.position for s in splits if s.position is not None]) if known else None,
+        dialogue=tuple(d for s in splits for d in s.dialogue or ()) if positioned else None,
+        position=np.concatenate([s.position for s in splits if s.position is not None]) if positioned else None,
         speaker=tuple(p for s in splits for p in s.speaker or ()),
         tokens=_one_after_another(tokens) if len(tokens) == len(splits) else None,
     )

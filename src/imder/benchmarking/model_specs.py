@@ -1,7 +1,7 @@
-"""What ``--models`` may name: presets, variants of presets, configuration files.
+"""The models that ``--models`` names: presets, variants of presets, configuration files.
 
-``imder`` is the preset for use; any other preset goes by its own name. ``name:variant`` changes a few keys of a preset, and
-which is one table: `VARIANTS`. A path that ends in ``.yaml`` or ``.yml`` is a configuration file and goes by the file's name.
+``imder`` is the preset ``fast``; any other preset has its own name. ``name:variant`` changes a few keys of a preset (table
+`VARIANTS`). A path that ends in ``.yaml`` or ``.yml`` is a configuration file; the file's name is the model's.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ DEFAULT_MODELS = (
     "language-only",
     "ridge",
 )
-"""What is compared unless told otherwise: every system in the configuration for everyday use."""
+"""The models compared by default."""
 
 PRESETS: Mapping[str, str] = {"imder": "fast"}
-"""Systems whose preset goes by another name."""
+"""Presets of systems that have another name."""
 
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "imder": {
@@ -44,7 +44,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "one-draw": {"model.num_samples": 1},
     },
 }
-"""For each name its variants, and the keys that make them."""
+"""For each model its variants and the keys that they change."""
 
 TABLES: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
     2: (("imder:unconditional", "imder"), ("random",)),
@@ -62,7 +62,7 @@ class ModelSpec:
 
 
 def default_models(modalities: Sequence[str]) -> tuple[str, ...]:
-    """`DEFAULT_MODELS`, less what needs a modality that a corpus doesn't have.
+    """`DEFAULT_MODELS` without those that need a modality that a corpus lacks.
 
     >>> "language-only" in default_models(["vision", "audio"])
     False
@@ -73,46 +73,46 @@ def default_models(modalities: Sequence[str]) -> tuple[str, ...]:
 def model_specs(
     names: Sequence[str], max_epochs: int | None = None, label_share: float = 1.0, tuned: str | None = None
 ) -> list[ModelSpec]:
-    """The entries of names as they are given.
+    """The models of some names, in their order.
 
     Args:
-        names: see the module.
+        names: presets, variants, configuration files.
         max_epochs: no phase runs longer.
-        label_share: of the training labels, for every model; below 1 it wins over what configurations say.
-        tuned: a corpus whose tuned settings each preset takes that has some (`imder.models.presets`).
+        label_share: of the training labels, for every model; below 1 it overrides the configurations.
+        tuned: a corpus; presets with settings tuned for it take them (`imder.models.presets`).
 
     Raises:
-        ImderError: an unknown name or variant, a configuration that is wrong, two entries of one name, or of the constant baseline's, or
-            nothing is tuned for that corpus.
+        ImderError: an unknown name or variant, an invalid configuration, two models of one name or one called like a
+            reference, or no settings tuned for that corpus.
 
     >>> [(e.name, e.config.preset) for e in model_specs(["imder", "zero-fill"])]
     [('imder', 'fast'), ('zero-fill', 'zero-fill')]
     """
     if tuned is not None and tuned not in tuned_names():
-        known = (
+        advice = (
             f"choose from {', '.join(tuned_names())}" if tuned_names() else "no tuned settings come with this version"
         )
-        raise ImderError(f"--tuned: nothing is tuned for {tuned!r}; {known}")
-    found = [_entry(name, tuned) for name in names]
+        raise ImderError(f"--tuned: nothing is tuned for {tuned!r}; {advice}")
+    specs = [_entry(name, tuned) for name in names]
     if label_share != 1:
-        shared = [replace(e.config, training=replace(e.config.training, label_share=label_share)) for e in found]
-        found = [ModelSpec(e.name, config) for e, config in zip(found, shared, strict=True)]
-    if not found:
+        shared = [replace(e.config, training=replace(e.config.training, label_share=label_share)) for e in specs]
+        specs = [ModelSpec(e.name, config) for e, config in zip(specs, shared, strict=True)]
+    if not specs:
         raise ImderError("--models: name at least one")
-    seen: set[str] = set()
-    for entry in found:
+    file_names: set[str] = set()
+    for entry in specs:
         if entry.name in REFERENCES:
             raise ImderError(
-                f"--models: {entry.name} is a name of what stands beside the models; leave it out or rename it"
+                f"--models: {entry.name} is the name of a reference in every table; leave it out or rename it"
             )
-        if file_name(entry.name) in seen:
-            raise ImderError(f"--models: {entry.name} is there twice; files are called by their names, so rename one")
-        seen.add(file_name(entry.name))
-    return [e if max_epochs is None else ModelSpec(e.name, e.config.with_max_epochs(max_epochs)) for e in found]
+        if file_name(entry.name) in file_names:
+            raise ImderError(f"--models: {entry.name} is named twice; results are filed by name, so rename one")
+        file_names.add(file_name(entry.name))
+    return [e if max_epochs is None else ModelSpec(e.name, e.config.with_max_epochs(max_epochs)) for e in specs]
 
 
 def file_name(name: str) -> str:
-    """An entry's name in file names, which can't hold a colon everywhere."""
+    """A model's name in file names, where a colon isn't allowed everywhere."""
     return name.replace(":", "+")
 
 
@@ -120,13 +120,13 @@ def _entry(name: str, tuned: str | None) -> ModelSpec:
     if name.endswith((".yaml", ".yml")):
         stem = Path(name).stem
         if not stem.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ImderError(f"--models: {name}: letters, digits, '-', '_' and '.' make a name; rename the file")
+            raise ImderError(f"--models: {name}: a model's name has letters, digits, '-', '_' and '.'; rename the file")
         return ModelSpec(stem, load_config(file=name))
     base, _, variant = name.partition(":")
     preset = PRESETS.get(base, base)
     if preset not in preset_names():
-        known = ", ".join(sorted({*preset_names(), *PRESETS}))
-        raise ImderError(f"--models: there is no preset {base!r}; choose from {known}, or give a YAML file")
+        advice = ", ".join(sorted({*preset_names(), *PRESETS}))
+        raise ImderError(f"--models: there is no preset {base!r}; choose from {advice}, or give a YAML file")
     if tuned in tuned_names(preset):
         preset = f"{preset}@{tuned}"
     if not variant and ":" not in name:
@@ -139,5 +139,5 @@ def _entry(name: str, tuned: str | None) -> ModelSpec:
 
 
 def spec_note(entry: str, system: str) -> str:
-    """What readers of a table must know of an entry, where its name isn't that of its system (tables know those)."""
+    """The note on a model's system, where the model has another name (tables add the note of a system by itself)."""
     return system_note(system) if entry != system else ""

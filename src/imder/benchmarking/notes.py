@@ -1,4 +1,4 @@
-"""What must be known to read a benchmark's tables, in sentences: how they were made, what is missing, what a system sees."""
+"""Notes below a benchmark's tables: how they were made, which cells are missing, what is special about a system."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from imder.models.registry import system_class, system_note
 from imder.training.config import load_config
 
 
-def plan_notes(plan: Plan, finished: Sequence[GridCell], together: Sequence[str]) -> tuple[str, ...]:
-    """How the tables were made; ``together`` are the names of averages over seeds."""
+def plan_notes(plan: Plan, finished: Sequence[GridCell], ensembled: Sequence[str]) -> tuple[str, ...]:
+    """How the tables were made; ``ensembled`` are the names of seed ensembles."""
     notes = []
-    if together:
-        notes.append(f"{', '.join(together)}: the seeds' predictions averaged, {plan.seeds} times the compute.")
+    if ensembled:
+        notes.append(f"{', '.join(ensembled)}: the seeds' predictions averaged, {plan.seeds} times the compute.")
     shares = label_shares(plan)
     if shares != {1.0}:
         notes.append(f"Share of training labels used: {', '.join(f'{100 * s:g} %' for s in sorted(shares))}.")
@@ -25,9 +25,9 @@ def plan_notes(plan: Plan, finished: Sequence[GridCell], together: Sequence[str]
     if tuned := [name for name, preset in presets.items() if "@" in preset]:
         others = ", ".join(name for name in presets if name not in tuned) or "none"
         corpora = ", ".join(sorted({presets[name].partition("@")[2] for name in tuned}))
-        notes.append(f"Tuned for {corpora}: {', '.join(tuned)}; as their presets are: {others}.")
+        notes.append(f"Tuned for {corpora}: {', '.join(tuned)}; not tuned: {others}.")
     if short := _cut_short(plan):
-        notes.append(f"Trained for fewer epochs than their presets say: {', '.join(short)}.")
+        notes.append(f"Trained for fewer epochs than their presets: {', '.join(short)}.")
     if plan.shared.per_rate:
         notes.append(
             f"A model of its own for each missing rate, trained under the {plan.shared.training_protocol} protocol."
@@ -39,38 +39,38 @@ def plan_notes(plan: Plan, finished: Sequence[GridCell], together: Sequence[str]
 
 
 def system_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tuple[str, ...]:
-    """What readers of any table must know of the models in it, and of what was done to the features."""
-    there = [model for model in plan.models if any(cell.model == model for cell in finished)]
-    notes = {model: system_note(model) or spec_note(model, plan.models[model]["system"]) for model in there}
-    said = tuple(f"{model}: {note}" for model, note in notes.items() if note)
-    return said + ((note,) if (note := speaker_norm_note(corpus.recipe)) else ())
+    """Notes on the models of any table and on the preprocessing of the features."""
+    finished_models = [model for model in plan.models if any(cell.model == model for cell in finished)]
+    notes = {model: system_note(model) or spec_note(model, plan.models[model]["system"]) for model in finished_models}
+    sentences = tuple(f"{model}: {note}" for model, note in notes.items() if note)
+    return sentences + ((note,) if (note := speaker_norm_note(corpus.recipe)) else ())
 
 
 def missing_note(missing: Mapping[str, str]) -> tuple[str, ...]:
-    """Cells that aren't finished, and why."""
+    """Which cells aren't finished, and why."""
     reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
     return (f"Missing: {reasons}.",) if missing else ()
 
 
 def label_shares(plan: Plan) -> set[float]:
-    """Which shares of the labels its models get."""
+    """The shares of the training labels that the plan's models use."""
     return {float(model["training"]["label_share"]) for model in plan.models.values()}
 
 
 def _seeds(plan: Plan, finished: Sequence[GridCell]) -> str:
-    """Over how many seeds a table's numbers are; models are named where they differ."""
+    """The number of seeds behind a table; models are named where it differs."""
     models: dict[int, list[str]] = {}
     for model in plan.models:
         if count := len({cell.seed for cell in finished if cell.model == model}):
             models.setdefault(count, []).append(model)
-    said = {count: f"{count} {'seed' if count == 1 else 'seeds'}" for count in sorted(models, reverse=True)}
-    if len(said) == 1:
-        return next(iter(said.values()))
-    return ", ".join(f"{text} ({', '.join(models[count])})" for count, text in said.items())
+    sentences = {count: f"{count} {'seed' if count == 1 else 'seeds'}" for count in sorted(models, reverse=True)}
+    if len(sentences) == 1:
+        return next(iter(sentences.values()))
+    return ", ".join(f"{text} ({', '.join(models[count])})" for count, text in sentences.items())
 
 
 def _cut_short(plan: Plan) -> list[str]:
-    """Models of which some phase has fewer epochs than in its preset: as good as a toy."""
+    """Models that have a phase with fewer epochs than their preset."""
     short = []
     for name, model in plan.models.items():
         usual = load_config(str(model["preset"])).training

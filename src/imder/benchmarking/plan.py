@@ -1,10 +1,10 @@
-"""What a benchmark consists of: cells, and what they all share.
+"""The plan of a benchmark: its cells and the settings that they share.
 
 A *cell* of the grid is one training and its evaluation: (model, training rate, seed). The rate is None where one model
 serves all rates. Masks of the evaluation depend on the corpus, the rate and `MASK_SEED` alone, never on the cell.
 
-A plan can grow: more models, seeds, rates or protocols make more to do and change nothing of what is done. Anything else
-would put numbers side by side that don't belong together, and is refused.
+A plan can grow by models, seeds, rates and protocols, which leaves finished cells as they are. Any other change would
+compare numbers that were made under different settings, and is refused.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class GridCell:
     """One training and its evaluation.
 
     Attributes:
-        model: the entry's name.
-        rate: the missing rate that it is trained and evaluated for; None for all.
+        model: its name in tables.
+        rate: the missing rate that it is trained and evaluated for; None for all rates.
         seed: of the training and of the noise in recoveries.
-        fold: which speakers are clustered_tests; None for the corpus' own splits.
+        fold: which rotation over speakers; None for the corpus' own splits.
     """
 
     model: str
@@ -47,7 +47,7 @@ class GridCell:
 
     @property
     def name(self) -> str:
-        """In file names and messages.
+        """Its name in file names and messages.
 
         >>> GridCell("imder:mean", 0.3, 1).name, GridCell("mmin", None, 0, fold=2).name
         ('imder+mean-0.3-1', 'mmin-any-0-fold2')
@@ -57,9 +57,9 @@ class GridCell:
 
     @property
     def run(self) -> str:
-        """What goes into the ``run`` column: the models that one seed trains for several rates are one run.
+        """Its name in the ``run`` column: models of one seed for several rates are one run.
 
-        Each rotation is a run of its own, since it tests other samples: deviations hold what that makes.
+        Each rotation is a run of its own, so that deviations include the variation over test speakers.
         """
         return f"{file_name(self.model)}-{self.seed}{self._fold}"
 
@@ -70,7 +70,7 @@ class GridCell:
 
 @dataclass(frozen=True)
 class GridSettings:
-    """What must be the same for all cells of a place.
+    """Settings that all cells of a benchmark share.
 
     Attributes:
         corpus: its name.
@@ -99,7 +99,7 @@ class Plan:
 
     Attributes:
         shared: see `GridSettings`.
-        models: for each entry its complete configuration, as plain containers.
+        models: for each model its complete configuration, as plain containers.
         seeds: how many.
         rates: missing rates.
         protocols: in the order of the tables.
@@ -112,7 +112,7 @@ class Plan:
     protocols: tuple[str, ...]
 
     def cells(self) -> list[GridCell]:
-        """All, seed by seed, so that tables are early complete for few seeds."""
+        """All cells, seed by seed, so that tables of few seeds are complete early."""
         rates = self.rates if self.shared.per_rate else (None,)
         folds = range(self.shared.folds) if self.shared.folds else (None,)
         return [GridCell(m, r, s, f) for s in range(self.seeds) for f in folds for m in self.models for r in rates]
@@ -147,12 +147,12 @@ class Plan:
         return cls(shared, data["models"], data["seeds"], tuple(data["rates"]), tuple(data["protocols"]))
 
     def merge(self, other: Plan, where: str) -> Plan:
-        """Everything that either plan asks for; this one came first.
+        """The union of two plans; the order of this one comes first.
 
         Raises:
-            ImderError: they differ in what must be the same.
+            ImderError: they differ in settings that must be the same.
         """
-        advice = "choose another --out, or give what it was started with"
+        advice = "choose another --out, or repeat the settings that it was started with"
         mine, theirs = asdict(self.shared), asdict(other.shared)
         if mine["fingerprint"] != theirs["fingerprint"]:
             raise ImderError(f"{where}: was started on another corpus ({self.shared.corpus}); {advice}")
@@ -187,8 +187,8 @@ def make_plan(
     """A checked plan.
 
     Raises:
-        ImderError: numbers that make no grid, unknown protocols or metrics, protocols or rates that the test samples
-            don't allow, or models for single rates where a protocol has none.
+        ImderError: numbers out of range, unknown protocols or metrics, protocols or rates that are undefined on the test
+            samples, or models for single rates where a protocol has none.
     """
     if min(seeds, draws, official_batch_size) < 1:
         raise ImderError("benchmark: seeds, draws and the official batch size must be at least 1")
@@ -202,7 +202,7 @@ def make_plan(
     metrics.metrics_of(convention)
     training_protocol = _training_protocol(entries, tuple(dict.fromkeys(protocols)) if per_rate else ("random",))
     present = (fold_of(corpus, 0, folds) if folds else corpus)["test"].present
-    for protocol in protocols:  # before anything is trained: what a protocol refuses, every cell would fail with
+    for protocol in protocols:  # before anything is trained: every cell would fail
         sample_cells(
             present,
             corpus.spec.names,
@@ -254,7 +254,7 @@ def _difference(old: Any, new: Any, where: str = "") -> str:
     """The first key in which configurations differ; empty where they don't."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in {**old, **new}:
-            if found := _difference(old.get(key), new.get(key), f"{where}.{key}".lstrip(".")):
-                return found
+            if difference := _difference(old.get(key), new.get(key), f"{where}.{key}".lstrip(".")):
+                return difference
         return ""
     return "" if old == new else f"{where} {old}, not {new}"

@@ -1,6 +1,6 @@
-"""What a benchmark's folder says so far: results, tables, plots, comparisons. Cells that aren't finished are named.
+"""The report of a benchmark's finished cells: results, tables, plots, comparisons; unfinished cells are named.
 
-Everything is made anew from the cells' files, so a report can be made at any time, of any part of the grid.
+It is made from the cells' files alone, at any time, for any part of the grid.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from imder.types import ImderError
 
 @dataclass(frozen=True)
 class Report:
-    """What was made.
+    """A report.
 
     Attributes:
         protocols: in the order of the tables.
@@ -50,8 +50,8 @@ class Report:
         tables: for each protocol the layout of the papers.
         comparisons: for each protocol the differences on average, a line for each system.
         missing: for each cell that isn't finished, why.
-        files: names of what was written.
-        remarks: what could not be made, and why.
+        files: names of the files written.
+        remarks: what was left out, and why.
         references: baselines and ensembles, which are shown and don't compete for bold.
     """
 
@@ -74,11 +74,15 @@ class Report:
             if table_width(paper) <= width:
                 tables.append(paper)
                 continue
-            each = [_of_metric(summary, protocol, m, mean, self.references) for m in paper_metrics(summary)]
-            each = [replace(table, headers=tuple(h.replace(":", ":\n") for h in table.headers)) for table in each]
-            each = [replace(table, notes=tuple(n for n in table.notes if n not in paper.notes)) for table in each]
-            each = [*each[:-1], with_notes(each[-1], paper.notes)]
-            tables += [block for table in each for block in fit(table, width)]
+            by_metric = [_of_metric(summary, protocol, m, mean, self.references) for m in paper_metrics(summary)]
+            by_metric = [
+                replace(table, headers=tuple(h.replace(":", ":\n") for h in table.headers)) for table in by_metric
+            ]
+            by_metric = [
+                replace(table, notes=tuple(n for n in table.notes if n not in paper.notes)) for table in by_metric
+            ]
+            by_metric = [*by_metric[:-1], with_notes(by_metric[-1], paper.notes)]
+            tables += [block for table in by_metric for block in fit(table, width)]
         return tables
 
     def comparing(self, width: int | None) -> list[Table]:
@@ -86,64 +90,68 @@ class Report:
         return [block for table in self.comparisons for block in fit(table, width)]
 
 
-def write_report(place: str | Path, corpus: Corpus, plan: Plan, *, resamples: int = RESAMPLES) -> Report:
+def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int = RESAMPLES) -> Report:
     """Write ``results.csv``, ``tables.md``, ``tables.tex``, ``significance.csv`` and a plot of each metric.
 
     ``results.parquet`` is written too where pyarrow is installed.
 
     Args:
-        place: the benchmark's folder.
-        corpus: the corpus, for the constant baseline and for what belongs together in resampling.
-        plan: all that was asked for.
+        path: the benchmark's folder.
+        corpus: for the constant baseline and the clusters of the bootstrap.
+        plan: the whole plan.
         resamples: of the bootstrap.
 
     Raises:
         ImderError: no cell is finished.
     """
-    at = BenchmarkFolder(place)
+    folder = BenchmarkFolder(path)
     cells = plan.cells()
-    finished = [cell for cell in cells if at.finished(cell, plan)]
-    missing = {cell.name: at.reason(cell) or "not run yet" for cell in cells if cell not in finished}
+    finished = [cell for cell in cells if folder.finished(cell, plan)]
+    missing = {cell.name: folder.reason(cell) or "not run yet" for cell in cells if cell not in finished}
     if not finished:
-        raise ImderError(f"{at.path}: no cell is finished; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
-    rows = [row | {"run": cell.run} for cell in _in_order(finished, plan) for row in at.rows(cell)]
-    together = ensemble_rows(at, plan, finished)
+        raise ImderError(f"{folder.path}: no cell is finished; {'; '.join(f'{k}: {v}' for k, v in missing.items())}")
+    rows = [row | {"run": cell.run} for cell in _in_order(finished, plan) for row in folder.rows(cell)]
+    together = ensemble_rows(folder, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _constant_rows(corpus, plan, calibrated=any("coverage" in row for row in rows))
-    comparisons, compared = compare(at, corpus, plan, finished, resamples=resamples)
-    said = system_notes(corpus, plan, finished)
-    notes = (*plan_notes(plan, finished, tuple(ensembles(plan, finished))), *said, *missing_note(missing))
+    comparisons, compared = compare(folder, corpus, plan, finished, resamples=resamples)
+    about_systems = system_notes(corpus, plan, finished)
+    notes = (*plan_notes(plan, finished, tuple(ensembles(plan, finished))), *about_systems, *missing_note(missing))
     mean, summary = averages(rows), summarise(rows)
-    beside = (*REFERENCES, *ensembles(plan, finished))
-    papers = tuple(with_notes(paper_table(summary, mean, p, references=beside), notes) for p in plan.protocols)
+    noncompeting = (*REFERENCES, *ensembles(plan, finished))
+    papers = tuple(with_notes(paper_table(summary, mean, p, references=noncompeting), notes) for p in plan.protocols)
     tables = comparison_tables(comparisons, compared)
-    apart, whose = by_cluster(at, corpus, plan, finished)
-    tables += cluster_tables(apart, whose, plan.shared.convention)
-    tables = tuple(with_notes(table, said) for table in tables)
+    cluster_rows, cluster_kind = by_cluster(folder, corpus, plan, finished)
+    tables += cluster_tables(cluster_rows, cluster_kind, plan.shared.convention)
+    tables = tuple(with_notes(table, about_systems) for table in tables)
     files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
-    write_csv(rows, at.path / "results.csv")
+    write_csv(rows, folder.path / "results.csv")
     if comparisons:
-        write_csv(comparisons, at.path / "significance.csv")
+        write_csv(comparisons, folder.path / "significance.csv")
     else:
         files.remove("significance.csv")
-    if apart:
-        write_csv(apart, at.path / f"{whose}.csv")
-        files.append(f"{whose}.csv")
+    if cluster_rows:
+        write_csv(cluster_rows, folder.path / f"{cluster_kind}.csv")
+        files.append(f"{cluster_kind}.csv")
     remarks = []
     if importlib.util.find_spec("pyarrow") is None:
         remarks.append("results.parquet is left out: pyarrow isn't installed (pip install 'imder[parquet]')")
     else:
-        _write_parquet(rows, at.path / "results.parquet")
+        _write_parquet(rows, folder.path / "results.parquet")
         files.append("results.parquet")
     shown = (*default_metrics(summary), *uncertainty_metrics(summary))
-    each = [with_notes(_of_metric(summary, p, m, mean, beside), said) for p in plan.protocols for m in shown]
-    drawn = (*papers, *tables, *each)
-    text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{markdown_blocks(t)}" for t in drawn)])
-    _write(at.path / "tables.md", text)
-    _write(at.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, drawn)]))
-    files += _plots(at, rows, comparisons, plan)
-    short = tuple(with_notes(table, said) for table in comparison_tables(comparisons, compared, brief=True))
-    return Report(plan.protocols, rows, papers, short, missing, tuple(files), tuple(remarks), beside)
+    by_metric = [
+        with_notes(_of_metric(summary, p, m, mean, noncompeting), about_systems) for p in plan.protocols for m in shown
+    ]
+    all_tables = (*papers, *tables, *by_metric)
+    text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{markdown_blocks(t)}" for t in all_tables)])
+    _write(folder.path / "tables.md", text)
+    _write(
+        folder.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, all_tables)])
+    )
+    files += _plots(folder, rows, comparisons, plan)
+    brief = tuple(with_notes(table, about_systems) for table in comparison_tables(comparisons, compared, brief=True))
+    return Report(plan.protocols, rows, papers, brief, missing, tuple(files), tuple(remarks), noncompeting)
 
 
 def _of_metric(
@@ -161,15 +169,15 @@ def _of_metric(
 
 
 def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:
-    """Models in the plan's order: that of the tables' columns."""
-    place = {name: i for i, name in enumerate(plan.models)}
-    return sorted(cells, key=lambda c: (place[c.model], c.seed, c.fold or 0, c.rate or 0.0))
+    """Sorted by model, in the plan's order, which is that of the tables' columns."""
+    order = {name: i for i, name in enumerate(plan.models)}
+    return sorted(cells, key=lambda c: (order[c.model], c.seed, c.fold or 0, c.rate or 0.0))
 
 
 def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict[str, Any]]:
-    """The constant, on the same masks; of every rotation, and for each seed where models get only some labels.
+    """Rows of the constant baseline: for every rotation, and for each seed where models use only a share of the labels.
 
-    It knows the labels that the models know, where they all get the same.
+    It is computed from the labels that the models use, where all models use the same share.
     """
     folds = range(plan.shared.folds) if plan.shared.folds else (None,)
     shares = label_shares(plan)
@@ -177,12 +185,12 @@ def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict
     out: list[dict[str, Any]] = []
     for fold, seed in product(folds, range(plan.seeds) if share < 1 else (None,)):
         part = corpus if fold is None else fold_of(corpus, fold, plan.shared.folds)
-        known = part["train"] if seed is None else hide_labels(part["train"], share, seed)
+        training = part["train"] if seed is None else hide_labels(part["train"], share, seed)
         for protocol in plan.protocols:
             out += constant_rows(
                 part,
                 plan.evaluation(protocol),
-                baseline=constant_baseline(known, corpus.spec),
+                baseline=constant_baseline(training, corpus.spec),
                 run="-".join(name for name, n in ((f"{seed}", seed), (f"fold{fold}", fold)) if n is not None),
                 calibrated=calibrated,
             )
@@ -190,18 +198,18 @@ def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict
 
 
 def _plots(
-    at: BenchmarkFolder, rows: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]], plan: Plan
+    folder: BenchmarkFolder, rows: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]], plan: Plan
 ) -> list[str]:
     """A plot of each metric under each protocol with rates, and one of the differences under each; their names."""
     names = []
     for protocol in plan.protocols:
         if any(row["protocol"] == protocol for row in comparisons):
             names.append(f"{protocol}-differences.png")
-            plot_differences(comparisons, at.path / names[-1], protocol=protocol)
+            plot_differences(comparisons, folder.path / names[-1], protocol=protocol)
         if PROTOCOLS[protocol].has_rates:
             for metric in metric_names([row for row in rows if row["protocol"] == protocol]):
                 names.append(f"{protocol}-{metric}.png")
-                plot_rates(rows, metric, at.path / names[-1], protocol=protocol)
+                plot_rates(rows, metric, folder.path / names[-1], protocol=protocol)
     return names
 
 

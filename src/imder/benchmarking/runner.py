@@ -1,10 +1,9 @@
-"""All cells of a plan, by joblib, on one machine or on a cluster.
+"""Runs the cells of a plan with joblib, on one machine or on a cluster.
 
-Cells know nothing of each other; what is done, failed or under way is read from the folder, so progress and resuming are
-the same under every backend. Rounds follow one another until every cell is finished or has failed: a cell that another
-process works on is waited for, and one that failed there meanwhile isn't tried again until somebody asks anew. One whose
-process was killed is tried once more, alone: where a worker is killed, the backend ends the others too, and what they
-worked on isn't to blame.
+Cells are independent. What is finished, failed or running is read from the folder, so progress and resuming are the same
+under every backend. Rounds repeat until every cell is finished or has failed: a cell that another process runs is waited
+for, and one that failed there in the meantime isn't tried again before the next call. A cell whose process was killed is
+tried once more, alone: when a worker is killed, the backend ends the others too, and their cells are not to blame.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from imder.jobs.threads import threads_per_job
 from imder.types import ImderError
 
 KILLS = 2
-"""So many times a cell's process may be killed before the cell has failed."""
+"""A cell has failed when its process was killed this often."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a benchmark stands.
+    """Progress of a benchmark.
 
     Attributes:
         total, finished, failed: cells.
-        running: names of those under way, in any process.
-        left: seconds until all is done; None until a cell is finished.
+        running: names of the running cells, in any process.
+        left: estimated seconds left; None until a cell is finished.
     """
 
     total: int
@@ -47,31 +46,31 @@ class Status:
     left: float | None
 
 
-def status(at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], jobs: int) -> Status:
-    """Where a benchmark stands, by its files: a model's cells are taken to need as long as those that it has finished."""
-    took: dict[str, list[float]] = {}
+def status(folder: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], jobs: int) -> Status:
+    """Progress by the folder's files; the time left assumes that a model's cells take equally long."""
+    seconds_of: dict[str, list[float]] = {}
     open_: list[GridCell] = []
     failed = 0
     for cell in cells:
-        about = at.about(cell)
-        if about is not None and at.finished(cell, plan):
-            took.setdefault(cell.model, []).append(float(about["seconds"]))
-        elif at.reason(cell) is not None:
+        about = folder.about(cell)
+        if about is not None and folder.finished(cell, plan):
+            seconds_of.setdefault(cell.model, []).append(float(about["seconds"]))
+        elif folder.reason(cell) is not None:
             failed += 1
         else:
             open_.append(cell)
-    known = {model: sum(t) / len(t) for model, t in took.items()}
+    mean_seconds = {model: sum(t) / len(t) for model, t in seconds_of.items()}
     left = None
-    running = {cell: holder for cell in open_ if (holder := at.holder(cell)) is not None}
-    if known:
-        usual = sum(known.values()) / len(known)
-        left = sum(known.get(cell.model, usual) for cell in open_) / max(1, jobs)
-    finished = sum(map(len, took.values()))
+    running = {cell: holder for cell in open_ if (holder := folder.holder(cell)) is not None}
+    if mean_seconds:
+        overall = sum(mean_seconds.values()) / len(mean_seconds)
+        left = sum(mean_seconds.get(cell.model, overall) for cell in open_) / max(1, jobs)
+    finished = sum(map(len, seconds_of.values()))
     return Status(len(cells), finished, failed, tuple(cell.name for cell in running), left)
 
 
 def run_cells(
-    place: str | Path,
+    path: str | Path,
     source: Source,
     plan: Plan,
     cells: Sequence[GridCell],
@@ -84,12 +83,12 @@ def run_cells(
     report: Callable[[Status], None] | None = None,
     every: float = 1.0,
 ) -> dict[GridCell, str]:
-    """Do cells.
+    """Run cells.
 
     Args:
-        place: the benchmark's folder, joined by the plan.
-        source: the corpus; every worker reads it.
-        plan: what is asked for in all.
+        path: the benchmark's folder, which holds the plan.
+        source: the corpus, read by every worker.
+        plan: the whole plan.
         cells: which of its cells.
         jobs: at once.
         threads: of each; 0 for an equal share of the processors.
@@ -103,53 +102,55 @@ def run_cells(
         The cells that failed, and why.
 
     Raises:
-        ImderError: options that don't go together, or a backend that isn't installed.
-        KeyboardInterrupt: everything can be resumed.
+        ImderError: options that don't fit together, or a backend that isn't installed.
+        KeyboardInterrupt: the same call goes on with what is finished.
     """
     if jobs < 1:
         raise ImderError(f"--jobs: at least 1, got {jobs}")
-    at = BenchmarkFolder(place)
+    folder = BenchmarkFolder(path)
     threads = threads_per_job(threads, jobs)
     killed: dict[GridCell, int] = {}
     failed: dict[GridCell, str] = {}
-    todo = [cell for cell in cells if not at.finished(cell, plan)]
+    todo = [cell for cell in cells if not folder.finished(cell, plan)]
     begun = time.time()
-    look = None if report is None else lambda: report(status(at, plan, cells, jobs))
+    look = None if report is None else lambda: report(status(folder, plan, cells, jobs))
     with nullcontext() if look is None else poll(look, every), backend_of(backend, jobs, threads, address):
         while todo:
             suspects = [cell for cell in todo if cell in killed]
             now = suspects[:1] or todo
-            tasks = [joblib.delayed(run_cell)(at.path.absolute(), source, plan, c, threads, device, begun) for c in now]
+            tasks = [
+                joblib.delayed(run_cell)(folder.path.absolute(), source, plan, c, threads, device, begun) for c in now
+            ]
             try:
                 results = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
             except Exception as error:  # each backend has its own for a worker that was killed
-                dead = [cell for cell in now if _abandoned(at, cell)]
+                dead = [cell for cell in now if _abandoned(folder, cell)]
                 if not dead:
                     raise ImderError(f"{backend}: {type(error).__name__}: {' '.join(str(error).split())}") from error
                 for cell in dead:
                     killed[cell] = killed.get(cell, 0) + 1
                     if killed[cell] >= KILLS:
-                        at.fail(cell, "its process was killed (out of memory?)")
+                        folder.fail(cell, "its process was killed (out of memory?)")
                         failed[cell] = "its process was killed (out of memory?)"
                 results = []
             for cell, result in zip(now, results, strict=bool(results)):
                 if result == "failed":
-                    failed[cell] = at.reason(cell) or "unknown"
-            todo = [cell for cell in todo if cell not in failed and not at.finished(cell, plan)]
+                    failed[cell] = folder.reason(cell) or "unknown"
+            todo = [cell for cell in todo if cell not in failed and not folder.finished(cell, plan)]
             if "elsewhere" in results and todo:
-                _wait(at, plan, [cell for cell in now if cell in todo] or todo, every)
+                _wait(folder, plan, [cell for cell in now if cell in todo] or todo, every)
     return failed
 
 
-def _abandoned(at: BenchmarkFolder, cell: GridCell) -> bool:
-    """Whether a process left a cell without freeing it."""
-    holder = read_holder(at.file(cell, "lock"))
+def _abandoned(folder: BenchmarkFolder, cell: GridCell) -> bool:
+    """Whether the process that locked a cell is gone."""
+    holder = read_holder(folder.file(cell, "lock"))
     return holder is not None and is_stale(holder)
 
 
-def _wait(at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], every: float) -> None:
-    """Until a cell is free, or all are finished."""
-    while not any(at.holder(cell) is None for cell in cells if not at.finished(cell, plan)):
-        if all(at.finished(cell, plan) for cell in cells):
+def _wait(folder: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], every: float) -> None:
+    """Wait until a cell is free, or all are finished."""
+    while not any(folder.holder(cell) is None for cell in cells if not folder.finished(cell, plan)):
+        if all(folder.finished(cell, plan) for cell in cells):
             return
         time.sleep(every)

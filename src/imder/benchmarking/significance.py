@@ -1,9 +1,9 @@
-"""Are two systems really apart? Paired bootstrap over test samples, of each system against one.
+"""Differences between systems with confidence intervals: a paired bootstrap over test samples.
 
-The reference is the model called ``imder``, or else the first. In each resample (`imder.benchmarking.bootstrap`) the
-metric is computed for every seed and draw and averaged; the difference of the averages is what the interval is of. Seeds
-that both systems have are compared. Intervals speak of other test samples, not of other seeds, and each of one difference
-by itself: of twenty true zeros, about one lies outside of its interval.
+Every system is compared with the reference, the model ``imder`` or else the first. In each resample
+(`imder.benchmarking.bootstrap`) the metric is averaged over draws and over the seeds that both systems have; the interval is
+that of the difference of the averages. It covers the variation over test samples, not over seeds, and holds for one
+difference at a time: of twenty true zeros, about one lies outside its interval.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ Resampled = dict[Key, dict[str, Array]]
 
 
 def clusters_of(split: Split) -> tuple[list[str], str]:
-    """What is drawn together, ``(N,)`` names, and how it is called: dialogues, else speakers, else samples.
+    """The clusters of the bootstrap, ``(N,)`` names, and their kind: dialogues, else speakers, else samples.
 
-    A sample without a name stands alone.
+    A sample without a name is a cluster of its own.
 
     >>> clusters_of(Split(("a", "b", "c"), {}, dialogue=("x", "x", "")))
     (['x', 'x', ' c'], 'dialogues')
@@ -52,12 +52,12 @@ def clusters_of(split: Split) -> tuple[list[str], str]:
 
 
 def compare(
-    at: BenchmarkFolder, corpus: Corpus, plan: Plan, cells: Sequence[GridCell], *, resamples: int = RESAMPLES
+    folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cells: Sequence[GridCell], *, resamples: int = RESAMPLES
 ) -> tuple[list[dict[str, Any]], str]:
     """Differences of each model from the reference, with 95 % intervals.
 
     Args:
-        at: where the cells' predictions are.
+        folder: the benchmark's folder.
         corpus: of the benchmark.
         plan: its plan.
         cells: finished ones.
@@ -65,13 +65,14 @@ def compare(
 
     Returns:
         A row for each (protocol, setting, model, metric), with ``difference``, ``low``, ``high`` and ``defined`` (the share
-        of resamples in which the metric was defined); and what was resampled, in words.
+        of resamples in which the metric was defined); and a description of the resampling.
     """
     tests = clustered_tests(corpus, plan)
     names, what = tests.clusters
     weights = cluster_weights(names, resamples, SEED)
     rows = [
-        about | _row(key, metric, found) for about, key, metric, found in differences(at, plan, cells, tests, weights)
+        about | _row(key, metric, measured)
+        for about, key, metric, measured in differences(folder, plan, cells, tests, weights)
     ]
     if not rows:
         return [], ""
@@ -83,7 +84,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class Tested:
+class ClusteredTests:
     """The test samples of a benchmark, rotation by rotation.
 
     Attributes:
@@ -95,54 +96,54 @@ class Tested:
     clusters: tuple[list[str], str]
 
 
-def clustered_tests(corpus: Corpus, plan: Plan) -> Tested:
-    """What a plan tests on."""
+def clustered_tests(corpus: Corpus, plan: Plan) -> ClusteredTests:
+    """The test samples of a plan."""
     folds = range(plan.shared.folds) if plan.shared.folds else [None]
     splits = {f: corpus["test"] if f is None else fold_of(corpus, f, plan.shared.folds)["test"] for f in folds}
     by_speaker = plan.shared.folds > 0  # what the rotation is over
     named = [clusters_of(replace(split, dialogue=None) if by_speaker else split) for split in splits.values()]
-    return Tested(splits, ([name for part, _ in named for name in part], named[0][1]))
+    return ClusteredTests(splits, ([name for part, _ in named for name in part], named[0][1]))
 
 
 def differences(
-    at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: Tested, weights: Array
+    folder: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: ClusteredTests, weights: Array
 ) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
-    """For each model but the reference, setting and metric: what it is, and its differences under weights ``(B, N)``.
+    """Yields the differences ``(B,)`` of each model from the reference, for each setting and metric, under weights ``(B, N)``.
 
-    Metrics are averaged over the draws, and over the seeds that both have; the differences are ``(B,)``.
+    Metrics are averaged over the draws and over the seeds that both have.
     """
     models = [m for m in plan.models if any(c.model == m for c in cells)]
     if len(models) < 2:
         return
     reference = "imder" if "imder" in models else models[0]
     labels = np.concatenate([np.asarray(test.labels) for test in tests.splits.values()])
-    rates = _effective(at, cells)
-    kept: dict[str, dict[int, Resampled]] = {}
-    together: dict[str, Resampled] = {}
+    rates = _effective(folder, cells)
+    by_model: dict[str, dict[int, Resampled]] = {}
+    ensembled: dict[str, Resampled] = {}
     for model in models:
-        predicted = _by_seed(at, plan, [c for c in cells if c.model == model], tests.splits)
-        kept[model] = {seed: _resampled(plan, found, labels, weights) for seed, found in predicted.items()}
+        predicted = _by_seed(folder, plan, [c for c in cells if c.model == model], tests.splits)
+        by_model[model] = {seed: _resampled(plan, measured, labels, weights) for seed, measured in predicted.items()}
         for name, base in ensembles(plan, cells).items():
             if base == model:
-                mean = {k: np.mean([found[k] for found in predicted.values()], axis=0) for k in predicted[0]}
-                together[name] = _resampled(plan, mean, labels, weights)
+                mean = {k: np.mean([measured[k] for measured in predicted.values()], axis=0) for k in predicted[0]}
+                ensembled[name] = _resampled(plan, mean, labels, weights)
     for model in models:
-        common = sorted(kept[model].keys() & kept[reference].keys())
+        common = sorted(by_model[model].keys() & by_model[reference].keys())
         if model != reference and common:
-            both = [[kept[m][seed] for seed in common] for m in (model, reference)]
+            both = [[by_model[m][seed] for seed in common] for m in (model, reference)]
             mine, theirs = (_averaged(seeds, rates) for seeds in _shared(*both))
             yield from _apart(plan, {"model": model, "reference": reference, "seeds": len(common)}, mine, theirs)
-    for name, found in together.items() if kept[reference] else ():
-        about = {"model": name, "reference": reference, "seeds": len(kept[reference])}
-        mine, theirs = (_averaged(s, rates) for s in _shared([found], list(kept[reference].values())))
+    for name, measured in ensembled.items() if by_model[reference] else ():
+        about = {"model": name, "reference": reference, "seeds": len(by_model[reference])}
+        mine, theirs = (_averaged(s, rates) for s in _shared([measured], list(by_model[reference].values())))
         yield from _apart(plan, about, mine, theirs)
 
 
 def _shared(*seeds: Sequence[Resampled]) -> list[list[Resampled]]:
-    """Of each the settings that all have: averages must be of the same ones."""
-    everything = [found for some in seeds for found in some]
-    keys = [key for key in everything[0] if all(key in found for found in everything)]
-    return [[{key: found[key] for key in keys} for found in some] for some in seeds]
+    """Each restricted to the settings that all have, so that averages are of the same ones."""
+    everything = [measured for some in seeds for measured in some]
+    keys = [key for key in everything[0] if all(key in measured for measured in everything)]
+    return [[{key: measured[key] for key in keys} for measured in some] for some in seeds]
 
 
 def _apart(
@@ -153,17 +154,17 @@ def _apart(
             yield about, key, metric, mine[key][metric] - theirs[key][metric]
 
 
-def _effective(at: BenchmarkFolder, cells: Sequence[GridCell]) -> dict[tuple[str, float | None], float]:
-    """What share each protocol and rate truly drops, on average over draws and rotations."""
-    found: dict[tuple[str, float | None], list[float]] = {}
+def _effective(folder: BenchmarkFolder, cells: Sequence[GridCell]) -> dict[tuple[str, float | None], float]:
+    """The effective missing rate of each protocol and rate, on average over draws and rotations."""
+    measured: dict[tuple[str, float | None], list[float]] = {}
     for cell in cells:
-        for row in at.rows(cell):
-            found.setdefault((row["protocol"], row["rate"]), []).append(row["effective_rate"])
-    return {key: float(np.mean(values)) for key, values in found.items()}
+        for row in folder.rows(cell):
+            measured.setdefault((row["protocol"], row["rate"]), []).append(row["effective_rate"])
+    return {key: float(np.mean(values)) for key, values in measured.items()}
 
 
 def _by_seed(
-    at: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: dict[int | None, Split]
+    folder: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: dict[int | None, Split]
 ) -> dict[int, dict[Key, NDArray[Any]]]:
     """For each seed that has every fold: for each setting the predictions (draws, N) or (draws, N, C) of all rotations."""
     out = {}
@@ -171,7 +172,7 @@ def _by_seed(
         parts: dict[Key, dict[int | None, NDArray[Any]]] = {}
         for cell in cells:
             if cell.seed == seed:
-                for key, values in _settings(at, plan, cell, tests[cell.fold]).items():
+                for key, values in _settings(folder, plan, cell, tests[cell.fold]).items():
                     parts.setdefault(key, {})[cell.fold] = values
         whole = {k: np.concatenate([p[f] for f in tests], axis=1) for k, p in parts.items() if p.keys() == tests.keys()}
         if whole:
@@ -189,11 +190,11 @@ def _resampled(plan: Plan, predicted: dict[Key, NDArray[Any]], labels: NDArray[A
     return {k: {m: split[m][i].mean(1) for m in split} for i, k in enumerate(predicted)}
 
 
-def _settings(at: BenchmarkFolder, plan: Plan, cell: GridCell, test: Split) -> dict[Key, NDArray[Any]]:
+def _settings(folder: BenchmarkFolder, plan: Plan, cell: GridCell, test: Split) -> dict[Key, NDArray[Any]]:
     """A cell's predictions of each setting, (draws, N) or (draws, N, C)."""
-    arrays = at.predictions(cell)
+    arrays = folder.predictions(cell)
     if tuple(arrays["ids"].tolist()) != test.ids:
-        raise ImderError(f"{at.file(cell, 'npz')}: predictions of other samples than the corpus has now")
+        raise ImderError(f"{folder.file(cell, 'npz')}: the predictions are of other samples than the corpus has now")
     out: dict[Key, list[NDArray[Any]]] = {}
     for protocol in plan.protocols:
         about = zip(arrays[f"{protocol}_rate"].tolist(), arrays[f"{protocol}_available"].tolist(), strict=True)
@@ -221,7 +222,7 @@ def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None
 
 
 def _row(key: Key, metric: str, difference: Array) -> dict[str, Any]:
-    """ModelSpec 0 is that of the sample itself, the others are its resamples."""
+    """A row from differences ``(B,)``: the first is that of the sample itself, the others of its resamples."""
     defined = difference[1:][~np.isnan(difference[1:])]
     low, high = np.quantile(defined, [0.025, 0.975]).tolist() if len(defined) else (float("nan"), float("nan"))
     return {

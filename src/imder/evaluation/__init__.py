@@ -1,1 +1,1 @@
-"""Evaluation: protocols, draws and seeds in; tidy rows, tables and plots out."""
+"""Evaluation: from protocols, draws and seeds to tidy rows, tables and plots."""

@@ -55,16 +55,16 @@ def predict_cells(
     if whole:
         distinct = {cell.mask.tobytes(): cell.mask for cell in cells}
         all_rows = np.tile(np.arange(len(split)), len(distinct))
-        asked = predict(replace(split, labels=None), all_rows, np.concatenate(list(distinct.values())))
-        each = dict(zip(distinct, np.split(asked, len(distinct)), strict=True))
+        spreads = predict(replace(split, labels=None), all_rows, np.concatenate(list(distinct.values())))
+        each = dict(zip(distinct, np.split(spreads, len(distinct)), strict=True))
         return [each[cell.mask.tobytes()][s] for cell, s in zip(cells, served, strict=True)]
     rows = np.concatenate(served)
     masks = np.concatenate([cell.mask[s] for cell, s in zip(cells, served, strict=True)])
     _, pattern = np.unique(masks @ (1 << np.arange(masks.shape[1])), return_inverse=True)
     pairs = rows * (pattern.max(initial=0) + 1) + pattern
-    _, first, place = np.unique(pairs, return_index=True, return_inverse=True)
-    found = predict(replace(split, labels=None), rows[first], masks[first])
-    return np.split(found[place], np.cumsum([len(s) for s in served])[:-1])
+    _, first, position = np.unique(pairs, return_index=True, return_inverse=True)
+    predicted = predict(replace(split, labels=None), rows[first], masks[first])
+    return np.split(predicted[position], np.cumsum([len(s) for s in served])[:-1])
 
 
 def model_predict(
@@ -130,10 +130,10 @@ def _by_pattern(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
 def _by_dialogue(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
     """Whole cells, dialogue by dialogue, and which of the given pairs each of them is."""
     n = max(1, len(pairs.split))
-    place = np.arange(len(pairs.rows))
-    if len(place) % n or (pairs.rows != place % n).any():
+    position = np.arange(len(pairs.rows))
+    if len(position) % n or (pairs.rows != position % n).any():
         raise ImderError("this system reads whole dialogues: ask for whole cells (evaluate, or whole=True)")
-    together = whole_dialogues(pairs, place // n, pairs.batch_size)
+    together = whole_dialogues(pairs, position // n, pairs.batch_size)
     assert together.dialogue is not None
     return together, together.dialogue // n * n + together.rows
 
@@ -143,14 +143,14 @@ def memoized(predict: Predict) -> Predict:
 
     Not for what looks at other samples too.
     """
-    known: dict[tuple[int, bytes], Values] = {}
+    cache: dict[tuple[int, bytes], Values] = {}
 
     def recall(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
         pairs = [(int(row), mask.tobytes()) for row, mask in zip(rows, available, strict=True)]
-        new = np.array([i for i, pair in enumerate(pairs) if pair not in known], dtype=np.int64)
+        new = np.array([i for i, pair in enumerate(pairs) if pair not in cache], dtype=np.int64)
         if len(new):
-            found = predict(split, rows[new], available[new])
-            known.update(zip((pairs[i] for i in new), found, strict=True))
-        return np.stack([known[pair] for pair in pairs])
+            predicted = predict(split, rows[new], available[new])
+            cache.update(zip((pairs[i] for i in new), predicted, strict=True))
+        return np.stack([cache[pair] for pair in pairs])
 
     return recall

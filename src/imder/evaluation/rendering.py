@@ -157,7 +157,7 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("a_b & 50 % ± 1")
     'a\\_b \\& 50 \\% $\\pm$ 1'
     """
-    return re.sub("|".join(map(re.escape, _SPECIAL)), lambda found: _SPECIAL[found.group()], text).replace("\n", " ")
+    return re.sub("|".join(map(re.escape, _SPECIAL)), lambda match: _SPECIAL[match.group()], text).replace("\n", " ")
 
 
 def with_notes(table: Table, notes: tuple[str, ...]) -> Table:

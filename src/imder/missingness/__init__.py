@@ -1,1 +1,1 @@
-"""Which modalities a method may look at: protocols, masks, subsets and patterns."""
+"""Missing modalities: protocols, masks, subsets and patterns."""

@@ -44,7 +44,7 @@ def pattern_name(available: Sequence[bool] | NDArray[np.bool_], names: Sequence[
         raise ImderError(f"a pattern of {len(available)} modalities was given for {len(names)} names {list(names)}")
     if not any(available):
         raise ImderError("a pattern without any modality has no name")
-    return "+".join(name for name, there in zip(names, available, strict=True) if there)
+    return "+".join(name for name, flag in zip(names, available, strict=True) if flag)
 
 
 def pattern_from_name(text: str, names: Sequence[str]) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""Subsets of a row's available modalities: all of them to learn from, and the numbers they go by."""
+"""Subsets of a sample's available modalities, enumerated for training, and their numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imder.types import ImderError
 
 
 def check_available(available: Tensor) -> None:
-    """Raise `ImderError` for a row of ``available`` (B, K) that has nothing."""
+    """Raise `ImderError` for a row of ``available`` (B, K) without any True."""
     if not bool(available.any(1).all()):
         raise ImderError("a sample has no available modality: nothing can be predicted for it")
 
@@ -41,12 +41,12 @@ def every_subset(available: Tensor, keys: Tensor, seed: int = 0, limit: int = 15
         pattern, rows = whole.nonzero(as_tuple=True)
         return rows, subsets[pattern]
     subsets_of = 2 ** available.sum(1) - 1
-    place = torch.arange(limit, device=keys.device)[:, None]
+    index = torch.arange(limit, device=keys.device)[:, None]
     # Uniform draws lie in (0, 1]: one less than their ceiling is a whole number below the count.
     drawn = (KeyedNoise(keys, seed).uniform((len(keys), limit)).T * subsets_of).ceil().long() - 1
-    number = torch.where(subsets_of <= limit, place, drawn) + 1  # (limit, B); bit i: a row's i-th available modality
+    number = torch.where(subsets_of <= limit, index, drawn) + 1  # (limit, B); bit i: a row's i-th available modality
     masks = available & ((number[..., None] >> (available.cumsum(1) - 1).clamp(min=0)) & 1 > 0)
-    pattern, rows = (place < subsets_of).nonzero(as_tuple=True)
+    pattern, rows = (index < subsets_of).nonzero(as_tuple=True)
     return rows, masks[pattern, rows]
 
 
