@@ -82,6 +82,10 @@ def insert_row(path: Path, table: str, text: str) -> None:
     """Put a row before the first row of a table, which begins as the new one does."""
     lines = path.read_text().splitlines()
     (start,) = (i for i, line in enumerate(lines) if re.match(rf"{table}\b.*=", line))
+    if lines[start].endswith("]"):  # a table on one line
+        lines[start] = lines[start].replace("= [", f"= [{text.strip()} ")
+        path.write_text("\n".join(lines) + "\n")
+        return
     kind = re.match(r'"|\w+\(', text)[0]
     first = next(i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith(kind))
     indent = lines[first][: -len(lines[first].lstrip())]
