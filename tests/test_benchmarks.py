@@ -8,6 +8,7 @@ import torch
 from distances import energy_distance, sliced_wasserstein
 from known import Case, Encoders, absolute_error
 from measure import alternate, flops, markdown, ratio
+from startup import cpu_seconds
 from uncertainty import exact_scores
 
 from imder.models.imder.training import IMDer
@@ -113,3 +114,9 @@ def test_exact_scores_are_those_of_each_samples_own_subset(task):
     else:
         expected = -np.log(posterior.class_probabilities(truth.edges)[np.arange(40), split.labels])
     np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_start_up_is_measured_in_seconds_of_cpu():
+    idle, busy = (cpu_seconds(["-c", code], rounds=2) for code in ("import time; time.sleep(.3)", "sum(range(10**7))"))
+    assert 0 < idle < 0.3
+    assert busy > idle

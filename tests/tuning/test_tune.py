@@ -162,3 +162,11 @@ def test_command(corpus: Corpus, tmp_path: Path, capsys) -> None:
     assert "no search space" in capsys.readouterr().err
     assert main([*words, "--storage", "nonsense://x", "--trials", "1"]) == 2
     assert "--storage" in capsys.readouterr().err
+
+
+def test_a_path_will_do_and_a_corpus_without_labels_will_not(corpus: Corpus, tmp_path: Path) -> None:
+    write_store(corpus, tmp_path / "corpus")
+    best = tune("zero-fill", tmp_path / "corpus", tmp_path / "tune", trials=1, max_epochs=1)
+    assert best["preset"] == "zero-fill"
+    with pytest.raises(ImderError, match="needs the splits train and valid"):
+        tune("zero-fill", replace(corpus, splits={"test": corpus["test"]}), tmp_path / "other", trials=1)

@@ -1,8 +1,8 @@
-"""Search spaces: what `imder tune` varies of each preset.
+"""Search spaces: the settings of each preset that `imder tune` varies, one row of `SPACES` for each preset.
 
-All have the same shape, so that no system is tuned in more ways than another: learning rate, weight decay, dropout of the
-input, dropout inside, and one width. A dimension sets one or several keys of a configuration (`imder train --help` lists
-them); relative ones multiply what the preset has, so that phases keep their proportions.
+All spaces have the same dimensions, so that no system is tuned in more ways than another: learning rate, weight decay,
+input dropout, inner dropout, and one width. A dimension sets one or several keys of a configuration (`imder train --help`
+lists them); relative ones multiply the preset's values, so that phases keep their proportions.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from imder.types import ImderError
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that is varied.
+    """A setting that is varied.
 
     Attributes:
-        keys: dotted keys that it sets, all to the same (or, relative, in the same proportion).
-        low, high: of the values, both included.
-        log: whether they are spread evenly in the logarithm.
-        choices: instead of a range.
+        keys: dotted keys of the configuration, all set to the same value or, if relative, scaled by the same factor.
+        low, high: the range of values, both included.
+        log: whether values are spread evenly in the logarithm.
+        choices: values, instead of a range.
         relative: whether values multiply the preset's.
     """
 
@@ -41,7 +41,7 @@ Space = Mapping[str, Dimension]
 def _space(
     phases: Sequence[str], decayed: Sequence[str], inputs: Sequence[str], inside: Sequence[str], widths: Sequence[str]
 ) -> Space:
-    """The common shape, from the keys that it means in a system."""
+    """The common dimensions, given the keys that they set in a system."""
     return {
         "learning_rate": Dimension(tuple(f"training.{p}.learning_rate" for p in phases), 0.2, 5.0, True, relative=True),
         "weight_decay": Dimension(tuple(f"training.{p}.weight_decay" for p in decayed), 1e-5, 1e-1, True),
@@ -52,7 +52,7 @@ def _space(
 
 
 def _fusing(*phases: str) -> Space:
-    """Of a system with fast's encoders and pooled fusion."""
+    """The space of a system with the encoders and pooled fusion of preset fast."""
     return _space(
         phases,
         [phase for phase in phases if phase != "score"],
@@ -84,14 +84,14 @@ SPACES: Mapping[str, Space] = {
     ),
     "gcnet": _space(("stage1",), ("stage1",), (), ("model.dropout",), ("model.hidden",)),
 }
-"""For each preset its space. Where a system has no such part, the dimension is left out."""
+"""The space of each preset. A dimension without keys is left out: the system has no such part."""
 
 
 def space_of(preset: str) -> Space:
     """The space of a preset.
 
     Raises:
-        ImderError: it has none, or one that its configuration doesn't have the keys for.
+        ImderError: it has no space, or its configuration lacks keys of it.
 
     >>> sorted(space_of("gcnet"))
     ['dropout', 'learning_rate', 'weight_decay', 'width']
@@ -105,7 +105,7 @@ def space_of(preset: str) -> Space:
 
 
 def overrides(space: Space, values: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
-    """Dotted keys and what they become under some values of the dimensions; ``config`` is where it starts from."""
+    """Dotted keys and their values, given the values of dimensions; relative ones scale those of ``config``."""
     out = {}
     for name, value in values.items():
         for key in space[name].keys:
@@ -114,7 +114,7 @@ def overrides(space: Space, values: Mapping[str, Any], config: RunConfig) -> dic
 
 
 def first_value(dimension: Dimension, config: RunConfig) -> Any:
-    """What a configuration itself has in a dimension, or the nearest that the dimension allows."""
+    """The value of a configuration in a dimension, or the nearest one that the dimension allows."""
     value = 1.0 if dimension.relative else _value(config, dimension.keys[0])
     if dimension.choices:
         return min(dimension.choices, key=lambda choice: abs(choice - value))
@@ -122,7 +122,7 @@ def first_value(dimension: Dimension, config: RunConfig) -> Any:
 
 
 def _value(config: RunConfig, key: str) -> Any:
-    """What a configuration has under a dotted key.
+    """The value under a dotted key of a configuration.
 
     Raises:
         ImderError: it has no such key.
