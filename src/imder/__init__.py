@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from imder.models.imder.training import IMDer
     from imder.synthetic.known_truth import KnownTruth
     from imder.training.train import train
+    from imder.tuning.tune import tune
     from imder.types import Batch, ImderError, Modality, Output, RecoveredEncoding, Rows, Spec
 
     __version__: str
@@ -43,6 +44,7 @@ _HOMES = {
     "imder.models.imder.training": ("IMDer",),
     "imder.synthetic.known_truth": ("KnownTruth",),
     "imder.training.train": ("train",),
+    "imder.tuning.tune": ("tune",),
     "imder.types": ("Batch", "ImderError", "Modality", "Output", "RecoveredEncoding", "Rows", "Spec"),
 }
 """The public names of each module: each is imported on first use, so that ``import imder`` stays quick."""
@@ -75,6 +77,7 @@ __all__ = [
     "predict",
     "recover",
     "train",
+    "tune",
 ]
 
 
