@@ -110,13 +110,17 @@ def shown(action: argparse.Action) -> str:
 def metavar(action: argparse.Action) -> str:
     """What stands for an option's value."""
     if action.choices:
-        return "|".join(map(str, action.choices))
+        return "{" + ",".join(map(str, action.choices)) + "}"
     text = str(action.metavar) if action.metavar else ""
     kind = getattr(action, "_typehint", None)
     if text.startswith("{"):
-        return text.strip("{}").replace(",", "|")
+        return text
     if kind is not None:
-        return str(getattr(kind, "__name__", kind)) if isinstance(kind, type) else str(kind).replace("typing.", "")
+        return (
+            str(getattr(kind, "__name__", kind))
+            if isinstance(kind, type)
+            else str(kind).replace("typing.", "").replace(" | ", " or ")
+        )
     return text or action.dest.upper().replace("_", "-")
 
 

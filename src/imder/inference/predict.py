@@ -64,11 +64,11 @@ def predict(
         the recovering branch, in [0, 1]; ``true_label`` and ``text`` where the corpus has them; then
 
         * regression: ``prediction``; ``std``, ``q05``, ``q95``: standard deviation (of a sample, n - 1; 0 for a single
-          recovery) and quantiles over recoveries;
+            recovery) and quantiles over recoveries;
         * classification: ``label``; ``p_<class>`` for each class, averaged over recoveries; ``entropy`` of these, in
-          nats;
+            nats;
         * with a calibration: ``low`` and ``high``, the ends of the interval, or ``set``, the classes of the prediction
-          set joined by ``|``.
+            set joined by ``|``.
 
         A sample with nothing available has an empty ``available`` and no prediction.
 
