@@ -157,7 +157,7 @@ def test_rates_beyond_what_can_be_dropped_count_once(place: Path, tmp_path: Path
     assert "Rates 0.5, 0.7 are one condition, since each sample keeps a modality: 0.500 are dropped." in text
 
 
-def test_the_floor_knows_the_labels_that_the_models_know(place: Path, tmp_path: Path) -> None:
+def test_the_constant_baseline_uses_the_labels_that_the_models_use(place: Path, tmp_path: Path) -> None:
     """Those of each seed, as the trained runs drew them."""
     words = [
         *TINY,

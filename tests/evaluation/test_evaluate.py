@@ -186,7 +186,7 @@ def test_constant_is_the_majority_class_with_its_frequencies() -> None:
     assert row["nll"] == pytest.approx(-np.log(frequency[labels]).mean())
 
 
-def test_no_floor_without_training_labels(corpus: Corpus) -> None:
+def test_no_constant_baseline_without_training_labels(corpus: Corpus) -> None:
     alone = replace(corpus, splits={"test": corpus["test"]})
     assert constant_rows(alone) == []
     unlabelled = replace(corpus, splits={"test": corpus["test"], "train": replace(corpus["train"], labels=None)})

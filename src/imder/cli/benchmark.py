@@ -65,7 +65,7 @@ def run(options: Namespace) -> int:
     from imder.benchmarking.benchmark import benchmark
     from imder.cli.progress import counting
     from imder.evaluation.cells import RATES as DEFAULT_RATES
-    from imder.evaluation.rendering import render_rich
+    from imder.evaluation.layout import render_blocks
 
     with counting("cells", each=True) as report:
 
@@ -99,7 +99,7 @@ def run(options: Namespace) -> int:
             progress=on_status,
         )
     for table in (*result.tables(width()), *result.comparisons(width())):
-        show(render_rich(table, width()))
+        show(render_blocks(table, width()))
     say_all(result.remarks)
     if result.files:
         say(f"{', '.join(result.files)} saved in {options.out}")

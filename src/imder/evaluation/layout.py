@@ -49,10 +49,12 @@ def fit(table: Table, width: int | None = None, columns: int | None = None) -> l
 
 
 def render_blocks(table: Table, width: int | None = None) -> Group:
-    """A table for a terminal, in stacked blocks of columns that fit ``width`` characters."""
+    """A table for a terminal, in stacked blocks of columns that fit ``width`` characters, with its notes below."""
     from rich.console import Group
+    from rich.text import Text
 
-    return Group(*(render_rich(block, width) for block in fit(table, width)))
+    blocks = [render_rich(replace(block, notes=()), width) for block in fit(table, width)]
+    return Group(*blocks, *([Text("\n".join(table.notes), style="italic")] if table.notes else []))
 
 
 def markdown_blocks(table: Table) -> str:
