@@ -1,7 +1,7 @@
 """Every speed-up gives what the plain version gives.
 
 Others are tested where they live: a gathered batch of mixed patterns against row after row in
-`test_imder.test_a_prediction_belongs_to_its_sample`, unmasked attention in `test_published.test_attention_is_the_formula`,
+`test_network.test_a_prediction_belongs_to_its_sample`, unmasked attention in `test_paper_layers.test_attention_is_the_formula`,
 one noise level for all rows in `test_loss.test_edm_denoiser_takes_one_level_for_all_rows`.
 
 Where both versions do the same arithmetic on tensors of the same shape, results are equal. Otherwise a matrix product may
