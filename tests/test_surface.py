@@ -9,7 +9,7 @@ import imder
 
 NAMES = {
     *("load_corpus", "Corpus", "Split", "Sample", "KnownTruth"),
-    *("train", "evaluate", "predict", "recover", "Predictor"),
+    *("train", "tune", "evaluate", "benchmark", "predict", "recover", "Predictor"),
     *("IMDer", "Model", "Batch", "Output", "RecoveredEncoding", "Spec", "Modality", "Rows", "ImderError"),
     *("RandomMissing", "FixedMissing", "NaturalMissing", "OfficialSchedule", "__version__"),
 }

@@ -50,7 +50,7 @@ def test_looking_predictions_up_is_the_plain_loop(task: str, protocol: str) -> N
     naive = []
     for cell in sample_cells(split.present, corpus.spec.names, protocol=protocol, rates=(0, 0.3, 0.7), draws=4, seed=5):
         served = np.flatnonzero(cell.mask.any(1))
-        batch = collate(replace(split, labels=None), served, cell.mask[served], seen=cell.mask[served])
+        batch = collate(replace(split, labels=None), served, cell.mask[served], visible=cell.mask[served])
         found = model.predict(batch, samples=3, seed=5).prediction.numpy()
         about = ("summing", "r", "tiny", "test", protocol, cell.rate, effective_rate(cell.mask), cell.available)
         convention = "classification" if task == "classification" else "mosi"

@@ -108,7 +108,7 @@ def test_calibration_rows_are_predicted_as_predictions_are(run: tuple[Model, Pat
     assert model.calibration is not None
     split = corpus["valid"]
     mask = np.tile((True, False, True), (len(split), 1))
-    batch = collate(replace(split, labels=None), np.arange(len(split)), mask, seen=mask)
+    batch = collate(replace(split, labels=None), np.arange(len(split)), mask, visible=mask)
     spread = model.predict(batch, seed=SEED).spread.numpy().T
     group = model.calibration.group((True, False, True))
     residuals = np.quantile(split.labels - spread.mean(1), [0.5 / 65, 0.5])

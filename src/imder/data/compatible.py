@@ -1,6 +1,6 @@
 """Fitting a corpus to a trained model: the same modalities in the same order, the same classes under the same numbers.
 
-A corpus may lack modalities that the model knows: absent everywhere, they are just what the model is there for.
+A corpus may lack modalities that the model knows; they are missing in every sample.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from imder.types import ImderError, Spec, Task
 def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
     """The corpus as a model of ``spec`` reads it.
 
-    Its modalities are the model's, in the model's order; those that the corpus lacks have no frames. Class labels are
-    renumbered by name. Labels of another task than the model's become None.
+    It has the model's modalities in the model's order; those that the corpus lacks have no frames. Class labels are
+    renumbered by name. Labels of another task become None.
 
     Raises:
         ImderError: the corpus has a modality or a class that the model doesn't know, or other dimensions.
@@ -63,10 +63,10 @@ def _fit(spec: Spec, split: Split, task: Task, classes: tuple[str, ...], where: 
 
 
 def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """What first tells two recipes of extraction apart, in words.
+    """The first difference between two recipes of extraction, in words.
 
-    None where every modality that both have was made in the same way. Names of transformers and versions of libraries are
-    there for the reader: weights and vocabulary count, by their fingerprint.
+    None where both made their common modalities in the same way. Names of transformers and versions of libraries don't
+    count; the fingerprint of weights and vocabulary does.
 
     >>> one = {"format": 1, "audio": {"rate": 22050}, "versions": {"librosa": "0.11"}}
     >>> recipe_difference(one, {"format": 1, "audio": {"rate": 16000}, "versions": {}})
@@ -90,14 +90,13 @@ def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str |
 
 
 def check_recipe(recipe: Mapping[str, Any] | None, corpus: Corpus, where: str) -> None:
-    """Raises an `ImderError` where a corpus' features were made in another way than those a model was trained on.
+    """Raise an `ImderError` where a corpus' features follow another recipe than those that a model was trained on.
 
-    Where it isn't known of either how features were extracted, nothing can be said of that. Features standardised by speaker
-    are always told from others.
+    Extraction is compared where both recipes describe it, standardisation by speaker always.
 
     Args:
-        recipe: of the model's training corpus; empty where that had none, None where nothing is known of that corpus.
-        corpus: what it is to be used on.
+        recipe: of the model's training corpus; empty where that corpus had none, None where it is unknown.
+        corpus: the corpus to use the model on.
         where: the model, for the message.
     """
     if recipe is None:
@@ -105,29 +104,29 @@ def check_recipe(recipe: Mapping[str, Any] | None, corpus: Corpus, where: str) -
     _check_by_speaker(recipe, corpus, where)
     if corpus.recipe is None or not extracted(recipe) or not extracted(corpus.recipe):
         return
-    found = recipe_difference(recipe, corpus.recipe)
-    if found is not None:
+    difference = recipe_difference(recipe, corpus.recipe)
+    if difference is not None:
         raise ImderError(
-            f"{corpus.name}: its features follow another recipe than those {where} was trained on ({found}; the first is the "
+            f"{corpus.name}: its features follow another recipe than those {where} was trained on ({difference}; the first is the "
             "model's); extract the clips again with the options of the model's corpus"
         )
 
 
 def extracted(recipe: Mapping[str, Any]) -> bool:
-    """Whether a recipe says how features were made from raw media, not only what was done to them afterwards."""
+    """Whether a recipe says how features were made from raw media, not only how they were standardised."""
     return bool(recipe.keys() - {KEY})
 
 
 def _check_by_speaker(recipe: Mapping[str, Any], corpus: Corpus, where: str) -> None:
-    """What the corpus doesn't hold at all may be of any kind."""
-    there = {name for split in corpus.splits.values() for name, r in split.features.items() if r.lengths.any()}
-    wanted, found = (there & set(standardised(r)) for r in (recipe, corpus.recipe))
-    if lacking := sorted(wanted - found):
+    """Compare the modalities that some sample of the corpus has."""
+    names = {name for split in corpus.splits.values() for name, r in split.features.items() if r.lengths.any()}
+    of_model, of_corpus = (names & set(standardised(r)) for r in (recipe, corpus.recipe))
+    if lacking := sorted(of_model - of_corpus):
         raise ImderError(
             f"{corpus.name}: {lacking[0]} isn't standardised by speaker, unlike what {where} was trained on; make such "
             f"a corpus with: imder data convert CORPUS OUT --by-speaker {','.join(lacking)}"
         )
-    if beyond := sorted(found - wanted):
+    if beyond := sorted(of_corpus - of_model):
         raise ImderError(
             f"{corpus.name}: {beyond[0]} is standardised by speaker, unlike what {where} was trained on; use the corpus "
             "that it was converted from"

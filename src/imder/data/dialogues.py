@@ -1,7 +1,7 @@
-"""Which clips make a dialogue: what a system that looks at neighbouring clips is handed together.
+"""Which clips form a dialogue, for systems that use neighbouring clips.
 
-A dialogue is given by the corpus: clips of one name, ordered by their positions. Both must be known: the order of a file
-is not that of time, so a clip that lacks either is a dialogue of its own.
+A dialogue is the clips of one name in the corpus, ordered by their positions. The order of a file is not that of time, so a
+clip without a name or a position is a dialogue of its own.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def dialogue_numbers(split: Split) -> NDArray[np.int64]:
         return np.arange(len(split))
     number: dict[str, int] = {}
     out = np.empty(len(split), np.int64)
-    places: dict[tuple[int, int], int] = {}
+    row_at: dict[tuple[int, int], int] = {}
     for i, (name, position) in enumerate(zip(split.dialogue, split.position.tolist(), strict=True)):
-        out[i] = number.setdefault(name, i) if name else i  # the row of its first clip: never that of another dialogue
-        other = places.setdefault((int(out[i]), position), i)
+        out[i] = number.setdefault(name, i) if name else i  # the row of its first clip, unique to the dialogue
+        other = row_at.setdefault((int(out[i]), position), i)
         if other != i:
             raise ImderError(
                 f"samples {split.ids[other]!r} and {split.ids[i]!r} both have position {position} of dialogue {name!r}: "
@@ -49,10 +49,9 @@ def whole_dialogues(
 
     Args:
         pairs: a pass that holds all clips of its dialogues.
-        copy: ``(M,)`` numbers from 0, where a dialogue is there under several sets of masks: which of them a pair
-            belongs to.
-        at_once: at most so many pairs for each batch (at least one dialogue). Without it: as many dialogues as on
-            average make ``batch_size`` pairs (at least one for each process): few corpora have many dialogues.
+        copy: ``(M,)`` numbers from 0, the set of masks that each pair belongs to where a dialogue occurs under several.
+        at_once: greatest number of pairs in a batch (at least one dialogue). None for as many dialogues as make
+            ``batch_size`` pairs on average (at least one for each process), since few corpora have many dialogues.
     """
     dialogue = dialogue_numbers(pairs.split)[pairs.rows]
     if copy is not None:

@@ -1,9 +1,9 @@
 """From a split and a mask to batches.
 
-Everything random is a function of (seed, epoch): the order of the rows and the masks. So a run that is resumed at an epoch
-sees the batches that it would have seen, whatever the number of processes.
+The order of rows and the masks are functions of (seed, epoch), so a run that is resumed at an epoch gets the batches of an
+uninterrupted run, whatever the number of processes.
 
-What a batch is filled with is a pair (row, mask), or a whole dialogue of them for systems that look at its other clips.
+A batch holds pairs (row, mask), or whole dialogues of pairs for systems that use neighbouring clips.
 """
 
 from __future__ import annotations
@@ -25,36 +25,38 @@ def collate(
     split: Split,
     rows: NDArray[np.int64],
     available: NDArray[np.bool_],
-    seen: NDArray[np.bool_] | None = None,
+    visible: NDArray[np.bool_] | None = None,
     dialogue: NDArray[np.int64] | None = None,
 ) -> Batch:
     """A padded batch of the rows given.
 
     Args:
-        split: where they come from.
+        split: the samples.
         rows: ``(B,)`` row numbers.
         available: ``(B, K)`` bool, for these rows.
-        seen: ``(B, K)`` bool, what is handed over as present; None for all that is. Strict training hides the rest here,
-            where nothing later can use it.
-        dialogue: ``(B,)`` numbers of dialogues, which are whole (`imder.data.dialogues`), or None.
+        visible: ``(B, K)`` bool, what the batch calls present; None for everything present. Training with permanently
+            missing modalities hides the rest here, before any later code can use it.
+        dialogue: ``(B,)`` numbers of whole dialogues (`imder.data.dialogues`), or None.
     """
-    seen = split.present[rows] if seen is None else split.present[rows] & seen
-    available = available & seen
+    present = split.present[rows] if visible is None else split.present[rows] & visible
+    available = available & present
     features, lengths = {}, {}
     for k, (name, ragged) in enumerate(split.features.items()):
-        features[name], lengths[name] = _pad(ragged, rows, seen[:, k])
+        features[name], lengths[name] = _pad(ragged, rows, present[:, k])
     return Batch(
         features,
         lengths,
-        torch.from_numpy(seen),
+        torch.from_numpy(present),
         torch.from_numpy(available),
         torch.from_numpy(split.keys[rows]),
         None if split.labels is None else torch.from_numpy(split.labels[rows]),
-        *((None, None, None) if dialogue is None else _places(split, rows, dialogue)),
+        *((None, None, None) if dialogue is None else _dialogue_columns(split, rows, dialogue)),
     )
 
 
-def _places(split: Split, rows: NDArray[np.int64], dialogue: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+def _dialogue_columns(
+    split: Split, rows: NDArray[np.int64], dialogue: NDArray[np.int64]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Dialogue, position and speaker ``(B,)`` of the rows, as `Batch` has them."""
     names = [] if split.speaker is None else [split.speaker[int(i)] for i in rows]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))} | {"": -1}
@@ -63,17 +65,17 @@ def _places(split: Split, rows: NDArray[np.int64], dialogue: NDArray[np.int64]) 
     return torch.from_numpy(dialogue), torch.from_numpy(position), torch.from_numpy(speaker)
 
 
-def _pad(ragged: Ragged, rows: NDArray[np.int64], seen: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+def _pad(ragged: Ragged, rows: NDArray[np.int64], present: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
     """``(B, T, D)`` float32 with zeros as padding, and lengths ``(B,)``.
 
-    Rows are read in the order of the file, which is kind to a disk. Half precision is widened by torch, for a whole batch
-    at once: numpy takes seven times as long.
+    Rows are read in the order of the file, for the disk's sake. Torch widens half precision for the whole batch at once, which
+    numpy does seven times as slowly.
     """
-    lengths = ragged.lengths[rows] * seen
+    lengths = ragged.lengths[rows] * present
     half = ragged.values.dtype == np.float16
     shape = (len(rows), max(1, int(lengths.max(initial=1))), ragged.dim)
     out = np.zeros(shape, dtype=np.float16 if half else np.float32)
-    values = np.asarray(ragged.values)  # still mapped, but slices of a memory map cost several times as much
+    values = np.asarray(ragged.values)  # still mapped, and slicing it is several times faster than slicing a memmap
     begins, counts = ragged.offsets[rows].tolist(), lengths.tolist()
     for i in np.argsort(rows, kind="stable").tolist():
         out[i, : counts[i]] = values[begins[i] : begins[i] + counts[i]]
@@ -89,18 +91,18 @@ class MaskedLoader:
         rows: ``(M,)`` row numbers, in order.
         available: ``(M, K)`` bool, their masks.
         batch_size: units in each *global* batch: pairs, or dialogues.
-        seen: ``(N, K)`` bool over the split's rows, or None: see `collate`.
+        visible: ``(N, K)`` bool over the split's rows, or None: see `collate`.
         rank, world: this process takes every ``world``-th unit of each global batch, beginning with its ``rank``-th.
-            Where a global batch has too few units for all, the others get its first, which doesn't count
-            (`is_padding`): every process has the same number of batches, and none of them is empty.
-        dialogue: ``(M,)`` int64 or None: pairs of one number, which must follow one another, are a unit.
+            Where a global batch has too few units, the remaining processes get its first unit as padding (`is_padding`), so
+            that every process has the same number of non-empty batches.
+        dialogue: ``(M,)`` int64 or None: consecutive pairs of one number are a unit.
     """
 
     split: Split
     rows: NDArray[np.int64]
     available: NDArray[np.bool_]
     batch_size: int
-    seen: NDArray[np.bool_] | None = None
+    visible: NDArray[np.bool_] | None = None
     rank: int = 0
     world: int = 1
     dialogue: NDArray[np.int64] | None = None
@@ -116,7 +118,7 @@ class MaskedLoader:
         return -(-(len(self._ends) - 1) // self.batch_size)
 
     def is_padding(self, index: int) -> bool:
-        """Whether the batch of this number is only there so that this process has one."""
+        """Whether the batch of this number is padding for this process."""
         return index * self.batch_size + self.rank >= min((index + 1) * self.batch_size, len(self._ends) - 1)
 
     def batch_indices(self, index: int) -> NDArray[np.int64]:
@@ -133,11 +135,11 @@ class MaskedLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         for index in range(len(self)):
-            part = self.batch_indices(index)
-            rows = self.rows[part]
-            seen = None if self.seen is None else self.seen[rows]
-            dialogue = None if self.dialogue is None else self.dialogue[part]
-            yield collate(self.split, rows, self.available[part], seen, dialogue)
+            pairs = self.batch_indices(index)
+            rows = self.rows[pairs]
+            visible = None if self.visible is None else self.visible[rows]
+            dialogue = None if self.dialogue is None else self.dialogue[pairs]
+            yield collate(self.split, rows, self.available[pairs], visible, dialogue)
 
     def shuffled(self, seed: int, epoch: int) -> MaskedLoader:
         """The same pairs in the order of an epoch; dialogues stay together."""
@@ -148,8 +150,8 @@ class MaskedLoader:
 
 
 def available_loader(
-    split: Split, available: NDArray[np.bool_], batch_size: int, seen: NDArray[np.bool_] | None = None
+    split: Split, available: NDArray[np.bool_], batch_size: int, visible: NDArray[np.bool_] | None = None
 ) -> MaskedLoader:
-    """A pass, in file order, over the rows that have anything available under a mask ``(N, K)``."""
+    """The rows that have anything available under a mask ``(N, K)``, in file order."""
     rows = np.flatnonzero((available & split.present).any(1))
-    return MaskedLoader(split, rows, available[rows], batch_size, seen)
+    return MaskedLoader(split, rows, available[rows], batch_size, visible)

@@ -88,7 +88,7 @@ def model_predict(
             indices = pairs.batch_indices(index)
             mask = pairs.available[indices]
             dialogue = None if pairs.dialogue is None else pairs.dialogue[indices]
-            batch = collate(split, pairs.rows[indices], mask, seen=mask, dialogue=dialogue).to(model.device)
+            batch = collate(split, pairs.rows[indices], mask, visible=mask, dialogue=dialogue).to(model.device)
             spread = model.predict(batch, samples=samples, seed=seed).spread
             spreads.append(spread.transpose(0, 1).cpu().numpy())
             done += len(indices)

@@ -145,6 +145,6 @@ def _predict(model: Model, pairs: MaskedLoader) -> NDArray[np.float32]:
         indices = pairs.batch_indices(index)
         mask = pairs.available[indices]
         dialogue = None if pairs.dialogue is None else pairs.dialogue[indices]
-        batch = collate(split, pairs.rows[indices], mask, seen=mask, dialogue=dialogue).to(model.device)
+        batch = collate(split, pairs.rows[indices], mask, visible=mask, dialogue=dialogue).to(model.device)
         spreads.append(model.predict(batch, seed=SEED).spread.transpose(0, 1).float().cpu().numpy())
     return np.concatenate(spreads)
