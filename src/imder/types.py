@@ -1,4 +1,4 @@
-"""The two things every model takes and gives, and what describes them.
+"""The types that all models share: `Batch` in, `Output` out, and the `Spec` that describes a corpus.
 
 Shape conventions, used everywhere:
 
@@ -23,9 +23,9 @@ Task = Literal["regression", "classification"]
 
 
 class ImderError(ValueError):
-    """A mistake in what was asked or given: one line saying what, where and what to do.
+    """A user's mistake, in one line: what is wrong, where, what to do.
 
-    The command line prints the message and ends with exit code 2.
+    The command line prints it and exits with code 2.
     """
 
 
@@ -40,7 +40,7 @@ class Modality:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model must know of a corpus: its modalities, task and class names.
+    """The modalities, task and class names of a corpus.
 
     >>> spec = Spec((Modality("language", 768, 50), Modality("audio", 5, 50)))
     >>> spec.names, spec.outputs
@@ -61,7 +61,7 @@ class Spec:
         for name in self.names:
             if not name or "." in name or "+" in name or name in ("type", "train", "names"):
                 raise ImderError(
-                    f"{name!r} can't be a modality's name: choose one without '.' and '+', not a reserved word"
+                    f"{name!r} can't be a modality's name: choose one without '.' and '+' that is no reserved word"
                 )
         if self.task not in ("regression", "classification"):
             raise ImderError(f"unknown task {self.task!r}; use 'regression' or 'classification'")
@@ -98,19 +98,19 @@ class Spec:
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples, padded. Frames at or beyond ``lengths`` and features of unavailable modalities carry nothing.
+    """B samples, padded. Frames at or beyond ``lengths`` and features of unavailable modalities carry no information.
 
     Attributes:
         features: for each modality ``(B, T_k, D_k)`` float; T_k is the longest of this batch (at least 1).
         lengths: for each modality ``(B,)`` int64, the valid frames; 0 where the modality is absent.
-        present: ``(B, K)`` bool, what the corpus truly holds.
-        available: ``(B, K)`` bool, what a method may look at; a subset of ``present``.
-        keys: ``(B,)`` int64, a hash of each sample's id: noise belongs to (seed, key), never to a position.
+        present: ``(B, K)`` bool, the modalities that the corpus holds.
+        available: ``(B, K)`` bool, the modalities that a method may use; a subset of ``present``.
+        keys: ``(B,)`` int64, a hash of each sample's id: noise depends on (seed, key), never on the row.
         labels: ``(B,)`` float (regression; NaN where unlabelled) or int64 (classification; -1 where unlabelled).
-        dialogue: ``(B,)`` int64; rows of one number are a whole dialogue, under one set of masks. None, like the two that
-            follow, where rows are handed over one by one, to systems that look at each alone.
-        position: ``(B,)`` int64, the place in time within the dialogue; no two rows of a dialogue have the same.
-        speaker: ``(B,)`` int64, equal within a dialogue where the speaker is; -1 where unknown.
+        dialogue: ``(B,)`` int64; rows of one number are a whole dialogue under one set of masks. Like the next two it is
+            None for systems without context.
+        position: ``(B,)`` int64, the order in time within the dialogue, without ties.
+        speaker: ``(B,)`` int64, equal for rows of one speaker in a dialogue; -1 where unknown.
     """
 
     features: dict[str, Tensor]
@@ -128,30 +128,30 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        rest = (self.labels, self.dialogue, self.position, self.speaker)
+        optional = (self.labels, self.dialogue, self.position, self.speaker)
         return Batch(
             {k: v.to(device, non_blocking=True) for k, v in self.features.items()},
             {k: v.to(device, non_blocking=True) for k, v in self.lengths.items()},
             self.present.to(device, non_blocking=True),
             self.available.to(device, non_blocking=True),
             self.keys.to(device, non_blocking=True),
-            *(None if x is None else x.to(device, non_blocking=True) for x in rest),
+            *(None if x is None else x.to(device, non_blocking=True) for x in optional),
         )
 
     def take(self, rows: Tensor) -> Batch:
         """Some rows ``(M,)`` int64 of the batch, in that order; a row may be taken several times."""
-        rest = (self.labels, self.dialogue, self.position, self.speaker)
+        optional = (self.labels, self.dialogue, self.position, self.speaker)
         return Batch(
             {k: v[rows] for k, v in self.features.items()},
             {k: v[rows] for k, v in self.lengths.items()},
             self.present[rows],
             self.available[rows],
             self.keys[rows],
-            *(None if x is None else x[rows] for x in rest),
+            *(None if x is None else x[rows] for x in optional),
         )
 
     def with_available(self, available: Tensor) -> Batch:
-        """The same samples seen through another mask ``(B, K)``, cut down to what is present."""
+        """The same samples under another mask ``(B, K)``, cut down to what is present."""
         return replace(self, available=available & self.present)
 
 
@@ -161,9 +161,9 @@ class RecoveredEncoding:
 
     Attributes:
         rows: ``(R,)`` int64, the rows of the batch that lacked the modality.
-        sampled: ``(S, R, width, length)``, drawn by the diffusion model: S draws from the conditional distribution.
-        refined: ``(S, R, width, length)``, what the refinement network makes of each draw: closer on average, narrower.
-        lengths: ``(R,)`` int64, the valid steps; beyond them both are zero.
+        sampled: ``(S, R, width, length)``, S draws of the diffusion model from the conditional distribution.
+        refined: ``(S, R, width, length)``, each draw after the refinement network: closer on average, and narrower.
+        lengths: ``(R,)`` int64, the valid steps; both are zero beyond them.
     """
 
     rows: Tensor
@@ -174,7 +174,7 @@ class RecoveredEncoding:
 
 @dataclass(frozen=True)
 class Output:
-    """What a model gives for a batch.
+    """The predictions of a model for a batch.
 
     Attributes:
         prediction: ``(B,)`` for regression, ``(B, C)`` class probabilities (summing to 1) for classification.
@@ -215,8 +215,8 @@ class Rows(list[dict[str, Any]]):
             if item not in self.columns:
                 raise ImderError(f"there is no column {item!r}; there are {', '.join(self.columns)}")
             return [row.get(item) for row in self]
-        found = super().__getitem__(item)
-        return Rows(found) if isinstance(item, slice) else found
+        value = super().__getitem__(item)
+        return Rows(value) if isinstance(item, slice) else value
 
     def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`.

@@ -345,7 +345,7 @@ def test_a_finished_store_is_not_made_again(clips, tmp_path, bert, capsys):
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store").iterdir()}
     for more in ((), ("--max-tokens", "4")):
         assert run(clips, tmp_path / "store", bert, *more) == 2
-        assert "is there already" in capsys.readouterr().err
+        assert "exists already" in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "store").iterdir()} == before
 
 
@@ -380,7 +380,7 @@ def test_two_at_once_are_refused(clips, tmp_path, bert, capsys):
     lock = Lock(tmp_path / "store.partial" / "lock")
     assert lock.acquire()
     assert run(clips, tmp_path / "store", bert) == 2
-    assert "another process extracts to this place" in capsys.readouterr().err
+    assert "another process extracts to it" in capsys.readouterr().err
 
 
 def test_the_store_is_read_without_the_extra(clips, tmp_path, bert):

@@ -1,7 +1,7 @@
-"""Finished clips to a store: features that are larger than memory pass through files.
+"""Finished clips to a store; features larger than memory pass through files.
 
-Labels are numbers (regression) where all of them are, classes otherwise, numbered by name. Clips without any modality are left
-out and counted. A modality that no clip has isn't part of the corpus.
+Labels are regressed where all are numbers, and are classes, numbered by name, otherwise. Clips without any modality are left
+out and counted. A modality that no clip has is not part of the corpus.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def read_labels(
 
 
 def check_splits(clips: Sequence[Clip], where: str) -> None:
-    """Raises an `ImderError` where some clips say their split and others don't, or the order of a dialogue isn't known."""
-    said = [clip for clip in clips if clip.split is not None]
-    if said and len(said) < len(clips):
+    """Raise an `ImderError` where only some clips have a split, or the order of a dialogue is unknown."""
+    with_split = [clip for clip in clips if clip.split is not None]
+    if with_split and len(with_split) < len(clips):
         silent = next(clip for clip in clips if clip.split is None)
         raise ImderError(f"{where}: clip {silent.id!r} has no split, others have one: give all or none")
     if any(clip.position is not None for clip in clips):
@@ -91,16 +91,16 @@ def write_corpus(
 
     Args:
         clips: all of them, in order.
-        load: what was made of a clip.
-        recipe: what was done.
+        load: the extracted features of a clip.
+        recipe: how they were made.
         out: the store.
-        work: a folder for what doesn't fit into memory; emptied afterwards.
-        source: for the corpus' name, and errors.
-        task: which kind of labels; by default what they look like.
+        work: a folder for temporary files; removed afterwards.
+        source: the manifest or folder, for the corpus' name and messages.
+        task: kind of labels; None to infer it from them.
         notes: contents of failures.csv and remarks.csv.
 
     Raises:
-        ImderError: fewer than two modalities are left, or the place can't be written.
+        ImderError: fewer than two modalities are left, or the store can't be written.
     """
     found_task, classes, labels = read_labels(clips, task, source)
     lengths = {clip.id: {name: len(values) for name, values in load(clip).features.items()} for clip in clips}
@@ -127,7 +127,7 @@ def write_corpus(
 
 
 def _name(source: Path) -> str:
-    """The folder's, where the file's says nothing."""
+    """The file's name, or its folder's where the file is called manifest."""
     source = source.absolute()
     return source.parent.name if source.stem == "manifest" else source.stem
 

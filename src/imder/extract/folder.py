@@ -86,7 +86,7 @@ class ExtractionFolder:
         """Keep a clip.
 
         Raises:
-            ImderError: the place can't be written.
+            ImderError: the file can't be written.
         """
         about = {"text": made.text, "failures": made.failures, "remarks": made.remarks, "untracked": made.untracked}
         arrays = {f"features_{name}": values for name, values in made.features.items()}

@@ -1,9 +1,9 @@
 """OpenFace's table: a row for each frame and face, read whatever version wrote it.
 
-Headers come with blanks after the commas and without; separators are commas or semicolons; ``face_id`` is there where several
-faces were tracked, ``confidence`` and ``success`` nearly always. Of several faces the one with the largest mean
-confidence counts. Frames in which the tracker failed (``success`` 0, or values that aren't numbers) are left out and counted.
-A last row that breaks off is left out and said; a broken row elsewhere is an error.
+Headers may have blanks after their separators, which are commas or semicolons. ``face_id`` is present where several faces were
+tracked, ``confidence`` and ``success`` nearly always. Of several faces the one with the largest mean confidence is used.
+Frames in which the tracker failed (``success`` 0, or values that are no numbers) are left out and counted. An incomplete last
+row is left out with a remark; an incomplete row elsewhere is an error.
 
 OpenFace 2 (Baltrusaitis et al., FG 2018) writes 709 features: gaze 8, eye landmarks 112 + 168, head pose 6, landmarks
 136 + 204, shape parameters 40, action units 17 intensities + 18 presences.
@@ -116,7 +116,7 @@ def _separator(line: str) -> str:
 
 
 def check_columns(path: Path, names: Sequence[str], columns: str) -> None:
-    """Raises an `ImderError` that says which columns a table lacks and what it would do for."""
+    """Raise an `ImderError` where a table lacks columns; the message names options that would work."""
     missing = [name for name in columns_of(columns) if name not in names]
     if not missing:
         return
@@ -142,7 +142,7 @@ def read_openface(path: Path, columns: str) -> Tracked:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """The file, for reading; that it can't be read, or turns out to be no text, becomes an `ImderError`."""
+    """The open file; an `ImderError` where it can't be read or is no text."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield file
@@ -183,13 +183,13 @@ def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
 def _numbers(
     path: Path, file: Iterable[str], separator: str, width: int, wanted: list[int], about: list[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
-    """Two selections of columns of the rows below the header, and whether the last row broke off.
+    """Two selections of columns of the rows below the header, and whether the last row is incomplete.
 
-    Row by row, so that memory holds what is wanted, not what is in the file: usually OpenFace writes 714 columns.
+    Rows are read one by one, so that memory holds the selected columns, not the 714 that OpenFace writes.
     """
     values: list[NDArray[np.float32]] = []
-    beside: list[NDArray[np.float64]] = []
-    short: tuple[int, str] | None = None  # a row with too few values: forgiven if nothing follows
+    about_rows: list[NDArray[np.float64]] = []
+    short: tuple[int, str] | None = None  # a row with too few values, allowed only as the last
     for i, line in enumerate(file, start=2):
         blank = not line.strip()
         if short is not None and not blank:
@@ -207,17 +207,17 @@ def _numbers(
             row = np.array([_number(path, i, part) for part in parts])
         with np.errstate(over="ignore"):
             values.append(row[wanted].astype(np.float32))
-        beside.append(row[about])
+        about_rows.append(row[about])
     broken_off = short is not None and bool(short[1].strip())
     if not values:
         return np.zeros((0, len(wanted)), np.float32), np.zeros((0, len(about))), broken_off
-    return np.stack(values), np.stack(beside), broken_off
+    return np.stack(values), np.stack(about_rows), broken_off
 
 
 def _frame_seconds(times: NDArray[np.float64]) -> float:
-    """How long a frame lasts, tracked or not; 0 where there is only one."""
-    there = np.unique(times[np.isfinite(times)])
-    return float(np.median(np.diff(there))) if len(there) > 1 else 0.0
+    """Length of a frame, tracked or not; 0 where there is a single one."""
+    distinct = np.unique(times[np.isfinite(times)])
+    return float(np.median(np.diff(distinct))) if len(distinct) > 1 else 0.0
 
 
 def _number(path: Path, line: int, text: str) -> float:

@@ -1,8 +1,8 @@
-"""All clips, in parallel, resumable.
+"""Extraction of all clips, in parallel and resumable.
 
-Every clip is worked on alone and kept in a file (`imder.extract.folder`), so what is done is read from the folder, whichever
-process on whichever machine did it. A clip that fails, or whose process is killed even when it is alone, is written down
-and the others go on. At the end everything becomes one store, whole or not at all.
+Each clip is extracted by itself into a file (`imder.extract.folder`), so progress is read from the folder, whichever process
+or machine made it. A clip that fails, or whose process is killed even when it runs alone, is recorded and the others
+continue. At the end all clips become one store, whole or not at all.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _EVERY = 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an extraction.
+    """The result of an extraction.
 
     Attributes:
         corpus: as written.
-        failures: (id, modality, reason) of what should be there and isn't; modality ``all`` where a clip has nothing.
+        failures: (id, modality, reason) of what a clip should have and can't be used; modality ``all`` where nothing is left.
         remarks: (id, modality, remark).
         untracked: frames of faces that were left out.
         resumed: clips that an earlier run had finished.
-        seconds: of work.
+        seconds: duration of the work.
     """
 
     corpus: Corpus
@@ -77,41 +77,41 @@ def extract(
         recipe_of: the recipe for these clips (`imder.extract.choose.choose_recipe`).
         openface: OpenFace's program.
         task: kind of labels.
-        jobs: clips at once.
-        threads: of each; 0 for an equal share of the processors.
-        backend: of joblib.
+        jobs: clips extracted at once.
+        threads: of each job; 0 for an equal share of the processors.
+        backend: joblib's backend.
         address: of a running cluster.
-        report: called with clips finished, and clips in all, now and then, in a thread.
+        report: called with clips finished and clips in all, every half second, in a thread.
 
     Raises:
-        ImderError: the source is wrong, another process extracts to the same place, or nothing can be written. What is
-            finished stays, and the same call goes on with it.
+        ImderError: the source is wrong, another process extracts to the same folder, or nothing can be written. Finished
+            clips stay, and the same call continues with them.
     """
     clips = read_source(source)
     check_splits(clips, str(source))
     read_labels(clips, task, str(source))
     recipe = recipe_of(clips)
-    place = ExtractionFolder(out)
+    folder = ExtractionFolder(out)
     if Path(out).exists() and not is_store(out):
-        raise ImderError(f"{out}: exists and is no store; it is not overwritten, choose another place")
-    if Path(out).exists() and not place.path.exists():
-        raise ImderError(f"{out}: is there already; choose another place, or remove it to make it anew")
-    place.open(recipe)
-    lock = Lock(place.path / "lock")
+        raise ImderError(f"{out}: exists and is no store; choose another path")
+    if Path(out).exists() and not folder.path.exists():
+        raise ImderError(f"{out}: exists already; choose another path, or remove it to extract again")
+    folder.open(recipe)
+    lock = Lock(folder.path / "lock")
     if not lock.acquire():
-        raise ImderError(f"{place.path}: another process extracts to this place; remove {lock.path} if none does")
+        raise ImderError(f"{folder.path}: another process extracts to it; if none does, remove {lock.path}")
     with lock.heartbeat():
         started = time.monotonic()
-        keys = {clip.id: place.key(clip, openface) for clip in clips}
-        todo = [clip for clip in clips if not _sound(place, keys[clip.id])]
-        look = None if report is None else _looking(place, list(keys.values()), report)
+        keys = {clip.id: folder.key(clip, openface) for clip in clips}
+        todo = [clip for clip in clips if not _sound(folder, keys[clip.id])]
+        look = None if report is None else _looking(folder, list(keys.values()), report)
         with interrupt_check() as check, nullcontext() if look is None else poll(look, _EVERY):
-            _work(place, todo, keys, recipe, openface, jobs, threads, backend, address, check)
+            _work(folder, todo, keys, recipe, openface, jobs, threads, backend, address, check)
         failures: list[Row] = []
         remarks: list[Row] = []
         untracked = 0
         for clip in clips:
-            made = place.load(keys[clip.id])
+            made = folder.load(keys[clip.id])
             found = [(clip.id, name, reason) for name, reason in made.failures.items()]
             if not made.features and not found:
                 found = [(clip.id, "all", "nothing to extract from")]
@@ -125,27 +125,27 @@ def extract(
         }
         corpus = write_corpus(
             clips,
-            lambda clip: place.load(keys[clip.id]),
+            lambda clip: folder.load(keys[clip.id]),
             recipe,
             out,
-            place.path / "assembly",
+            folder.path / "assembly",
             source=str(source),
             task=task,
             notes=tables,
         )
         seconds = time.monotonic() - started
-    if not failures:  # otherwise what is right need not be made again once the rest has been put right
-        place.remove()
+    if not failures:  # otherwise finished clips stay for the next run, after the failures are corrected
+        folder.remove()
     return Outcome(corpus, tuple(failures), tuple(remarks), untracked, len(clips) - len(todo), seconds)
 
 
-def _sound(place: ExtractionFolder, key: str) -> bool:
-    """Whether a clip is finished and nothing failed: failures are tried again."""
-    return place.finished(key) and not place.load(key).failures
+def _sound(folder: ExtractionFolder, key: str) -> bool:
+    """Whether a clip is finished without failures; failures are tried again."""
+    return folder.finished(key) and not folder.load(key).failures
 
 
 def _work(
-    place: ExtractionFolder,
+    folder: ExtractionFolder,
     clips: Sequence[Clip],
     keys: dict[str, str],
     recipe: Recipe,
@@ -159,20 +159,20 @@ def _work(
     here = check if jobs == 1 and backend == "loky" else None  # then joblib works in this very process
     threads = threads_per_job(threads, jobs)
     for clip in clips:
-        place.end(keys[clip.id])
-        place.file(keys[clip.id]).unlink(missing_ok=True)
+        folder.end(keys[clip.id])
+        folder.file(keys[clip.id]).unlink(missing_ok=True)
     todo = list(clips)
     suspects: list[Clip] = []
     with backend_of(backend, jobs, threads, address):
         while todo or suspects:
-            # Where a process is killed, those beside it die too: whoever was at work is tried again, alone.
+            # A killed process takes the others of its pool with it: the clips at work are tried again, one by one.
             alone = not todo
             now = [suspects.pop()] if alone else todo
             size = max(1, min(16, len(now) // (8 * jobs)))  # a task's own cost shared by several clips
             shares = [now[i : i + size] for i in range(0, len(now), size)]
             tasks = [
                 joblib.delayed(_share)(
-                    place, [(clip, keys[clip.id]) for clip in share], recipe, openface, threads, here
+                    folder, [(clip, keys[clip.id]) for clip in share], recipe, openface, threads, here
                 )
                 for share in shares
             ]
@@ -180,13 +180,13 @@ def _work(
                 stops = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
                 check()
             except Exception as error:  # each backend has its own for a worker that was killed
-                dead = [clip for clip in now if place.busy(keys[clip.id]) and not place.finished(keys[clip.id])]
+                dead = [clip for clip in now if folder.busy(keys[clip.id]) and not folder.finished(keys[clip.id])]
                 if not dead:
                     raise ImderError(f"{backend}: {type(error).__name__}: {' '.join(str(error).split())}") from error
                 for clip in dead:
-                    place.end(keys[clip.id])
+                    folder.end(keys[clip.id])
                     if alone:
-                        place.save(
+                        folder.save(
                             keys[clip.id], Extracted(failures={"all": "its process was killed (out of memory?)"})
                         )
                     else:
@@ -195,27 +195,27 @@ def _work(
             for stop in stops:
                 if stop is not None:
                     raise ImderError(f"{stop}; what is finished is kept: the same command goes on")
-            todo = [clip for clip in todo if clip not in suspects and not place.finished(keys[clip.id])]
+            todo = [clip for clip in todo if clip not in suspects and not folder.finished(keys[clip.id])]
 
 
 def _share(
-    place: ExtractionFolder,
+    folder: ExtractionFolder,
     clips: Sequence[tuple[Clip, str]],
     recipe: Recipe,
     openface: str | None,
     threads: int,
     check: Callable[[], None] | None,
 ) -> str | None:
-    """Some clips, in a worker. Returns why it had to stop, None where it didn't: not every backend hands on exceptions.
+    """Extract some clips in a worker. Returns the reason for stopping, or None; not every backend passes exceptions on.
 
-    ``check`` is called after each clip, where that is possible.
+    ``check`` is called after each clip, if given.
     """
     try:
         with limited_threads(threads):
             for clip, key in clips:
-                place.begin(key)
-                place.save(key, extract_clip(clip, recipe, openface))
-                place.end(key)
+                folder.begin(key)
+                folder.save(key, extract_clip(clip, recipe, openface))
+                folder.end(key)
                 if check is not None:
                     check()
     except ImderError as error:
@@ -223,19 +223,19 @@ def _share(
     return None
 
 
-def _looking(place: ExtractionFolder, keys: Sequence[str], report: Callable[[int, int], None]) -> Callable[[], None]:
-    """What reports how many clips are finished; a file that was there is not looked for again."""
+def _looking(folder: ExtractionFolder, keys: Sequence[str], report: Callable[[int, int], None]) -> Callable[[], None]:
+    """A function that reports how many clips are finished; a finished clip is looked up once."""
     done: set[str] = set()
 
     def look() -> None:
-        done.update(key for key in keys if key not in done and place.finished(key))
+        done.update(key for key in keys if key not in done and folder.finished(key))
         report(len(done), len(keys))
 
     return look
 
 
 def about(outcome: Outcome) -> dict[str, Any]:
-    """Sizes of a corpus, for whoever tells: clips, and how many have each modality."""
+    """Clips of the corpus, and how many have each modality."""
     splits = outcome.corpus.splits.values()
     names = outcome.corpus.spec.names
     return {

@@ -1,9 +1,9 @@
-"""From media straight to predictions: what joins extraction (`imder.extract`) and use of a system (`imder.predict`).
+"""Predictions from media: extraction (`imder.extract`) joined with a trained system (`imder.predict`).
 
-predictor  a trained system that knows how its features were made, loaded once
-clips      clips to predictions, some at a time
-recording  a long recording, gone through once: features and when they were
-transcript what was said, and when
-windows    a recording to a time series of predictions
-plot       a picture of that
+predictor   a trained system with the recipe of its features, loaded once
+clips       predictions of clips, a few in memory at a time
+recording   a long recording, decoded once: features and their times
+transcript  words and their times
+windows     a recording as a time series of predictions
+plot        a picture of a time series
 """

@@ -1,8 +1,8 @@
-"""A time series of predictions, drawn: what was predicted, how sure that is, and which modalities were there.
+"""A picture of a time series: predictions, their uncertainty, and the available modalities.
 
-Numbers: a line with its interval. Classes: a row for each class, darker where it is likelier, a dot where it belongs to the
-prediction set. Below: a lane for each modality, filled where a window has it, darker where it covers more of the window. A
-prediction stands at the middle of its window and is drawn halfway to its neighbours, but never beyond its window.
+Regression is a line with its interval. Classification is a row for each class, darker where it is likelier, with a dot where
+it belongs to the prediction set. Below is a lane for each modality, filled where a window has it, darker the more of the
+window it covers. A prediction stands at the middle of its window and extends halfway to its neighbours, within its window.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: flo
         spec: of the system.
         path: the file.
         level: of the intervals or prediction sets in ``rows``.
-        title: what it shows.
+        title: above the picture.
 
     Raises:
-        ImderError: there are no rows, or the place can't be written.
+        ImderError: there are no rows, or the file can't be written.
     """
     if not rows:
         raise ImderError(f"{path}: no windows to draw")
@@ -50,11 +50,16 @@ def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: flo
         _classes(figure, top, rows, classes, level)
     else:
         _values(top, rows, middle, level)
-    there = np.array([[name in row["available"].split("+") for row in rows] for name in spec.names])
+    is_available = np.array([[name in row["available"].split("+") for row in rows] for name in spec.names])
     shares = np.array([[row.get(f"share_{name}", 1.0) for row in rows] for name in spec.names])
     edges, kept = _cells(rows)
     lanes.pcolormesh(
-        edges, np.arange(len(spec.names) + 1) - 0.5, kept(np.where(there, shares, np.nan)), cmap=_GREYS, vmin=0, vmax=1
+        edges,
+        np.arange(len(spec.names) + 1) - 0.5,
+        kept(np.where(is_available, shares, np.nan)),
+        cmap=_GREYS,
+        vmin=0,
+        vmax=1,
     )
     lanes.set_yticks(range(len(spec.names)), spec.names)
     lanes.set_ylim(len(spec.names) - 0.5, -0.5)
@@ -102,17 +107,17 @@ def _classes(figure: Figure, axes: Axes, rows: Sequence[Row], classes: Sequence[
 
 
 def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
-    """Of windows that have none: nan, a gap."""
+    """A column, NaN (a gap) in windows without a prediction."""
     return np.array([row.get(name, np.nan) for row in rows], np.float64)
 
 
 def _cells(
     rows: Sequence[Row],
 ) -> tuple[NDArray[np.float64], Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
-    """Edges of the windows' cells on the axis, and how values ``(..., windows)`` become those of the cells.
+    """Edges of the windows' cells on the axis, and a function from values ``(..., windows)`` to values of the cells.
 
-    A cell reaches halfway to the next window's middle and at most to its own window's end; where that leaves a gap, there is
-    a cell with nan.
+    A cell extends halfway to the next window's middle and at most to its own window's end; a gap between cells is a cell
+    of NaN.
     """
     start, end = _column(rows, "start"), _column(rows, "end")
     middle = (start + end) / 2

@@ -1,8 +1,7 @@
-"""A trained system, loaded once, to predict many times: corpora, clips and recordings.
+"""A trained system, loaded once, for corpora, clips and recordings.
 
-A run remembers how the features of its corpus were made (`imder.training.run`). Media become features in just that way, and
-a corpus whose features were made in another way is refused. A run on features that ``imder extract`` didn't make predicts
-corpora alone.
+A run records the recipe of its corpus' features (`imder.training.run`). Media are turned into features by that recipe, and a
+corpus of another recipe is refused. A run on features that ``imder extract`` didn't make predicts corpora only.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from imder.types import ImderError, Rows
 
 
 class Predictor:
-    """A trained system that knows how its features were made.
+    """A trained system with the recipe of its features.
 
     Args:
         model: the system, or the folder (or hub id) it is loaded from.
         device: where it computes; the transformer of texts stays on the CPU.
-        recipe: how its features were made (`imder.data.corpus.Corpus.recipe`); by default what the folder says, if anything.
-        language: folder or name of the recipe's transformer, where it no longer lies where it lay; ``none``: no texts.
+        recipe: how its features were made (`imder.data.corpus.Corpus.recipe`); by default that of the folder, if any.
+        language: folder or name of the recipe's transformer, if it has moved; ``none`` to ignore texts.
         openface: OpenFace's program or its folder, for videos without a table; by default the one on PATH, if any.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
-        ImderError: the folder holds no system, or there is no such program.
+        ImderError: the folder holds no finished system, or there is no such program.
     """
 
     def __init__(
@@ -147,9 +146,9 @@ class Predictor:
     ) -> ClipPredictions:
         """Predictions for many clips: those of a manifest or a folder (`imder.extract.manifest`), or any others.
 
-        Clips may lack different modalities. What is wrong with one of them costs its modality and is told in ``failures``.
-        What the run read standardised by speaker is standardised over all clips of each speaker in ``source``, those of
-        other splits too, and all clips are then in memory at once.
+        Clips may lack different modalities. A damaged file costs its modality and is listed in ``failures``. Modalities that
+        the run reads standardised by speaker are standardised over all clips of each speaker in ``source``, those of other
+        splits too; all clips are then in memory at once.
 
         Raises:
             ImderError: the manifest is wrong, no clip is of the split, what every clip needs is missing, the run has no
@@ -234,7 +233,7 @@ class Predictor:
         return predict_windows(self.model, recipe, recording, window, hop, options, progress, min_coverage=min_coverage)
 
     def _refuse_alone(self, recipe: Recipe, has: Sequence[str], what: str) -> None:
-        """Raises an `ImderError` where something that comes without its speaker has what is standardised by speaker."""
+        """Raise an `ImderError` where media without a speaker have a modality that is standardised by speaker."""
         for name in has:
             if name in recipe.by_speaker:
                 raise ImderError(
@@ -243,10 +242,10 @@ class Predictor:
                 )
 
     def _media(self) -> Recipe:
-        """How media become features.
+        """The recipe for media.
 
         Raises:
-            ImderError: nobody knows.
+            ImderError: it is unknown.
         """
         if self.recipe is None or not extracted(self.recipe):
             raise ImderError(
@@ -269,10 +268,10 @@ class Predictor:
         openface: str | Path | None = None,
         name: str | None = None,
     ) -> Clip:
-        """A clip of what was given.
+        """A clip of the files and the text given.
 
         Raises:
-            ImderError: that is nothing, a file isn't there, or it is for a modality that the run doesn't know.
+            ImderError: nothing was given, a file is missing, or it is for a modality that the run doesn't know.
         """
         if text is not None and not isinstance(text, str):
             raise ImderError(f"a text is a string, got {text!r}")

@@ -1,7 +1,7 @@
-"""What was said, and when: subtitles (SRT, WebVTT), or a CSV with the columns ``start, end, text`` in seconds.
+"""Transcripts with times: subtitles (SRT, WebVTT), or a CSV with the columns ``start, end, text`` in seconds.
 
-A cue belongs to a window if at least half of the cue lies within it, or if it fills at least half of the window. So a window
-that only grazes a short cue doesn't have it, and a long cue is heard in every window that it fills.
+A cue belongs to a window if at least half of the cue lies within it, or if it fills at least half of the window. So a short
+cue belongs to the window that holds most of it, and a long cue to every window that it fills.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # of WebVTT, and of what SRT took o
 
 @dataclass(frozen=True)
 class Cue:
-    """Words and their seconds, ``start < end``."""
+    """A piece of text and its time in seconds, ``start < end``."""
 
     start: float
     end: float
@@ -31,25 +31,25 @@ class Cue:
 
 
 def text_between(cues: Sequence[Cue], start: float, end: float) -> str:
-    """The words of a window, cues in order, joined by blanks.
+    """The text of the cues that belong to a window, in order, joined by blanks.
 
     >>> cues = [Cue(0, 2, "I don't"), Cue(2, 12, "know at all")]
     >>> text_between(cues, 0, 4), text_between(cues, 1.5, 5.5), text_between(cues, 20, 24)
     ("I don't know at all", 'know at all', '')
     """
-    found = []
+    texts = []
     for cue in cues:
         shared = min(cue.end, end) - max(cue.start, start)
         if shared > 0 and 2 * shared >= min(cue.end - cue.start, end - start) - 1e-6:
-            found.append(cue.text)
-    return " ".join(found)
+            texts.append(cue.text)
+    return " ".join(texts)
 
 
 def read_transcript(path: str | Path) -> tuple[Cue, ...]:
     """The cues of a file, in order of time; those without words are left out.
 
     Raises:
-        ImderError: it can't be read, isn't a transcript, or says times that make no sense.
+        ImderError: it can't be read, is no transcript, or has impossible times.
     """
     path = Path(path)
     text = read_text(path)
