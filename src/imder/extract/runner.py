@@ -93,7 +93,7 @@ def extract(
     recipe = recipe_of(clips)
     folder = ExtractionFolder(out)
     if Path(out).exists() and not is_store(out):
-        raise ImderError(f"{out}: exists and is no store; choose another path")
+        raise ImderError(f"{out}: exists and is no store; it is not overwritten, choose another path")
     if Path(out).exists() and not folder.path.exists():
         raise ImderError(f"{out}: exists already; choose another path, or remove it to extract again")
     folder.open(recipe)
