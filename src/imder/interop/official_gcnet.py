@@ -105,9 +105,9 @@ def load_official_gcnet(
 def _load(
     state: Mapping[str, Tensor], dims: Mapping[str, int], attention: bool, window: int, classes: tuple[str, ...]
 ) -> GCNet:
-    known = official_names(attention)
-    missing = [name for name in known if name not in state]
-    unknown = [name for name in state if name not in known and not _is_unused(name, attention)]
+    renames = official_names(attention)
+    missing = [name for name in renames if name not in state]
+    unknown = [name for name in state if name not in renames and not _is_unused(name, attention)]
     if missing or unknown:
         parts = [f"{word} {listing(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
         raise ImderError(f"not the weights of an official GCNet network: {'; '.join(parts)}")
@@ -129,7 +129,7 @@ def _load(
     )
     modalities = tuple(Modality(name, dim, 1) for name, dim in dims.items())
     model = GCNet(Spec(modalities, "classification" if classes else "regression", classes), config)
-    renamed = {ours: state[theirs] for theirs, ours in known.items()}
+    renamed = {ours: state[theirs] for theirs, ours in renames.items()}
     own = model.state_dict()
     check_shapes(renamed, own)
     model.load_state_dict({**own, **renamed})

@@ -134,7 +134,7 @@ def map_official_names(state: Mapping[str, Tensor], layers: int) -> tuple[dict[s
     Raises:
         ImderError: names are missing, or unknown.
     """
-    known = official_names(layers)
+    renames = official_names(layers)
     ours: dict[str, Tensor] = {}
     aside: dict[str, Tensor] = {}
     unknown: list[str] = []
@@ -142,11 +142,11 @@ def map_official_names(state: Mapping[str, Tensor], layers: int) -> tuple[dict[s
         name = full.removeprefix("Model.")
         if name.startswith("text_model."):
             aside[name] = value
-        elif name in known:
-            ours[known[name]] = value
+        elif name in renames:
+            ours[renames[name]] = value
         elif name.rpartition(".")[2] not in ("version", "_float_tensor"):
             unknown.append(full)
-    missing = [theirs for theirs, mapped in known.items() if mapped not in ours]
+    missing = [theirs for theirs, mapped in renames.items() if mapped not in ours]
     if missing or unknown:
         parts = [f"missing {listing(missing)}"] * bool(missing) + [f"unknown {listing(unknown)}"] * bool(unknown)
         raise ImderError(

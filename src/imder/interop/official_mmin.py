@@ -157,13 +157,13 @@ def map_official_mmin_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ImderError: names are missing or unknown, or a convolution over text isn't one.
     """
     shared = not any(name.startswith("netAE_cycle.") for name in state)
-    known = official_mmin_names(shared, any(name.startswith(f"{TEACHER}netC.") for name in state))
-    missing, unknown = [name for name in known if name not in state], [name for name in state if name not in known]
+    renames = official_mmin_names(shared, any(name.startswith(f"{TEACHER}netC.") for name in state))
+    missing, unknown = [name for name in renames if name not in state], [name for name in state if name not in renames]
     if missing or unknown:
         parts = [f"missing {listing(missing)}"] * bool(missing) + [f"unknown {listing(unknown)}"] * bool(unknown)
         raise ImderError(f"not the weights of an official MMIN network: {'; '.join(parts)}")
     ours = {}
-    for theirs, mapped in known.items():
+    for theirs, mapped in renames.items():
         value = state[theirs]
         if ".convs." in mapped and mapped.endswith("weight"):
             if value.ndim != 4 or value.shape[1] != 1:

@@ -217,7 +217,7 @@ class IMDer(IMDerNetwork):
         self._pool.clear()
         if phase != "recovery":
             return
-        found = BranchLosses()
+        branch_losses = BranchLosses()
         with evaluating(self):
             for batch in batches:
                 assert batch.labels is not None
@@ -227,8 +227,8 @@ class IMDer(IMDerNetwork):
                 assert token is not None
                 branch = branch.mean(0)
                 losses = [row_losses(w * branch + (1 - w) * token, batch.labels, self.spec) for w in BRANCH_WEIGHTS]
-                found.add(pattern_bits(batch.available), batch.keys, torch.stack(losses, dim=1))
-        for pattern, weight in found.select().items():
+                branch_losses.add(pattern_bits(batch.available), batch.keys, torch.stack(losses, dim=1))
+        for pattern, weight in branch_losses.select().items():
             self.branch_weight[pattern] = weight
 
 
