@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import runpy
 from pathlib import Path
 
 import matplotlib
@@ -69,3 +70,9 @@ def test_a_notebook_runs_in_jupyter(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+def test_the_pages_of_the_site_show_the_notebooks():
+    program = runpy.run_path(str(FOLDER.parent / "tools" / "site" / "notebooks.py"))
+    for path, content in program["pages"]().items():
+        assert path.read_bytes() == content, "run python tools/site/notebooks.py"
