@@ -1,7 +1,7 @@
-"""What watches a phase: the weights worth keeping, when to stop, and checkpoints that survive being killed.
+"""Callbacks of a phase: the best weights, early stopping, and checkpoints.
 
-The best weights (those of the moving average, if there is one) are part of the checkpoint. So the checkpoint alone says how
-to go on and what to return, and there is never a second file to disagree with it.
+The best weights (of the moving average, if there is one) are part of the checkpoint. The checkpoint alone thus decides how a
+phase goes on and what it returns; no second file can disagree with it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class BestWeights(L.Callback):
 
     Attributes:
         best: the least validation loss so far.
-        best_epoch: when.
-        best_state: weights and buffers of the trained parts then.
+        best_epoch: its epoch.
+        best_state: weights and buffers of the model at that epoch.
     """
 
     def __init__(self, ema: float, patience: int) -> None:
@@ -38,36 +38,36 @@ class BestWeights(L.Callback):
         self.bad = 0
         self._average: dict[str, Tensor] = {}
         self._steps = 0
-        self._aside: dict[str, Tensor] = {}
+        self._backup: dict[str, Tensor] = {}
 
-    def _learned(self, module: PhaseModule) -> dict[str, Tensor]:
+    def _trained_parameters(self, module: PhaseModule) -> dict[str, Tensor]:
         return {k: p for k, p in module.model.named_parameters() if p.requires_grad}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Checkpoints are read to the CPU; the average belongs beside the weights."""
+        """Move the average, which a checkpoint has on the CPU, to the device of the weights."""
         self._average = {k: v.to(pl_module.device) for k, v in self._average.items()}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
-        """Update the average; its decay is small at first, so that it forgets the beginning."""
+        """Update the average; its decay is small at first, so that it forgets the initial weights."""
         if not self.ema:
             return
         self._steps += 1
         decay = min(self.ema, (1 + self._steps) / (10 + self._steps))
-        learned = self._learned(pl_module)
+        parameters = self._trained_parameters(pl_module)
         if not self._average:
-            self._average = {k: p.detach().clone() for k, p in learned.items()}
+            self._average = {k: p.detach().clone() for k, p in parameters.items()}
         with torch.no_grad():
-            torch._foreach_lerp_(list(self._average.values()), [p.detach() for p in learned.values()], 1 - decay)
+            torch._foreach_lerp_(list(self._average.values()), [p.detach() for p in parameters.values()], 1 - decay)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Validate the average."""
+        """Put the average in the place of the weights for validation."""
         if self.ema and self._average:
-            learned = self._learned(pl_module)
-            self._aside = {k: p.detach().clone() for k, p in learned.items()}
-            _copy(self._average, learned)
+            parameters = self._trained_parameters(pl_module)
+            self._backup = {k: p.detach().clone() for k, p in parameters.items()}
+            _copy(self._average, parameters)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """OnCell what was validated if it is the best; then go on with the weights themselves."""
+        """Keep the validated weights if they are the best; then restore the weights that are trained."""
         valid = float(trainer.callback_metrics["valid"])
         if not math.isfinite(valid):
             raise ImderError(
@@ -79,14 +79,14 @@ class BestWeights(L.Callback):
             self.best_state = {k: v.detach().cpu().clone() for k, v in pl_module.model.state_dict().items()}
         else:
             self.bad += 1
-        if self._aside:
-            _copy(self._aside, self._learned(pl_module))
-            self._aside = {}
+        if self._backup:
+            _copy(self._backup, self._trained_parameters(pl_module))
+            self._backup = {}
         if self.patience and self.bad >= self.patience:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, for the checkpoint."""
+        """State for the checkpoint."""
         return {
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -97,7 +97,7 @@ class BestWeights(L.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restore the state of a checkpoint."""
         self.best, self.best_epoch, self.bad = state_dict["best"], state_dict["best_epoch"], state_dict["bad"]
         self.best_state = state_dict["best_state"]
         self._average, self._steps = state_dict["average"], state_dict["steps"]
@@ -110,7 +110,7 @@ def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
 
 
 class Checkpoint(L.Callback):
-    """Writes the running phase's checkpoint at the end of epochs, not more often than told, under its name when complete.
+    """Writes the checkpoint of the running phase at the end of epochs, at most once each ``seconds``.
 
     It must come after `BestWeights`, whose state it saves.
     """
@@ -119,11 +119,11 @@ class Checkpoint(L.Callback):
         self.path = path
         self.seconds = seconds
         self.earlier = 0.0
-        """Seconds that processes before this one spent on the phase, up to the checkpoint that this one goes on from."""
+        """Seconds that earlier processes spent on the phase, up to the checkpoint that this one continues."""
         self._begun = self._last = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, if it is time."""
+        """Save if the last checkpoint is old enough."""
         now = torch.tensor(time.monotonic() - self._last)
         due = trainer.strategy.broadcast(bool(now >= self.seconds))
         if due and not trainer.should_stop:
@@ -135,9 +135,9 @@ class Checkpoint(L.Callback):
             self._last = time.monotonic()
 
     def state_dict(self) -> dict[str, float]:
-        """What was spent so far."""
+        """Seconds spent on the phase so far."""
         return {"spent": self.earlier + time.monotonic() - self._begun}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """From the checkpoint."""
+        """Restore the state of a checkpoint."""
         self.earlier = state_dict["spent"]

@@ -1,8 +1,8 @@
-"""The engine, set up: one `Trainer` for each phase, on one process or on several.
+"""Lightning's `Trainer`, one for each phase, on one process or on several.
 
-Several processes mean data parallelism. On one machine the engine starts the others itself, by running the same command
-again with their ranks in the environment; on several machines the command is started once on each (or by torchrun, SLURM,
-...). Only the first process writes files; the others read what it wrote, so all need the same run directory.
+Several processes mean data parallelism. On one machine Lightning starts the others itself: it runs the same command again
+with their ranks in the environment. On several machines the command is started once on each (or by torchrun, SLURM, ...).
+Only the first process writes files; the others read them, so all need the same run directory.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from imder.types import ImderError
 
 
 def several(engine: EngineConfig) -> bool:
-    """Whether training is shared by processes (-1 devices are all there are)."""
+    """Whether several processes train together (-1 devices: all of the machine)."""
     return engine.devices != 1 or engine.num_nodes > 1
 
 
 def is_main_process(engine: EngineConfig | None = None) -> bool:
-    """Whether the process asking is the one that writes files.
+    """Whether this process is the one that writes files.
 
-    Before processes have met, their ranks are in the environment, set by the engine or by what started them. A scheduler
-    numbers machines and tasks whether or not they train together: that counts only where the engine is told of several.
+    Before the process group exists, ranks are read from the environment, set by Lightning or a launcher. A scheduler numbers
+    tasks whether or not they train together; its numbers count only if ``engine`` has several processes.
     """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
@@ -51,20 +51,20 @@ def is_main_process(engine: EngineConfig | None = None) -> bool:
 
 
 def device_of(engine: EngineConfig) -> torch.device:
-    """Where this process computes what isn't training."""
+    """The device of this process outside of training."""
     if engine.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
 
 
 def wait_for_all() -> None:
-    """Go on when every process is here; at once where there is only one."""
+    """Wait until every process has got here."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
 
 
 def check_engine(engine: EngineConfig) -> None:
-    """Whether the engine knows such a machine, asked before anything is written."""
+    """Raise `ImderError` if Lightning rejects the devices or the precision; nothing is written."""
     try:
         with quiet():
             L.Trainer(
@@ -84,10 +84,10 @@ def check_engine(engine: EngineConfig) -> None:
 def trainer_of(
     run: RunDirectory, config: PhaseConfig, engine: EngineConfig, loggers: list[Logger], callbacks: list[L.Callback]
 ) -> L.Trainer:
-    """The engine for one phase.
+    """The `Trainer` of one phase.
 
-    Parameters may be unused on a process whose rows lack nothing, so the engine is told to look for them; buffers stand
-    still while a phase trains.
+    Parameters may be unused on a process whose rows lack nothing, so DDP looks for them. Buffers don't change while a phase
+    trains.
     """
     return L.Trainer(
         accelerator=engine.accelerator,
@@ -114,7 +114,7 @@ def trainer_of(
 
 @contextmanager
 def interruptible(trainer: L.Trainer) -> Iterator[None]:
-    """Ctrl-C stays a `KeyboardInterrupt`: the engine would exit, and leave the signal ignored."""
+    """Let Ctrl-C raise `KeyboardInterrupt`: Lightning would exit, and leave the signal ignored."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -127,7 +127,7 @@ def interruptible(trainer: L.Trainer) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the engine's advice on workers and its device report; what goes wrong is still raised."""
+    """Silence Lightning's advice and device report; errors are still raised."""
     names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
     loggers = [logging.getLogger(n) for n in names]
     levels = [x.level for x in loggers]

@@ -1,9 +1,9 @@
-"""One phase as the engine sees it: a `LightningModule` around a model.
+"""One phase for Lightning: a `LightningModule` around a model.
 
-The objective is sum_i weight_i * total_i / count_i. Under data parallelism the engine averages gradients over P processes, so
-each process divides its totals by (global count) / P: the result is that of one process with the whole batch. Validation is
-shared out in the same way and its sums and counts added up, so that all processes select and stop alike.
-Randomness that isn't keyed by sample (dropout) is seeded anew each epoch, so that a resumed run goes on as if uninterrupted.
+The objective is sum_i weight_i * total_i / count_i. Under data parallelism Lightning averages gradients over P processes, so
+each process divides its totals by (global count) / P: the result is that of one process with the whole batch. Validation
+pairs are distributed in the same way and their sums and counts added up, so that all processes select and stop alike.
+Randomness that isn't keyed by sample (dropout) is seeded each epoch, so that a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from imder.training.masks import mode_of, training_loader
 from imder.types import Batch, ImderError
 
 VALIDATION_SEED = 2**20
-"""Seed of the noise in validation losses; training with seed s begins at 2 s times it, so that the two never meet."""
+"""Seed of the noise in validation losses; training with seed s uses seeds from 2 s times it, so that they differ."""
 
 
 class PhaseModule(L.LightningModule):
@@ -35,8 +35,8 @@ class PhaseModule(L.LightningModule):
 
     Args:
         model: the whole system.
-        phase: which one.
-        config: how it learns.
+        phase: its name.
+        config: its settings.
         training: seed and masks.
         split: training samples.
         validation: fixed (sample, mask) pairs.
@@ -64,10 +64,10 @@ class PhaseModule(L.LightningModule):
         for part in self._parts:
             part.requires_grad_(True)
         self._totals: dict[str, Tensor] = {}
-        self._training = self._validating = validation  # the passes under way
+        self._training = self._validating = validation  # the loaders in use
 
     def configure_optimizers(self) -> Any:
-        """AdamW; a plateau or a warm-up and cosine schedule if asked for. Parts with a rate of their own are a group."""
+        """AdamW or Adam, with the configured schedule; modules with their own learning rate form a parameter group."""
         config = self.config
         groups: dict[float, list[torch.nn.Parameter]] = {}
         for part in self._parts:
@@ -100,22 +100,22 @@ class PhaseModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _fused(self) -> bool:
-        """The engine can't clip the gradients of a fused optimizer under mixed precision."""
+        """Whether to fuse the optimizer: Lightning cannot clip gradients of a fused one under mixed precision."""
         return self._trainer is None or self.trainer.precision == "32-true"
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Plateaus step where they are validated: the engine's time for it comes after the checkpoint."""
+        """Step schedules but plateaus, which step at validation: Lightning steps them only after the checkpoint."""
         del metric
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 
     def train_dataloader(self) -> MaskedLoader:
-        """The current epoch's pass (the engine asks anew each epoch)."""
-        self._training = self._pass_of(self.current_epoch if self._trainer is not None else 0)
+        """The loader of the current epoch; Lightning reloads it each epoch."""
+        self._training = self._loader_of(self.current_epoch if self._trainer is not None else 0)
         return self._training
 
-    def _pass_of(self, epoch: int) -> MaskedLoader:
-        rank, world = self._place()
+    def _loader_of(self, epoch: int) -> MaskedLoader:
+        rank, world = self._rank_and_world()
         context = self.model.uses_context
         return training_loader(
             self.split,
@@ -128,38 +128,38 @@ class PhaseModule(L.LightningModule):
             unlabelled=self.phase in self.model.label_free,
         )
 
-    def _place(self) -> tuple[int, int]:
-        """Which process runs here, and how many there are."""
+    def _rank_and_world(self) -> tuple[int, int]:
+        """Rank of this process, and the number of processes."""
         return (self.global_rank, self.trainer.world_size) if self._trainer is not None else (0, 1)
 
     def val_dataloader(self) -> MaskedLoader:
-        """A process's share of the fixed validation pairs; shares may differ in size by one, nothing is repeated."""
-        rank, world = self._place()
+        """Share of this process of the validation pairs; shares differ in size by at most one, and no pair is repeated."""
+        rank, world = self._rank_and_world()
         whole = self.validation
         self._validating = replace(whole, batch_size=whole.batch_size * world, rank=rank, world=world)
         return self._validating
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """A `Batch` knows how to move."""
+        """Move a `Batch`, a type that Lightning does not know."""
         del dataloader_idx
         return batch.to(device)
 
     def on_train_start(self) -> None:
-        """After an interruption, what the model remembers of the epochs before it is made again."""
-        with self.trainer.precision_plugin.train_step_context():  # the engine opens it for steps only
+        """After an interruption, rebuild what the model keeps of earlier epochs (`Model.replay`)."""
+        with self.trainer.precision_plugin.train_step_context():  # Lightning opens it for steps only
             self.model.replay(self.phase, self._earlier())
 
     def _earlier(self) -> Iterator[tuple[Batch, int]]:
         for epoch in range(self.current_epoch):
-            for batch in self._pass_of(epoch):
+            for batch in self._loader_of(epoch):
                 yield batch.to(self.device), self._seed_of(epoch)
 
     def _seed_of(self, epoch: int) -> int:
-        """Of an epoch's noise."""
+        """Seed of an epoch's noise."""
         return self.training_config.seed * VALIDATION_SEED * 2 + epoch
 
     def on_train_epoch_start(self) -> None:
-        """Modes and the seed of dropout."""
+        """Set training mode of the trained modules, and seed dropout."""
         self.model.eval()
         for part in self._parts:
             part.train()
@@ -170,13 +170,13 @@ class PhaseModule(L.LightningModule):
         """The weighted objective of one batch."""
         all_subsets = mode_of(self.config, self.training_config) == "every"
         losses = self.model.losses(batch, self.phase, self._seed_of(self.current_epoch), all_subsets=all_subsets)
-        spare = self._training.is_padding(batch_idx)
-        counts, finite = self._counts({} if spare else losses, len(losses))
+        padding = self._training.is_padding(batch_idx)
+        counts, finite = self._counts({} if padding else losses, len(losses))
         total = torch.zeros((), device=self.device)
         for (name, loss), count in zip(losses.items(), counts, strict=True):
-            own = loss.total * 0.0 if spare else loss.total
+            own = loss.total * 0.0 if padding else loss.total
             mean = own / max(count, 1e-9) if count else own
-            if count and not loss.count:  # what only rows of other processes train gets its gradients from them alone
+            if count and not loss.count:  # a term without rows on this process has its gradients from the others
                 mean = mean.detach()
             total = total + loss.weight * mean
             self.log(
@@ -193,15 +193,15 @@ class PhaseModule(L.LightningModule):
                 f"phase {self.phase}, epoch {self.current_epoch}, batch {batch_idx}: the loss isn't finite ({terms}); "
                 "the last good checkpoint is kept; try a smaller learning rate"
             )
-        if not total.requires_grad:  # nothing to learn from here; the others wait for the gradients nevertheless
+        if not total.requires_grad:  # the other processes wait for gradients from this one too
             total = total + sum(p.sum() * 0.0 for part in self._parts for p in part.parameters())
         return total
 
     def _counts(self, losses: dict[str, Loss], terms: int) -> tuple[list[float], bool]:
-        """Each term's count, so that averaging gradients over processes gives the global mean; whether all are finite.
+        """Counts that make averaged gradients the global mean, and whether the losses of all processes are finite.
 
-        A loss that isn't finite must end every process: the others would wait for this one for ever. Without ``losses``
-        the process adds nothing to the counts of so many terms.
+        A loss that isn't finite must end every process, or the others would wait for ever. Without ``losses`` the process
+        adds nothing to the counts of the ``terms``.
         """
         counts = [float(loss.count) for loss in losses.values()] or [0.0] * terms
         if not _several():
@@ -211,7 +211,7 @@ class PhaseModule(L.LightningModule):
         return [count / dist.get_world_size() for count in shared], not broken
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last validation; evaluation mode."""
+        """Reset the totals; evaluation mode."""
         self._totals = {}
         self.model.eval()
 
@@ -223,7 +223,7 @@ class PhaseModule(L.LightningModule):
             self._totals[name] = self._totals.get(name, torch.zeros_like(new)) + new
 
     def on_validation_epoch_end(self) -> None:
-        """The means; ``valid`` is what selection looks at: the task's loss where the phase has one."""
+        """Log the means; ``valid``, by which weights are selected, is the task loss if the phase has one, else the sum."""
         if _several():
             totals = add_up(torch.stack(list(self._totals.values())).to(self.device)).cpu()
             self._totals = dict(zip(self._totals, totals, strict=True))

@@ -1,14 +1,14 @@
-"""Run directories: what a training run leaves behind, and how it is found again.
+"""Run directories: the files of a training run.
 
     config.yaml          the complete configuration; ``--config`` takes it
     config.json, model.safetensors    the trained model (`Model.from_pretrained`)
     language/            the tuned language encoder, where there is one
-    calibration.json     how sure predictions are (`imder.calibration.calibration`)
-    metrics.json         what training reached: validation losses of each phase, times, validation metrics
+    calibration.json     calibrated uncertainty (`imder.calibration.calibration`)
+    metrics.json         validation losses of each phase, times, validation metrics, recovery weights
     environment.json     versions, command, commit, hardware, fingerprint of the corpus
     phases/*.safetensors the model after each phase; ``--stage1`` takes ``stage1.safetensors``
     logs/                TensorBoard events and CSV, one folder for each phase
-    running-*.ckpt       only while a phase runs: what ``--resume`` goes on from
+    running-*.ckpt       only while a phase runs: the checkpoint that ``--resume`` continues
 
 Weights are safetensors and descriptions JSON or YAML: nothing needs unpickling to be used. (The checkpoint of an
 unfinished phase is a torch file, read with ``weights_only=True``.)
@@ -37,20 +37,20 @@ class RunDirectory:
         self.path = Path(path)
 
     def checkpoint(self, phase: Phase) -> Path:
-        """Of a phase that runs. Each has its own name: one that outlived its phase is never taken for the next's."""
+        """The checkpoint of a running phase; the name of the phase keeps it apart from those of later phases."""
         return self.path / f"running-{phase}.ckpt"
 
     def drop_checkpoint(self, phase: Phase) -> None:
-        """A finished phase needs none, nor what was being written when it was killed."""
+        """Delete the checkpoint of a finished phase, and temporary files of killed processes."""
         self.checkpoint(phase).unlink(missing_ok=True)
         remove_partial(self.checkpoint(phase))
 
     def weights(self, phase: Phase) -> Path:
-        """The model after a phase."""
+        """File of the weights after a phase."""
         return self.path / "phases" / f"{phase}.safetensors"
 
     def logs(self, phase: Phase) -> Path:
-        """Where a phase logs."""
+        """Folder of a phase's logs."""
         return self.path / "logs" / phase
 
     def create(
@@ -114,7 +114,7 @@ class RunDirectory:
         return (self.path / "model.safetensors").exists() and (self.path / "metrics.json").exists()
 
     def write(self, name: str, text: str) -> None:
-        """Write a small file under its name only when complete."""
+        """Write a small text file, atomically."""
         with atomic_write(self.path / name) as part:
             part.write_text(text, encoding="utf-8")
 
