@@ -41,10 +41,7 @@ def prepared(tmp_path_factory):
     return folder
 
 
-PENDING = {"comparing"}  # until the function it shows has landed
-
-
-@pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page.stem not in PENDING], ids=NAMES.get)
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=NAMES.get)
 def test_python_runs(page, prepared, tmp_path, monkeypatch):
     """The blocks of a page share their names and run in order."""
     monkeypatch.chdir(shutil.copytree(prepared, tmp_path / "here"))
