@@ -9,7 +9,10 @@ from pathlib import Path
 from imder.cli.entry import parse
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "notebooks"),  # made of notebooks
+)
 
 NOT_RUN = "<!-- not run"
 """A comment that starts so, on the line before a Python block, says why the tests can't run it."""
