@@ -83,15 +83,15 @@ def test_a_face_seen_for_an_instant_is_missing(media, predictor, long, tmp_path,
     assert imder_(*words, "--hop", "1.9", "--out", out) == 0
     assert ["vision" in row["available"] for row in rows_of(out)] == [True, False, True, True]
     assert "vision: covers less than 0.1 of 1 windows" in " ".join(capsys.readouterr().out.split())
-    assert imder_(*words, "--hop", "1.9", "--least-share", "0", "--out", out) == 0
+    assert imder_(*words, "--hop", "1.9", "--min-coverage", "0", "--out", out) == 0
     assert ["vision" in row["available"] for row in rows_of(out)] == [True, True, True, True]
     # in a table of which two frames in five seconds were tracked, a face is seen for two frames
     table(tmp_path / "rare.csv", 150, untracked=[i for i in range(150) if i not in (30, 120)])
     rare = predictor.read_recording(openface=tmp_path / "rare.csv")
     assert rare.shares(0, 4)["vision"] == pytest.approx(1 / FPS / 4, rel=0.01)
-    assert imder_("predict", media / "run", "--text", "a", "--least-share", "0.5") == 2
+    assert imder_("predict", media / "run", "--text", "a", "--min-coverage", "0.5") == 2
     assert "give --window too" in capsys.readouterr().err
-    assert imder_(*words, "--hop", "1.9", "--least-share", "2", "--out", out) == 2
+    assert imder_(*words, "--hop", "1.9", "--min-coverage", "2", "--out", out) == 2
     assert "from 0 to 1" in capsys.readouterr().err
 
 

@@ -34,7 +34,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--window", type=number(above=0), help="seconds of a window: a time series of a long recording")
     parser.add_argument("--hop", type=number(above=0), help="seconds between windows (default: a quarter of --window)")
     parser.add_argument(
-        "--least-share",
+        "--min-coverage",
         type=number(least=0, most=1),
         help="with --window: share of it that a modality must cover to count as available (default: 0.1)",
     )
@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
         raise ImderError(
             f"{options.corpus} and --{next(iter(given))}: predict a corpus or manifest, or one clip, not both"
         )
-    for name in ("hop", "least_share"):
+    for name in ("hop", "min_coverage"):
         if options[name] is not None and options.window is None:
             raise ImderError(f"--{name.replace('_', '-')} is about windows: give --window too")
     from imder.cli import predict_media

@@ -85,7 +85,7 @@ def recording(options: Namespace, given: dict[str, str]) -> int:
         read = predictor.read_recording(**given)
         report(1, 1)
     hop = options.hop if options.hop is not None else options.window / 4
-    least = MIN_COVERAGE if options.least_share is None else options.least_share
+    min_coverage = MIN_COVERAGE if options.min_coverage is None else options.min_coverage
     with counting("predicting") as report:
         rows = predictor.predict_windows(
             read,
@@ -93,7 +93,7 @@ def recording(options: Namespace, given: dict[str, str]) -> int:
             hop,
             batch_size=options.batch_size,
             progress=report,
-            min_coverage=least,
+            min_coverage=min_coverage,
             **_settings(options),
         )
     plot = Path(options.out).with_suffix(".png")
@@ -105,7 +105,7 @@ def recording(options: Namespace, given: dict[str, str]) -> int:
     say(f"{read.seconds:.1f} s, {len(rows)} windows: {', '.join(counts)}")
     if predictor.model.calibration is not None:
         say(f"with {promise(predictor.model, options.level)}")
-    remarks = _recording_remarks(read, rows, options.window, hop, least, text_given="text" in given)
+    remarks = _recording_remarks(read, rows, options.window, hop, min_coverage, text_given="text" in given)
     say_all(f"remark: {remark}" for remark in remarks)
     say_calibration(predictor.model)
     say_all(recovery_lines(predictor.model))
@@ -154,16 +154,16 @@ def _settings(options: Namespace) -> dict[str, Any]:
 
 
 def _recording_remarks(
-    read: Recording, rows: list[Row], window: float, hop: float, least: float, *, text_given: bool
+    read: Recording, rows: list[Row], window: float, hop: float, min_coverage: float, *, text_given: bool
 ) -> list[str]:
     """Remarks on the recording, and on windows that lack something."""
     remarks = [f"{name}: {remark}" for name, remark in read.remarks]
     if text_given:
         remarks.append("language: the text has no times, so every window has it (--transcript takes timed words)")
     for name in read.times:
-        few = sum(0 < read.shares(row["start"], row["end"])[name] < least for row in rows)
+        few = sum(0 < read.shares(row["start"], row["end"])[name] < min_coverage for row in rows)
         if few:
-            remarks.append(f"{name}: covers less than {least:g} of {few} windows, and counts as missing there")
+            remarks.append(f"{name}: covers less than {min_coverage:g} of {few} windows, and counts as missing there")
     if hop > window:
         remarks.append(f"{hop - window:g} s between any two windows are in neither: --hop is longer than --window")
     if empty := sum(not row["available"] for row in rows):
