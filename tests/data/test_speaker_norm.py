@@ -170,14 +170,14 @@ def test_mistakes() -> None:
     with pytest.raises(ImderError, match=r"^small: by speaker: unknown modality 'smell'; it has language, audio$"):
         by_speaker(corpus, ["audio", "smell"])
     unknown = replace(corpus["test"], speaker=None)
-    with pytest.raises(ImderError, match=r"^small \[test\]: speaker: no speakers are known"):
+    with pytest.raises(ImderError, match=r"^small \[test\]: speaker: the split has no speakers"):
         by_speaker(replace(corpus, splits={**corpus.splits, "test": unknown}), ["audio"])
     nameless = replace(corpus["train"], speaker=("ann", "bob", "", "", "cy"))
     lacking = replace(corpus, splits={**corpus.splits, "train": nameless})
     with pytest.raises(ImderError, match=r"^small \[train\]: speaker: clip 'train3' has audio but no speaker$"):
         by_speaker(lacking, ["audio"])  # not 'train2', which has no sound
     done = by_speaker(corpus, ["audio"])
-    with pytest.raises(ImderError, match=r"^small: audio: was standardised by speaker already$"):
+    with pytest.raises(ImderError, match=r"^small: audio: is already standardised by speaker$"):
         by_speaker(done, ["language", "audio"])
     with pytest.raises(ImderError, match="a list of modalities is needed"):
         standardised({"by_speaker": "audio"})

@@ -226,7 +226,7 @@ def test_pickles_of_the_field_keep_valid_tokens(tmp_path):
     assert_array_equal(load_corpus(tmp_path / "store")["train"].tokens.values, split.tokens.values)
     bert[1, 0, 1] = 2.5
     np.savez(tmp_path / "train.npz", **fields)
-    with pytest.raises(ImderError, match=r"train.npz: text_bert: sample 'train-1': 2.5 is no token's id"):
+    with pytest.raises(ImderError, match=r"train.npz: text_bert: sample 'train-1': 2.5 is not a token id"):
         load_corpus(tmp_path / "train.npz")
 
 
@@ -486,7 +486,7 @@ def test_the_commands(corpus, bert, tmp_path, monkeypatch, capsys):
     ):
         assert main(words) == 2
         said = capsys.readouterr().err
-        assert "language: there are no token ids; a language encoder needs them: give a corpus that has the" in said
+        assert "language: there are no token ids; a language encoder needs them: use a corpus with the" in said
         assert said.count("\n") == 1
     assert main(["train", "store", "--resume", "run", "--language-encoder", str(bert)]) == 2
     assert "leave out --language-encoder" in capsys.readouterr().err

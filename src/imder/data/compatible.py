@@ -19,11 +19,11 @@ from imder.types import ImderError, Spec, Task
 def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
     """The corpus as a model of ``spec`` reads it.
 
-    It has the model's modalities in the model's order; those that the corpus lacks have no frames. Class labels are
-    renumbered by name. Labels of another task become None.
+    The result has the model's modalities in the model's order; modalities that the corpus lacks have no frames. Class
+    labels are renumbered by name. Labels of another task become None.
 
     Raises:
-        ImderError: the corpus has a modality or a class that the model doesn't know, or other dimensions.
+        ImderError: the corpus has a modality or a class that the model doesn't know, or features of another width.
     """
     splits = fit_splits(spec, corpus.splits, corpus.spec.task, corpus.spec.classes, corpus.name)
     return Corpus(corpus.name, spec_of(splits, spec.task, spec.classes), splits, corpus.recipe)
@@ -32,7 +32,7 @@ def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
 def fit_splits(
     spec: Spec, splits: Mapping[str, Split], task: Task, classes: tuple[str, ...], where: str
 ) -> dict[str, Split]:
-    """`check_compatible` for splits that need not make a corpus yet: they may have one modality only."""
+    """`check_compatible` for splits that need not form a corpus: they may have a single modality."""
     return {name: _fit(spec, split, task, classes, f"{where} [{name}]") for name, split in splits.items()}
 
 
@@ -46,7 +46,7 @@ def _fit(spec: Spec, split: Split, task: Task, classes: tuple[str, ...], where: 
         if ragged is None:
             ragged = Ragged(np.zeros((0, modality.dim), np.float32), np.zeros(len(split) + 1, np.int64))
         elif ragged.dim != modality.dim:
-            raise ImderError(f"{where}: {modality.name}: {ragged.dim} features; the model was made for {modality.dim}")
+            raise ImderError(f"{where}: {modality.name}: {ragged.dim} features; the model expects {modality.dim}")
         features[modality.name] = ragged
     labels = split.labels if task == spec.task else None
     if labels is not None and spec.task == "classification" and classes != spec.classes:
@@ -63,10 +63,9 @@ def _fit(spec: Spec, split: Split, task: Task, classes: tuple[str, ...], where: 
 
 
 def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """The first difference between two recipes of extraction, in words.
+    """The first difference between two recipes of extraction, as a sentence; None if their common modalities agree.
 
-    None where both made their common modalities in the same way. Names of transformers and versions of libraries don't
-    count; the fingerprint of weights and vocabulary does.
+    Names of transformers and versions of libraries are ignored; the fingerprint of weights and vocabulary is compared.
 
     >>> one = {"format": 1, "audio": {"rate": 22050}, "versions": {"librosa": "0.11"}}
     >>> recipe_difference(one, {"format": 1, "audio": {"rate": 16000}, "versions": {}})
@@ -90,14 +89,14 @@ def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str |
 
 
 def check_recipe(recipe: Mapping[str, Any] | None, corpus: Corpus, where: str) -> None:
-    """Raise an `ImderError` where a corpus' features follow another recipe than those that a model was trained on.
+    """Raise an `ImderError` if a corpus' features follow another recipe than those that a model was trained on.
 
-    Extraction is compared where both recipes describe it, standardisation by speaker always.
+    Extraction is compared if both recipes describe it, standardisation by speaker always.
 
     Args:
-        recipe: of the model's training corpus; empty where that corpus had none, None where it is unknown.
+        recipe: that of the model's training corpus; empty if that corpus had none, None if it is unknown.
         corpus: the corpus to use the model on.
-        where: the model, for the message.
+        where: the model's name in messages.
     """
     if recipe is None:
         return
@@ -113,12 +112,12 @@ def check_recipe(recipe: Mapping[str, Any] | None, corpus: Corpus, where: str) -
 
 
 def extracted(recipe: Mapping[str, Any]) -> bool:
-    """Whether a recipe says how features were made from raw media, not only how they were standardised."""
+    """Whether a recipe describes extraction from raw media, not only standardisation."""
     return bool(recipe.keys() - {KEY})
 
 
 def _check_by_speaker(recipe: Mapping[str, Any], corpus: Corpus, where: str) -> None:
-    """Compare the modalities that some sample of the corpus has."""
+    """Compare standardisation by speaker for the modalities that the corpus has in any sample."""
     names = {name for split in corpus.splits.values() for name, r in split.features.items() if r.lengths.any()}
     of_model, of_corpus = (names & set(standardised(r)) for r in (recipe, corpus.recipe))
     if lacking := sorted(of_model - of_corpus):

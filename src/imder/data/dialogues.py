@@ -1,7 +1,7 @@
-"""Which clips form a dialogue, for systems that use neighbouring clips.
+"""Dialogues of a split, for systems that use neighbouring clips.
 
-A dialogue is the clips of one name in the corpus, ordered by their positions. The order of a file is not that of time, so a
-clip without a name or a position is a dialogue of its own.
+A dialogue is the clips that share a dialogue name, ordered by position. The order of rows isn't the order in time, so a clip
+without a dialogue name or a position is a dialogue of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def dialogue_numbers(split: Split) -> NDArray[np.int64]:
     """``(N,)``: equal for the clips of one dialogue.
 
     Raises:
-        ImderError: two clips of a dialogue have the same position, so that their order is unknown.
+        ImderError: two clips of a dialogue have the same position, which leaves their order unknown.
 
     >>> split = Split(tuple("abcde"), {}, dialogue=("x", "y", "x", "", ""), position=np.array([4, 0, 3, 0, 0]))
     >>> dialogue_numbers(split).tolist()
@@ -45,11 +45,11 @@ def dialogue_numbers(split: Split) -> NDArray[np.int64]:
 def whole_dialogues(
     pairs: MaskedLoader, copy: NDArray[np.int64] | None = None, at_once: int | None = None
 ) -> MaskedLoader:
-    """The same pairs with those of each dialogue together, so that batches hold whole dialogues.
+    """Group the pairs by dialogue, so that batches hold whole dialogues.
 
     Args:
-        pairs: a pass that holds all clips of its dialogues.
-        copy: ``(M,)`` numbers from 0, the set of masks that each pair belongs to where a dialogue occurs under several.
+        pairs: a loader that holds all clips of its dialogues.
+        copy: ``(M,)`` numbers from 0: the set of masks of each pair, if dialogues occur under several masks.
         at_once: greatest number of pairs in a batch (at least one dialogue). None for as many dialogues as make
             ``batch_size`` pairs on average (at least one for each process), since few corpora have many dialogues.
     """

@@ -1,7 +1,7 @@
-"""What there is to know about a corpus before training on it, as plain numbers.
+"""A numerical summary of a corpus, to read before training.
 
-Each entry answers a question that has spoilt results in this field: are the splits disjoint in ids, dialogues and
-speakers? which modalities are truly there? which columns never change? how many values were not finite?
+Each entry answers a question that has spoilt published results: Are the splits disjoint in ids, dialogues and speakers?
+Which modalities are present? Which columns are constant? How many values were not finite?
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from numpy.typing import NDArray
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.speaker_norm import standardised
 
-_CHUNK = 1 << 22  # values looked at at a time
+_CHUNK = 1 << 22  # values compared at a time
 _EXAMPLES = 5
 
 
 def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
-    """A summary of a corpus in plain containers, ready for JSON.
+    """Summarise a corpus in plain containers, ready for JSON.
 
     Returns:
         ``name``, ``task``, ``classes``;
-        ``modalities``: for each its ``dim``, longest ``length`` and ``dtype``;
-        ``splits``: for each its size ``n``, how many are ``labelled`` and were ``dropped``, the ``labels``' histogram
-        (``counts``) and, for regression, ``min``, ``median``, ``mean`` and ``max``; ``present`` and ``nonfinite`` by
-        modality, ``lengths`` (min, median, max over the samples that have the modality, and frames in all),
-        ``patterns`` (samples by what they hold, as ``language+audio``), the number of ``dialogues`` and ``speakers``
-        (None where unknown) and whether there are ``texts``;
-        ``constant``: the split that was looked at (train, or else the first) and, by modality, how many columns (``n``)
-        have the same value in all valid frames, and which (``columns``);
+        ``modalities``: the ``dim``, longest ``length`` and ``dtype`` of each;
+        ``splits``: for each the size ``n``, the numbers of ``labelled`` and ``dropped`` samples, the ``labels``: their
+        histogram (``counts``) and, for regression, ``min``, ``median``, ``mean`` and ``max``; ``present`` and
+        ``nonfinite`` by modality, ``lengths`` (min, median and max over the samples that have the modality, and frames
+        in total), ``patterns`` (samples by their present modalities, as ``language+audio``), the number of
+        ``dialogues`` and ``speakers`` (None if unknown) and whether there are ``texts``;
+        ``constant``: the examined split (train, or else the first) and, by modality, the number (``n``) and indices
+        (``columns``) of columns that have one value in all valid frames;
         ``shared``: for ids, dialogues and speakers, by pairs of splits, how many (``n``) both have, with ``examples``;
-        ``by_speaker``: which modalities are standardised by speaker.
+        ``by_speaker``: the modalities that are standardised by speaker.
     """
     chosen = "train" if "train" in corpus.splits else next(iter(corpus.splits))
     return {
@@ -69,12 +69,12 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
 
 def _split(split: Split, classes: tuple[str, ...]) -> dict[str, Any]:
     names = list(split.features)
-    patterns = Counter("+".join(n for n, here in zip(names, row) if here) for row in split.present)
+    patterns = Counter("+".join(n for n, present in zip(names, row) if present) for row in split.present)
     return {
         "n": len(split),
         "dropped": split.dropped,
         **_labels(split.labels, classes),
-        "present": {name: int(here) for name, here in zip(names, split.present.sum(axis=0))},
+        "present": {name: int(n) for name, n in zip(names, split.present.sum(axis=0))},
         "patterns": dict(patterns.most_common()),
         "lengths": {name: _lengths(ragged) for name, ragged in split.features.items()},
         "nonfinite": {name: int(split.nonfinite.get(name, 0)) for name in names},
@@ -102,16 +102,16 @@ def _labels(labels: NDArray[Any] | None, classes: tuple[str, ...]) -> dict[str, 
     if labels.dtype.kind != "f":
         counts = np.bincount(labels[labels >= 0], minlength=len(classes))
         return {"labelled": int(counts.sum()), "labels": {"counts": dict(zip(classes, counts.tolist()))}}
-    known = labels[np.isfinite(labels)].astype(np.float64)
-    if not len(known):
+    values = labels[np.isfinite(labels)].astype(np.float64)
+    if not len(values):
         return {"labelled": 0, "labels": None}
-    low, high = float(known.min()), float(known.max())
-    about = {"min": low, "median": float(np.median(known)), "mean": float(known.mean()), "max": high}
-    return {"labelled": len(known), "labels": {"counts": _histogram(known), **about}}
+    low, high = float(values.min()), float(values.max())
+    statistics = {"min": low, "median": float(np.median(values)), "mean": float(values.mean()), "max": high}
+    return {"labelled": len(values), "labels": {"counts": _histogram(values), **statistics}}
 
 
 def _histogram(values: NDArray[np.float64]) -> dict[str, int]:
-    """Counts by the nearest whole number; by ten equal ranges where that would be too few or too many."""
+    """Counts by nearest whole number if that gives 3 to 21 bins, otherwise by ten equal ranges."""
     whole = np.rint(values)
     low, high = int(whole.min()), int(whole.max())
     if 2 <= high - low <= 20:
@@ -121,7 +121,7 @@ def _histogram(values: NDArray[np.float64]) -> dict[str, int]:
 
 
 def constant_columns(ragged: Ragged) -> list[int]:
-    """Columns with the same value in all frames; none where there are fewer than two frames."""
+    """Indices of columns with one value in all frames; empty for fewer than two frames."""
     start, stop = int(ragged.offsets[0]), int(ragged.offsets[-1])
     if stop - start < 2:
         return []
@@ -134,10 +134,10 @@ def constant_columns(ragged: Ragged) -> list[int]:
 
 
 def _shared(names: dict[str, tuple[str, ...]]) -> dict[str, dict[str, Any]]:
-    """What pairs of splits have in common, where they have anything."""
-    found = {}
+    """The names that pairs of splits have in common, for pairs that have any."""
+    overlaps = {}
     for a, b in combinations(names, 2):
         both = sorted(set(names[a]) & set(names[b]))
         if both:
-            found[f"{a} and {b}"] = {"n": len(both), "examples": both[:_EXAMPLES]}
-    return found
+            overlaps[f"{a} and {b}"] = {"n": len(both), "examples": both[:_EXAMPLES]}
+    return overlaps

@@ -17,11 +17,11 @@ _MOST_COLUMNS = 12
 
 
 def render(summary: Mapping[str, Any]) -> Group:
-    """Tables of splits, modalities, patterns and labels, and below them what deserves attention."""
+    """Tables of splits, modalities, patterns and labels, followed by `notes`."""
     parts: list[RenderableType] = [_splits(summary), _modalities(summary), _patterns(summary)]
     labels = _labels(summary)
-    said = [note for note in (speaker_norm_note(summary), *notes(summary)) if note]
-    return Group(*parts, *([labels] if labels else []), *map(Text, said))
+    remarks = [note for note in (speaker_norm_note(summary), *notes(summary)) if note]
+    return Group(*parts, *([labels] if labels else []), *map(Text, remarks))
 
 
 def _table(title: str, first: str, others: list[str]) -> Table:
@@ -51,12 +51,12 @@ def _modalities(summary: Mapping[str, Any]) -> Table:
     for modality, about in summary["modalities"].items():
         for i, (name, s) in enumerate(summary["splits"].items()):
             lengths, n = s["lengths"][modality], s["n"]
-            here = s["present"][modality]
+            present = s["present"][modality]
             table.add_row(
                 "" if i else escape(modality),
                 "" if i else f"{about['dim']} {about['dtype']}",
                 escape(name),
-                f"{here} ({100 * here / n:.0f} %)" if n else "0",
+                f"{present} ({100 * present / n:.0f} %)" if n else "0",
                 f"{lengths['min']}, {lengths['median']:g}, {lengths['max']}",
                 str(s["nonfinite"][modality]),
             )
@@ -94,14 +94,16 @@ def _number(key: str) -> float:
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """One line for each thing that deserves attention: constant columns, and what splits share."""
+    """Warnings, one a line: constant columns, and ids, dialogues or speakers that splits share."""
     lines = []
-    for modality, found in summary["constant"]["modalities"].items():
-        if found["n"]:
-            shown = ", ".join(map(str, found["columns"][:_MOST_COLUMNS]))
-            more = ", ..." if found["n"] > _MOST_COLUMNS else ""
-            lines.append(f"{modality}: {found['n']} constant columns in {summary['constant']['split']}: {shown}{more}")
+    for modality, constant in summary["constant"]["modalities"].items():
+        if constant["n"]:
+            shown = ", ".join(map(str, constant["columns"][:_MOST_COLUMNS]))
+            more = ", ..." if constant["n"] > _MOST_COLUMNS else ""
+            lines.append(
+                f"{modality}: {constant['n']} constant columns in {summary['constant']['split']}: {shown}{more}"
+            )
     for what, pairs in summary["shared"].items():
-        for pair, found in pairs.items():
-            lines.append(f"{pair} share {found['n']} {what}: {', '.join(found['examples'])}")
+        for pair, overlap in pairs.items():
+            lines.append(f"{pair} share {overlap['n']} {what}: {', '.join(overlap['examples'])}")
     return lines or ["No constant columns; the splits share no ids, dialogues or speakers."]

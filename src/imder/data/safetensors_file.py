@@ -1,8 +1,7 @@
-"""The safetensors format, as far as a corpus needs it: written piece by piece, read through a memory map.
+"""Safetensors files larger than memory: written piece by piece, read through a memory map.
 
-A file is the size of its header (8 bytes, little-endian), the header (JSON: for each tensor its dtype, shape and place
-in what follows), and the raw data of all tensors. So data larger than memory passes through in chunks, and reading
-costs nothing until values are looked at.
+A file is the size of its header (8 bytes, little-endian), the header (JSON: dtype, shape and data offsets of each tensor),
+and the raw data of all tensors. Values are read from disk on access.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _LONGEST_HEADER = 100_000_000
 
 
 class Tensor:
-    """One tensor to write: its dtype and shape, known beforehand, and its values in pieces along the first axis."""
+    """One tensor to write: its dtype, its shape, and its values in pieces along the first axis."""
 
     def __init__(self, dtype: str, shape: tuple[int, ...], pieces: Iterable[NDArray[Any]]) -> None:
         self.dtype, self.shape, self.pieces = dtype, shape, pieces
@@ -35,7 +34,7 @@ class Tensor:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes a safetensors file. Widest dtypes first and a padded header: every tensor is aligned to its dtype.
+    """Write a safetensors file. The widest dtypes come first and the header is padded, so every tensor is aligned.
 
     Raises:
         ValueError: a tensor's pieces don't add up to its shape.
@@ -76,8 +75,8 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
             if size < 8 or length > min(size - 8, _LONGEST_HEADER):
                 raise ImderError(f"{path}: truncated: a header of {length} bytes in a file of {size}")
             header = json.loads(file.read(length))
-        places = {
-            name: _place(path, name, entry, size - 8 - length)
+        entries = {
+            name: _entry(path, name, entry, size - 8 - length)
             for name, entry in header.items()
             if name != "__metadata__"
         }
@@ -89,20 +88,20 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
         raise ImderError(f"{path}: the header is damaged") from None
     raw = np.memmap(path, np.uint8, "r")
     views = {}
-    for name, (dtype, shape, begin, end) in places.items():
+    for name, (dtype, shape, begin, end) in entries.items():
         view = raw[8 + length + begin : 8 + length + end].view(dtype).reshape(shape)
         views[name] = view.astype(dtype.newbyteorder("="), copy=False)
     return views
 
 
-def _place(path: Path, name: str, entry: Any, size: int) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+def _entry(path: Path, name: str, entry: Any, size: int) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
     """Dtype, shape, begin and end of one tensor, checked against the ``size`` of the data."""
     try:
         dtype, shape, (begin, end) = _DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
-        sound = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+        valid = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
     except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound or begin > end or end - begin != math.prod(shape) * dtype.itemsize:
+        valid = False
+    if not valid or begin > end or end - begin != math.prod(shape) * dtype.itemsize:
         raise ImderError(f"{path}: {name}: its entry in the header is damaged")
     if end > size:
         raise ImderError(f"{path}: {name}: truncated: it ends at byte {end} of the data, of which there are {size}")

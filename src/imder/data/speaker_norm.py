@@ -1,19 +1,18 @@
-"""Standardisation by speaker: a voice's own mean and spread are taken out of its features.
+"""Standardisation by speaker: each speaker's features are brought to mean 0 and deviation 1.
 
-Voices differ more from one another than one voice does between emotions. What is left once each speaker's mean and
-deviation are gone is how a clip differs from the speaker's others, so that an unseen speaker looks like the seen ones: an
-established device of speech emotion recognition ("speaker normalisation" in Schuller et al., Cross-corpus acoustic emotion
-recognition: variances and strategies, IEEE Transactions on Affective Computing 1(2), 2010).
+Features vary more between speakers than between the emotions of one speaker. Standardised features show how a clip differs
+from the speaker's other clips, which helps with unseen speakers ("speaker normalisation" in Schuller et al., Cross-corpus
+acoustic emotion recognition: variances and strategies, IEEE Transactions on Affective Computing 1(2), 2010).
 
-What it means must be known to whoever reads a number:
+Two limits apply to every result on such features:
 
-* Labels are never looked at, but a prediction hangs on the features of *other* clips of the same speaker, those of the test
-  split too: it is transductive. Tables say so (`speaker_norm_note`).
-* A speaker with few clips, or with clips of few emotions, has the emotion partly taken out with the voice: somebody who is
-  always angry looks neutral. Of a speaker with one clip, only how its frames move is left.
+* Labels aren't used, but a prediction depends on the features of *other* clips of the same speaker, including those of the
+  test split: the method is transductive. Tables carry a note (`speaker_norm_note`).
+* If a speaker has few clips, or clips of few emotions, part of the emotion is removed as well: somebody who is always angry
+  looks neutral. With a single clip, only the variation over its frames remains.
 
-A corpus remembers what was standardised under the key `KEY` of its recipe, whether its features were extracted here or not,
-and `imder.data.compatible.check_recipe` keeps such features apart from others.
+The standardised modalities are listed under `KEY` in the corpus' recipe, whether ``imder extract`` made the features or not,
+and `imder.data.compatible.check_recipe` refuses to mix them with others.
 """
 
 from __future__ import annotations
@@ -32,27 +31,27 @@ from imder.data.store import space_for
 from imder.types import ImderError
 
 KEY = "by_speaker"
-"""In a corpus' recipe: the names of modalities that were standardised so."""
+"""Key of the standardised modalities in a corpus' recipe."""
 
 CONSTANT = 8 * float(np.finfo(np.float32).eps)
-"""A deviation up to this share of the root mean square is rounding of float32, no variation."""
+"""Deviations up to this share of the root mean square are rounding errors of float32 and count as 0."""
 
 
 def by_speaker(corpus: Corpus, names: Sequence[str], work: Path | None = None) -> Corpus:
-    """The corpus with features standardised by speaker, float32: (x - mean) / deviation.
+    """Standardise features by speaker, as float32: (x - mean) / deviation.
 
-    Mean and (population) deviation of a feature are those over all frames of all clips of the speaker, in all splits that
-    hold the speaker. A feature that doesn't vary for a speaker (`CONSTANT`) becomes 0. Values lie within the square root of
-    the speaker's number of frames, so that they fit into half floats too.
+    Mean and (population) deviation of a feature are taken over all frames of all clips of the speaker, across splits. A
+    feature that is constant for a speaker (`CONSTANT`) becomes 0. No value exceeds the square root of the speaker's number
+    of frames, so values also fit into half floats.
 
     Args:
         corpus: may be memory-mapped; it is read three times, clip by clip.
-        names: of modalities; the others stay as they are.
+        names: the modalities to standardise; others stay as they are.
         work: a folder for files that hold the new features; by default they are in memory.
 
     Raises:
-        ImderError: there is no such modality, it was standardised by speaker before, a split knows no speakers, or a clip
-            that has the modality has no speaker.
+        ImderError: a modality is unknown or already standardised by speaker, a split has no speakers, or a clip that has
+            the modality has no speaker.
     """
     done = standardised(corpus.recipe)
     for name in names:
@@ -61,17 +60,17 @@ def by_speaker(corpus: Corpus, names: Sequence[str], work: Path | None = None) -
                 f"{corpus.name}: by speaker: unknown modality {name!r}; it has {', '.join(corpus.spec.names)}"
             )
         if name in done:
-            raise ImderError(f"{corpus.name}: {name}: was standardised by speaker already")
+            raise ImderError(f"{corpus.name}: {name}: is already standardised by speaker")
     splits = standardise(corpus.splits, names, corpus.name, work)
-    known = [name for name in corpus.spec.names if name in {*names, *done}]
-    return replace(corpus, splits=splits, recipe={**(corpus.recipe or {}), KEY: known})
+    modalities = [name for name in corpus.spec.names if name in {*names, *done}]
+    return replace(corpus, splits=splits, recipe={**(corpus.recipe or {}), KEY: modalities})
 
 
 def standardised(recipe: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The modalities that a recipe calls standardised by speaker.
+    """The modalities that are standardised by speaker according to a recipe.
 
     Raises:
-        ImderError: what it says isn't a list of names.
+        ImderError: the recipe's entry isn't a list of names.
 
     >>> standardised({"format": 1, "by_speaker": ["audio"]}), standardised({"format": 1}), standardised(None)
     (('audio',), (), ())
@@ -83,7 +82,7 @@ def standardised(recipe: Mapping[str, Any] | None) -> tuple[str, ...]:
 
 
 def speaker_norm_note(recipe: Mapping[str, Any] | None) -> str:
-    """What readers of a table must know; empty where nothing was standardised by speaker.
+    """The note for tables of results; empty if nothing is standardised by speaker.
 
     >>> speaker_norm_note({"by_speaker": ["audio"]})
     'audio: features standardised by speaker, over all clips of each, test clips too'
@@ -104,19 +103,19 @@ def standardise(
     """
     for key, split in splits.items():
         _check_speakers(split, names, f"{where} [{key}]")
-    made, numbers = dict(splits), count()
+    results, numbers = dict(splits), count()
     for name in dict.fromkeys(names):
         voices = _voices(splits, name)
         for key, split in splits.items():
             path = None if work is None else work / f"{next(numbers)}.f32"
             ragged = _apply(split, name, voices, path)
-            made[key] = replace(made[key], features={**made[key].features, name: ragged})
-    return made
+            results[key] = replace(results[key], features={**results[key].features, name: ragged})
+    return results
 
 
 @dataclass
 class _Voice:
-    """Of one speaker: how many frames, and for each feature their mean and the sum of squared distances from it, ``(D,)``."""
+    """One speaker's number of frames, and for each feature the mean and the sum of squared distances from it, ``(D,)``."""
 
     frames: int
     mean: NDArray[np.float64]
@@ -124,28 +123,27 @@ class _Voice:
 
     @property
     def deviation(self) -> NDArray[np.float64]:
-        """``(D,)``, 0 where it is nothing but rounding."""
+        """``(D,)``, 0 where it is only a rounding error (`CONSTANT`)."""
         deviation = np.sqrt(self.squares / self.frames)
         return np.where(deviation > CONSTANT * np.hypot(self.mean, deviation), deviation, 0.0)
 
 
 def _check_speakers(split: Split, names: Sequence[str], where: str) -> None:
     if split.speaker is None:
-        raise ImderError(f"{where}: speaker: no speakers are known, so nothing can be standardised by speaker")
+        raise ImderError(f"{where}: speaker: the split has no speakers, so it can't be standardised by speaker")
     for name in names:
-        held = split.features[name].lengths > 0
-        for i in np.flatnonzero(held):
+        for i in np.flatnonzero(split.features[name].lengths > 0):
             if not split.speaker[i]:
                 raise ImderError(f"{where}: speaker: clip {split.ids[i]!r} has {name} but no speaker")
 
 
 def _voices(splits: Mapping[str, Split], name: str) -> dict[str, _Voice]:
-    """Mean and spread of each speaker. The spread is that around the mean, in a pass of its own: nothing cancels."""
+    """Mean and spread of each speaker. The spread takes a second pass, around the final mean, to avoid cancellation."""
     voices: dict[str, _Voice] = {}
     for speaker, frames in _clips(splits, name):
         voice = voices.setdefault(speaker, _Voice(0, np.zeros(frames.shape[1]), np.zeros(frames.shape[1])))
         voice.frames += len(frames)
-        voice.mean += frames.sum(axis=0)  # the sum, until all are there
+        voice.mean += frames.sum(axis=0)  # the sum, divided below
     for voice in voices.values():
         voice.mean /= voice.frames
     for speaker, frames in _clips(splits, name):
@@ -154,7 +152,7 @@ def _voices(splits: Mapping[str, Split], name: str) -> dict[str, _Voice]:
 
 
 def _clips(splits: Mapping[str, Split], name: str) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """The speaker and the frames of each clip that has the modality, one after the other."""
+    """Speaker and frames of each clip that has the modality."""
     for split in splits.values():
         ragged = split.features[name]
         for i in np.flatnonzero(ragged.lengths):
@@ -165,10 +163,12 @@ def _apply(split: Split, name: str, voices: Mapping[str, _Voice], path: Path | N
     ragged = split.features[name]
     offsets = ragged.offsets - ragged.offsets[0]
     values = space_for((int(offsets[-1]), ragged.dim), path)
-    held = np.flatnonzero(ragged.lengths)
+    rows = np.flatnonzero(ragged.lengths)
     deviations = {speaker: voice.deviation for speaker, voice in voices.items()}
-    for i, (speaker, frames) in zip(held, _clips({"": split}, name), strict=True):
-        moved = frames - voices[speaker].mean
-        deviation = np.broadcast_to(deviations[speaker], moved.shape)
-        values[offsets[i] : offsets[i + 1]] = np.divide(moved, deviation, out=np.zeros_like(moved), where=deviation > 0)
+    for i, (speaker, frames) in zip(rows, _clips({"": split}, name), strict=True):
+        centred = frames - voices[speaker].mean
+        deviation = np.broadcast_to(deviations[speaker], centred.shape)
+        values[offsets[i] : offsets[i + 1]] = np.divide(
+            centred, deviation, out=np.zeros_like(centred), where=deviation > 0
+        )
     return Ragged(values, offsets)

@@ -1,7 +1,7 @@
-"""A corpus seen as token ids: its language modality has one feature a token, which is the token's number.
+"""Corpora whose language modality is token ids: one feature for each token, the token's id.
 
-So ids go through masks, passes and batches like any features (float32 holds every id below 2^24 exactly), until a
-language encoder turns them into real ones (`imder.models.language.encoder`).
+Ids pass through masks, loaders and batches like any features (float32 holds every id below 2^24 exactly), until a language
+encoder turns them into hidden states (`imder.models.language.encoder`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from imder.data.corpus import Corpus, Ragged, Split, spec_of
 from imder.types import ImderError, Spec
 
 LANGUAGE = "language"
-ADVICE = "a language encoder needs them: give a corpus that has the field text_bert, such as `imder extract` makes"
+ADVICE = "a language encoder needs them: use a corpus with the field text_bert, such as one made by `imder extract`"
 
 
 def with_token_ids(corpus: Corpus) -> Corpus:
@@ -33,12 +33,12 @@ def with_token_ids(corpus: Corpus) -> Corpus:
 
 
 def ids_of(splits: Mapping[str, Split], where: str) -> dict[str, Split]:
-    """`with_token_ids` for splits that need not make a corpus yet, nor have language: then they stay as they are."""
+    """`with_token_ids` for splits that need not form a corpus; splits without language stay as they are."""
     return {name: _ids(split, f"{where} [{name}]") for name, split in splits.items()}
 
 
 def as_ids(spec: Spec) -> Spec:
-    """The spec of a corpus of token ids that is, but for them, like those of ``spec``."""
+    """The spec with token ids as language."""
     return replace(spec, modalities=tuple(replace(m, dim=1) if m.name == LANGUAGE else m for m in spec.modalities))
 
 
@@ -47,22 +47,22 @@ def _ids(split: Split, where: str) -> Split:
     if tokens is None:
         if language is None:
             return split
-        if not language.lengths.any():  # missing everywhere
+        if not language.lengths.any():  # missing in every sample
             return replace(split, features={**split.features, LANGUAGE: Ragged(np.zeros((0, 1)), language.offsets)})
         raise ImderError(f"{where}: language: there are no token ids; {ADVICE}")
-    there = np.ones(len(split), bool) if language is None else language.lengths > 0
-    for i in np.flatnonzero(there & (tokens.lengths == 0)) if language is not None else ():
+    present = np.ones(len(split), bool) if language is None else language.lengths > 0
+    for i in np.flatnonzero(present & (tokens.lengths == 0)) if language is not None else ():
         raise ImderError(f"{where}: language: sample {split.ids[i]!r}: it has features but no token ids; {ADVICE}")
-    features = {LANGUAGE: _kept(tokens, there)} | {k: r for k, r in split.features.items() if k != LANGUAGE}
+    features = {LANGUAGE: _only_present(tokens, present)} | {k: r for k, r in split.features.items() if k != LANGUAGE}
     if language is not None:
         features = {name: features[name] for name in split.features}
     return replace(split, features=features, nonfinite={k: n for k, n in split.nonfinite.items() if k != LANGUAGE})
 
 
-def _kept(tokens: Ragged, there: NDArray[np.bool_]) -> Ragged:
-    """The tokens, without those of samples that don't have language: what is missing must not be read."""
-    if there.all() or not tokens.lengths[~there].any():
+def _only_present(tokens: Ragged, present: NDArray[np.bool_]) -> Ragged:
+    """The tokens without those of samples that lack language, since a missing modality must not be read."""
+    if present.all() or not tokens.lengths[~present].any():
         return tokens
-    lengths = np.where(there, tokens.lengths, 0)
-    values = tokens.values[tokens.offsets[0] : tokens.offsets[-1]][np.repeat(there, tokens.lengths)]
+    lengths = np.where(present, tokens.lengths, 0)
+    values = tokens.values[tokens.offsets[0] : tokens.offsets[-1]][np.repeat(present, tokens.lengths)]
     return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))

@@ -234,7 +234,7 @@ def test_unlabelled_samples_and_splits(tmp_path: Path) -> None:
     assert_array_equal(train.labels, np.array([0.5, np.nan, 1, 2], np.float32))
     with pytest.raises(ImderError, match=r"^a.pkl \[train\]: regression_labels: sample 'train1': the label is missing"):
         require_labels(train, "a.pkl [train]")
-    with pytest.raises(ImderError, match=r"^a.pkl \[test\]: there are no labels for this task"):
+    with pytest.raises(ImderError, match=r"^a.pkl \[test\]: no labels for this task"):
         require_labels(corpus["test"], "a.pkl [test]")
     rows = np.array([0, 2, 3])
     assert require_labels(train.take(rows), "").tolist() == [0.5, 1, 2]

@@ -32,7 +32,7 @@ def test_a_corpus_fits_a_model(tmp_path: Path) -> None:
     with pytest.raises(ImderError, match=r"a\.pkl \[all\]: language: the model doesn't know this modality"):
         check_compatible(narrow, corpus)
     other = Spec((Modality("audio", 7, 9), Modality("language", 4, 9)))
-    with pytest.raises(ImderError, match=r"a\.pkl \[all\]: audio: 3 features; the model was made for 7"):
+    with pytest.raises(ImderError, match=r"a\.pkl \[all\]: audio: 3 features; the model expects 7"):
         check_compatible(other, corpus)
 
 

@@ -1,7 +1,6 @@
-"""From the fields of one split to ragged features, ids and dialogues.
+"""Features, ids and dialogues of one split, from the fields of a file.
 
-Fields of features are recognised by their shape, all others by their name, so modalities may have any names and there may
-be any number of them.
+Features are recognised by their shape and all other fields by their name, so modalities may have any names and number.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ Sequences = NDArray[Any] | list[NDArray[Any]]
 
 
 def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
-    """The modalities of a split: for each name (language, vision, audio first) its field and what is in it.
+    """The modalities of a split: for each name (language, vision, audio first) its field and its features.
 
     Features are floats: an array ``(N, T, D)`` or ``(N, D)`` (one frame), or a list of N arrays ``(T_i, D)`` or
     ``(D,)``. Fields whose name contains "label" are never features.
 
     Raises:
-        ImderError: there are none, two fields are one modality, or the sequences of a list don't fit together.
+        ImderError: no field holds features, two fields are one modality, or the sequences of a list differ in width.
     """
-    found: dict[str, tuple[str, Sequences]] = {}
+    modalities: dict[str, tuple[str, Sequences]] = {}
     for field, value in raw.fields.items():
         if field in _OTHER or field.endswith(("_lengths", "_present")) or "label" in field:
             continue
@@ -46,16 +45,17 @@ def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
         if len(sequences) and not sequences[0].shape[-1]:
             raise raw.fault(field, "has no features, only frames")
         name = RENAMED.get(field, field)
-        if name in found:
-            raise raw.fault(field, f"is {name}, and so is the field {found[name][0]!r}")
-        found[name] = (field, sequences)
-    if not found:
+        if name in modalities:
+            raise raw.fault(field, f"is {name}, and so is the field {modalities[name][0]!r}")
+        modalities[name] = (field, sequences)
+    if not modalities:
         raise ImderError(f"{raw.where}: no field holds features; it has {', '.join(raw.fields) or 'none'}")
-    return {name: found[name] for name in (*(n for n in FIRST if n in found), *(n for n in found if n not in FIRST))}
+    order = (*(n for n in FIRST if n in modalities), *(n for n in modalities if n not in FIRST))
+    return {name: modalities[name] for name in order}
 
 
 def _sequences(raw: Raw, field: str, value: Any) -> Sequences | None:
-    """What a field holds as features, or None where it holds something else."""
+    """The features in a field, or None if it holds something else."""
     if isinstance(value, np.ndarray) and value.dtype != object:
         if value.dtype.kind != "f" or value.ndim not in (2, 3):
             return None
@@ -80,7 +80,7 @@ def _sequences(raw: Raw, field: str, value: Any) -> Sequences | None:
 
 
 def _part(x: Any) -> NDArray[Any] | None:
-    """One sample's features ``(T, D)``; ``(0, 0)`` where there is nothing; None where it isn't features."""
+    """One sample's features ``(T, D)``; ``(0, 0)`` if it has none; None if ``x`` can't be features."""
     if x is None:
         return np.zeros((0, 0), np.float32)
     if not isinstance(x, (list, tuple, np.ndarray)):
@@ -98,29 +98,29 @@ def _part(x: Any) -> NDArray[Any] | None:
 
 def _id_at(raw: Raw, row: int) -> str:
     ids = raw.fields.get("id")
-    known = isinstance(ids, (list, tuple, np.ndarray)) and np.ndim(ids) == 1 and len(ids) > row
-    return (raw.strings("id", len(ids)) or ())[row] if known and ids is not None else f"{raw.split}-{row}"
+    has_id = isinstance(ids, (list, tuple, np.ndarray)) and np.ndim(ids) == 1 and len(ids) > row
+    return (raw.strings("id", len(ids)) or ())[row] if has_id and ids is not None else f"{raw.split}-{row}"
 
 
 def read_ids(raw: Raw, n: int) -> tuple[str, ...]:
-    """The ids of n samples; ``<split>-<row>`` where the file has none.
+    """The ids of n samples; ``<split>-<row>`` if the file has none.
 
     Raises:
         ImderError: an id repeats.
     """
     ids = raw.strings("id", n) or tuple(f"{raw.split}-{i}" for i in range(n))
-    seen: dict[str, int] = {}
+    first_row: dict[str, int] = {}
     for i, name in enumerate(ids):
-        if name in seen:
-            raise raw.fault("id", f"rows {seen[name]} and {i} have the same id", name)
-        seen[name] = i
+        if name in first_row:
+            raise raw.fault("id", f"rows {first_row[name]} and {i} have the same id", name)
+        first_row[name] = i
     return ids
 
 
 def read_dialogues(raw: Raw, ids: tuple[str, ...]) -> tuple[tuple[str, ...] | None, NDArray[np.int64] | None]:
-    """Dialogue and position of each sample: the fields of these names, or else ids of the form ``<video>$_$<clip>``.
+    """Dialogue and position of each sample, from the fields of these names or from ids of the form ``<video>$_$<clip>``.
 
-    Where some ids have that form, each of the others is its own dialogue; where none has, both are None.
+    If some ids have that form, each of the others is its own dialogue; if none has, both are None.
     """
     dialogue = raw.strings("dialogue", len(ids))
     given = raw.numbers("position", ids)
@@ -137,20 +137,20 @@ def read_dialogues(raw: Raw, ids: tuple[str, ...]) -> tuple[tuple[str, ...] | No
 
 
 def read_features(
-    raw: Raw, found: Mapping[str, tuple[str, Sequences]], ids: tuple[str, ...]
+    raw: Raw, modalities: Mapping[str, tuple[str, Sequences]], ids: tuple[str, ...]
 ) -> tuple[dict[str, Ragged], dict[str, int]]:
-    """The valid frames of each modality, and how many of their values were not finite and became 0.
+    """The valid frames of each modality, and the number of their values that were not finite and became 0.
 
-    float16 stays float16; every other type becomes float32 (what overflows there is not finite).
+    float16 stays float16; every other type becomes float32, where values that overflow count as not finite.
 
     Raises:
         ImderError: rows, lengths or presence don't fit the features.
     """
     features: dict[str, Ragged] = {}
     nonfinite: dict[str, int] = {}
-    for name, (field, sequences) in found.items():
+    for name, (field, sequences) in modalities.items():
         if len(sequences) != len(ids):
-            first = next(iter(found.values()))[0]
+            first = next(iter(modalities.values()))[0]
             raise raw.fault(field, f"{len(sequences)} rows where {first} has {len(ids)}")
         lengths = _valid(raw, name, field, sequences, ids)
         if isinstance(sequences, list):
@@ -171,7 +171,7 @@ def read_features(
 
 
 def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str, ...]) -> NDArray[np.int64]:
-    """Valid frames of each sample ``(N,)``: none where the modality is marked absent."""
+    """Number of valid frames of each sample, ``(N,)``; 0 where the modality is marked absent."""
     n = len(ids)
     if isinstance(sequences, list):
         frames = np.array([len(s) for s in sequences], np.int64)
@@ -180,11 +180,11 @@ def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str
     lengths = frames.copy()
     present = np.ones(n, bool)
     for key in dict.fromkeys((f"{field}_present", f"{name}_present")):
-        given = raw.numbers(key, ids)
-        for i in () if given is None else np.flatnonzero((given != 0) & (given != 1)):
-            raise raw.fault(key, f"{given[i]:g} is neither true nor false", ids[i])  # type: ignore[index]
-        present &= True if given is None else given == 1
-    known = False
+        marks = raw.numbers(key, ids)
+        for i in () if marks is None else np.flatnonzero((marks != 0) & (marks != 1)):
+            raise raw.fault(key, f"{marks[i]:g} is neither true nor false", ids[i])  # type: ignore[index]
+        present &= True if marks is None else marks == 1
+    has_lengths = False
     for key in dict.fromkeys((f"{field}_lengths", f"{name}_lengths")):
         given = raw.numbers(key, ids)
         if given is None:
@@ -192,7 +192,7 @@ def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str
         fits = (given >= 0) & (given <= frames) & (given == np.floor(given))
         for i in np.flatnonzero(present & ~fits):
             raise raw.fault(key, f"the length {given[i]:g} lies outside [0, {frames[i]}]", ids[i])
-        lengths, known = np.where(fits, given, 0).astype(np.int64), True
-    if name == "language" and not known:
+        lengths, has_lengths = np.where(fits, given, 0).astype(np.int64), True
+    if name == "language" and not has_lengths:
         lengths = attended(raw, frames)
     return np.where(present, lengths, 0)

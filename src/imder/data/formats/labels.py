@@ -1,6 +1,6 @@
-"""Labels of a feature file: numbers to regress, or classes with their names.
+"""Labels of a feature file: numbers for regression, or classes and their names.
 
-A label that is not there is NaN (regression) or -1 (classification). That is no mistake until something needs it.
+A missing label is NaN (regression) or -1 (classification), and an error only where a label is required (`require_labels`).
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ Named = tuple[Raw, tuple[str, ...]]  # the fields of a split, and its ids
 def read_labels(splits: Sequence[Named], task: Task | None) -> tuple[Task, tuple[str, ...], list[NDArray[Any] | None]]:
     """The task, the class names and the labels of each split.
 
-    The task is the one asked for, or else regression where the file has both. A file without any labels is one of
-    regression, whatever was asked for, since there are no classes to tell.
+    Args:
+        splits: the fields and ids of each split.
+        task: the task; None for regression if the file has its labels, otherwise classification. A file without any
+            labels counts as regression whatever ``task`` is, since it has no classes.
 
     Raises:
-        ImderError: the file has labels, but not for the task; or a label is not possible.
+        ImderError: the file has labels, but not for the task; or a label is invalid.
     """
-    here = [t for t, f in FIELDS.items() if any(raw.column(f, len(ids)) is not None for raw, ids in splits)]
-    if not here:
+    tasks = [t for t, f in FIELDS.items() if any(raw.column(f, len(ids)) is not None for raw, ids in splits)]
+    if not tasks:
         return "regression", (), [None] * len(splits)
     if task is None:
-        task = here[0]
-    elif task not in here:
-        raise splits[0][0].fault(FIELDS[task], f"not in the file, which has {FIELDS[here[0]]} (choose with --task)")
+        task = tasks[0]
+    elif task not in tasks:
+        raise splits[0][0].fault(FIELDS[task], f"not in the file, which has {FIELDS[tasks[0]]} (choose with --task)")
     if task == "regression":
         return task, (), [_regression(raw, ids) for raw, ids in splits]
     labels = [_classification(raw, ids) for raw, ids in splits]
@@ -68,9 +70,9 @@ def _classification(raw: Raw, ids: tuple[str, ...]) -> NDArray[np.int64] | None:
 
 
 def _class_names(splits: Sequence[Named], labels: Sequence[NDArray[np.int64] | None]) -> tuple[str, ...]:
-    """Names by label number, over all splits: those of ``label_names``, or of ``annotations``, or the numbers.
+    """Names by label number, over all splits: from ``label_names``, or ``annotations``, or the numbers themselves.
 
-    ``annotations`` that contradict the labels (they may speak of something else) are not used.
+    ``annotations`` that contradict the labels are ignored, since they may describe something else.
     """
     count = 1 + max((int(y.max(initial=-1)) for y in labels if y is not None), default=-1)
     for field in ("label_names", "annotations"):
@@ -96,15 +98,15 @@ def _class_names(splits: Sequence[Named], labels: Sequence[NDArray[np.int64] | N
 
 
 def require_labels(split: Split, where: str) -> NDArray[Any]:
-    """The labels ``(N,)`` of a split, all of them known.
+    """The labels ``(N,)`` of a split in which no label is missing.
 
     Raises:
         ImderError: a label is missing; ``where`` names the file or split.
     """
     if split.labels is None:
-        raise ImderError(f"{where}: there are no labels for this task ({' or '.join(FIELDS.values())})")
+        raise ImderError(f"{where}: no labels for this task ({' or '.join(FIELDS.values())})")
     floats = split.labels.dtype.kind == "f"
     for i in np.flatnonzero(np.isnan(split.labels) if floats else split.labels < 0):
         field = FIELDS["regression" if floats else "classification"]
-        raise ImderError(f"{where}: {field}: sample {split.ids[i]!r}: the label is missing, and is needed here")
+        raise ImderError(f"{where}: {field}: sample {split.ids[i]!r}: the label is missing, but required here")
     return split.labels

@@ -1,7 +1,7 @@
-"""``text_bert`` of the field's files: token ids, attention mask and token types of each text, ``(N, 3, T)``.
+"""The field ``text_bert``: token ids, attention mask and token types of each text, ``(N, 3, T)``.
 
-Where a file has no lengths, its mask says how long a text is. The ids that the mask marks as valid are kept beside the
-features, for language encoders that are trained (`imder.models.language.encoder`); token types are all 0 in a single text.
+If a file has no lengths, the mask gives the lengths of texts. Valid ids are kept next to the features, for language
+encoders that are trained (`imder.models.language.encoder`). Token types are not kept: they are 0 in single texts.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ FIELD = "text_bert"
 
 
 def read_tokens(raw: Raw, ids: tuple[str, ...], present: NDArray[np.bool_] | None) -> Ragged | None:
-    """The ids of each text's valid tokens, ``(T, 1)`` int64; None where the file has no such field.
+    """The ids of each text's valid tokens, ``(T, 1)`` int64; None if the file has no such field.
 
     Args:
         raw: the fields of a split.
-        ids: of its samples.
-        present: ``(N,)``, which samples have the language modality; others have no tokens. None for all.
+        ids: the ids of its samples.
+        present: ``(N,)``, whether a sample has the language modality; the others get no tokens. None if all have it.
 
     Raises:
-        ImderError: a valid token's id is no whole number from 0 on.
+        ImderError: the id of a valid token is not a whole number of at least 0.
     """
     table = _table(raw, len(ids))
     if table is None:
@@ -34,14 +34,14 @@ def read_tokens(raw: Raw, ids: tuple[str, ...], present: NDArray[np.bool_] | Non
     valid = table[:, 1] > 0
     if present is not None:
         valid &= present[:, None]
-    for row, place in np.argwhere(valid & ~((table[:, 0] >= 0) & (table[:, 0] == np.floor(table[:, 0])))):
-        raise raw.fault(FIELD, f"{table[row, 0, place]:g} is no token's id", ids[row])
+    for row, column in np.argwhere(valid & ~((table[:, 0] >= 0) & (table[:, 0] == np.floor(table[:, 0])))):
+        raise raw.fault(FIELD, f"{table[row, 0, column]:g} is not a token id", ids[row])
     values = table[:, 0][valid].astype(np.int64)[:, None]
     return Ragged(values, np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int64))
 
 
 def attended(raw: Raw, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Lengths ``(N,)`` by the attention mask; all ``frames`` (N,) where its T isn't that of the text."""
+    """Lengths ``(N,)`` by the attention mask; ``frames`` (N,) unchanged if the mask's T isn't that of the features."""
     table = _table(raw, len(frames))
     if table is None or not ((frames == table.shape[2]) | (frames == 0)).all():
         return frames
@@ -51,12 +51,12 @@ def attended(raw: Raw, frames: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _table(raw: Raw, n: int) -> NDArray[np.float64] | None:
-    """The field as ``(N, 3, T)``; None where it isn't there or is something else."""
+    """The field as ``(N, 3, T)``; None if it is missing or of another shape."""
     value: Any = raw.column(FIELD, n)
     if value is None:
         return None
     try:
-        table = np.asarray(value, np.float64)  # which holds every id exactly
+        table = np.asarray(value, np.float64)  # exact for every id
     except (TypeError, ValueError, OverflowError):
         return None
     return table if table.ndim == 3 and table.shape[1] == 3 else None

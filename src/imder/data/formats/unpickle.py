@@ -1,13 +1,13 @@
-"""Reading the field's pickles without running what is in them.
+"""Pickles of arrays and plain containers, read without executing them.
 
-A pickle is a program: it may name any callable and have it called. Here the only names it may use are those by which
-numpy arrays, numpy scalars and plain containers are written, and even these don't lead to the real thing: numpy's own
-reconstruction trusts the file (a forged dtype turns bytes into pointers), so arrays and dtypes are first read as the
-inert `_Array` and `_DType`, their parts are checked, and real arrays take their places only when the whole file has
-been read. Every other name is refused at the moment it is named, before anything can be called.
+A pickle is a program: it can name any callable and call it. This reader admits only the names with which numpy arrays,
+numpy scalars and plain containers are written, and refuses every other name before anything is called. Even the admitted
+names don't resolve to numpy's functions, because numpy's reconstruction trusts the file (a forged dtype turns bytes into
+pointers): arrays and dtypes are first read as the inert `_Array` and `_DType`, whose parts are checked, and are replaced by
+real arrays once the whole file has been read.
 
-Nor may a few bytes ask for all memory there is: places in the memo (a forged one makes the unpickler reserve room for
-billions) are checked in a pass over the opcodes before, and nothing is made from a bare length.
+A small file can't exhaust memory either: memo indices (a forged one makes the unpickler allocate billions of slots) are
+checked in a pass over the opcodes beforehand, and nothing is allocated from a bare length.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _ENCODINGS = frozenset({"latin1", "latin-1", "iso-8859-1", "ascii", "utf-8", "ut
 
 
 class _Inert:
-    """Base of everything that a pickle may hold here beside plain containers: no state, no hash, nothing to call."""
+    """Base of the objects that stand in for numpy's while a pickle is read: no state, no hash, not callable."""
 
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]
 
     def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("a state for something that has none")
+        raise pickle.UnpicklingError("a state for an object without state")
 
 
 class _Name(_Inert):
-    """An admitted name. It is not the class itself, so that no opcode can instantiate or change the class."""
+    """An admitted name. It isn't the class itself, so no opcode can instantiate or change the class."""
 
     __slots__ = ("call",)
 
@@ -54,7 +54,7 @@ class _Name(_Inert):
 
 
 class _DType(_Inert):
-    """``numpy.dtype(spec)`` followed by its state, of which only the byte order counts."""
+    """``numpy.dtype(spec)`` and its state, of which only the byte order is used."""
 
     __slots__ = ("order", "spec")
 
@@ -75,7 +75,7 @@ class _DType(_Inert):
 
 
 class _Array(_Inert):
-    """A numpy array in the making: a shape, a dtype, and bytes or (for objects) a list."""
+    """The parts of a numpy array: a shape, a dtype, and bytes or (for objects) a list."""
 
     __slots__ = ("data", "dtype", "order", "shape")
 
@@ -85,22 +85,24 @@ class _Array(_Inert):
     def __setstate__(self, state: Any) -> None:
         shape, dtype, fortran, data = state[-4:]
         if not isinstance(dtype, _DType) or not all(type(n) is int and n >= 0 for n in shape):
-            raise pickle.UnpicklingError("a numpy array of no proper shape and dtype")
+            raise pickle.UnpicklingError("a numpy array without a valid shape and dtype")
         self.shape: tuple[int, ...] = tuple(shape)
         self.dtype = dtype.dtype
         self.order: Literal["C", "F"] = "F" if fortran else "C"
         if self.dtype.hasobject:
-            given = len(data) if isinstance(data, list) else -1
+            size = len(data) if isinstance(data, list) else -1
         else:
             data = _bytes(data)
-            given = len(data)
-        want = math.prod(self.shape) * (1 if self.dtype.hasobject else self.dtype.itemsize)
-        if given != want:
-            raise pickle.UnpicklingError(f"a numpy array of shape {self.shape} and {self.dtype} with other data")
+            size = len(data)
+        expected = math.prod(self.shape) * (1 if self.dtype.hasobject else self.dtype.itemsize)
+        if size != expected:
+            raise pickle.UnpicklingError(
+                f"a numpy array of shape {self.shape} and {self.dtype} with data of another size"
+            )
         self.data = data
 
     def blank(self) -> NDArray[Any]:
-        """The array; one of objects is still empty (`_Settle` fills it, since it may hold further arrays)."""
+        """The array; `_Resolve` fills arrays of objects, which may hold further arrays."""
         if self.dtype.hasobject:
             return np.empty(self.shape, object)
         if not self.data:
@@ -110,7 +112,7 @@ class _Array(_Inert):
 
 
 def _bytes(data: Any) -> bytes | bytearray:
-    """Raw data; Python 2 wrote it as a string, which "latin1" brings back byte by byte."""
+    """Raw data; Python 2 wrote it as a string, which "latin1" turns back into the same bytes."""
     if isinstance(data, str):
         return data.encode("latin1")
     if isinstance(data, (bytes, bytearray)):
@@ -143,8 +145,8 @@ def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
     return text.encode(encoding)
 
 
-def _made(kind: type[bytes] | type[bytearray]) -> Callable[..., Any]:
-    """The type as something to call with contents: a number would be a length, and cost as much."""
+def _from_contents(kind: type[bytes] | type[bytearray]) -> Callable[..., Any]:
+    """A constructor that takes contents only: a number would be a length, and allocate that much memory."""
 
     def make(*args: Any) -> Any:
         if args and not isinstance(args[0], (bytes, bytearray, str, list, tuple)):
@@ -155,10 +157,10 @@ def _made(kind: type[bytes] | type[bytearray]) -> Callable[..., Any]:
 
 
 def _check_memo(file: IO[bytes]) -> None:
-    """Raise for a place in the memo beyond what so many bytes can have filled; leaves the file at its start."""
+    """Raise for a memo index beyond what the bytes before it can have filled; leaves the file at its start."""
     for opcode, argument, position in pickletools.genops(file):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > (position or 0):
-            raise pickle.UnpicklingError(f"memo place {argument} at byte {position}")
+            raise pickle.UnpicklingError(f"memo index {argument} at byte {position}")
     file.seek(0)
 
 
@@ -177,11 +179,11 @@ for _module in ("builtins", "__builtin__"):
     for _type in (list, dict, set, frozenset, tuple, complex):
         _NAMES[_module, _type.__name__] = _Name(_type)
     for _raw in (bytes, bytearray):
-        _NAMES[_module, _raw.__name__] = _Name(_made(_raw))
+        _NAMES[_module, _raw.__name__] = _Name(_from_contents(_raw))
 
 
 class _Restricted(pickle.Unpickler):
-    """An unpickler that knows the admitted names and no others."""
+    """An unpickler that knows only the admitted names."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -190,7 +192,7 @@ class _Restricted(pickle.Unpickler):
             _refuse(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
-        _refuse("a persistent id, which leads out of the file")
+        _refuse("a persistent id, which refers to something outside the file")
 
 
 class _Refused(Exception):
@@ -201,11 +203,11 @@ def _refuse(what: str) -> NoReturn:
     raise _Refused(what)
 
 
-class _Settle:
-    """Replaces every `_Array` and `_DType` of a loaded object, in place where it can be; each object only once."""
+class _Resolve:
+    """Replace every `_Array` and `_DType` in a loaded object, in place where possible; each object only once."""
 
     def __init__(self) -> None:
-        self.done: dict[int, tuple[Any, Any]] = {}  # the originals are kept, so that no id is used twice
+        self.done: dict[int, tuple[Any, Any]] = {}  # keeps the originals alive, so that no id is reused
 
     def __call__(self, item: Any) -> Any:
         if not isinstance(item, (list, dict, tuple, _Inert)):
@@ -221,7 +223,7 @@ class _Settle:
             new = item.blank()
             self.done[id(item)] = (item, new)
             if item.dtype.hasobject:
-                flat = new.reshape(-1)  # numpy lists objects in C order, whatever the array's
+                flat = new.reshape(-1)  # numpy writes objects in C order, whatever the array's order
                 for i, x in enumerate(item.data):
                     flat[i] = self(x)
         elif isinstance(item, _Inert):
@@ -235,21 +237,21 @@ class _Settle:
 
 
 def restricted_load(path: str | Path) -> Any:
-    """The object in a pickle file that holds nothing but numpy arrays, numpy scalars and plain containers.
+    """Read a pickle that holds only numpy arrays, numpy scalars and plain containers.
 
-    Pickles of Python 2 and of numpy before and after 2.0 are read; an ``OrderedDict`` becomes a ``dict``. Arrays may be
+    Pickles of Python 2 and of numpy before and after 2.0 are accepted; an ``OrderedDict`` becomes a ``dict``. Arrays may be
     read-only.
 
     Raises:
-        ImderError: the file is missing, truncated or damaged, or it names anything else, which is then named and has
-            not been executed.
+        ImderError: the file is missing, truncated or damaged, or names anything else; the message says what was refused,
+            and nothing of it has been executed.
     """
     try:
         with open(path, "rb") as file:
             _check_memo(file)
-            return _Settle()(_Restricted(file, encoding="latin1").load())
+            return _Resolve()(_Restricted(file, encoding="latin1").load())
     except _Refused as refused:
-        raise ImderError(f"{path}: refused {refused}: only numpy arrays and plain containers are read") from None
+        raise ImderError(f"{path}: refused {refused}: only numpy arrays and plain containers are accepted") from None
     except OSError as error:
         raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # a damaged pickle can end in nearly any exception
