@@ -125,7 +125,7 @@ def test_the_sound_of_videos(tmp_path, ending):
 
 
 def test_a_video_without_sound(tmp_path):
-    with pytest.raises(NoSoundTrack, match="there is no sound in it"):
+    with pytest.raises(NoSoundTrack, match="has no sound track"):
         features(write_video(tmp_path / "a.mp4"))
 
 

@@ -186,7 +186,7 @@ def test_what_can_be_read_is_used_and_remarked(tmp_path, bert):
         remarks = {(row["id"], row["modality"]): row["remark"] for row in csv.DictReader(file)}
     assert set(remarks) == {("cut", "vision"), ("cut", "audio"), ("lost", "vision"), ("stereo", "language")}
     assert "damaged after 0." in remarks["cut", "audio"]
-    assert remarks["cut", "vision"].startswith("the last row breaks off, read up to it; 1 frames without")
+    assert remarks["cut", "vision"].startswith("the last row is incomplete and was left out; 1 frames without")
     assert remarks["lost", "vision"].endswith("no frame is left")
     assert remarks["stereo", "language"] == "the text is empty"
     split = load_corpus(out)["all"]
@@ -223,7 +223,7 @@ def test_other_options_are_not_mixed(clips, tmp_path, bert, monkeypatch, capsys)
     monkeypatch.setattr(runner, "extract_clip", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run(clips, tmp_path / "store", bert) == 130
     assert run(clips, tmp_path / "store", bert, "--audio", "mel64") == 2
-    assert "was begun with other options" in capsys.readouterr().err
+    assert "was started with other options" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("when", ["a clip", "the store"])
@@ -306,7 +306,7 @@ def test_a_folder_of_media(tmp_path, bert):
         (("--audio", "mfcc"), "--audio: unknown kind 'mfcc'"),
         (("--vision", "face"), "--vision: unknown columns 'face'"),
         (("--language", "none", "--vision", "none"), "at least two modalities, these clips have only audio"),
-        (("--openface", "/nowhere"), "there is no program FeatureExtraction"),
+        (("--openface", "/nowhere"), "no program FeatureExtraction there"),
         (("--task", "regression"), "the label 'glad' is not a number"),
         (("--max-tokens", "2"), "--max-tokens: at least 3"),
         (("--address", "x"), "--address: loky has no cluster"),

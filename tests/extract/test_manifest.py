@@ -53,8 +53,8 @@ def test_ids_from_files(tmp_path):
     [
         ("id,sound\na,b\n", "unknown column 'sound'; a manifest may have id, video, audio"),
         ("ID,text\na,b\n", "unknown column 'ID' (did you mean 'id'?)"),
-        ("id,label\na,1\n", "no column says what to extract from"),
-        ("id,audio,audio\na,b,c\n", "the column 'audio' is there twice"),
+        ("id,label\na,1\n", "no column to extract from"),
+        ("id,audio,audio\na,b,c\n", "the column 'audio' occurs twice"),
         ("id,audio\na,b.wav\nb,c.wav\na,d.wav\n", "lines 2 and 4 have the same id 'a'"),
         ("id,text\na,Well, no\n", "line 2: 3 cells where the header has 2"),
         ("id,text,split\na,Well,foo\n", "line 2: unknown split 'foo'"),
@@ -103,7 +103,7 @@ def test_labels():
     numbers = [Clip("a", label="1"), Clip("b", label="-0.5"), Clip("c")]
     assert read_labels(numbers, None, "m") == ("regression", (), {"a": 1.0, "b": -0.5})
     mixed = [*numbers, Clip("d", label="sad")]
-    with pytest.raises(ImderError, match="of clip 'd' is 'sad', that of clip 'a' is the number 1: mend one, or say"):
+    with pytest.raises(ImderError, match="of clip 'd' is 'sad', that of clip 'a' is the number 1: correct one, or use"):
         read_labels(mixed, None, "m")
     task, names, labels = read_labels(mixed, "classification", "m")
     assert (task, names, labels["d"]) == ("classification", ("-0.5", "1", "sad"), 2)

@@ -80,7 +80,7 @@ def test_a_last_row_that_breaks_off(tmp_path):
     [
         ("", "the file is empty"),
         ("a,b\n1,2\n", "none of its columns is OpenFace's"),
-        ("AU01_r,AU01_r\n1,2\n", "the column 'AU01_r' is there twice"),
+        ("AU01_r,AU01_r\n1,2\n", "the column 'AU01_r' occurs twice"),
         ("AU01_r,AU02_r\n1,2\n", "lacks the column 'AU04_r' and 32 more of --vision aus"),
         (",".join(columns_of("aus")) + "\n1,2\n" + ",".join(["1"] * 35) + "\n", "line 2: 2 values where"),
         (",".join(columns_of("aus")) + "\n" + ",".join(["1"] * 34 + ["x"]) + "\n", "line 2: 'x' is not a number"),
@@ -139,7 +139,7 @@ def test_openface_that_fails(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
     with pytest.raises(ImderError, match="OpenFace ended with exit code 4 and no table: no model found"):
         track(tmp_path / "a.mp4", where, vision_recipe("aus"))
-    with pytest.raises(ImderError, match="there is no program FeatureExtraction here"):
+    with pytest.raises(ImderError, match="no program FeatureExtraction there"):
         find_openface(str(tmp_path / "a.mp4"))
     with pytest.raises(ImderError, match="there is no such file"):
         track(tmp_path / "b.mp4", where, vision_recipe("aus"))

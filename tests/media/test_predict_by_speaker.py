@@ -69,7 +69,7 @@ def test_the_only_clip_of_a_speaker_is_remarked(media):
 
 
 def test_what_comes_without_a_speaker_is_refused(media, tmp_path, capsys):
-    message = "without a speaker; predict a manifest with a column 'speaker'"
+    message = "has no speaker; predict a manifest with a column 'speaker'"
     for words in (("--audio", media / "0.wav"), ("--audio", media / "0.wav", "--window", "1")):
         assert imder_("predict", media / "run", *words, "--out", tmp_path / "p.csv") == 2
         error = capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_another_recipe_is_refused(media, tmp_path, predictor, capsys):
         predictor.predict(tmp_path / "words")
     capsys.readouterr()
     assert imder_("predict", media / "run", "--text", "a", "--language", tmp_path / "bert") == 2
-    assert "are not those that the recipe was made with" in capsys.readouterr().err
+    assert "differ from the recipe's" in capsys.readouterr().err
     os.rename(media / "bert", tmp_path / "moved")
     try:
         from imder.extract.language import encoder_of
@@ -65,7 +65,7 @@ def test_another_recipe_is_refused(media, tmp_path, predictor, capsys):
         (("--text", " "), "the text is empty"),
         (("--audio", "{numbers}.csv"), "neither soundfile nor FFmpeg can read it"),
         (("--openface", "{run}/config.yaml"), "none of its columns is OpenFace's"),
-        (("--text", "a", "--window", "4", "--out", "s.csv"), "windows need something that lasts"),
+        (("--text", "a", "--window", "4", "--out", "s.csv"), "windows need a modality with times"),
         (("--audio", "{long}", "--window", "4"), "where the time series goes"),
         (("--audio", "{long}", "--hop", "4"), "give --window too"),
         (("--audio", "{long}", "--window", "0", "--out", "s.csv"), "window"),
@@ -73,7 +73,7 @@ def test_another_recipe_is_refused(media, tmp_path, predictor, capsys):
         (("{numbers}.csv", "--window", "4", "--out", "s.csv"), "--window is for one recording"),
         (("--text", "a", "--level", "2"), "level"),
         (("--text", "a", "--language", "none"), "the text is not read with language 'none'"),
-        (("--text", "a", "--openface-program", "gone"), "there is no program FeatureExtraction"),
+        (("--text", "a", "--openface-program", "gone"), "no program FeatureExtraction there"),
     ],
 )
 def test_mistakes(media, long, words, message, tmp_path, monkeypatch, capsys):

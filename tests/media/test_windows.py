@@ -136,7 +136,7 @@ def test_tables_whose_time_isnt_known(media, predictor, tmp_path):
         predictor.read_recording(openface=tmp_path / "t.csv")
     columns = openface_columns("pose+aus")
     write_openface(tmp_path / "u.csv", openface_rows(9, columns)[::-1], columns)
-    with pytest.raises(ImderError, match="doesn't go up"):
+    with pytest.raises(ImderError, match="doesn't ascend"):
         predictor.read_recording(openface=tmp_path / "u.csv")
 
 

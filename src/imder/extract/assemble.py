@@ -1,7 +1,7 @@
-"""Finished clips to a store; features larger than memory pass through files.
+"""Assembly of finished clips into a store; features larger than memory pass through files.
 
-Labels are regressed where all are numbers, and are classes, numbered by name, otherwise. Clips without any modality are left
-out and counted. A modality that no clip has is not part of the corpus.
+If all labels are numbers, the task is regression; otherwise they are classes, numbered in the order of their names. Clips
+without any modality are left out and counted. A modality that no clip has is not part of the corpus.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _UNSPLIT = "all"
 def read_labels(
     clips: Sequence[Clip], task: Task | None, where: str
 ) -> tuple[Task, tuple[str, ...], dict[str, float | int]]:
-    """Task, class names, and the label of each clip that has one, by id.
+    """Task, class names, and the labels by clip id.
 
     Raises:
-        ImderError: a label isn't a number where regression was asked for, some are numbers and nothing was asked for, or
-            there is a single class.
+        ImderError: the task is regression and a label isn't a number, the task is None and only some labels are numbers, or
+            there are fewer than two classes.
     """
     numbers: dict[str, float | int] = {}
-    wrong: Clip | None = None
+    not_a_number: Clip | None = None
     labelled = [clip for clip in clips if clip.label is not None]
     for clip in labelled:
         try:
@@ -47,16 +47,16 @@ def read_labels(
                 raise ValueError
             numbers[clip.id] = value
         except ValueError:
-            wrong = wrong or clip
-    if task == "regression" or (task is None and wrong is None):
-        if wrong is not None:
-            raise ImderError(f"{where}: clip {wrong.id!r}: the label {wrong.label!r} is not a number")
+            not_a_number = not_a_number or clip
+    if task == "regression" or (task is None and not_a_number is None):
+        if not_a_number is not None:
+            raise ImderError(f"{where}: clip {not_a_number.id!r}: the label {not_a_number.label!r} is not a number")
         return "regression", (), numbers
-    if task is None and numbers and wrong is not None:
+    if task is None and numbers and not_a_number is not None:
         number = next(clip for clip in labelled if clip.id in numbers)
         raise ImderError(
-            f"{where}: the label of clip {wrong.id!r} is {wrong.label!r}, that of clip {number.id!r} is the number "
-            f"{number.label}: mend one, or say with --task classification that numbers are names of classes too"
+            f"{where}: the label of clip {not_a_number.id!r} is {not_a_number.label!r}, that of clip {number.id!r} is the "
+            f"number {number.label}: correct one, or use numbers as class names too with --task classification"
         )
     names = tuple(sorted({str(clip.label) for clip in labelled}))
     if len(names) < 2:
@@ -65,11 +65,11 @@ def read_labels(
 
 
 def check_splits(clips: Sequence[Clip], where: str) -> None:
-    """Raise an `ImderError` where only some clips have a split, or the order of a dialogue is unknown."""
+    """Raise an `ImderError` if only some clips have a split, or the order within a dialogue is unknown."""
     with_split = [clip for clip in clips if clip.split is not None]
     if with_split and len(with_split) < len(clips):
-        silent = next(clip for clip in clips if clip.split is None)
-        raise ImderError(f"{where}: clip {silent.id!r} has no split, others have one: give all or none")
+        without = next(clip for clip in clips if clip.split is None)
+        raise ImderError(f"{where}: clip {without.id!r} has no split, others have one: give all or none")
     if any(clip.position is not None for clip in clips):
         for clip in clips:
             if clip.dialogue is not None and clip.position is None:
@@ -90,21 +90,21 @@ def write_corpus(
     """Write the store of finished clips.
 
     Args:
-        clips: all of them, in order.
-        load: the extracted features of a clip.
-        recipe: how they were made.
+        clips: all clips, in order.
+        load: returns the extracted features of a clip.
+        recipe: the recipe of the features.
         out: the store.
-        work: a folder for temporary files; removed afterwards.
+        work: a folder for temporary files, removed afterwards.
         source: the manifest or folder, for the corpus' name and messages.
-        task: kind of labels; None to infer it from them.
+        task: the task; None to infer it from the labels.
         notes: contents of failures.csv and remarks.csv.
 
     Raises:
         ImderError: fewer than two modalities are left, or the store can't be written.
     """
-    found_task, classes, labels = read_labels(clips, task, source)
+    label_task, classes, labels = read_labels(clips, task, source)
     lengths = {clip.id: {name: len(values) for name, values in load(clip).features.items()} for clip in clips}
-    names = [name for name in recipe.dims if any(name in found for found in lengths.values())]
+    names = [name for name in recipe.dims if any(name in modalities for modalities in lengths.values())]
     if len(names) < 2:
         raise ImderError(
             f"{source}: a corpus needs at least two modalities, these clips give {', '.join(names) or 'none'}"
@@ -114,10 +114,10 @@ def write_corpus(
     try:
         splits = {}
         for split in (*SPLITS, _UNSPLIT):
-            mine = [clip for clip in clips if (clip.split or _UNSPLIT) == split]
-            if mine:
-                splits[split] = _split(mine, split, load, lengths, recipe, work, found_task, labels)
-        corpus = Corpus(_name(Path(source)), spec_of(splits, found_task, classes), splits, recipe.to_dict())
+            members = [clip for clip in clips if (clip.split or _UNSPLIT) == split]
+            if members:
+                splits[split] = _split(members, split, load, lengths, recipe, work, label_task, labels)
+        corpus = Corpus(_name(Path(source)), spec_of(splits, label_task, classes), splits, recipe.to_dict())
         write_store(corpus, out, notes=notes)
     except OSError as error:
         raise ImderError(f"{work}: cannot be written ({error.strerror or error})") from None
@@ -127,7 +127,7 @@ def write_corpus(
 
 
 def _name(source: Path) -> str:
-    """The file's name, or its folder's where the file is called manifest."""
+    """The name of the source without suffix, or of its folder if the file is called manifest."""
     source = source.absolute()
     return source.parent.name if source.stem == "manifest" else source.stem
 
@@ -153,20 +153,20 @@ def _split(
     texts: list[str] = []
     tokens: list[NDArray[np.int64]] = []
     for i, clip in enumerate(kept):
-        made = load(clip)
+        extracted = load(clip)
         for name in recipe.dims:
-            if name in made.features:
-                values[name][offsets[name][i] : offsets[name][i + 1]] = made.features[name]
-        texts.append(made.text or "")
-        tokens.append(np.zeros((0, 1), np.int64) if made.tokens is None else made.tokens[:, None])
-    positions = any(clip.position is not None for clip in clips)
+            if name in extracted.features:
+                values[name][offsets[name][i] : offsets[name][i + 1]] = extracted.features[name]
+        texts.append(extracted.text or "")
+        tokens.append(np.zeros((0, 1), np.int64) if extracted.tokens is None else extracted.tokens[:, None])
+    has_positions = any(clip.position is not None for clip in clips)
     return Split(
         ids=tuple(clip.id for clip in kept),
         features={name: Ragged(values[name], offsets[name]) for name in recipe.dims},
         labels=_labels(kept, task, labels),
         texts=tuple(texts) if any(texts) else None,
         dialogue=_names([clip.dialogue for clip in kept]),
-        position=np.array([clip.position or 0 for clip in kept], np.int64) if positions else None,
+        position=np.array([clip.position or 0 for clip in kept], np.int64) if has_positions else None,
         speaker=_names([clip.speaker for clip in kept]),
         nonfinite=dict.fromkeys(recipe.dims, 0),
         dropped=len(clips) - len(kept),
@@ -187,7 +187,7 @@ def _names(names: Sequence[str | None]) -> tuple[str, ...] | None:
 
 
 def table(rows: Sequence[tuple[str, str, str]], last: str) -> str:
-    """CSV of (id, modality, ``last``)."""
+    """CSV with the columns id, modality and ``last``."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("id", "modality", last))

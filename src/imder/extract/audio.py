@@ -1,15 +1,15 @@
-"""Sound to frames: zero crossings, MFCCs and chroma of CH-SIMS, or a log-mel spectrogram.
+"""Features of sound: zero crossings, MFCCs and chroma of CH-SIMS, or a log-mel spectrogram.
 
 ``librosa33`` is the recipe of CH-SIMS (Yu et al., ACL 2020): librosa with default parameters at 22,050 Hz, hop 512, window
 2048: zero-crossing rate (1), MFCCs (20), constant-Q chroma (12). ``mel64`` is the power of 64 mel bands in dB re 1, not
 below -100. A signal of n samples has ``1 + n // hop`` frames, frame t centred at ``t * hop``; signals shorter than a window
 are padded with silence.
 
-Long signals are processed in blocks, each read with ``CONTEXT`` frames on either side, so that filters at the edge of a block
-read the same samples as in the whole signal. Two quantities of the librosa recipe belong to the whole signal: the loudest mel
-band, 80 dB below which everything is cut, and the tuning of the chroma. A first pass finds both: the loudest band exactly,
-the tuning from histograms, to the hundredth of a bin that librosa rounds to. A signal of up to ``BLOCK`` frames (a minute) is
-one block and goes through librosa unchanged.
+Long signals are processed in blocks with ``CONTEXT`` frames on either side, so filters at the edge of a block read the same
+samples as in the whole signal. Two quantities of the librosa recipe depend on the whole signal: the level of the loudest mel
+band (levels are clipped at 80 dB below it) and the tuning of the chroma. A first pass measures both: the level exactly, the
+tuning from histograms, to the hundredth of a bin that librosa rounds to. A signal of up to ``BLOCK`` frames (a minute) is one
+block and goes through librosa unchanged.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from imder.extract.recipe import AudioRecipe
 Frames = NDArray[np.float32]
 
 BLOCK = 2584
-"""Frames of a block: about a minute at 22,050 Hz."""
+"""Frames in a block: about a minute at 22,050 Hz."""
 CONTEXT = 128
-"""Frames before and after a block: 3 s, more than the longest constant-Q filter reaches."""
+"""Frames of context before and after a block: 3 s, longer than the longest constant-Q filter."""
 _TOP_DB = 80.0  # librosa's power_to_db
-_BINS = 36  # of the constant-Q transform, for each octave
-_RANGE = (-40.0, 12.0)  # octaves of magnitude that tuning's histogram covers
-_PER_OCTAVE = 64
+_BINS = 36  # bins of the constant-Q transform per octave
+_RANGE = (-40.0, 12.0)  # octaves of magnitude that the tuning histogram covers
+_PER_OCTAVE = 64  # bins of that histogram per octave
 
 
 def audio_features(sound: Sound, recipe: AudioRecipe) -> Frames:
-    """Frames of a sound, ``(1 + n // hop, dim)`` float32, by the recipe of ``librosa33`` or ``mel64``.
+    """Features of a sound, ``(1 + n // hop, dim)`` float32, by the recipe of ``librosa33`` or ``mel64``.
 
     Raises:
         ImderError: the sound can't be read or is empty.
@@ -57,7 +57,7 @@ MEL64 = sound_extractor(AudioRecipe("mel64", 22050, 512, 2048, 64), audio_featur
 
 
 def _beginning(sound: Sound, recipe: AudioRecipe) -> tuple[Samples, bool]:
-    """The whole signal, or False and as much of it as makes it a long one."""
+    """The signal and False, or, for a signal longer than a block, its beginning and True."""
     limit = BLOCK * recipe.hop
     parts: list[Samples] = []
     count = 0
@@ -70,21 +70,21 @@ def _beginning(sound: Sound, recipe: AudioRecipe) -> tuple[Samples, bool]:
 
 
 def _whole(signal: Samples, recipe: AudioRecipe) -> Frames:
-    """Frames of a short signal, by librosa as it is."""
+    """Features of a short signal, in one call of librosa."""
     frames = 1 + len(signal) // recipe.hop
     if len(signal) < recipe.window:
         signal = np.pad(signal, (0, recipe.window - len(signal)))
-    made = _mel(signal, recipe) if recipe.kind == "mel64" else _librosa33(signal, recipe)
-    return made[:frames]
+    features = _mel(signal, recipe) if recipe.kind == "mel64" else _librosa33(signal, recipe)
+    return features[:frames]
 
 
 def _librosa33(signal: Samples, recipe: AudioRecipe, top: float | None = None, tuning: float | None = None) -> Frames:
-    """The 33 features; ``top`` (dB) and ``tuning`` are those of the signal where they aren't given."""
+    """The 33 features; ``top`` (dB) and ``tuning`` are estimated from the signal if not given."""
     import librosa
 
     rate, hop = recipe.rate, recipe.hop
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # silence has no tuning, a short signal is shorter than the longest filter
+        warnings.simplefilter("ignore")  # about the tuning of silence, and filters longer than a short signal
         crossings = librosa.feature.zero_crossing_rate(signal, frame_length=recipe.window, hop_length=hop)
         level = _decibels(signal, recipe, 128)
         level = np.maximum(level, (level.max() if top is None else top) - _TOP_DB)
@@ -108,35 +108,35 @@ def _decibels(signal: Samples, recipe: AudioRecipe, bands: int) -> Frames:
     return decibels
 
 
-def _in_blocks(sound: Sound, recipe: AudioRecipe, work: Callable[[Samples], Frames]) -> Iterator[Frames]:
-    """What ``work`` makes of the signal's frames, block by block, without their context."""
+def _in_blocks(sound: Sound, recipe: AudioRecipe, features_of: Callable[[Samples], Frames]) -> Iterator[Frames]:
+    """Features of the signal block by block, without the frames of context."""
     for segment, before, frames in _segments(sound, recipe):
-        yield work(segment)[before : before + frames]
+        yield features_of(segment)[before : before + frames]
 
 
 def _segments(sound: Sound, recipe: AudioRecipe) -> Iterator[tuple[Samples, int, int]]:
     """(samples with context, frames of context before, frames of the block) of each block.
 
-    The last block takes up what is left, so that none is shorter than the filters are long.
+    The last block takes the remainder, so no block is shorter than the filters.
     """
     hop = recipe.hop
-    held = np.zeros(0, np.float32)
-    begin = 0  # frame at which ``held`` begins
-    done = 0  # frames given
+    buffer = np.zeros(0, np.float32)
+    begin = 0  # frame at which the buffer begins
+    done = 0  # frames yielded
     for piece in sound.chunks():
-        held = np.concatenate([held, piece])
-        while begin * hop + len(held) >= (done + 2 * BLOCK + CONTEXT) * hop:
-            yield held[: (done + BLOCK + CONTEXT - begin) * hop], done - begin, BLOCK
+        buffer = np.concatenate([buffer, piece])
+        while begin * hop + len(buffer) >= (done + 2 * BLOCK + CONTEXT) * hop:
+            yield buffer[: (done + BLOCK + CONTEXT - begin) * hop], done - begin, BLOCK
             done += BLOCK
-            held, begin = held[(done - CONTEXT - begin) * hop :], done - CONTEXT
-    yield held, done - begin, 1 + begin + len(held) // hop - done
+            buffer, begin = buffer[(done - CONTEXT - begin) * hop :], done - CONTEXT
+    yield buffer, done - begin, 1 + begin + len(buffer) // hop - done
 
 
 def _survey(sound: Sound, recipe: AudioRecipe) -> tuple[float, float]:
     """Level of the loudest mel band (dB) and tuning (bins of the constant-Q transform) of a long signal.
 
-    Tuning is `librosa.estimate_tuning`: of the pitches at least as strong as the median one, the most frequent offset from
-    the equal-tempered scale. The median is taken from a histogram of magnitudes, 64 bins for each octave.
+    Tuning is that of `librosa.estimate_tuning`: the most frequent offset from the equal-tempered scale among the pitches of
+    at least median magnitude. The median comes from a histogram of magnitudes with 64 bins per octave.
     """
     import librosa
 
@@ -146,20 +146,20 @@ def _survey(sound: Sound, recipe: AudioRecipe) -> tuple[float, float]:
     steps = int((high - low) * _PER_OCTAVE)
     counts = np.zeros((steps, len(edges) - 1), np.int64)
 
-    def look(segment: Samples, before: int, frames: int) -> None:
+    def add(segment: Samples, before: int, frames: int) -> None:
         nonlocal top
         top = max(top, float(_decibels(segment, recipe, 128)[:, before : before + frames].max()))
         pitches, strength = librosa.piptrack(y=segment, sr=recipe.rate, n_fft=2048)
         pitches, strength = pitches[:, before : before + frames], strength[:, before : before + frames]
-        found = pitches > 0
-        offset = np.mod(_BINS * librosa.hz_to_octs(pitches[found]), 1.0)
+        voiced = pitches > 0
+        offset = np.mod(_BINS * librosa.hz_to_octs(pitches[voiced]), 1.0)
         offset[offset >= 0.5] -= 1.0
-        rank = np.clip((np.log2(np.maximum(strength[found], 1e-30)) - low) * _PER_OCTAVE, 0, steps - 1).astype(int)
+        rank = np.clip((np.log2(np.maximum(strength[voiced], 1e-30)) - low) * _PER_OCTAVE, 0, steps - 1).astype(int)
         column = np.clip(np.searchsorted(edges, offset, side="right") - 1, 0, len(edges) - 2)
         np.add.at(counts, (rank, column), 1)
 
     for segment, before, frames in _segments(sound, recipe):
-        look(segment, before, frames)
+        add(segment, before, frames)
     if not counts.sum():
         return top, 0.0
     by_strength = np.cumsum(counts.sum(axis=1))

@@ -1,4 +1,4 @@
-"""The recipe for the clips and options of a user; mistakes that concern every clip are raised before any work."""
+"""The recipe for a user's clips and options. Errors that affect every clip are raised before any extraction."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def choose_recipe(
     vision: str = "cues",
     openface: str | None = None,
 ) -> Recipe:
-    """The recipe for these clips; a modality that none of them has, or that is ``none``, isn't part of it.
+    """The recipe for these clips. Modalities that no clip has, or whose option is ``none``, are left out.
 
     Args:
-        clips: all of them.
+        clips: all clips.
         language: a transformer's name or folder, or an extractor; None for BERT in the texts' language.
-        max_tokens: of a text, special tokens counted.
-        audio: an extractor: ``librosa33``, ``mel64``, ``egemaps``, or that of another package.
+        max_tokens: longest text in tokens, special tokens included.
+        audio: an extractor: ``librosa33``, ``mel64``, ``egemaps``, or one of another package.
         vision: columns of OpenFace (`imder.extract.openface.columns_of`), or an extractor.
-        openface: OpenFace's program, which makes tables of videos.
+        openface: OpenFace's program, for videos without a table.
 
     Raises:
         ImderError: an option is unknown, a package or model is missing, the first table lacks columns, or fewer than two
@@ -60,7 +60,7 @@ def choose_recipe(
 
 
 def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
-    """What would fail for every clip alike when these clips follow a recipe that exists, said before any work.
+    """Check before extraction by an existing recipe that nothing fails which every clip needs.
 
     Raises:
         ImderError: a package or the transformer is missing, or the first table lacks columns.
@@ -77,7 +77,7 @@ def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
 
 
 def _check_first_table(clips: Sequence[Clip], columns: str) -> None:
-    """Raise an `ImderError` where the first readable table lacks columns: then all tables would."""
+    """Raise an `ImderError` if the first readable table lacks columns, since all tables probably do."""
     for clip in clips:
         if clip.openface is not None:
             try:

@@ -1,4 +1,4 @@
-"""The features of one clip by a recipe, its failures and remarks."""
+"""Extraction of one clip: its features by a recipe, its failures and its remarks."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from imder.types import ImderError
 
 @dataclass
 class Extracted:
-    """The features of a clip, and what went wrong.
+    """The features of a clip, its failures and its remarks.
 
     Attributes:
-        features: for each modality that the clip has ``(T, D)`` float32, at least one frame.
+        features: for each modality of the clip ``(T, D)`` float32 with at least one frame.
         tokens: ``(T,)`` int64 ids of the text's tokens; None without language.
-        text: of the clip; None without one.
-        failures: for each modality that should be there and isn't, the reason.
-        remarks: for a modality, what a user should know.
-        untracked: frames of the face that were left out.
-        times: for modalities whose frames lie in time ``(T,)`` seconds. Like the next two it isn't stored on disk, since
-            corpora have no times.
-        frame_seconds: for each of them the length of a frame.
-        seconds: length of the longest of them.
+        text: the words; None if the clip has none.
+        failures: the reason for each modality that could not be extracted.
+        remarks: a remark for the user, by modality.
+        untracked: number of frames without a tracked face.
+        times: ``(T,)`` seconds for modalities whose frames have times. This and the next two aren't saved, since corpora
+            have no times.
+        frame_seconds: the length of a frame for each of these modalities.
+        seconds: duration of the longest of them.
     """
 
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -41,20 +41,20 @@ class Extracted:
     frame_seconds: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add(self, name: str, made: ClipFeatures) -> None:
+    def add(self, name: str, part: ClipFeatures) -> None:
         """Add the features of one modality."""
-        if made.features is not None:
-            self.features[name] = made.features
-        if made.times is not None:
-            self.times[name], self.frame_seconds[name] = made.times, made.frame_seconds
-            self.seconds = max(self.seconds, made.seconds)
-        self.untracked += made.untracked
-        if made.tokens is not None:
-            self.tokens = made.tokens
-        if made.text is not None:
-            self.text = made.text
-        if made.remark:
-            self.remarks[name] = made.remark
+        if part.features is not None:
+            self.features[name] = part.features
+        if part.times is not None:
+            self.times[name], self.frame_seconds[name] = part.times, part.frame_seconds
+            self.seconds = max(self.seconds, part.seconds)
+        self.untracked += part.untracked
+        if part.tokens is not None:
+            self.tokens = part.tokens
+        if part.text is not None:
+            self.text = part.text
+        if part.remark:
+            self.remarks[name] = part.remark
 
 
 def extract_clip(clip: Clip, recipe: Recipe, openface: str | None = None) -> Extracted:
@@ -62,8 +62,8 @@ def extract_clip(clip: Clip, recipe: Recipe, openface: str | None = None) -> Ext
 
     Args:
         clip: its files and text; modalities that it lacks are left out.
-        recipe: how features are made.
-        openface: OpenFace's program, to be run on videos that have no table.
+        recipe: the recipe of the features.
+        openface: OpenFace's program, for videos without a table.
     """
     out = Extracted(text=clip.text)
     for name, (extractor, part) in parts_of(recipe).items():
@@ -75,6 +75,6 @@ def extract_clip(clip: Clip, recipe: Recipe, openface: str | None = None) -> Ext
             out.failures[name] = " ".join(str(error).split())
         except MemoryError:
             out.failures[name] = "out of memory"
-        except Exception as error:  # decoders raise anything for a damaged file: one clip is lost, not all
+        except Exception as error:  # decoders raise anything for damaged files; lose one modality, not all clips
             out.failures[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
     return out

@@ -1,12 +1,12 @@
-"""Finished clips on disk, while an extraction is under way: what it resumes from.
+"""Finished clips of an unfinished extraction, on disk, from which it resumes.
 
-<out>.partial/recipe.json         what all clips are made with
-<out>.partial/<clip>.npz          features, tokens, failures and remarks of a clip, whole or not at all
-<out>.partial/<clip>.busy         the process that works on it
-<out>.partial/lock                the extraction that runs
+<out>.partial/recipe.json         the recipe of all clips
+<out>.partial/<clip>.npz          features, tokens, failures and remarks of a clip, written atomically
+<out>.partial/<clip>.busy         the process that works on the clip
+<out>.partial/lock                the running extraction
 
-A clip's file is known by a hash of its id and of what it was made from (paths, sizes, times of change, text), so that a clip
-whose files have changed is made again.
+``<clip>`` is a hash of the clip's id and sources (paths, sizes, modification times, text), so a clip whose files have
+changed is extracted again.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from imder.types import ImderError
 
 
 class ExtractionFolder:
-    """The folder of an extraction that isn't finished."""
+    """The folder of an unfinished extraction."""
 
     def __init__(self, out: str | Path) -> None:
         out = Path(out).absolute()
         self.path = out.with_name(f"{out.name}.partial")
 
     def open(self, recipe: Recipe) -> None:
-        """Make the folder, or go on with it.
+        """Create the folder, or continue with an existing one.
 
         Raises:
-            ImderError: it was begun with another recipe, holds something else, or can't be written.
+            ImderError: the folder belongs to another recipe, isn't an extraction's, or can't be written.
         """
         marker = self.path / "recipe.json"
         if self.path.exists() and not marker.exists() and any(p.name != "lock" for p in self.path.iterdir()):
-            raise ImderError(f"{self.path}: is not an extraction's; move it away")
+            raise ImderError(f"{self.path}: is not the folder of an extraction; move it away")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
         if marker.exists():
             try:
-                found = Recipe.from_dict(json.loads(marker.read_text()), str(marker))
+                existing = Recipe.from_dict(json.loads(marker.read_text()), str(marker))
             except (OSError, ValueError, AttributeError) as error:
-                raise ImderError(f"{marker}: cannot be read ({error}); remove {self.path} to begin anew") from None
-            if found.key() != recipe.key():
+                raise ImderError(f"{marker}: cannot be read ({error}); remove {self.path} to start again") from None
+            if existing.key() != recipe.key():
                 raise ImderError(
-                    f"{self.path}: was begun with other options; repeat those, or remove it to begin anew "
+                    f"{self.path}: was started with other options; repeat those, or remove it to start again "
                     f"(see {marker.name} in it)"
                 )
             return
@@ -63,43 +63,43 @@ class ExtractionFolder:
             part.write_text(json.dumps(recipe.to_dict(), indent=1) + "\n")
 
     def key(self, clip: Clip, openface: str | None) -> str:
-        """The name of a clip's files."""
+        """The hash that names a clip's files."""
         files = (clip.video, clip.audio, clip.openface, clip.text_file)
         parts = [json.dumps([clip.id, clip.text, *map(str, files)])]
         for file in files:
             if file is not None:
-                with suppress(OSError):  # a file that isn't there is a failure of its clip, told when it is read
-                    about = file.stat()
-                    parts.append(f"{about.st_size} {about.st_mtime_ns}")
+                with suppress(OSError):  # a missing file becomes a failure of its clip when it is read
+                    status = file.stat()
+                    parts.append(f"{status.st_size} {status.st_mtime_ns}")
         parts.append("openface" if openface and clip.video and not clip.openface else "")
         return blake2b("\n".join(parts).encode(), digest_size=12).hexdigest()
 
     def file(self, key: str) -> Path:
-        """A finished clip."""
+        """The file of a finished clip."""
         return self.path / f"{key}.npz"
 
     def finished(self, key: str) -> bool:
-        """Whether a clip is there."""
+        """Whether a clip is finished."""
         return self.file(key).exists()
 
-    def save(self, key: str, made: Extracted) -> None:
-        """Keep a clip.
+    def save(self, key: str, extracted: Extracted) -> None:
+        """Save a finished clip.
 
         Raises:
             ImderError: the file can't be written.
         """
-        about = {"text": made.text, "failures": made.failures, "remarks": made.remarks, "untracked": made.untracked}
-        arrays = {f"features_{name}": values for name, values in made.features.items()}
-        if made.tokens is not None:
-            arrays["tokens"] = made.tokens  # type: ignore[assignment]
+        about = {name: getattr(extracted, name) for name in ("text", "failures", "remarks", "untracked")}
+        arrays = {f"features_{name}": values for name, values in extracted.features.items()}
+        if extracted.tokens is not None:
+            arrays["tokens"] = extracted.tokens  # type: ignore[assignment]
         with atomic_write(self.file(key)) as part, part.open("wb") as file:
             np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
 
     def load(self, key: str) -> Extracted:
-        """A finished clip.
+        """Load a finished clip.
 
         Raises:
-            ImderError: its file is broken.
+            ImderError: its file is damaged.
         """
         path = self.file(key)
         try:
@@ -109,11 +109,13 @@ class ExtractionFolder:
                 tokens = file["tokens"] if "tokens" in file.files else None
             return Extracted(features, tokens, **about)
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            raise ImderError(f"{path}: damaged ({' '.join(str(error).split())}); remove it to make it again") from None
+            raise ImderError(
+                f"{path}: damaged ({' '.join(str(error).split())}); remove it to extract the clip again"
+            ) from None
 
     def begin(self, key: str) -> None:
         """Note that this process works on a clip."""
-        with suppress(OSError):  # only needed to know who was killed
+        with suppress(OSError):  # only needed to find clips whose process was killed
             (self.path / f"{key}.busy").write_text(str(os.getpid()))
 
     def end(self, key: str) -> None:
@@ -121,9 +123,9 @@ class ExtractionFolder:
         (self.path / f"{key}.busy").unlink(missing_ok=True)
 
     def busy(self, key: str) -> bool:
-        """Whether a process began with a clip and never ended."""
+        """Whether a process started on a clip and hasn't ended it."""
         return (self.path / f"{key}.busy").exists()
 
     def remove(self) -> None:
-        """Everything: it is in the store."""
+        """Delete the folder, once its clips are in the store."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Text to tokens: the last hidden states of a transformer, one for each token, the special ones included.
+"""Features of a text: the last hidden states of a transformer, one for each token, special tokens included.
 
-Any encoder of `transformers` works, by its name on the hub or from a local folder. Weights must be safetensors: nothing is
-unpickled. Each text is encoded alone, without padding, so its features don't depend on other texts.
+Any encoder of `transformers` works, by its name on the hub or from a local folder. Weights must be safetensors; pickles are
+not read. Each text is encoded alone, without padding, so its features don't depend on other texts.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from imder.types import ImderError
 OPTION = "--language"
 ENGLISH, CHINESE = "bert-base-uncased", "bert-base-chinese"
 MAX_TOKENS = 50
-"""Of the field's aligned feature files."""
+"""Default, as in the aligned feature files of CMU-MOSI and CMU-MOSEI."""
 
 
 def default_model(texts: Iterable[str]) -> str:
-    """The model of a language: Chinese where most letters are Chinese characters, English otherwise.
+    """The default transformer for some texts: Chinese if most letters are Chinese characters, English otherwise.
 
     >>> default_model(["What a day!", "I like 北京"]), default_model(["今天天气真好 :)"])
     ('bert-base-uncased', 'bert-base-chinese')
@@ -47,14 +47,14 @@ class TextEncoder:
     """A transformer and its tokenizer, loaded once.
 
     Args:
-        model: a folder that holds one, or its name on the hub.
+        model: its folder, or its name on the hub.
 
     Raises:
-        ImderError: it can't be found, fetched or read, or isn't an encoder.
+        ImderError: the model can't be found, fetched or read, or isn't an encoder.
     """
 
     def __init__(self, model: str) -> None:
-        transformers_for(OPTION)  # that it is missing is said before anything is fetched
+        transformers_for(OPTION)  # raises before anything is fetched if the package is missing
         folder = folder_of(model, OPTION, ", or leave language out: --language none")
         self._tokenizer: Any = load_tokenizer(folder, OPTION)
         self._model: Any = states_of(load_transformer(folder, OPTION))
@@ -62,18 +62,18 @@ class TextEncoder:
         self.dim = int(self._model.config.hidden_size)
 
     def __call__(self, text: str, max_tokens: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Hidden states ``(T, dim)`` and token ids ``(T,)`` of a text, T at most ``max_tokens``."""
+        """Hidden states ``(T, dim)`` and token ids ``(T,)`` of a text, with T at most ``max_tokens``."""
         encoded = self._tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
         with torch.inference_mode():
             states = self._model(**encoded).last_hidden_state[0]
         return states.float().numpy(), encoded["input_ids"][0].numpy().astype(np.int64)
 
     def recipe(self, max_tokens: int) -> LanguageRecipe:
-        """What this does to a text."""
+        """The recipe of this encoder's features."""
         return LanguageRecipe(self.model, self.fingerprint(), max_tokens, self.dim)
 
     def fingerprint(self) -> str:
-        """A hash of weights and vocabulary: the same model is known again wherever it lies."""
+        """A hash of weights and vocabulary, which identifies the model wherever it is stored."""
         digest = blake2b(digest_size=16)
         for name, value in sorted(self._model.state_dict().items()):
             digest.update(name.encode())
@@ -88,11 +88,11 @@ def encoder_of(model: str, fingerprint: str) -> TextEncoder:
     """The encoder of a recipe, loaded once in each process.
 
     Raises:
-        ImderError: it can't be loaded, or has other weights than those of the recipe.
+        ImderError: the model can't be loaded, or its weights aren't those of the recipe.
     """
     encoder = TextEncoder(model)
     if encoder.fingerprint() != fingerprint:
-        raise ImderError(f"{OPTION} {model}: its weights or vocabulary are not those that the recipe was made with")
+        raise ImderError(f"{OPTION} {model}: its weights or vocabulary differ from the recipe's")
     return encoder
 
 
@@ -105,7 +105,7 @@ def _make(clip: Clip, recipe: LanguageRecipe, openface: str | None) -> ClipFeatu
         return ClipFeatures(None, remark="the text is empty")
     states, tokens = encoder_of(recipe.model, recipe.fingerprint)(text, recipe.max_tokens)
     if not np.isfinite(states).all():
-        raise ImderError("the transformer gives values that are not finite")
+        raise ImderError("the transformer returns values that are not finite")
     return ClipFeatures(states, text=text, tokens=tokens)
 
 

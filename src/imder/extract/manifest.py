@@ -1,8 +1,8 @@
-"""Which clips there are, and what each of them has: from a CSV manifest or a folder of media.
+"""Clips and their files, from a CSV manifest or a folder of media.
 
-A manifest has a header and any of the columns `COLUMNS`; paths are relative to it. A folder is searched with all that is in
-it: files of one name but for their ending (``a.mp4``, ``a.wav``, ``a.txt``, ``a.csv`` of OpenFace) are one clip, whose id is
-that name with the folders before it.
+A manifest has a header with any of the columns `COLUMNS`; paths are relative to the manifest. A folder is searched
+recursively: files that differ only in their suffix (``a.mp4``, ``a.wav``, ``a.txt``, ``a.csv`` of OpenFace) are one clip,
+whose id is the path within the folder, without suffix.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "dev
 
 @dataclass(frozen=True)
 class Clip:
-    """What is known of a clip; None for what it lacks.
+    """The files and properties of a clip; None for those that it lacks.
 
     Attributes:
         id: unique.
         video, audio, openface: files.
-        text: what is said; never only blanks.
-        text_file: where that is to be read instead.
-        label: as it was written.
+        text: the words; never blank.
+        text_file: a file to read the words from, instead of ``text``.
+        label: as written in the manifest.
         split: ``train``, ``valid`` or ``test``.
         dialogue, position, speaker: as in a corpus.
     """
@@ -49,7 +49,7 @@ class Clip:
 
     @property
     def has(self) -> dict[str, bool]:
-        """Whether there is anything to take each modality from; a video may turn out to have no sound."""
+        """For each modality, whether the clip has a source of it; a video may turn out to have no sound."""
         return {
             "language": self.text is not None or self.text_file is not None,
             "vision": self.openface is not None or self.video is not None,
@@ -61,7 +61,7 @@ def read_source(path: str | Path) -> tuple[Clip, ...]:
     """The clips of a manifest or a folder.
 
     Raises:
-        ImderError: it isn't there, can't be read, or contradicts itself; the message names file and line.
+        ImderError: the path doesn't exist, can't be read, or contradicts itself; the message names file and line.
     """
     path = Path(path)
     if not path.exists():
@@ -74,7 +74,7 @@ def read_source(path: str | Path) -> tuple[Clip, ...]:
 
 
 def is_source(path: str | Path) -> bool:
-    """Whether a path looks like what `read_source` reads, not like a corpus: a table of text, or a folder of media."""
+    """Whether a path looks like a manifest or a folder of media (`read_source`) and not like a corpus."""
     path = Path(path)
     if not path.is_dir():
         return path.suffix.lower() in (".csv", ".tsv", ".txt")
@@ -85,22 +85,22 @@ def is_source(path: str | Path) -> bool:
 
 def _folder(path: Path) -> Iterator[Clip]:
     if (path / "manifest.csv").exists():
-        raise ImderError(f"{path}: holds a manifest; if it is meant, say {path / 'manifest.csv'}")
-    found: dict[str, dict[str, Path]] = {}
+        raise ImderError(f"{path}: holds a manifest; to use it, give {path / 'manifest.csv'}")
+    files_of: dict[str, dict[str, Path]] = {}
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        inside = file.relative_to(path)
-        if any(part.startswith(".") for part in inside.parts) or _made_here(file.parent, path):
+        relative = file.relative_to(path)
+        if any(part.startswith(".") for part in relative.parts) or _is_output(file.parent, path):
             continue
-        ending = file.suffix.lower()
-        kind = "video" if ending in VIDEOS else "audio" if ending in SOUNDS else None
-        kind = {".txt": "text_file", ".csv": "openface"}.get(ending, kind)
+        suffix = file.suffix.lower()
+        kind = "video" if suffix in VIDEOS else "audio" if suffix in SOUNDS else None
+        kind = {".txt": "text_file", ".csv": "openface"}.get(suffix, kind)
         if kind is None:
             continue
-        clip = found.setdefault(inside.with_suffix("").as_posix(), {})
+        clip = files_of.setdefault(relative.with_suffix("").as_posix(), {})
         if kind in clip:
             raise ImderError(f"{path}: {clip[kind].name} and {file.name} would both be the {kind} of one clip")
         clip[kind] = file.absolute()
-    for name, files in found.items():
+    for name, files in files_of.items():
         yield Clip(
             name,
             files.get("video"),
@@ -110,17 +110,17 @@ def _folder(path: Path) -> Iterator[Clip]:
         )
 
 
-def _made_here(folder: Path, top: Path) -> bool:
-    """Whether a folder is a store or belongs to an extraction."""
-    inside = [folder, *folder.parents]
-    return any((f / "corpus.json").exists() or f.suffix == ".partial" for f in inside[: inside.index(top) + 1])
+def _is_output(folder: Path, top: Path) -> bool:
+    """Whether a folder at or below ``top`` is part of a store or of an unfinished extraction."""
+    ancestors = [folder, *folder.parents]
+    return any((f / "corpus.json").exists() or f.suffix == ".partial" for f in ancestors[: ancestors.index(top) + 1])
 
 
 def read_text(path: Path, advice: str = "") -> str:
     """The text of a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        ImderError: it can't be read, or isn't UTF-8; ``advice`` follows then.
+        ImderError: it can't be read, or isn't UTF-8 (``advice`` ends that message).
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -145,7 +145,7 @@ def _manifest(path: Path) -> Iterator[Clip]:
             if len(row) != len(header):
                 raise ImderError(
                     f"{path}: line {rows.line_num}: {len(row)} cells where the header has {len(header)} "
-                    "(a text that holds the separator must stand in double quotes)"
+                    "(put a text that contains the separator in double quotes)"
                 )
             where = f"{path}: line {rows.line_num}"
             clip = _clip(where, path.absolute().parent, dict(zip(header, row)), rows.line_num)
@@ -160,12 +160,12 @@ def _manifest(path: Path) -> Iterator[Clip]:
 def _check_header(path: Path, header: list[str]) -> None:
     for name in header:
         if name not in COLUMNS:
-            meant = f" (did you mean {name.lower()!r}?)" if name.lower() in COLUMNS else ""
-            raise ImderError(f"{path}: unknown column {name!r}{meant}; a manifest may have {', '.join(COLUMNS)}")
+            hint = f" (did you mean {name.lower()!r}?)" if name.lower() in COLUMNS else ""
+            raise ImderError(f"{path}: unknown column {name!r}{hint}; a manifest may have {', '.join(COLUMNS)}")
         if header.count(name) > 1:
-            raise ImderError(f"{path}: the column {name!r} is there twice")
+            raise ImderError(f"{path}: the column {name!r} occurs twice")
     if not {"video", "audio", "text", "openface"} & set(header):
-        raise ImderError(f"{path}: no column says what to extract from: video, audio, text or openface")
+        raise ImderError(f"{path}: no column to extract from; give video, audio, text or openface")
 
 
 def _clip(where: str, folder: Path, row: Mapping[str, str], line: int) -> Clip:
@@ -174,7 +174,7 @@ def _clip(where: str, folder: Path, row: Mapping[str, str], line: int) -> Clip:
     for name, file in files.items():
         if "\0" in cells[name]:
             raise ImderError(f"{where}: {name}: {str(file)!r} can't be a path")
-    unnamed = next((Path(cells[k]).with_suffix("").as_posix() for k in files), f"clip-{line - 1}")
+    default_id = next((Path(cells[k]).with_suffix("").as_posix() for k in files), f"clip-{line - 1}")
     split = cells.get("split")
     if split is not None:
         split = _SPLIT_NAMES.get(split.lower(), split.lower())
@@ -189,7 +189,7 @@ def _clip(where: str, folder: Path, row: Mapping[str, str], line: int) -> Clip:
         if "dialogue" not in cells:
             raise ImderError(f"{where}: a position without a dialogue")
     return Clip(
-        cells.get("id", unnamed),
+        cells.get("id", default_id),
         files.get("video"),
         files.get("audio"),
         files.get("openface"),

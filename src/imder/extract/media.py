@@ -1,8 +1,7 @@
-"""Sound from any file, a little at a time.
+"""Sound of any media file, decoded in chunks.
 
-soundfile reads wav, flac, ogg, mp3 and their kind; everything else, and the sound of videos, is decoded by PyAV (FFmpeg).
-Channels are averaged. Resampling is soxr's, streamed, which gives what it gives on the whole signal, so that an hour
-needs no more memory than a minute.
+soundfile reads wav, flac, ogg, mp3 and similar files; PyAV (FFmpeg) decodes all others, and the sound of videos. Channels
+are averaged. soxr resamples as a stream, with the same result as on the whole signal, so memory doesn't grow with length.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from imder.types import ImderError
 Samples = NDArray[np.float32]
 
 _CHUNK = 1 << 18  # samples read at a time
-_CAREFUL = 1 << 12
-_SHORT = 0.25  # seconds that a container may promise and not hold
+_SMALL_CHUNK = 1 << 12  # near damage
+_SHORT = 0.25  # seconds that may be missing from the duration that a container states
 
 
 class NoSoundTrack(ImderError):
-    """A video without sound: nothing is wrong with it."""
+    """A video has no sound track, which isn't a failure."""
 
 
 @dataclass
 class Sound:
-    """The mono signal of a file at a rate, to be gone through as often as needed.
+    """The mono signal of a file at a sampling rate; `chunks` can be iterated repeatedly.
 
     Attributes:
         path: the file.
         rate: samples per second.
-        remarks: what was noticed while reading, such as a damaged end; filled by going through `chunks`.
-        seconds: how long it is, once `chunks` was gone through to its end.
+        remarks: remarks on reading, such as a damaged end; filled while `chunks` is iterated.
+        seconds: the duration, set when `chunks` is exhausted.
     """
 
     path: Path
@@ -44,11 +43,11 @@ class Sound:
     seconds: float = 0.0
 
     def chunks(self) -> Iterator[Samples]:
-        """The signal in pieces of any sizes, each ``(n,)`` in about [-1, 1].
+        """The signal in pieces ``(n,)`` of varying size, in about [-1, 1].
 
         Raises:
-            ImderError: the file can't be read, has no sound, or holds what isn't a number.
-            NoSoundTrack: a video without sound.
+            ImderError: the file can't be read, its sound is empty, or it holds values that are not finite.
+            NoSoundTrack: the file is a video without sound.
         """
         self.remarks.clear()
         count = 0
@@ -63,7 +62,7 @@ class Sound:
         self.seconds = count / self.rate
 
     def _decoded(self) -> Iterator[tuple[int, Samples]]:
-        """(rate, mono piece) as the file has them."""
+        """Mono pieces at the file's own rate, as (rate, piece)."""
         import soundfile
 
         if not self.path.is_file():
@@ -79,12 +78,12 @@ class Sound:
             start, step = 0, _CHUNK
             while True:
                 try:
-                    if step == _CAREFUL:
+                    if step == _SMALL_CHUNK:
                         file.seek(start)
                     piece = file.read(step, dtype="float32", always_2d=True)
                 except soundfile.SoundFileError as error:
-                    if step > _CAREFUL:  # all of this piece is lost: take it again in small ones, up to the damage
-                        step = _CAREFUL
+                    if step > _SMALL_CHUNK:  # the whole piece is lost: read it again in small ones, up to the damage
+                        step = _SMALL_CHUNK
                         continue
                     self._damaged(start / file.samplerate, error)
                     return
@@ -104,13 +103,13 @@ class Sound:
             raise ImderError(f"{self.path}: neither soundfile nor FFmpeg can read it ({_reason(error)})") from None
         with container:
             if not container.streams.audio:
-                raise NoSoundTrack(f"{self.path}: there is no sound in it")
+                raise NoSoundTrack(f"{self.path}: has no sound track")
             stream = container.streams.audio[0]
-            promised = (container.duration or 0) / av.time_base
+            stated = (container.duration or 0) / av.time_base
             if stream.duration and stream.time_base:
-                promised = float(stream.duration * stream.time_base)
+                stated = float(stream.duration * stream.time_base)
             seconds = 0.0
-            # Planar floats, channels and rate as they are: mixing and resampling are the same for every file.
+            # Only the sample format is converted here, so that mixing and resampling are the same for every file.
             convert = av.AudioResampler(format="fltp")
             try:
                 for frame in container.decode(stream):
@@ -120,27 +119,29 @@ class Sound:
             except av.FFmpegError as error:
                 self._damaged(seconds, error)
                 return
-            if seconds < promised - _SHORT:
-                self._damaged(seconds, f"it should be {promised:.2f} s long")
+            if seconds < stated - _SHORT:
+                self._damaged(seconds, f"it should be {stated:.2f} s long")
 
     def _damaged(self, seconds: float, error: object) -> None:
-        """A damaged end is a remark if something came before it, and a fault otherwise."""
+        """Add a remark on a damaged end; raise if nothing could be decoded before it."""
         if seconds <= 0:
             raise ImderError(f"{self.path}: the sound can't be decoded ({_reason(error)})")
         self.remarks.append(f"{self.path.name}: damaged after {seconds:.2f} s, read up to there ({_reason(error)})")
 
 
 def _resampled(pieces: Iterator[tuple[int, Samples]], rate: int) -> Iterator[Samples]:
-    """Pieces of one rate. A file that changes its rate on the way, as broadcasts may, is followed."""
+    """Pieces resampled to one rate; the rate of the file may change within it, as in broadcasts."""
     import soxr
 
-    now, stream = rate, None
-    for found, piece in pieces:
-        if found != now:
+    current, stream = rate, None
+    for source_rate, piece in pieces:
+        if source_rate != current:
             if stream is not None:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
-            now = found
-            stream = None if found == rate else soxr.ResampleStream(found, rate, 1, dtype="float32", quality="HQ")
+            current = source_rate
+            stream = None
+            if source_rate != rate:
+                stream = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
         yield piece if stream is None else stream.resample_chunk(piece)
     if stream is not None:
         yield stream.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -1,9 +1,9 @@
-"""OpenFace's table: a row for each frame and face, read whatever version wrote it.
+"""OpenFace's tables, of any version: a row for each frame and face.
 
-Headers may have blanks after their separators, which are commas or semicolons. ``face_id`` is present where several faces were
-tracked, ``confidence`` and ``success`` nearly always. Of several faces the one with the largest mean confidence is used.
-Frames in which the tracker failed (``success`` 0, or values that are no numbers) are left out and counted. An incomplete last
-row is left out with a remark; an incomplete row elsewhere is an error.
+Separators are commas or semicolons, with optional blanks after them in the header. ``face_id`` is present if several faces
+were tracked, ``confidence`` and ``success`` nearly always. Of several faces, the one with the largest mean confidence is used.
+Frames in which the tracker failed (``success`` 0, or values that are not numbers) are left out and counted. An incomplete
+last row is left out with a remark; an incomplete row elsewhere is an error.
 
 OpenFace 2 (Baltrusaitis et al., FG 2018) writes 709 features: gaze 8, eye landmarks 112 + 168, head pose 6, landmarks
 136 + 204, shape parameters 40, action units 17 intensities + 18 presences.
@@ -42,28 +42,28 @@ GROUPS = {
     "sims": (*GAZE, *_EYES, *POSE, *LANDMARKS, *_SPACE, *_SHAPE, *UNITS),
 }
 """Columns by name: four groups, and two presets."""
-_ABOUT = ("face_id", "timestamp", "confidence", "success")
+_TRACKING = ("face_id", "timestamp", "confidence", "success")
 
 
 def columns_of(text: str) -> tuple[str, ...]:
     """The columns of a preset, or of groups joined by ``+``.
 
     Raises:
-        ImderError: a name isn't known, or columns repeat.
+        ImderError: a name is unknown, or columns repeat.
 
     >>> [len(columns_of(name)) for name in ("cues", "sims", "pose+aus", "landmarks")]
     [49, 709, 41, 136]
     """
-    found: list[str] = []
+    columns: list[str] = []
     for name in text.split("+"):
         if name not in GROUPS:
             raise ImderError(
                 f"--vision: unknown columns {name!r}; known are {', '.join(GROUPS)}, several joined by +, and none"
             )
-        found += GROUPS[name]
-    if len(set(found)) < len(found):
+        columns += GROUPS[name]
+    if len(set(columns)) < len(columns):
         raise ImderError(f"--vision: {text}: columns repeat")
-    return tuple(found)
+    return tuple(columns)
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Tracked:
     """One face of a table.
 
     Attributes:
-        values: ``(T, D)`` float32, the columns asked for, frames in order.
-        times: ``(T,)`` seconds; None where the table has no timestamps.
-        seconds: how long the table lasts, frames that were left out included; None without timestamps.
-        frame_seconds: seconds from frame to frame, the median over all of them; None without timestamps.
-        untracked: frames left out because the tracker failed.
-        faces: how many there were.
+        values: ``(T, D)`` float32, the selected columns, frames in order.
+        times: ``(T,)`` seconds; None without timestamps.
+        seconds: duration of the table, frames that were left out included; None without timestamps.
+        frame_seconds: median seconds from frame to frame; None without timestamps.
+        untracked: number of frames left out because the tracker failed.
+        faces: number of faces in the table.
         broken_off: whether the last row was incomplete.
     """
 
@@ -93,7 +93,7 @@ def read_header(path: Path) -> tuple[str, ...]:
     """The names of a table's columns.
 
     Raises:
-        ImderError: it can't be read, or isn't a table of OpenFace.
+        ImderError: the file can't be read, or isn't a table of OpenFace.
     """
     with _opened(path) as file:
         return _header(path, file.readline())
@@ -107,7 +107,7 @@ def _header(path: Path, line: str) -> tuple[str, ...]:
         raise ImderError(f"{path}: none of its columns is OpenFace's (the first is {names[0][:40]!r})")
     repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     if repeated:
-        raise ImderError(f"{path}: the column {min(repeated)!r} is there twice")
+        raise ImderError(f"{path}: the column {min(repeated)!r} occurs twice")
     return names
 
 
@@ -116,7 +116,7 @@ def _separator(line: str) -> str:
 
 
 def check_columns(path: Path, names: Sequence[str], columns: str) -> None:
-    """Raise an `ImderError` where a table lacks columns; the message names options that would work."""
+    """Raise an `ImderError` if a table lacks columns; the message names options that would work."""
     missing = [name for name in columns_of(columns) if name not in names]
     if not missing:
         return
@@ -127,14 +127,14 @@ def check_columns(path: Path, names: Sequence[str], columns: str) -> None:
 
 
 def read_openface(path: Path, columns: str) -> Tracked:
-    """The face of a table that was tracked with most confidence.
+    """Read the face that was tracked with the largest mean confidence.
 
     Args:
         path: the CSV.
         columns: see `columns_of`.
 
     Raises:
-        ImderError: it can't be read, lacks columns, or has a broken row that isn't the last.
+        ImderError: the file can't be read, lacks columns, or has an incomplete row that isn't the last.
     """
     with _opened(path) as file:
         return _tracked(path, file, columns)
@@ -142,27 +142,28 @@ def read_openface(path: Path, columns: str) -> Tracked:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """The open file; an `ImderError` where it can't be read or is no text."""
+    """The open file; raises an `ImderError` if it can't be read or isn't text."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield file
     except OSError as error:
         raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
-        raise ImderError(f"{path}: is not text, so no table of OpenFace") from None
+        raise ImderError(f"{path}: is not text, so not a table of OpenFace") from None
 
 
 def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
     header = file.readline()
     names = _header(path, header)
     check_columns(path, names, columns)
-    at = {name: i for i, name in enumerate(names)}
-    known = [name for name in _ABOUT if name in at]
+    index = {name: i for i, name in enumerate(names)}
+    selected = [index[name] for name in columns_of(columns)]
+    tracking_names = [name for name in _TRACKING if name in index]
     values, table, broken_off = _numbers(
-        path, file, _separator(header), len(names), [at[n] for n in columns_of(columns)], [at[n] for n in known]
+        path, file, _separator(header), len(names), selected, [index[name] for name in tracking_names]
     )
-    about = {name: table[:, i] for i, name in enumerate(known)}
-    times = about.get("timestamp")
+    tracking = {name: table[:, i] for i, name in enumerate(tracking_names)}
+    times = tracking.get("timestamp")
     frame_seconds = None if times is None else _frame_seconds(times)
     seconds = (
         None
@@ -171,30 +172,30 @@ def _tracked(path: Path, file: TextIO, columns: str) -> Tracked:
     )
     tracked = np.isfinite(values).all(axis=1)
     faces, best = 1, np.ones(len(values), bool)
-    if "face_id" in about:
-        best, faces = _best_face(about)
-    if "success" in about:
-        tracked &= about["success"] == 1
+    if "face_id" in tracking:
+        best, faces = _best_face(tracking)
+    if "success" in tracking:
+        tracked &= tracking["success"] == 1
     kept = best & tracked
     times = None if times is None else times[kept]
     return Tracked(values[kept], times, seconds, frame_seconds, int((best & ~tracked).sum()), faces, broken_off)
 
 
 def _numbers(
-    path: Path, file: Iterable[str], separator: str, width: int, wanted: list[int], about: list[int]
+    path: Path, file: Iterable[str], separator: str, width: int, selected: list[int], tracking: list[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
-    """Two selections of columns of the rows below the header, and whether the last row is incomplete.
+    """Two selections of columns, ``(T, selected)`` and ``(T, tracking)``, and whether the last row is incomplete.
 
-    Rows are read one by one, so that memory holds the selected columns, not the 714 that OpenFace writes.
+    Rows are read one by one, so memory holds the selected columns only, not the 714 that OpenFace writes.
     """
     values: list[NDArray[np.float32]] = []
-    about_rows: list[NDArray[np.float64]] = []
+    tracking_rows: list[NDArray[np.float64]] = []
     short: tuple[int, str] | None = None  # a row with too few values, allowed only as the last
     for i, line in enumerate(file, start=2):
         blank = not line.strip()
         if short is not None and not blank:
-            found = len(short[1].split(separator))
-            raise ImderError(f"{path}: line {short[0]}: {found} values where the header has {width} columns")
+            cells = len(short[1].split(separator))
+            raise ImderError(f"{path}: line {short[0]}: {cells} values where the header has {width} columns")
         parts = line.split(separator)
         if blank or len(parts) < width:
             short = short or (i, line)
@@ -206,22 +207,22 @@ def _numbers(
         except ValueError:
             row = np.array([_number(path, i, part) for part in parts])
         with np.errstate(over="ignore"):
-            values.append(row[wanted].astype(np.float32))
-        about_rows.append(row[about])
+            values.append(row[selected].astype(np.float32))
+        tracking_rows.append(row[tracking])
     broken_off = short is not None and bool(short[1].strip())
     if not values:
-        return np.zeros((0, len(wanted)), np.float32), np.zeros((0, len(about))), broken_off
-    return np.stack(values), np.stack(about_rows), broken_off
+        return np.zeros((0, len(selected)), np.float32), np.zeros((0, len(tracking))), broken_off
+    return np.stack(values), np.stack(tracking_rows), broken_off
 
 
 def _frame_seconds(times: NDArray[np.float64]) -> float:
-    """Length of a frame, tracked or not; 0 where there is a single one."""
+    """Median seconds between frames, tracked or not; 0 for a single frame."""
     distinct = np.unique(times[np.isfinite(times)])
     return float(np.median(np.diff(distinct))) if len(distinct) > 1 else 0.0
 
 
 def _number(path: Path, line: int, text: str) -> float:
-    """A number; what OpenFace writes where there is none (``-nan(ind)``) is nan."""
+    """Parse a number; OpenFace's missing values, such as ``-nan(ind)``, become NaN."""
     word = text.strip().lower().lstrip("+-")
     if word.startswith(("nan", "inf", "1.#")):
         return float("nan")
@@ -231,12 +232,12 @@ def _number(path: Path, line: int, text: str) -> float:
         raise ImderError(f"{path}: line {line}: {text.strip()[:40]!r} is not a number") from None
 
 
-def _best_face(about: Mapping[str, NDArray[np.float64]]) -> tuple[NDArray[np.bool_], int]:
-    """Which rows are of the face with the largest mean confidence (the longest, then the first, where equal)."""
-    ids = about["face_id"]
+def _best_face(tracking: Mapping[str, NDArray[np.float64]]) -> tuple[NDArray[np.bool_], int]:
+    """The rows of the face with the largest mean confidence (on a tie the longest, then the first), and the number of faces."""
+    ids = tracking["face_id"]
     faces = np.unique(ids)
     if len(faces) < 2:
         return np.ones(len(ids), bool), len(faces)
-    confidence = about.get("confidence", np.zeros(len(ids)))
+    confidence = tracking.get("confidence", np.zeros(len(ids)))
     best = max(faces, key=lambda face: (confidence[ids == face].mean(), (ids == face).sum(), -face))
     return ids == best, len(faces)

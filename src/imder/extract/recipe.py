@@ -1,8 +1,8 @@
-"""What was done to raw media: a recipe. Features of another recipe are other features, whatever their width.
+"""Recipes: how features were extracted from raw media. Features of different recipes are not interchangeable.
 
-A recipe is stored with a corpus (`imder.data.corpus.Corpus.recipe`) as plain containers; `imder.data.compatible.check_recipe`
-compares two. A language model is known by its fingerprint, not by the folder it lies in, and versions of libraries are kept
-for the reader only.
+A corpus stores its recipe as plain containers (`imder.data.corpus.Corpus.recipe`); `imder.data.compatible.check_recipe`
+compares two. A language model is identified by its fingerprint, not by its folder; versions of libraries are informative
+and not compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from imder.data.speaker_norm import KEY, standardised
 from imder.types import ImderError
 
 FORMAT = 1
-"""Of recipes: raised whenever the same words begin to mean other features."""
+"""Version of recipes, raised when the same recipe comes to mean other features."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class LanguageRecipe:
     """Last hidden states of a transformer.
 
     Attributes:
-        model: its name, or the folder it was read from; only for the reader.
+        model: its name or folder; informative only.
         fingerprint: a hash of its weights and of its tokenizer.
-        max_tokens: longer texts are cut off there, the special tokens counted.
+        max_tokens: longest text in tokens, special tokens included; longer ones are truncated.
         dim: width of the hidden states.
     """
 
@@ -45,10 +45,10 @@ class AudioRecipe:
 
     Attributes:
         kind: name of the extractor (`imder.extract.extractors`), such as ``librosa33``.
-        rate: samples per second that sound is brought to.
+        rate: samples per second after resampling.
         hop: samples from frame to frame.
-        window: samples of a frame; shorter clips are filled up with silence.
-        dim: features of a frame.
+        window: samples in a frame; shorter clips are padded with silence.
+        dim: features per frame.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class AudioRecipe:
 
     @property
     def frames_per_second(self) -> float:
-        """Frames of features in a second."""
+        """Frames per second."""
         return self.rate / self.hop
 
 
@@ -68,9 +68,9 @@ class VisionRecipe:
     """Frames of a face.
 
     Attributes:
-        columns: of OpenFace, a preset or groups joined by ``+`` (`imder.extract.openface.columns_of`), or the name of
-            another extractor.
-        dim: features of a frame.
+        columns: OpenFace's columns, as a preset or groups joined by ``+`` (`imder.extract.openface.columns_of`), or the
+            name of another extractor.
+        dim: features per frame.
     """
 
     columns: str
@@ -79,10 +79,9 @@ class VisionRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Of a corpus; None for a modality that it lacks.
+    """The recipe of a corpus; None for modalities that it lacks.
 
-    ``by_speaker`` are modalities whose features were standardised by speaker after they were extracted
-    (`imder.data.speaker_norm`); it is empty while ``imder extract`` makes them.
+    ``by_speaker`` lists the modalities that were standardised by speaker after extraction (`imder.data.speaker_norm`).
 
     >>> recipe = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64))
     >>> Recipe.from_dict(recipe.to_dict(), "a.json") == recipe
@@ -97,9 +96,9 @@ class Recipe:
 
     @property
     def dims(self) -> dict[str, int]:
-        """Features of each modality, in the order of a corpus."""
-        found = {"language": self.language, "vision": self.vision, "audio": self.audio}
-        return {name: part.dim for name, part in found.items() if part is not None}
+        """Number of features of each modality, in the order of a corpus."""
+        parts = {"language": self.language, "vision": self.vision, "audio": self.audio}
+        return {name: part.dim for name, part in parts.items() if part is not None}
 
     def only(self, names: set[str]) -> Recipe:
         """The recipe of these modalities alone."""
@@ -112,21 +111,21 @@ class Recipe:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain containers, for JSON."""
+        """The recipe in plain containers, for JSON."""
         parts = {"language": self.language, "vision": self.vision, "audio": self.audio}
-        made = {name: asdict(part) for name, part in parts.items() if part is not None}
-        after = {KEY: list(self.by_speaker)} if self.by_speaker else {}
-        return {"format": FORMAT, **made, "versions": dict(self.versions), **after}
+        modalities = {name: asdict(part) for name, part in parts.items() if part is not None}
+        by_speaker = {KEY: list(self.by_speaker)} if self.by_speaker else {}
+        return {"format": FORMAT, **modalities, "versions": dict(self.versions), **by_speaker}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str) -> Recipe:
         """The inverse of `to_dict`.
 
         Raises:
-            ImderError: it is another version's, or no recipe.
+            ImderError: ``data`` is a recipe of another version, or not a recipe.
         """
         if data.get("format") != FORMAT:
-            raise ImderError(f"{where}: a recipe of format {data.get('format')!r}; this library follows {FORMAT}")
+            raise ImderError(f"{where}: a recipe of format {data.get('format')!r}; this version reads {FORMAT}")
         try:
             language, vision, audio = (data.get(name) for name in ("language", "vision", "audio"))
             return cls(
@@ -148,9 +147,9 @@ class Recipe:
 
 
 def versions() -> dict[str, str]:
-    """Of what computes the features, as far as it is installed."""
-    found = {}
+    """Versions of the installed packages that compute features."""
+    installed = {}
     for name in ("imder", "librosa", "soxr", "soundfile", "av", "opensmile", "transformers", "torch", "numpy"):
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            installed[name] = version(name)
+    return installed

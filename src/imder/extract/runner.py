@@ -1,8 +1,8 @@
 """Extraction of all clips, in parallel and resumable.
 
-Each clip is extracted by itself into a file (`imder.extract.folder`), so progress is read from the folder, whichever process
-or machine made it. A clip that fails, or whose process is killed even when it runs alone, is recorded and the others
-continue. At the end all clips become one store, whole or not at all.
+Each clip is extracted into its own file (`imder.extract.folder`), and progress is read from the folder, whichever process or
+machine wrote it. A clip that fails, or whose process is killed even when it runs alone, is recorded, and the others continue.
+At the end all clips become one store, written atomically.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from imder.types import ImderError, Task
 
 Row = tuple[str, str, str]
 
-_EVERY = 0.5
+_REPORT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Outcome:
     """The result of an extraction.
 
     Attributes:
-        corpus: as written.
-        failures: (id, modality, reason) of what a clip should have and can't be used; modality ``all`` where nothing is left.
+        corpus: the corpus that was written.
+        failures: (id, modality, reason) of modalities that could not be extracted; modality ``all`` for the whole clip.
         remarks: (id, modality, remark).
-        untracked: frames of faces that were left out.
-        resumed: clips that an earlier run had finished.
-        seconds: duration of the work.
+        untracked: number of frames without a tracked face.
+        resumed: number of clips that an earlier run had finished.
+        seconds: duration of the extraction.
     """
 
     corpus: Corpus
@@ -69,23 +69,23 @@ def extract(
     address: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Make a store from raw clips.
+    """Extract raw clips into a store.
 
     Args:
         source: a manifest or a folder of media.
-        out: the store to write; beside it, ``<out>.partial`` holds finished clips until the store is there.
-        recipe_of: the recipe for these clips (`imder.extract.choose.choose_recipe`).
-        openface: OpenFace's program.
-        task: kind of labels.
-        jobs: clips extracted at once.
-        threads: of each job; 0 for an equal share of the processors.
+        out: the store to write; ``<out>.partial`` holds finished clips until the store is written.
+        recipe_of: returns the recipe for the clips (`imder.extract.choose.choose_recipe`).
+        openface: OpenFace's program, for videos without a table.
+        task: the task; None to infer it from the labels.
+        jobs: number of clips extracted at once.
+        threads: threads per job; 0 for an equal share of the processors.
         backend: joblib's backend.
-        address: of a running cluster.
-        report: called with clips finished and clips in all, every half second, in a thread.
+        address: address of a running cluster.
+        report: called from a thread every half second with the numbers of finished clips and of all clips.
 
     Raises:
-        ImderError: the source is wrong, another process extracts to the same folder, or nothing can be written. Finished
-            clips stay, and the same call continues with them.
+        ImderError: the source is invalid, another process extracts to the same folder, or the output can't be written.
+            Finished clips stay, and the same call continues with them.
     """
     clips = read_source(source)
     check_splits(clips, str(source))
@@ -103,21 +103,20 @@ def extract(
     with lock.heartbeat():
         started = time.monotonic()
         keys = {clip.id: folder.key(clip, openface) for clip in clips}
-        todo = [clip for clip in clips if not _sound(folder, keys[clip.id])]
-        look = None if report is None else _looking(folder, list(keys.values()), report)
-        with interrupt_check() as check, nullcontext() if look is None else poll(look, _EVERY):
+        todo = [clip for clip in clips if not _complete(folder, keys[clip.id])]
+        progress = None if report is None else _progress(folder, list(keys.values()), report)
+        with interrupt_check() as check, nullcontext() if progress is None else poll(progress, _REPORT_SECONDS):
             _work(folder, todo, keys, recipe, openface, jobs, threads, backend, address, check)
         failures: list[Row] = []
         remarks: list[Row] = []
         untracked = 0
         for clip in clips:
-            made = folder.load(keys[clip.id])
-            found = [(clip.id, name, reason) for name, reason in made.failures.items()]
-            if not made.features and not found:
-                found = [(clip.id, "all", "nothing to extract from")]
-            failures += found
-            remarks += [(clip.id, name, remark) for name, remark in made.remarks.items()]
-            untracked += made.untracked
+            extracted = folder.load(keys[clip.id])
+            failures += [(clip.id, name, reason) for name, reason in extracted.failures.items()]
+            if not extracted.features and not extracted.failures:
+                failures.append((clip.id, "all", "nothing to extract from"))
+            remarks += [(clip.id, name, remark) for name, remark in extracted.remarks.items()]
+            untracked += extracted.untracked
         tables = {
             name: table(rows, last)
             for name, rows, last in (("failures.csv", failures, "reason"), ("remarks.csv", remarks, "remark"))
@@ -134,13 +133,13 @@ def extract(
             notes=tables,
         )
         seconds = time.monotonic() - started
-    if not failures:  # otherwise finished clips stay for the next run, after the failures are corrected
+    if not failures:  # otherwise finished clips stay, for a run after the failures are corrected
         folder.remove()
     return Outcome(corpus, tuple(failures), tuple(remarks), untracked, len(clips) - len(todo), seconds)
 
 
-def _sound(folder: ExtractionFolder, key: str) -> bool:
-    """Whether a clip is finished without failures; failures are tried again."""
+def _complete(folder: ExtractionFolder, key: str) -> bool:
+    """Whether a clip is finished without failures; clips with failures are tried again."""
     return folder.finished(key) and not folder.load(key).failures
 
 
@@ -156,7 +155,7 @@ def _work(
     address: str | None,
     check: Callable[[], None],
 ) -> None:
-    here = check if jobs == 1 and backend == "loky" else None  # then joblib works in this very process
+    local_check = check if jobs == 1 and backend == "loky" else None  # joblib then works in this process
     threads = threads_per_job(threads, jobs)
     for clip in clips:
         folder.end(keys[clip.id])
@@ -165,22 +164,22 @@ def _work(
     suspects: list[Clip] = []
     with backend_of(backend, jobs, threads, address):
         while todo or suspects:
-            # A killed process takes the others of its pool with it: the clips at work are tried again, one by one.
+            # A killed process takes its pool with it, so the clips in progress are tried again one by one.
             alone = not todo
-            now = [suspects.pop()] if alone else todo
-            size = max(1, min(16, len(now) // (8 * jobs)))  # a task's own cost shared by several clips
-            shares = [now[i : i + size] for i in range(0, len(now), size)]
+            pending = [suspects.pop()] if alone else todo
+            size = max(1, min(16, len(pending) // (8 * jobs)))  # several clips a task, to save overhead
+            shares = [pending[i : i + size] for i in range(0, len(pending), size)]
             tasks = [
                 joblib.delayed(_share)(
-                    folder, [(clip, keys[clip.id]) for clip in share], recipe, openface, threads, here
+                    folder, [(clip, keys[clip.id]) for clip in share], recipe, openface, threads, local_check
                 )
                 for share in shares
             ]
             try:
                 stops = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
                 check()
-            except Exception as error:  # each backend has its own for a worker that was killed
-                dead = [clip for clip in now if folder.busy(keys[clip.id]) and not folder.finished(keys[clip.id])]
+            except Exception as error:  # each backend raises its own for a killed worker
+                dead = [clip for clip in pending if folder.busy(keys[clip.id]) and not folder.finished(keys[clip.id])]
                 if not dead:
                     raise ImderError(f"{backend}: {type(error).__name__}: {' '.join(str(error).split())}") from error
                 for clip in dead:
@@ -194,7 +193,7 @@ def _work(
                 stops = []
             for stop in stops:
                 if stop is not None:
-                    raise ImderError(f"{stop}; what is finished is kept: the same command goes on")
+                    raise ImderError(f"{stop}; finished clips are kept: run the same command to continue")
             todo = [clip for clip in todo if clip not in suspects and not folder.finished(keys[clip.id])]
 
 
@@ -206,7 +205,7 @@ def _share(
     threads: int,
     check: Callable[[], None] | None,
 ) -> str | None:
-    """Extract some clips in a worker. Returns the reason for stopping, or None; not every backend passes exceptions on.
+    """Extract some clips in a worker. Returns the reason for stopping, or None, since not every backend passes exceptions on.
 
     ``check`` is called after each clip, if given.
     """
@@ -223,19 +222,19 @@ def _share(
     return None
 
 
-def _looking(folder: ExtractionFolder, keys: Sequence[str], report: Callable[[int, int], None]) -> Callable[[], None]:
-    """A function that reports how many clips are finished; a finished clip is looked up once."""
+def _progress(folder: ExtractionFolder, keys: Sequence[str], report: Callable[[int, int], None]) -> Callable[[], None]:
+    """A function that reports how many clips are finished; it looks up each finished clip only once."""
     done: set[str] = set()
 
-    def look() -> None:
+    def progress() -> None:
         done.update(key for key in keys if key not in done and folder.finished(key))
         report(len(done), len(keys))
 
-    return look
+    return progress
 
 
 def about(outcome: Outcome) -> dict[str, Any]:
-    """Clips of the corpus, and how many have each modality."""
+    """The number of clips in the corpus, and of those that have each modality."""
     splits = outcome.corpus.splits.values()
     names = outcome.corpus.spec.names
     return {

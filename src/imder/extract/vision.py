@@ -1,7 +1,7 @@
-"""A face to frames: OpenFace's columns, from its table or by running it on a video.
+"""Features of a face: OpenFace's columns, from its table or by running OpenFace on a video.
 
-OpenFace is no Python package and its licence excludes commercial use, so no extra installs it: users name its program
-``FeatureExtraction``, have it on PATH, or provide the tables it wrote.
+OpenFace is not a Python package and its licence excludes commercial use, so no extra of this package installs it. Users name
+its program ``FeatureExtraction``, have it on PATH, or provide its tables.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _OUTPUTS = ("-2Dfp", "-3Dfp", "-pdmparams", "-pose", "-aus", "-gaze")
 
 
 def vision_recipe(columns: str) -> VisionRecipe:
-    """The recipe of a preset or of groups of columns (`ImderError` where they are unknown)."""
+    """The recipe of a preset or of groups of columns; an `ImderError` if they are unknown."""
     return VisionRecipe(columns, len(columns_of(columns)))
 
 
 def find_openface(given: str | None) -> str | None:
-    """OpenFace's program: the file, or the folder it is in; else what PATH has, else None.
+    """Find OpenFace's program: at ``given`` (the file or its folder), otherwise on PATH; None if it isn't there.
 
     Raises:
-        ImderError: what was given is no program.
+        ImderError: there is no program at ``given``.
     """
     if given is None:
         return shutil.which(PROGRAM)
@@ -39,14 +39,14 @@ def find_openface(given: str | None) -> str | None:
     for candidate in (path / PROGRAM, path / "bin" / PROGRAM, path / f"{PROGRAM}.exe") if path.is_dir() else (path,):
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return str(candidate.resolve())
-    raise ImderError(f"--openface {given}: there is no program {PROGRAM} here")
+    raise ImderError(f"--openface {given}: no program {PROGRAM} there")
 
 
 def track(video: Path, program: str, recipe: VisionRecipe) -> Tracked:
     """Run OpenFace on a video and read its table.
 
     Raises:
-        ImderError: it fails, or writes no table.
+        ImderError: the video doesn't exist, or OpenFace fails or writes no table.
     """
     if not video.is_file():
         raise ImderError(f"{video}: there is no such file")
@@ -78,9 +78,9 @@ def _make(clip: Clip, recipe: VisionRecipe, program: str | None) -> ClipFeatures
         face = track(clip.video, program, recipe)
     remarks = []
     if face.broken_off:
-        remarks.append("the last row breaks off, read up to it")
+        remarks.append("the last row is incomplete and was left out")
     if face.faces > 1:
-        remarks.append(f"{face.faces} faces, the one with the largest mean confidence taken")
+        remarks.append(f"{face.faces} faces, used the one with the largest mean confidence")
     if face.untracked:
         remarks.append(f"{face.untracked} frames without a tracked face left out")
     if not len(face.values):

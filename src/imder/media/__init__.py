@@ -1,9 +1,9 @@
-"""Predictions from media: extraction (`imder.extract`) joined with a trained system (`imder.predict`).
+"""Predictions from media: extraction (`imder.extract`) followed by a trained system (`imder.predict`).
 
 predictor   a trained system with the recipe of its features, loaded once
 clips       predictions of clips, a few in memory at a time
 recording   a long recording, decoded once: features and their times
 transcript  words and their times
 windows     a recording as a time series of predictions
-plot        a picture of a time series
+plot        plots of time series
 """

@@ -1,7 +1,7 @@
 """Predictions of clips: features are extracted, used and dropped, so memory holds a few clips at a time.
 
-A clip's prediction is that of the same clip in a store that ``imder extract`` made with the system's recipe: the features
-are the same, and so is the noise of recoveries, which belongs to the clip's id.
+A clip's prediction equals that of the same clip in a store made by ``imder extract`` with the system's recipe: the features
+are the same, and so is the noise of recoveries, which depends on the clip's id.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Features = Mapping[str, NDArray[np.float32]]
 
 NO_TRACKER = "the video's picture is unused: vision needs a table of OpenFace, or its program"
 
-ALONE = "the only clip of its speaker: standardised by itself, which removes much of its content"
+ALONE = "the only clip of its speaker: standardised by its own frames alone, which removes much of the content"
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class ExtractedClip:
     """A clip and its features.
 
     Attributes:
-        clip: where it came from.
-        features: for each modality that it has ``(T, D)``.
+        clip: the clip.
+        features: ``(T, D)`` for each modality that it has.
         tokens: ``(T,)`` token ids of its text; None without one.
-        text: what is said; empty where unknown.
+        text: the words; empty if unknown.
     """
 
     clip: Clip
@@ -52,11 +52,11 @@ class ExtractedClip:
 
 @dataclass(frozen=True)
 class ClipPredictions:
-    """Predictions of some clips, and what went wrong.
+    """Predictions of some clips, their failures and remarks.
 
     Attributes:
-        rows: one for each clip that could be predicted, in order, with the columns of `imder.predict`.
-        failures: (id, modality, reason) of what a clip should have and can't be used; modality ``all`` where nothing is left.
+        rows: one for each predicted clip, in order, with the columns of `imder.predict`.
+        failures: (id, modality, reason) of modalities that could not be used; modality ``all`` for the whole clip.
         remarks: (id, modality, remark).
     """
 
@@ -68,7 +68,7 @@ class ClipPredictions:
         """The row of a single clip.
 
         Raises:
-            ImderError: something of it failed.
+            ImderError: the clip or one of its modalities failed.
         """
         for sample, name, reason in self.failures:
             raise ImderError(f"clip {sample!r}: {reason}" if name == "all" else f"{name}: {reason}")
@@ -85,39 +85,39 @@ def predict_clips(
     same_speakers: Sequence[Clip] = (),
     progress: Progress | None = None,
 ) -> ClipPredictions:
-    """Predict clips; a damaged clip costs that clip or its modality, nothing else.
+    """Predict clips; a damaged file fails its modality or clip only.
 
     Args:
         model: a trained system.
-        recipe: how its features were made.
+        recipe: the recipe of its features.
         clips: the clips to predict.
-        options: how to predict.
+        options: options of the prediction.
         openface: OpenFace's program, for videos without a table.
-        same_speakers: further clips of the same speakers, read for standardisation by speaker alone.
-        progress: called with clips done, and clips in all.
+        same_speakers: other clips of the same speakers, used only for standardisation by speaker.
+        progress: called with the numbers of finished clips and of all clips.
 
     Raises:
-        ImderError: what `imder.predict` raises, or two clips of a dialogue have the same position.
+        ImderError: as `imder.predict`, or two clips of a dialogue have the same position.
     """
     failures: list[tuple[str, str, str]] = []
     remarks: list[tuple[str, str, str]] = []
-    everything = (*clips, *same_speakers)
+    all_clips = (*clips, *same_speakers)
     # Neighbouring clips, or all clips of a speaker, are needed at once.
-    size = len(everything) if model.uses_context or recipe.by_speaker else options.batch_size
+    size = len(all_clips) if model.uses_context or recipe.by_speaker else options.batch_size
 
     def parts() -> Iterator[Split]:
         kept: list[ExtractedClip] = []
-        for done, clip in enumerate(everything):
+        for done, clip in enumerate(all_clips):
             if progress is not None:
-                progress(done, len(everything))
-            made = extract_clip(clip, recipe, openface)
-            failures.extend((clip.id, name, reason) for name, reason in made.failures.items())
-            remarks.extend((clip.id, name, remark) for name, remark in made.remarks.items())
+                progress(done, len(all_clips))
+            extracted = extract_clip(clip, recipe, openface)
+            failures.extend((clip.id, name, reason) for name, reason in extracted.failures.items())
+            remarks.extend((clip.id, name, remark) for name, remark in extracted.remarks.items())
             if leaves_video_unused(recipe, clip, openface):
                 remarks.append((clip.id, "vision", NO_TRACKER))
-            if made.features:
-                kept.append(ExtractedClip(clip, made.features, made.tokens, made.text or ""))
-            elif not made.failures:
+            if extracted.features:
+                kept.append(ExtractedClip(clip, extracted.features, extracted.tokens, extracted.text or ""))
+            elif not extracted.failures:
                 reasons = [remark for sample, _, remark in remarks if sample == clip.id]
                 failures.append((clip.id, "all", "; ".join(["nothing to predict from", *reasons])))
             if len(kept) == size:
@@ -128,22 +128,22 @@ def predict_clips(
 
     def standardised_parts() -> Iterator[Split]:
         for split in parts():
-            moved = standardise({"clips": split}, recipe.by_speaker, "media")["clips"]
+            standardised = standardise({"clips": split}, recipe.by_speaker, "media")["clips"]
             remarks.extend(_alone(split, recipe.by_speaker))
-            wanted = np.flatnonzero(np.isin(split.ids, [clip.id for clip in clips]))
-            if len(wanted):
-                yield moved.take(wanted)
+            rows_to_predict = np.flatnonzero(np.isin(split.ids, [clip.id for clip in clips]))
+            if len(rows_to_predict):
+                yield standardised.take(rows_to_predict)
 
     labels = {clip.id: _label(clip.label, model.spec.task) for clip in clips if clip.label is not None}
     ready = standardised_parts() if recipe.by_speaker else parts()
     rows = Rows(predict_parts(model, ready, options, labels))
     if progress is not None:
-        progress(len(everything), len(everything))
+        progress(len(all_clips), len(all_clips))
     return ClipPredictions(rows, failures, remarks)
 
 
 def _label(text: str | float, task: Task) -> str | float:
-    """A manifest's label: a number for regression where it is one, else the text."""
+    """A manifest's label: a number if the task is regression and the text is one, otherwise the text."""
     try:
         return float(text) if task == "regression" else str(text)
     except ValueError:
@@ -151,12 +151,12 @@ def _label(text: str | float, task: Task) -> str | float:
 
 
 def _alone(split: Split, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Remarks on clips whose speaker has no other clip to compare with."""
+    """Remarks on clips that are their speaker's only one."""
     speakers = split.speaker or ()
     for name in names:
-        held = np.flatnonzero(split.features[name].lengths)
-        clips = Counter(speakers[i] for i in held)
-        for i in held:
+        present = np.flatnonzero(split.features[name].lengths)
+        clips = Counter(speakers[i] for i in present)
+        for i in present:
             if clips[speakers[i]] == 1:
                 yield split.ids[i], name, ALONE
 
@@ -167,14 +167,14 @@ def predict_parts(
     options: PredictOptions,
     labels: Mapping[str, str | float] | None = None,
 ) -> Iterator[Row]:
-    """Predictions of splits one after the other, with the columns of `imder.predict`; ``labels`` by id, if any."""
+    """Predict splits one after the other, with the columns of `imder.predict`; ``labels`` are by clip id."""
     recoveries = 0
     for part in parts:
-        fitting = model.prepare(Corpus("media", model.spec, {"clips": part}))["clips"]
+        prepared = model.prepare(Corpus("media", model.spec, {"clips": part}))["clips"]
         known: list[Row] = [{"true_label": labels.get(sample)} if labels else {} for sample in part.ids]
         if part.texts is not None:
             known = [columns | {"text": text} for columns, text in zip(known, part.texts, strict=True)]
-        rows, recoveries = predict_split(model, fitting, options, known=known)
+        rows, recoveries = predict_split(model, prepared, options, known=known)
         yield from rows
     if recoveries and model.calibration is not None:
         check_recoveries(model.calibration, recoveries)

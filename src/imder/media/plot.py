@@ -1,8 +1,9 @@
-"""A picture of a time series: predictions, their uncertainty, and the available modalities.
+"""Plots of time series: predictions, their uncertainty, and the available modalities.
 
-Regression is a line with its interval. Classification is a row for each class, darker where it is likelier, with a dot where
-it belongs to the prediction set. Below is a lane for each modality, filled where a window has it, darker the more of the
-window it covers. A prediction stands at the middle of its window and extends halfway to its neighbours, within its window.
+Regression is a line with its interval. Classification has a row for each class, darker for higher probability, with a dot
+where the class is in the prediction set. Below, each modality has a lane that is filled where a window has the modality,
+darker for higher coverage. A prediction is drawn at the middle of its window and extends halfway to its neighbours, within
+its window.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: flo
 
     Args:
         rows: the windows.
-        spec: of the system.
+        spec: the system's spec.
         path: the file.
-        level: of the intervals or prediction sets in ``rows``.
-        title: above the picture.
+        level: level of the intervals or prediction sets in ``rows``.
+        title: title of the plot.
 
     Raises:
         ImderError: there are no rows, or the file can't be written.
@@ -52,11 +53,11 @@ def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: flo
         _values(top, rows, middle, level)
     is_available = np.array([[name in row["available"].split("+") for row in rows] for name in spec.names])
     shares = np.array([[row.get(f"share_{name}", 1.0) for row in rows] for name in spec.names])
-    edges, kept = _cells(rows)
+    edges, to_cells = _cells(rows)
     lanes.pcolormesh(
         edges,
         np.arange(len(spec.names) + 1) - 0.5,
-        kept(np.where(is_available, shares, np.nan)),
+        to_cells(np.where(is_available, shares, np.nan)),
         cmap=_GREYS,
         vmin=0,
         vmax=1,
@@ -79,7 +80,7 @@ def _values(axes: Axes, rows: Sequence[Row], middle: NDArray[np.float64], level:
     if any("low" in row for row in rows):
         low, high = _column(rows, "low"), _column(rows, "high")
         axes.fill_between(middle, low, high, color=_LINE, alpha=0.18, linewidth=0, label=f"{100 * level:g} % interval")
-    # A window between two that have nothing would be a line without length.
+    # Markers show a window between two without predictions, where the line has no length.
     axes.plot(middle, line, color=_LINE, linewidth=1.6, marker="o" if len(rows) < 60 else ".", markersize=3)
     axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     axes.set_ylabel("prediction")
@@ -90,34 +91,35 @@ def _values(axes: Axes, rows: Sequence[Row], middle: NDArray[np.float64], level:
 
 def _classes(figure: Figure, axes: Axes, rows: Sequence[Row], classes: Sequence[str], level: float) -> None:
     shares = np.stack([_column(rows, f"p_{name}") for name in classes])
-    most = max(0.5, np.ceil(10 * np.nanmax(shares)) / 10)  # of many classes none may ever be likely
-    edges, kept = _cells(rows)
-    drawn = axes.pcolormesh(edges, np.arange(len(classes) + 1) - 0.5, kept(shares), cmap="Blues", vmin=0, vmax=most)
+    most = max(0.5, np.ceil(10 * np.nanmax(shares)) / 10)  # with many classes, none may reach a high probability
+    edges, to_cells = _cells(rows)
+    drawn = axes.pcolormesh(edges, np.arange(len(classes) + 1) - 0.5, to_cells(shares), cmap="Blues", vmin=0, vmax=most)
     axes.set_yticks(range(len(classes)), classes)
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     figure.colorbar(drawn, ax=axes, label="probability", pad=0.01)
     middle = [(row["start"] + row["end"]) / 2 for row in rows]
-    held = [(x, i) for x, row in zip(middle, rows) for i, c in enumerate(classes) if c in row.get("set", "").split("|")]
-    if held:
+    in_set = [
+        (x, i) for x, row in zip(middle, rows) for i, c in enumerate(classes) if c in row.get("set", "").split("|")
+    ]
+    if in_set:
         size = float(np.clip(600 / len(rows), 1, 14))
-        x, y = zip(*held)
+        x, y = zip(*in_set)
         axes.scatter(x, y, s=size, color=_DOT, linewidth=0, label=f"in the {100 * level:g} % set")
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=8, borderaxespad=0.2)
 
 
 def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
-    """A column, NaN (a gap) in windows without a prediction."""
+    """A column; NaN (a gap in the plot) for windows without a prediction."""
     return np.array([row.get(name, np.nan) for row in rows], np.float64)
 
 
 def _cells(
     rows: Sequence[Row],
 ) -> tuple[NDArray[np.float64], Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
-    """Edges of the windows' cells on the axis, and a function from values ``(..., windows)`` to values of the cells.
+    """Edges of the windows' cells in seconds, and a function from values ``(..., windows)`` to values of the cells.
 
-    A cell extends halfway to the next window's middle and at most to its own window's end; a gap between cells is a cell
-    of NaN.
+    A cell extends halfway to the middles of its neighbours, within its own window; a gap between cells is a cell of NaN.
     """
     start, end = _column(rows, "start"), _column(rows, "end")
     middle = (start + end) / 2
@@ -125,15 +127,15 @@ def _cells(
     usual = half[0] if len(half) else (end[0] - start[0]) / 2
     left = middle - np.minimum((end - start) / 2, np.concatenate([[usual], half]))
     right = middle + np.minimum((end - start) / 2, np.concatenate([half, half[-1:] if len(half) else [usual]]))
-    edges, places = [left[0]], []
+    edges, window_of_cell = [left[0]], []
     for i in range(len(rows)):
         if left[i] - edges[-1] > 1e-6:
             edges.append(left[i])
-            places.append(-1)
+            window_of_cell.append(-1)
         edges.append(right[i])
-        places.append(i)
+        window_of_cell.append(i)
 
-    def kept(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(np.array(places) < 0, np.nan, values[..., places])
+    def to_cells(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(np.array(window_of_cell) < 0, np.nan, values[..., window_of_cell])
 
-    return np.array(edges), kept
+    return np.array(edges), to_cells

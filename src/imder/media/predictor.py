@@ -1,7 +1,7 @@
 """A trained system, loaded once, for corpora, clips and recordings.
 
-A run records the recipe of its corpus' features (`imder.training.run`). Media are turned into features by that recipe, and a
-corpus of another recipe is refused. A run on features that ``imder extract`` didn't make predicts corpora only.
+A run records the recipe of its corpus' features (`imder.training.run`). Features of media are extracted by that recipe, and
+a corpus with another recipe is refused. A run on features that ``imder extract`` didn't make predicts corpora only.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Predictor:
 
     Args:
         model: the system, or the folder (or hub id) it is loaded from.
-        device: where it computes; the transformer of texts stays on the CPU.
-        recipe: how its features were made (`imder.data.corpus.Corpus.recipe`); by default that of the folder, if any.
+        device: the device of the system; the transformer of texts stays on the CPU.
+        recipe: the recipe of its features (`imder.data.corpus.Corpus.recipe`); by default that of the folder, if any.
         language: folder or name of the recipe's transformer, if it has moved; ``none`` to ignore texts.
         openface: OpenFace's program or its folder, for videos without a table; by default the one on PATH, if any.
         name: its name in messages.
@@ -69,12 +69,12 @@ class Predictor:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The system's name in messages."""
         return self._trained.name
 
     @property
     def recipe(self) -> Mapping[str, Any] | None:
-        """How the features of its training corpus were made; None where nothing is known of that corpus."""
+        """The recipe of its training corpus' features; None if that corpus is unknown."""
         return self._trained.recipe
 
     def predict(
@@ -111,24 +111,24 @@ class Predictor:
         seed: int = 0,
         level: float = LEVEL,
     ) -> Row:
-        """The prediction of one clip, of which anything may be missing.
+        """Predict one clip, which may lack any modalities.
 
         Args:
-            video: a video: its sound, where ``audio`` isn't given, and with OpenFace's program the face.
-            audio: a file of sound.
-            text: what is said.
+            video: a video, used for its sound unless ``audio`` is given, and for the face if OpenFace's program is available.
+            audio: a sound file.
+            text: the words.
             openface: OpenFace's table.
-            name: its id, to which the noise of recoveries belongs; by default its file's name.
-            samples: recoveries; None for the preset's number.
-            seed: of the noise in recoveries.
-            level: how often the interval or the prediction set shall hold the label.
+            name: the clip's id, which determines the noise of recoveries; by default the file's name.
+            samples: number of recoveries; None for the preset's.
+            seed: seed of the noise in recoveries.
+            level: coverage of the interval or prediction set.
 
         Returns:
             The columns of `imder.predict`.
 
         Raises:
-            ImderError: nothing was given, something can't be used, the run has no recipe, or its features are standardised
-                by speaker.
+            ImderError: nothing was given, a file can't be used, the run has no recipe, or its features are standardised by
+                speaker.
         """
         clip = self.clip(video=video, audio=audio, text=text, openface=openface, name=name)
         return self.predict_clips([clip], samples=samples, seed=seed, level=level).only()
@@ -144,15 +144,15 @@ class Predictor:
         level: float = LEVEL,
         progress: Progress | None = None,
     ) -> ClipPredictions:
-        """Predictions for many clips: those of a manifest or a folder (`imder.extract.manifest`), or any others.
+        """Predict clips: those of a manifest or folder (`imder.extract.manifest`), or a sequence of clips.
 
-        Clips may lack different modalities. A damaged file costs its modality and is listed in ``failures``. Modalities that
-        the run reads standardised by speaker are standardised over all clips of each speaker in ``source``, those of other
-        splits too; all clips are then in memory at once.
+        Clips may lack different modalities. A damaged file fails its modality and is listed in ``failures``. If the run's
+        features are standardised by speaker, so are these, over all clips of each speaker in ``source``, including other
+        splits; all clips are then in memory at once.
 
         Raises:
-            ImderError: the manifest is wrong, no clip is of the split, what every clip needs is missing, the run has no
-                recipe, or a clip has no speaker where features are standardised by speaker.
+            ImderError: the manifest is invalid, the split has no clips, a package, model or column that every clip needs is
+                missing, the run has no recipe, or a clip has no speaker although features are standardised by speaker.
         """
         recipe = self._media()
         given = read_source(source) if isinstance(source, str | Path) else tuple(source)
@@ -162,9 +162,9 @@ class Predictor:
         clips = given if split is None else tuple(clip for clip in given if clip.split == split)
         if not clips:
             where = f"{source}: " if isinstance(source, str | Path) else ""
-            there = sorted({clip.split for clip in given if clip.split is not None})
-            known = f"there are {', '.join(there)}" if there else "they have no splits"
-            raise ImderError(where + ("no clips" if split is None else f"no clip is of the split {split!r}; {known}"))
+            splits = sorted({clip.split for clip in given if clip.split is not None})
+            advice = f"there are {', '.join(splits)}" if splits else "they have no splits"
+            raise ImderError(where + ("no clips" if split is None else f"no clip is of the split {split!r}; {advice}"))
         for clip in clips:
             if clip.speaker is None:
                 self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"clip {clip.id!r}")
@@ -188,24 +188,24 @@ class Predictor:
         openface: str | Path | None = None,
         name: str | None = None,
     ) -> Recording:
-        """A long recording's features, for `predict_windows`.
+        """Extract the features of a long recording, for `predict_windows`.
 
         Args:
-            video: see `predict_clip`, as for the next.
-            audio: sound.
-            text: what was said; it has no times, so it belongs to every window.
-            transcript: what was said when (`imder.media.transcript`), instead of a text.
+            video: a video, used as in `predict_clip`.
+            audio: a sound file.
+            text: the words without times, which belong to every window.
+            transcript: words with times (`imder.media.transcript`), instead of a text.
             openface: OpenFace's table.
-            name: its id.
+            name: the recording's id.
 
         Raises:
-            ImderError: something can't be used, nothing in it has times, or the run has no recipe.
+            ImderError: a file can't be used, nothing in the recording has times, or the run has no recipe.
         """
         recipe = self._media()
         if text is not None and transcript is not None:
-            raise ImderError("a text and a transcript of it: give one of them")
+            raise ImderError("give either a text or a transcript, not both")
         cues = () if transcript is None else read_transcript(transcript)
-        words = cues[0].text if cues else text  # some, so that what language needs is looked for
+        words = cues[0].text if cues else text  # any words, so that the language model is checked
         if name is None and transcript is not None and video is None and audio is None and openface is None:
             name = Path(transcript).stem
         clip = self.clip(video=video, audio=audio, text=words, openface=openface, name=name)
@@ -226,31 +226,31 @@ class Predictor:
         progress: Progress | None = None,
         min_coverage: float = MIN_COVERAGE,
     ) -> Rows:
-        """A time series: see `imder.media.windows.predict_windows`."""
+        """Predict a time series: see `imder.media.windows.predict_windows`."""
         recipe = self._media()
         self._refuse_alone(recipe, [*recording.features, *recording.timeless], f"recording {recording.clip.id!r}")
         options = PredictOptions(samples, seed, batch_size, level)
         return predict_windows(self.model, recipe, recording, window, hop, options, progress, min_coverage=min_coverage)
 
     def _refuse_alone(self, recipe: Recipe, has: Sequence[str], what: str) -> None:
-        """Raise an `ImderError` where media without a speaker have a modality that is standardised by speaker."""
+        """Raise an `ImderError` if media without a speaker have a modality that is standardised by speaker."""
         for name in has:
             if name in recipe.by_speaker:
                 raise ImderError(
-                    f"{what}: {self.name} reads {name} standardised by speaker, over all clips of each, and this comes "
-                    "without a speaker; predict a manifest with a column 'speaker' and the speaker's other clips in it"
+                    f"{what}: {self.name} reads {name} standardised by speaker, over all clips of each, but this has "
+                    "no speaker; predict a manifest with a column 'speaker' and the speaker's other clips in it"
                 )
 
     def _media(self) -> Recipe:
         """The recipe for media.
 
         Raises:
-            ImderError: it is unknown.
+            ImderError: the run has none.
         """
         if self.recipe is None or not extracted(self.recipe):
             raise ImderError(
-                f"{self.name}: was trained on features that `imder extract` didn't make, so how to make them from media isn't "
-                "known; predict a corpus of such features, or train on a store that `imder extract` made"
+                f"{self.name}: was trained on features that `imder extract` didn't make, so they can't be extracted from media; "
+                "predict a corpus of such features, or train on a store that `imder extract` made"
             )
         recipe = Recipe.from_dict(self.recipe, self.name)
         if self._language == NONE:
@@ -268,15 +268,15 @@ class Predictor:
         openface: str | Path | None = None,
         name: str | None = None,
     ) -> Clip:
-        """A clip of the files and the text given.
+        """A clip from files and a text.
 
         Raises:
-            ImderError: nothing was given, a file is missing, or it is for a modality that the run doesn't know.
+            ImderError: nothing was given, a file is missing, or the run doesn't know its modality.
         """
         if text is not None and not isinstance(text, str):
             raise ImderError(f"a text is a string, got {text!r}")
         if text is not None and not text.strip():
-            raise ImderError("the text is empty; leave it out where nothing is known of what was said")
+            raise ImderError("the text is empty; leave it out if the words are unknown")
         files = [None if file is None else Path(file).expanduser() for file in (video, audio, openface)]
         for file in files:
             if file is not None and not file.is_file():
@@ -286,10 +286,10 @@ class Predictor:
         clip = Clip(name or stem, video_, audio_, openface_, text=None if text is None else text.strip())
         if not any(clip.has.values()):
             raise ImderError("nothing to predict from: a clip has a video, sound, a text or a table of OpenFace")
-        known = self._media().dims
+        modalities = self._media().dims
         for modality, given in {"language": text, "vision": openface, "audio": audio}.items():
             if given is not None and modality == "language" and self._language == NONE:
                 raise ImderError("the text is not read with language 'none'; leave one of the two out")
-            if given is not None and modality not in known:
-                raise ImderError(f"{self.name} knows {', '.join(known)}, no {modality}: leave it out")
+            if given is not None and modality not in modalities:
+                raise ImderError(f"{self.name} knows {', '.join(modalities)}, not {modality}: leave it out")
         return clip

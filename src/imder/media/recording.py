@@ -1,11 +1,11 @@
-"""A long recording: the features of the whole and the time of each frame, from which windows are sliced.
+"""Long recordings: features and the time of each frame, from which windows are sliced.
 
-Files are decoded once, as for a clip (`imder.extract.clip`), a piece at a time; only features stay in memory. A window thus
-differs from a clip cut out beforehand in what belongs to the whole recording: frames at its edges see the sound beyond
-them, and in ``librosa33`` the tuning and the loudest level are the recording's.
+Files are decoded once, in chunks, as for a clip (`imder.extract.clip`); only features stay in memory. A window therefore
+differs slightly from a clip that was cut out beforehand: frames at its edges include sound beyond them, and ``librosa33``
+uses the tuning and the loudest level of the whole recording.
 
-Time runs from 0 to ``seconds``, the end of the longest of the sound and the face's table (untracked frames included), or,
-where there is neither, of the transcript.
+Time runs from 0 to ``seconds``: the end of the sound or of the face's table (untracked frames included), whichever is later;
+without either, the end of the transcript.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from imder.media.clips import NO_TRACKER
 from imder.media.transcript import Cue
 from imder.types import ImderError
 
-_CLOSE = 1e-6  # seconds: starts of windows are computed, times of frames come rounded from files
+_CLOSE = 1e-6  # seconds of tolerance, since times of frames are rounded in files
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Recording:
 
     Attributes:
         clip: the files and the id.
-        seconds: its length.
-        features: for each modality that has times ``(T, D)``.
-        times: for each of them ``(T,)`` ascending seconds.
-        frame_seconds: for each of them the length of a frame.
+        seconds: the duration.
+        features: ``(T, D)`` for each modality with times.
+        times: ``(T,)`` ascending seconds for each of these modalities.
+        frame_seconds: the length of a frame for each of these modalities.
         timeless: features of a text without times, which belong to every window.
         tokens: token ids of that text; None without one.
         cues: the words of a transcript with their times.
@@ -54,9 +54,9 @@ class Recording:
     remarks: tuple[tuple[str, str], ...]
 
     def between(self, start: float, end: float, min_coverage: float = 0.0) -> dict[str, NDArray[np.float32]]:
-        """Features at ``start <= t < end``, up to the last frame where ``end`` is the recording's.
+        """Features at ``start <= t < end``, up to the last frame if ``end`` is the end of the recording.
 
-        A modality without any frame in that time, or whose frames cover less than ``min_coverage`` of it, is left out.
+        Modalities without frames in that time, or whose frames cover less than ``min_coverage`` of it, are left out.
         """
         features = dict(self.timeless)
         shares = self.shares(start, end)
@@ -67,9 +67,9 @@ class Recording:
         return features
 
     def shares(self, start: float, end: float) -> dict[str, float]:
-        """For each modality that has times, the share of ``start <= t < end`` that its frames cover, 0 to 1.
+        """The share of ``start <= t < end`` that frames cover, in [0, 1], for each modality with times.
 
-        Untracked frames of a face cover nothing.
+        Untracked frames of a face don't count.
         """
         shares = {}
         for name in self.times:
@@ -87,38 +87,44 @@ def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), open
     """Extract the features of a recording.
 
     Args:
-        clip: its files; a text in it belongs to every window.
-        recipe: how features are made.
+        clip: its files; its text, if any, belongs to every window.
+        recipe: the recipe of the features.
         cues: a transcript with times, instead of a text.
         openface: OpenFace's program, for a video without a table.
 
     Raises:
         ImderError: a file can't be used, or nothing in the recording has times.
     """
-    made = extract_clip(clip, recipe, openface)
-    for name, reason in made.failures.items():
+    extracted = extract_clip(clip, recipe, openface)
+    for name, reason in extracted.failures.items():
         raise ImderError(f"{name}: {reason}")
-    remarks = list(made.remarks.items())
+    remarks = list(extracted.remarks.items())
     if leaves_video_unused(recipe, clip, openface):
         remarks.append(("vision", NO_TRACKER))
-    for name, values in made.features.items():
+    for name, values in extracted.features.items():
         if name == "language":
             continue
-        if name not in made.times:
+        if name not in extracted.times:
             raise ImderError(
-                f"{clip.openface}: no column 'timestamp': its frames can't be given to windows; leave it out"
+                f"{clip.openface}: no column 'timestamp': its frames can't be assigned to windows; leave the table out"
             )
-        if not np.isfinite(made.times[name]).all() or (np.diff(made.times[name]) < 0).any():
+        times = extracted.times[name]
+        if not np.isfinite(times).all() or (np.diff(times) < 0).any():
             raise ImderError(
-                f"{clip.openface}: the column 'timestamp' doesn't go up: its frames can't be given to windows"
+                f"{clip.openface}: the column 'timestamp' doesn't ascend: its frames can't be assigned to windows"
             )
-        assert len(values) == len(made.times[name])
-    seconds = made.seconds or max((cue.end for cue in cues), default=0.0)
+        assert len(values) == len(times)
+    seconds = extracted.seconds or max((cue.end for cue in cues), default=0.0)
     if seconds <= 0:
-        raise ImderError("windows need something that lasts: sound, a table of OpenFace or a transcript with times")
-    timed = {name: values for name, values in made.features.items() if name in made.times}
-    timeless = {name: values for name, values in made.features.items() if name not in made.times}
-    times = {name: made.times[name] for name in timed}
+        raise ImderError("windows need a modality with times: sound, a table of OpenFace or a transcript with times")
     return Recording(
-        clip, seconds, timed, times, made.frame_seconds, timeless, made.tokens, tuple(cues), tuple(remarks)
+        clip,
+        seconds,
+        features={name: values for name, values in extracted.features.items() if name in extracted.times},
+        times={name: times for name, times in extracted.times.items() if name in extracted.features},
+        frame_seconds=extracted.frame_seconds,
+        timeless={name: values for name, values in extracted.features.items() if name not in extracted.times},
+        tokens=extracted.tokens,
+        cues=tuple(cues),
+        remarks=tuple(remarks),
     )

@@ -1,7 +1,7 @@
 """Transcripts with times: subtitles (SRT, WebVTT), or a CSV with the columns ``start, end, text`` in seconds.
 
-A cue belongs to a window if at least half of the cue lies within it, or if it fills at least half of the window. So a short
-cue belongs to the window that holds most of it, and a long cue to every window that it fills.
+A cue belongs to a window if at least half of the cue lies in the window, or if the cue fills at least half of the window. A
+short cue thus belongs to the window that holds most of it, and a long cue to every window that it fills.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from imder.types import ImderError
 
 _TIMES = re.compile(r"\s*([\d:.,]+)\s+-->\s+([\d:.,]+)")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d+)?)")
-_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # of WebVTT, and of what SRT took over from other formats
+_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # markup of WebVTT, and of formats that SRT files borrow from
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Cue:
 
 
 def text_between(cues: Sequence[Cue], start: float, end: float) -> str:
-    """The text of the cues that belong to a window, in order, joined by blanks.
+    """The text of the cues that belong to a window, in order, joined by spaces.
 
     >>> cues = [Cue(0, 2, "I don't"), Cue(2, 12, "know at all")]
     >>> text_between(cues, 0, 4), text_between(cues, 1.5, 5.5), text_between(cues, 20, 24)
@@ -39,23 +39,23 @@ def text_between(cues: Sequence[Cue], start: float, end: float) -> str:
     """
     texts = []
     for cue in cues:
-        shared = min(cue.end, end) - max(cue.start, start)
-        if shared > 0 and 2 * shared >= min(cue.end - cue.start, end - start) - 1e-6:
+        overlap = min(cue.end, end) - max(cue.start, start)
+        if overlap > 0 and 2 * overlap >= min(cue.end - cue.start, end - start) - 1e-6:
             texts.append(cue.text)
     return " ".join(texts)
 
 
 def read_transcript(path: str | Path) -> tuple[Cue, ...]:
-    """The cues of a file, in order of time; those without words are left out.
+    """The cues of a file in order of time; cues without words are left out.
 
     Raises:
-        ImderError: it can't be read, is no transcript, or has impossible times.
+        ImderError: the file can't be read, isn't a transcript, or has impossible times.
     """
     path = Path(path)
     text = read_text(path)
     cues = tuple(_table(path, text) if path.suffix.lower() in (".csv", ".tsv") else _subtitles(path, text))
     if not cues:
-        raise ImderError(f"{path}: no words with times in it; a transcript is SRT, WebVTT or a CSV of start, end, text")
+        raise ImderError(f"{path}: no words with times; a transcript is SRT, WebVTT or a CSV of start, end, text")
     return tuple(sorted(cues, key=lambda cue: (cue.start, cue.end)))
 
 
@@ -63,22 +63,22 @@ def _subtitles(path: Path, text: str) -> Iterator[Cue]:
     lines = text.splitlines()
     starts = [i for i, line in enumerate(lines) if _TIMES.match(line)]
     for i in starts:
-        found = _TIMES.match(lines[i])
-        assert found is not None
+        times = _TIMES.match(lines[i])
+        assert times is not None
         where = f"{path}: line {i + 1}"
         words = []
         for line in lines[i + 1 :]:
             if not line.strip() or "-->" in line:
                 break
             words.append(_TAG.sub("", line).strip())
-        yield from _cue(where, _clock(where, found[1]), _clock(where, found[2]), " ".join(words))
+        yield from _cue(where, _clock(where, times[1]), _clock(where, times[2]), " ".join(words))
 
 
 def _clock(where: str, text: str) -> float:
-    found = _CLOCK.fullmatch(text)
-    if found is None:
+    clock = _CLOCK.fullmatch(text)
+    if clock is None:
         raise ImderError(f"{where}: {text!r} is not a time such as 00:01:02,500")
-    hours, minutes, seconds = (float(part.replace(",", ".")) if part else 0.0 for part in found.groups())
+    hours, minutes, seconds = (float(part.replace(",", ".")) if part else 0.0 for part in clock.groups())
     return 3600 * hours + 60 * minutes + seconds
 
 
@@ -106,7 +106,7 @@ def _table(path: Path, text: str) -> Iterator[Cue]:
 
 def _cue(where: str, start: float, end: float, text: str) -> Iterator[Cue]:
     if not (0 <= start < end and math.isfinite(end)):
-        raise ImderError(f"{where}: from {start:g} s to {end:g} s is no time in a recording")
+        raise ImderError(f"{where}: {start:g} s to {end:g} s is not a valid time span")
     words = " ".join(text.split())
     if words:
         yield Cue(start, end, words)

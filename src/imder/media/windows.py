@@ -1,10 +1,10 @@
-"""A recording as a time series: one prediction for each position of a moving window.
+"""Time series of a recording: one prediction for each position of a moving window.
 
-Windows begin every ``hop`` seconds as long as they end within the recording. If more than 0.1 s is then left over, one more
-window ends with the recording, so that the last words count. A recording shorter than a window is one window.
+Windows start every ``hop`` seconds as long as they end within the recording. If more than 0.1 s remains, one more window ends
+with the recording. A recording shorter than a window is one window.
 
-All windows of a recording share one id and so the same noise in recoveries: differences between windows come from the
-recording, not from the draw.
+All windows of a recording share one id and thus the noise of recoveries, so differences between windows come from the
+recording, not from sampling.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from imder.media.transcript import text_between
 from imder.models.base import Model
 from imder.types import ImderError, Rows
 
-_MAX_REST = 0.1  # seconds at the end that may stay outside of every window
+_MAX_REST = 0.1  # seconds at the end that no window needs to cover
 _ROUNDING = 1e-9
 
 MIN_COVERAGE = 0.1
@@ -66,27 +66,27 @@ def predict_windows(
     *,
     min_coverage: float = MIN_COVERAGE,
 ) -> Rows:
-    """The time series of a recording.
+    """Predict the windows of a recording.
 
     Args:
         model: a trained system.
-        recipe: how its features were made.
+        recipe: the recipe of its features.
         recording: the recording (`imder.media.recording.read_recording`).
-        window: seconds of each window.
+        window: length of a window in seconds.
         hop: seconds from the start of a window to that of the next.
-        options: how to predict.
-        progress: called with windows done, and windows in all.
-        min_coverage: share of a window that a modality's frames must cover, in [0, 1]; with less, the modality counts as
-            missing there, such as a face that is visible for an instant.
+        options: options of the prediction.
+        progress: called with the numbers of finished windows and of all windows.
+        min_coverage: share of a window that a modality's frames must cover, in [0, 1]; below it the modality counts as
+            missing, such as a face that is visible for an instant.
 
     Returns:
-        For each window ``start`` and ``end`` in seconds, then the columns of `imder.predict` (``text`` is what is said in
+        For each window ``start`` and ``end`` in seconds, then the columns of `imder.predict` (``text`` holds the words of
         the window), then for each modality with times ``share_<modality>``, the share of the window that its frames cover.
         A window without any modality has an empty ``available`` and no prediction.
 
     Raises:
-        ImderError: ``window`` or ``hop`` is not above 0, ``min_coverage`` is not in [0, 1], no window has anything to
-            predict from, or what `imder.predict` raises.
+        ImderError: ``window`` or ``hop`` is not above 0, ``min_coverage`` is not in [0, 1], no window has a modality, or as
+            `imder.predict`.
     """
     check_min_coverage(min_coverage)
     bounds = window_bounds(recording.seconds, window, hop)
@@ -112,27 +112,27 @@ def predict_windows(
 
     predictions = iter(list(predict_parts(model, parts(), options)))
     if len(empty) == len(bounds):
-        raise ImderError(f"{recording.clip.id}: nothing to predict from in any window")
+        raise ImderError(f"{recording.clip.id}: no window has anything to predict from")
     rows = Rows()
     for i, (start, end) in enumerate(bounds):
         columns: Row = {"available": ""} if i in empty else next(predictions)
         shares = {f"share_{name}": round(share, 3) for name, share in recording.shares(start, end).items()}
-        kept = {name: value for name, value in columns.items() if name != "id"}
-        rows.append({"start": start, "end": end} | kept | shares)
+        predicted = {name: value for name, value in columns.items() if name != "id"}
+        rows.append({"start": start, "end": end} | predicted | shares)
     if progress is not None:
         progress(len(bounds), len(bounds))
     return rows
 
 
 def check_min_coverage(min_coverage: float) -> None:
-    """Raise an `ImderError` unless it is a share of a window, in [0, 1]."""
+    """Raise an `ImderError` unless the value is in [0, 1]."""
     if not 0 <= min_coverage <= 1:
         raise ImderError(f"--min-coverage: a number from 0 to 1 is needed, got {min_coverage:g}")
 
 
 def _language_reader(recipe: Recipe, recording: Recording) -> Callable[[float, float], ExtractedClip]:
-    """The language of a window; equal texts of neighbouring windows are encoded once."""
-    clip = Clip(recording.clip.id)  # of no dialogue, since windows overlap
+    """A function that returns the language of a window; consecutive windows with the same text are encoded once."""
+    clip = Clip(recording.clip.id)  # without a dialogue, since windows overlap
     without_times = ExtractedClip(clip, {}, recording.tokens, recording.clip.text or "")
     latest = without_times
     language_alone = recipe.only({"language"})
@@ -143,10 +143,10 @@ def _language_reader(recipe: Recipe, recording: Recording) -> Callable[[float, f
         if not text:
             return without_times
         if text != latest.text:
-            made = extract_clip(Clip(clip.id, text=text), language_alone)
-            for name, reason in made.failures.items():
+            extracted = extract_clip(Clip(clip.id, text=text), language_alone)
+            for name, reason in extracted.failures.items():
                 raise ImderError(f"{name}: {reason} (in the transcript, from {start:g} s on)")
-            latest = ExtractedClip(clip, made.features, made.tokens, text)
+            latest = ExtractedClip(clip, extracted.features, extracted.tokens, text)
         return latest
 
     return language_between
