@@ -62,7 +62,7 @@ def test_ids_from_files(tmp_path):
         ("id,text,position\na,Well,1\n", "line 2: a position without a dialogue"),
         ('id,text\na,"Well\n', "not CSV"),
         ("id,text\n", "no rows below the header"),
-        ("", "no column says"),
+        ("", "no column to extract from"),
         (b"id,text\na,\xfc\n", "is not UTF-8 text"),
     ],
 )

@@ -31,7 +31,7 @@ def test_transcripts(tmp_path, name, text):
     ("name", "content", "message"),
     [
         ("a.srt", b"hello", "no words with times"),
-        ("a.srt", b"1\n00:00:02,0 --> 00:00:01,0\nx\n", "a.srt: line 2: from 2 s to 1 s"),
+        ("a.srt", b"1\n00:00:02,0 --> 00:00:01,0\nx\n", "a.srt: line 2: 2 s to 1 s"),
         ("a.srt", b"1\n0:0:0:1 --> 00:00:01,0\nx\n", "line 2: '0:0:0:1' is not a time"),
         ("a.srt", b"\xff", "is not UTF-8"),
         ("a.csv", b"start,end\n1,2\n", "no column 'text'"),
