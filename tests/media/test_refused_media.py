@@ -69,7 +69,10 @@ def test_another_recipe_is_refused(media, tmp_path, predictor, capsys):
         (("--audio", "{long}", "--window", "4"), "where the time series goes"),
         (("--audio", "{long}", "--hop", "4"), "give --window too"),
         (("--audio", "{long}", "--window", "0", "--out", "s.csv"), "window"),
-        (("--text", "a", "--transcript", "t.srt", "--window", "4", "--out", "s.csv"), "give either a text or a transcript"),
+        (
+            ("--text", "a", "--transcript", "t.srt", "--window", "4", "--out", "s.csv"),
+            "give either a text or a transcript",
+        ),
         (("{numbers}.csv", "--window", "4", "--out", "s.csv"), "--window is for one recording"),
         (("--text", "a", "--level", "2"), "level"),
         (("--text", "a", "--language", "none"), "the text is not read with language 'none'"),
