@@ -168,16 +168,16 @@ def _sample_features(raw: Raw, key: str, value: Any, sample: str) -> NDArray[Any
     if array.size == 0 and array.dtype.kind == "f":
         return None
     if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
-        found = f"an array of {array.dtype} and shape {array.shape}" if array.size else type(value).__name__
-        raise raw.fault(key, f"an array (T, D) or (D,) of numbers is needed, got {found}", sample)
+        kind = f"an array of {array.dtype} and shape {array.shape}" if array.size else type(value).__name__
+        raise raw.fault(key, f"an array (T, D) or (D,) of numbers is needed, got {kind}", sample)
     array = array if array.dtype.kind == "f" else array.astype(np.float32)
     return None if np.isnan(array).all() else array
 
 
 def _id(raw: Raw, ids: Any, row: int) -> str:
     ids = _plain(ids)
-    known = _has_rows(ids) and len(ids) > row
-    return str(ids[row]) if known else f"{raw.split}-{row}"
+    has_id = _has_rows(ids) and len(ids) > row
+    return str(ids[row]) if has_id else f"{raw.split}-{row}"
 
 
 def _fill_missing(raws: Sequence[Raw]) -> None:
@@ -235,20 +235,20 @@ def _task_of(
     columns: Sequence[Sequence[Any] | None], task: Task | None, classes: Sequence[str] | None, where: str
 ) -> tuple[Task, tuple[str, ...]]:
     """The task and the class names: those given, else what the labels look like."""
-    known = [y for column in columns for y in column or () if y is not None]
+    labels = [y for column in columns for y in column or () if y is not None]
     if classes is not None and (isinstance(classes, str) or not all(isinstance(c, str) for c in classes)):
         raise ImderError(f"{where}: classes: a sequence of names is needed, got {classes!r}")
     if task is None:
-        is_class = classes is not None or any(isinstance(y, str) for y in known)
-        task = "classification" if is_class or (known and all(isinstance(y, int) for y in known)) else "regression"
+        is_class = classes is not None or any(isinstance(y, str) for y in labels)
+        task = "classification" if is_class or (labels and all(isinstance(y, int) for y in labels)) else "regression"
     if task == "regression":
         if classes is not None:
             raise ImderError(f"{where}: classes: a regression has none; leave them out, or use task='classification'")
         return task, ()
-    if classes is None and any(isinstance(y, str) for y in known):
-        return task, tuple(sorted({str(y) for y in known}))
+    if classes is None and any(isinstance(y, str) for y in labels):
+        return task, tuple(sorted({str(y) for y in labels}))
     if classes is None:
-        return task, tuple(str(i) for i in range(1 + max((int(y) for y in known), default=-1)))
+        return task, tuple(str(i) for i in range(1 + max((int(y) for y in labels), default=-1)))
     if len(set(classes)) != len(classes):
         raise ImderError(f"{where}: classes: a name repeats: {', '.join(classes)}")
     return task, tuple(classes)

@@ -85,10 +85,10 @@ class Corpus:
         >>> corpus.spec.classes, corpus["train"].present.tolist(), corpus["train"][0].label
         (('glad', 'sad'), [[True, True], [False, True]], 1)
         """
-        made, task, names = splits_from_arrays(splits, task, classes, name)
-        made = {key: without_empty(split, f"{name} [{key}]", drop_empty) for key, split in made.items()}
+        parts, task, names = splits_from_arrays(splits, task, classes, name)
+        parts = {key: without_empty(split, f"{name} [{key}]", drop_empty) for key, split in parts.items()}
         try:
-            return cls(name, spec_of(made, task, names), made)
+            return cls(name, spec_of(parts, task, names), parts)
         except ImderError as error:  # too few modalities or classes, or an impossible name
             raise ImderError(f"{name}: {error}") from None
 
@@ -180,8 +180,8 @@ def constant_baseline(split: Split, spec: Spec) -> float | list[float] | None:
     labels = split.labels[split.labels >= 0 if spec.task == "classification" else ~np.isnan(split.labels)]
     if not len(labels):
         return None
-    found: list[float] = best_constant(labels, spec).tolist()
-    return found if spec.task == "classification" else found[0]
+    constant: list[float] = best_constant(labels, spec).tolist()
+    return constant if spec.task == "classification" else constant[0]
 
 
 def classes_without(split: Split, spec: Spec) -> tuple[str, ...]:

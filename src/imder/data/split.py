@@ -157,16 +157,16 @@ class Split:
         return f"Split({self.summary()})"
 
     def summary(self) -> str:
-        """Size, labels, presence and what else is known, in one line."""
+        """Size, labels, presence and optional fields, in one line."""
         n = len(self)
         share = {name: f"{100 * np.mean(r.lengths > 0):.0f} %" if n else "0 %" for name, r in self.features.items()}
-        held = ", ".join(f"{name} {text}" for name, text in list(share.items())[:MOST_MODALITIES])
+        shares = ", ".join(f"{name} {text}" for name, text in list(share.items())[:MOST_MODALITIES])
         more = f" and {len(share) - MOST_MODALITIES} more" if len(share) > MOST_MODALITIES else ""
-        known = [
+        fields = [
             name for name in ("texts", "dialogue", "position", "speaker", "tokens") if getattr(self, name) is not None
         ]
-        return f"{n} samples, {int(self.labelled.sum())} labelled; present: {held}{more}" + (
-            f"; {', '.join(known)}" if known else ""
+        return f"{n} samples, {int(self.labelled.sum())} labelled; present: {shares}{more}" + (
+            f"; {', '.join(fields)}" if fields else ""
         )
 
     @cached_property
@@ -216,13 +216,13 @@ def without_empty(split: Split, where: str, drop: bool) -> Split:
     Raises:
         ImderError: there are such samples and ``drop`` is false.
     """
-    held = split.present.any(axis=1)
-    if held.all():
+    nonempty = split.present.any(axis=1)
+    if nonempty.all():
         return split
     if not drop:
-        sample = split.ids[int(np.argmin(held))]
+        sample = split.ids[int(np.argmin(nonempty))]
         raise ImderError(
             f"{where}: {', '.join(split.features)}: sample {sample!r}: it has no modality at all "
-            f"({int((~held).sum())} such samples; leave them out with --drop-empty)"
+            f"({int((~nonempty).sum())} such samples; leave them out with --drop-empty)"
         )
-    return replace(split.take(np.flatnonzero(held)), dropped=split.dropped + int((~held).sum()))
+    return replace(split.take(np.flatnonzero(nonempty)), dropped=split.dropped + int((~nonempty).sum()))

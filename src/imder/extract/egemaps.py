@@ -2,7 +2,7 @@
 
 The extended Geneva minimalistic acoustic parameter set (Eyben et al., IEEE TAC 2016), version 2, low-level descriptors,
 at 16 kHz. openSMILE's licence allows research and personal use, not commercial use: it is an extra of its own
-(`imder[egemaps]`). It looks at the whole signal at once (230 MB for an hour), frames begin every 160 samples.
+(`imder[egemaps]`). It processes the whole signal at once (230 MB for an hour); frames start every 160 samples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an extractor of features is, and what it gives for a clip."""
+"""Extractors of features, and the features that they return for a clip."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ClipFeatures:
     """The features of one modality of a clip.
 
     Attributes:
-        features: ``(T, D)`` float32, at least one frame; None where the clip has nothing to extract from.
-        times: ``(T,)`` seconds of the frames, where they lie in time.
-        frame_seconds: length of a frame, where they lie in time.
-        seconds: length of the sound or video.
-        text: of the clip (language).
+        features: ``(T, D)`` float32, at least one frame; None if the clip has nothing to extract from.
+        times: ``(T,)`` times of the frames in seconds; None for frames without times.
+        frame_seconds: length of a frame with times.
+        seconds: duration of the sound or video.
+        text: the clip's words (language).
         tokens: ``(T,)`` int64 ids of the text's tokens (language).
-        untracked: frames left out because the face was lost (vision).
-        remark: what a user should know, if anything.
+        untracked: number of frames without a tracked face (vision).
+        remark: a remark for the user; empty if there is none.
     """
 
     features: NDArray[np.float32] | None
@@ -52,8 +52,8 @@ class Extractor:
         modality: ``language``, ``vision`` or ``audio``.
         recipe: the recipe's part for the text of the option and the greatest number of tokens of a text.
         applies: whether a clip has something to extract from, given OpenFace's program or None.
-        make: the features of a clip under a recipe's part, given OpenFace's program or None. Raises an `ImderError` where the
-            clip is damaged: then only this modality of this clip is lost.
+        make: the features of a clip under a recipe's part, given OpenFace's program or None. Raises an `ImderError` for a
+            damaged file, which fails this modality of this clip only.
         needs: packages that must be installed.
         extra: the extra of this package that installs them.
     """
@@ -74,7 +74,7 @@ def sound_extractor(
     needs: tuple[str, ...] = (),
     extra: str = "extract",
 ) -> Extractor:
-    """An extractor of sound from a function that gives its frames.
+    """An extractor of sound from a function that computes its frames.
 
     Args:
         recipe: rate, hop, window and width of the frames; ``recipe.kind`` is the extractor's name.

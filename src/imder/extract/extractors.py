@@ -27,7 +27,7 @@ EXTRACTORS: list[Extractor] = [TRANSFORMER, OPENFACE, LIBROSA33, MEL64, EGEMAPS]
 """Every extractor of this package, one row each."""
 
 _ANY_OPTION = {"language": TRANSFORMER, "vision": OPENFACE}
-"""Extractors whose option is no name of an extractor, but a transformer or columns."""
+"""Extractors whose option is a transformer or columns, not an extractor's name."""
 
 
 def find_extractor(modality: str, option: str) -> Extractor:
@@ -84,7 +84,7 @@ def leaves_video_unused(recipe: Recipe, clip: Clip, openface: str | None) -> boo
 
 
 def require_packages(extractor: Extractor) -> None:
-    """Raise an `ImderError` where a package that an extractor needs is not installed."""
+    """Raise an `ImderError` if a package that an extractor needs is not installed."""
     for package in extractor.needs:
         if find_spec(package) is None:
             raise ImderError(
@@ -94,9 +94,9 @@ def require_packages(extractor: Extractor) -> None:
 
 @cache
 def _installed(name: str, path: tuple[str, ...]) -> list[Extractor]:
-    """Extractors of this name in other packages; ``path`` is where packages are looked for."""
+    """Extractors of this name in other packages; ``path`` (`sys.path`) is part of the cache's key."""
     del path
-    found = []
+    extractors = []
     for point in entry_points(group=GROUP, name=name):
         package = f"package {point.dist.name}" if point.dist else point.value
         try:
@@ -107,5 +107,5 @@ def _installed(name: str, path: tuple[str, ...]) -> list[Extractor]:
             ) from None
         if not isinstance(extractor, Extractor):
             raise ImderError(f"{package}: its extractor {name!r} is no imder.extract.extractor.Extractor")
-        found.append(extractor)
-    return found
+        extractors.append(extractor)
+    return extractors

@@ -94,7 +94,12 @@ def predict_data(
     """`predict` for a model and data that are loaded."""
     selection = select(model, data, split, available, options.seed)
     rows, recoveries = predict_split(
-        model, selection.split, options, mask=selection.mask, known=known_columns(selection), progress=progress
+        model,
+        selection.split,
+        options,
+        mask=selection.mask,
+        corpus_columns=corpus_columns(selection),
+        progress=progress,
     )
     if rows and model.calibration is not None:
         check_recoveries(model.calibration, recoveries)
@@ -107,7 +112,7 @@ def predict_split(
     options: PredictOptions,
     *,
     mask: Mask | None = None,
-    known: Sequence[Row] | None = None,
+    corpus_columns: Sequence[Row] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Rows, int]:
     """`predict` for a split that is prepared already, and the number of recoveries in each prediction.
@@ -117,7 +122,7 @@ def predict_split(
         split: as `Model.prepare` gives it.
         options: how to predict.
         mask: ``(N, K)`` bool, a subset of what is present; None for everything present.
-        known: for each sample what the corpus says of it, put before the prediction.
+        corpus_columns: for each sample the columns from the corpus, put before the prediction.
         progress: called with samples predicted and samples in all.
 
     Call `imder.calibration.describe.check_recoveries` once when all parts of a corpus are predicted.
@@ -129,10 +134,10 @@ def predict_split(
     for rows, batch in batches(model, split, mask, options.batch_size, progress):
         output = model.predict(batch, samples=options.samples, seed=options.seed)
         recoveries = len(output.spread)
-        served = batch.available.any(1).cpu().numpy()  # in whole dialogues some rows only hold a place
+        served = batch.available.any(1).cpu().numpy()  # whole dialogues include rows without any available modality
         for row, columns in zip(rows[served], _columns(model, output, mask[rows], served, options.level), strict=True):
             predictions[int(row)] = columns
-    made = Rows()
+    table = Rows()
     for i, sample in enumerate(split.ids):
         about = {
             "id": sample,
@@ -143,11 +148,11 @@ def predict_split(
         if "recovery_weight" in columns:
             weight = columns.pop("recovery_weight")
             about |= {"recovered": about["missing"] if weight > 0 else "", "recovery_weight": weight}
-        made.append(about | ({} if known is None else known[i]) | columns)
-    return made, recoveries
+        table.append(about | ({} if corpus_columns is None else corpus_columns[i]) | columns)
+    return table, recoveries
 
 
-def known_columns(selection: Selection) -> list[Row]:
+def corpus_columns(selection: Selection) -> list[Row]:
     """For each sample ``true_label`` and ``text``, where the corpus has them."""
     given = selection.given
     columns: dict[str, list[Any]] = {}
@@ -202,5 +207,7 @@ def _certainty(
         members = describe_classes(calibration, spread, available, level).members.tolist()
         classes = calibration.spec.classes
         return [{"set": "|".join(c for c, is_member in zip(classes, row, strict=True) if is_member)} for row in members]
-    found = describe_values(calibration, spread, available, level)
-    return [{"low": low, "high": high} for low, high in zip(found.low.tolist(), found.high.tolist(), strict=True)]
+    intervals = describe_values(calibration, spread, available, level)
+    return [
+        {"low": low, "high": high} for low, high in zip(intervals.low.tolist(), intervals.high.tolist(), strict=True)
+    ]

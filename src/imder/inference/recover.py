@@ -81,10 +81,10 @@ def recover(
     if not len(lacking):
         raise ImderError(f"split {selection.name!r}: no sample lacks a modality: there is nothing to recover")
     sequences = _recoveries(trained.model, selection, lacking, samples, options, progress)
-    made = _corpus(trained.model, selection, lacking, sequences, samples)
+    recovered = _corpus(trained.model, selection, lacking, sequences, samples)
     if out is not None:
-        write_store(made, out)
-    return made
+        write_store(recovered, out)
+    return recovered
 
 
 def _recoveries(

@@ -78,8 +78,8 @@ def select(
         raise ImderError(f"split {split!r}: a split was given, not a corpus")
     else:
         name, given, corpus = "all", data, Corpus("samples", model.spec, {"all": data})
-    wanted = given if labels else replace(given, labels=None)
-    prepared = model.prepare(replace(corpus, splits={name: wanted}))[name]
+    samples = given if labels else replace(given, labels=None)
+    prepared = model.prepare(replace(corpus, splits={name: samples}))[name]
     for i in np.flatnonzero(~prepared.present.any(axis=1)):
         raise ImderError(f"sample {prepared.ids[i]!r} has no modality at all: nothing can be predicted for it")
     mask = available_mask(available, prepared.present, model.spec.names, seed)
@@ -136,10 +136,10 @@ def _given_mask(available: Any, shape: tuple[int, ...]) -> Mask:
     except (TypeError, ValueError):
         mask = np.empty(0, object)
     if mask.dtype != np.bool_ or mask.shape != shape:
-        found = f"{type(available).__name__} of {mask.dtype} {mask.shape}"
+        kind = f"{type(available).__name__} of {mask.dtype} {mask.shape}"
         raise ImderError(
             f"available: a bool mask of shape {shape} (samples, modalities), a protocol such as RandomMissing(0.3), or "
-            f"names such as 'language+audio' are needed, got {found}"
+            f"names such as 'language+audio' are needed, got {kind}"
         )
     return mask
 

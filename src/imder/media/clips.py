@@ -171,10 +171,10 @@ def predict_parts(
     recoveries = 0
     for part in parts:
         prepared = model.prepare(Corpus("media", model.spec, {"clips": part}))["clips"]
-        known: list[Row] = [{"true_label": labels.get(sample)} if labels else {} for sample in part.ids]
+        columns: list[Row] = [{"true_label": labels.get(sample)} if labels else {} for sample in part.ids]
         if part.texts is not None:
-            known = [columns | {"text": text} for columns, text in zip(known, part.texts, strict=True)]
-        rows, recoveries = predict_split(model, prepared, options, known=known)
+            columns = [row | {"text": text} for row, text in zip(columns, part.texts, strict=True)]
+        rows, recoveries = predict_split(model, prepared, options, corpus_columns=columns)
         yield from rows
     if recoveries and model.calibration is not None:
         check_recoveries(model.calibration, recoveries)

@@ -1,4 +1,4 @@
-"""From the fields of a corpus' splits to splits that agree with one another."""
+"""Splits of one corpus, assembled from the fields of a file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from imder.types import Spec, Task
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file or folder holds.
+    """The contents of a file or folder.
 
     Attributes:
-        splits: by name.
-        task: of the labels.
+        splits: the splits by name.
+        task: the task of the labels.
         classes: class names; empty for regression.
-        name: of the corpus, where the file says it.
-        recipe: how features were made (`imder.data.corpus.Corpus.recipe`), where the file says it.
+        name: the corpus' name, if the file has one.
+        recipe: the recipe of the features (`imder.data.corpus.Corpus.recipe`), if the file has one.
     """
 
     splits: Mapping[str, Split]
@@ -38,8 +38,8 @@ def assemble(raws: Sequence[Raw], task: Task | None, spec: Spec | None) -> Conte
 
     Args:
         raws: the fields of each split.
-        task: which labels to take; None for regression where there are both.
-        spec: of a trained model, whose task then counts.
+        task: which labels to use; None for regression if there are both.
+        spec: the spec of a trained model, whose task then takes precedence.
 
     Raises:
         ImderError: the splits disagree on modalities or widths, or what `unlabelled_splits` and `read_labels` refuse.

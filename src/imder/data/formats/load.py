@@ -2,9 +2,9 @@
 
 Pickles and npz files hold the same *fields* for each split, one row for each sample:
 
-* features, under any name: ``(N, T, D)``, ``(N, D)`` or a list of ``(T_i, D)``, floats. ``text`` is read as language,
-  ``video`` as vision. ``<modality>_lengths`` gives the valid frames (for the text, the attention mask of ``text_bert``
-  does where there are no lengths; otherwise all frames are valid) and ``<modality>_present`` says where it is there;
+* features, under any name: floats ``(N, T, D)``, ``(N, D)`` or a list of ``(T_i, D)``. ``text`` is read as language,
+  ``video`` as vision. ``<modality>_lengths`` gives the numbers of valid frames (without it, the attention mask of
+  ``text_bert`` for language, all frames otherwise) and ``<modality>_present`` whether a sample has the modality;
 * ``regression_labels`` or ``classification_labels``, the latter named by ``label_names`` or ``annotations``;
 * ``id``, ``raw_text``, ``dialogue`` and ``position``, ``speaker``; of ``text_bert`` the ids of valid tokens.
 
@@ -41,9 +41,9 @@ def load_corpus(
 
     Args:
         path: the file or folder.
-        task: which labels to take; by default regression where there are both.
+        task: which labels to use; by default regression if there are both.
         drop_empty: leave out samples without any modality, and count them, instead of raising.
-        spec: of a trained model. The corpus is then fitted to it (`imder.data.compatible.check_compatible`): it may hold a
+        spec: the spec of a trained model. The corpus is then fitted to it (`imder.data.compatible.check_compatible`): it may hold a
             single modality, and labels of another task become None.
         token_ids: put token ids in place of language features (`imder.data.token_ids`), for a model with a language
             encoder.
