@@ -22,8 +22,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +31,7 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.safetensors_file import Tensor, read_tensors, write_tensors
+from imder.jobs.files import atomic_folder
 from imder.types import ImderError, Spec
 
 _FORMAT = "imder-corpus"
@@ -71,34 +70,15 @@ def write_store(
     target = Path(os.path.realpath(folder))
     if target.exists():
         _check_replaceable(target, folder)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise ImderError(f"{folder}: cannot be written ({error.strerror or error})") from None
-    try:
-        new, old = work / "new", work / "old"
-        new.mkdir()
+    with atomic_folder(target) as part:
         for name, split in corpus.splits.items():
             if not _SPLIT.fullmatch(name):
                 raise ImderError(f"{folder}: a split cannot be called {name!r}")
-            _write_split(new, name, split, dtype)
+            _write_split(part, name, split, dtype)
         for name, text in (notes or {}).items():
             assert name in _NOTES, name
-            (new / name).write_text(text, encoding="utf-8")
-        _write_json(new / "corpus.json", _describe(corpus, dtype))
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except BaseException:
-            if old.exists() and not target.exists():
-                old.rename(target)
-            raise
-    except OSError as error:
-        raise ImderError(f"{folder}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            (part / name).write_text(text, encoding="utf-8")
+        _write_json(part / "corpus.json", _describe(corpus, dtype))
 
 
 def space_for(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.token_ids import LANGUAGE, as_ids, ids_of
+from imder.jobs.files import atomic_folder
 from imder.models.language.pretrained import (
     TOKENIZER_FILES,
     folder_of,
@@ -244,19 +245,16 @@ class LanguageEncoder:
         return replace(split, features=features, tokens=None)
 
     def save(self, folder: Path) -> None:
-        """Write it, with its tokenizer's files if it has any, whole or not at all; an older one is replaced."""
-        part, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
-        for left in (part, old):
-            shutil.rmtree(left, ignore_errors=True)
-        part.mkdir(parents=True)
-        self._model.save_pretrained(part)
-        for name in TOKENIZER_FILES:
-            if (self._folder / name).is_file():
-                shutil.copyfile(self._folder / name, part / name)
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        """Write the transformer and its tokenizer's files, if it has any, to a folder, replacing an older one.
+
+        Raises:
+            ImderError: the folder cannot be written; an older one is then left as it was.
+        """
+        with atomic_folder(folder) as part:
+            self._model.save_pretrained(part)
+            for name in TOKENIZER_FILES:
+                if (self._folder / name).is_file():
+                    shutil.copyfile(self._folder / name, part / name)
 
     @classmethod
     def of_model(cls, folder: Path) -> Self:
