@@ -194,7 +194,7 @@ class Case:
         raw = {k: pad([features[k][i].astype(np.float64).ravel() for i in range(len(self.split))]) for k in identity}
         encoders = {**identity, self.missing: self.encoders.affine[self.missing]}
         better = UnknownLength.of(self.truth, encoders, raw, self.lengths, self.available, self.missing)
-        encoded = self.truth.label_of(self.exact.each[0].latent)
+        encoded = self.truth.label_of(self.exact.by_length[0].latent)
         return {
             "deviation given encodings": self.unit,
             "deviation given raw features": float(np.sqrt(better.variance().mean())),

@@ -35,7 +35,7 @@ import torch
 from measure import machine, markdown
 from numpy.typing import NDArray
 
-from imder.calibration.scores import SMALLEST
+from imder.calibration.scores import MIN_PROBABILITY
 from imder.cli.demo import TRAIN, VALID
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Split
@@ -146,7 +146,7 @@ def exact_scores(truth: KnownTruth, split: Split, task: Task) -> Callable[[NDArr
         if task == "regression":
             return posterior.crps(labels)
         p = posterior.class_probabilities(truth.edges)
-        return np.asarray(-np.log(np.clip(p[np.arange(len(labels)), labels], SMALLEST, None)))
+        return np.asarray(-np.log(np.clip(p[np.arange(len(labels)), labels], MIN_PROBABILITY, None)))
 
     def exact(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         out = np.empty(len(mask))

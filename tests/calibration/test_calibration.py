@@ -129,7 +129,7 @@ def test_few_rows_use_those_of_other_subsets_and_say_so(caplog: pytest.LogCaptur
     ]
     assert [r.message for r in caplog.records] == [f"calibration of {note}" for note in made.notes()]
     assert made.group((True, False, True)) is made.sizes[2]
-    assert made.group((True, True, True)) is made.everything
+    assert made.group((True, True, True)) is made.all_rows
     assert made.group((True, False, False)) is made.subsets["language"]
     assert Calibration.from_dict(json.loads(json.dumps(made.to_dict()))).notes() == made.notes()
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imder.calibration.conformal import KEPT, Scores, class_scores, intervals, prediction_sets, value_scores
+from imder.calibration.conformal import MAX_SCORES, Scores, class_scores, intervals, prediction_sets, value_scores
 from imder.types import ImderError
 
 levels = st.floats(0.05, 0.99)
@@ -28,12 +28,12 @@ def test_without_ties_hardly_more_is_covered(n: int, level: float, seed: int) ->
 
 
 @settings(max_examples=30)
-@given(st.integers(KEPT + 1, 5000), levels)
+@given(st.integers(MAX_SCORES + 1, 5000), levels)
 def test_many_scores_are_cut_down_safely(n: int, level: float) -> None:
     every, kept = np.arange(n, dtype=np.float64), Scores.of(np.arange(n, dtype=np.float64), n)
     exact = every[int(np.ceil((n + 1) * level - 1e-9)) - 1]
-    assert len(kept.values) == KEPT
-    assert exact <= kept.threshold(level) <= exact + n / KEPT + 1
+    assert len(kept.values) == MAX_SCORES
+    assert exact <= kept.threshold(level) <= exact + n / MAX_SCORES + 1
 
 
 def test_few_samples_promise_nothing_less_than_everything() -> None:

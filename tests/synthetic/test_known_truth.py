@@ -64,7 +64,7 @@ def test_mistakes_are_named(truth):
     split = truth.sample(4, seed=1)
     with pytest.raises(ImderError, match="audio is available in some rows"):
         truth.conditional(split, mask(4, (2,)), "audio")
-    with pytest.raises(ImderError, match="language: a row that is asked for has no frames"):
+    with pytest.raises(ImderError, match="language: a requested row has no frames"):
         truth.conditional(split, mask(4, (2,)), "language", np.array([3, 0, 2, 2]))
     with pytest.raises(ImderError, match="label_weights has shape"):
         replace(truth, label_weights=np.ones(5))

@@ -52,7 +52,7 @@ def asked(truth):
 
 def test_every_length_is_as_likely(truth, asked):
     low, high = truth["q"].lengths
-    assert [int(p.groups[0][0].size) for p in asked.each] == [5] * (high - low + 1)
+    assert [int(p.groups[0][0].size) for p in asked.by_length] == [5] * (high - low + 1)
     drawn = asked.sample(4000, np.random.default_rng(0))
     error = np.sqrt(asked.variance() / 4000)
     assert (abs(drawn.mean(0) - asked.mean()) < 5 * error).all()
@@ -67,12 +67,12 @@ def test_what_a_noisy_view_says_is_bayes_rule(asked, sigma):
     size = noisy.shape[-1]
     for row in range(5):
         weights, cleans, components = [], [], []
-        for posterior in asked.each:
+        for posterior in asked.by_length:
             for c in range(3):
                 mean, covariance = posterior.component_means()[row, c], posterior.component_covariance(row, c)
                 full = covariance + sigma**2 * np.eye(size)
                 density = stats.multivariate_normal(mean, full).pdf(noisy[0, row])
-                weights.append(posterior.weights[row, c] * density / len(asked.each))
+                weights.append(posterior.weights[row, c] * density / len(asked.by_length))
                 cleans.append(mean + covariance @ np.linalg.solve(full, noisy[0, row] - mean))
                 components.append(c)
         total = sum(weights)

@@ -86,9 +86,9 @@ def test_every_system_is_calibrated(system: str, classes: Corpus, corpus: Corpus
     model = train_small(system, corpus, tmp_path)
     made = model.calibration
     assert made is not None
-    assert set(made.seen) == {pattern_name(p, corpus.spec.names) for p in patterns(3)}
+    assert set(made.sample_counts) == {pattern_name(p, corpus.spec.names) for p in patterns(3)}
     assert made.recoveries == (3 if system == "imder" else 1)
-    assert all(count == 160 or (model.uses_context and 60 < count < 160) for count in made.seen.values())
+    assert all(count == 160 or (model.uses_context and 60 < count < 160) for count in made.sample_counts.values())
     assert Model.from_pretrained(tmp_path).calibration == made
     rows = evaluate(model, corpus, protocol="fixed")
     names = names_of(corpus.spec.task)
@@ -138,7 +138,7 @@ def test_another_number_of_recoveries_is_warned_of(
 def test_strict_runs_calibrate_on_what_they_may_see(run: tuple[Model, Path], corpus: Corpus) -> None:
     made = calibrate(run[0], corpus, TrainingConfig(missing_rate=0.6, permanently_missing=True))
     assert made is not None
-    assert made.seen["language+vision+audio"] < 40 < made.seen["audio"] < 160
+    assert made.sample_counts["language+vision+audio"] < 40 < made.sample_counts["audio"] < 160
     assert made.notes()
 
 
@@ -146,7 +146,7 @@ def test_how_many_samples(run: tuple[Model, Path], corpus: Corpus) -> None:
     model = run[0]
     made = calibrate(model, corpus, TrainingConfig(calibration_samples=110))
     assert made is not None
-    assert set(made.seen.values()) == {110}
+    assert set(made.sample_counts.values()) == {110}
     assert calibrate(model, corpus, TrainingConfig(calibration_samples=0)) is None
     with pytest.raises(ImderError, match="counts samples"):
         TrainingConfig(calibration_samples=-1)
@@ -160,11 +160,11 @@ def test_many_modalities_are_calibrated_on_random_subsets() -> None:
     corpus = Corpus("six", spec_of({"a": split}, "regression"), {"train": split, "valid": split})
     made = calibrate(Summing(corpus.spec).eval(), corpus, TrainingConfig())
     assert made is not None
-    assert 40 < len(made.seen) <= 63
+    assert 40 < len(made.sample_counts) <= 63
     assert made.subsets == {}
     assert set(made.sizes) >= {2, 3, 4}
-    assert made.group([True] + [False] * 5) in (made.sizes.get(1), made.everything)
-    assert len(made.notes()) == len(made.seen)
+    assert made.group([True] + [False] * 5) in (made.sizes.get(1), made.all_rows)
+    assert len(made.notes()) == len(made.sample_counts)
 
 
 def test_unlabelled_validation_samples_are_left_out(run: tuple[Model, Path], corpus: Corpus) -> None:
@@ -173,7 +173,7 @@ def test_unlabelled_validation_samples_are_left_out(run: tuple[Model, Path], cor
     splits = dict(corpus.splits) | {"valid": replace(corpus["valid"], labels=labels)}
     made = calibrate(run[0], replace(corpus, splits=splits), TrainingConfig())
     assert made is not None
-    assert set(made.seen.values()) == {140}
+    assert set(made.sample_counts.values()) == {140}
 
 
 # Files and commands.

@@ -1,1 +1,1 @@
-"""How sure a prediction is: predictive distributions, and intervals and sets that cover what they promise."""
+"""Uncertainty of predictions: predictive distributions, conformal intervals and prediction sets."""

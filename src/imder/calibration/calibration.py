@@ -1,12 +1,12 @@
-"""The calibration of one system: for each subset of available modalities, its noise and its conformal scores.
+"""The calibration of one system: a predictive distribution and conformal scores for each subset of available modalities.
 
-How wrong a system is depends on what it sees, so each subset is calibrated on validation rows of that subset alone: what
-an interval promises then holds for each subset, not merely on average over them. Fewer than `ENOUGH` samples of a subset
-say too little. It then uses the rows of all subsets of as many modalities, and if these are too few, all rows: coverage
-then holds on average over what was pooled. Which subsets do, `Calibration.notes` says.
+Errors depend on the available modalities, so each subset is calibrated on validation rows of that subset alone: coverage
+then holds for each subset, not only on average over subsets. A subset with fewer than `ENOUGH` samples uses the rows of all
+subsets of the same size, or all rows if these are too few; coverage then holds on average over the pooled rows.
+`Calibration.notes` lists the subsets that use pooled rows.
 
 The validation rows also decided when training stopped, so the system may fit them slightly better than new data.
-``benchmarks/uncertainty.py`` measures what that costs on a corpus whose truth is known.
+``benchmarks/uncertainty.py`` measures the loss of coverage on the known-truth corpus.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Labels = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Group:
-    """Calibration rows taken together: their predictive distribution and their scores."""
+    """The predictive distribution and the conformal scores of a set of calibration rows."""
 
     predictive: ValuePredictive | ClassPredictive
     scores: Scores
@@ -46,51 +46,54 @@ class Group:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What intervals and prediction sets need, beside a system's spread.
+    """Predictive distributions and scores of a system; with its spread they give intervals and prediction sets.
 
     Attributes:
         spec: of the corpus.
-        bounds: the least and the greatest label; None for classification.
-        recoveries: S of the predictions it was fitted on: with another number the spread is another.
-        seen: for each subset that was seen, by its name, how many samples.
-        subsets: groups of the subsets that have enough, by name; ``sizes``: of as many modalities; ``everything``.
+        bounds: the smallest and the largest label; None for classification.
+        recoveries: S of the predictions it was fitted on; the spread depends on S.
+        sample_counts: the number of calibration samples of each subset, by its name ("language+audio").
+        subsets: groups of the subsets that have at least ``enough`` samples, by name.
+        sizes: groups of all rows with a number of available modalities that have at least ``enough`` samples.
+        all_rows: the group of all rows.
+        enough: the samples that a group needs.
     """
 
     spec: Spec
     bounds: tuple[float, float] | None
     recoveries: int
-    seen: Mapping[str, int]
+    sample_counts: Mapping[str, int]
     subsets: Mapping[str, Group]
     sizes: Mapping[int, Group]
-    everything: Group
+    all_rows: Group
     enough: int = ENOUGH
 
     def group(self, available: Sequence[bool] | NDArray[np.bool_]) -> Group:
-        """What a subset, K flags, uses."""
-        named = self.subsets.get(_name(available, self.spec.names))
-        return named or self.sizes.get(int(np.sum(available)), self.everything)
+        """The group that a subset (K,) uses."""
+        own = self.subsets.get(_name(available, self.spec.names))
+        return own or self.sizes.get(int(np.sum(available)), self.all_rows)
 
     def groups(self, available: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Group]]:
-        """Rows of ``available`` (M, K), in parts that use the same group, at most some thousands each."""
-        different, which = np.unique(available, axis=0, return_inverse=True)
-        for i, pattern in enumerate(different):
-            rows = np.flatnonzero(which.reshape(-1) == i)
-            for part in np.array_split(rows, -(-len(rows) // 4096)):
-                yield part, self.group(pattern)
+        """Row numbers of ``available`` (M, K), in chunks of at most 4096 that use the same group, with that group."""
+        patterns, index = np.unique(available, axis=0, return_inverse=True)
+        for i, pattern in enumerate(patterns):
+            rows = np.flatnonzero(index.reshape(-1) == i)
+            for chunk in np.array_split(rows, -(-len(rows) // 4096)):
+                yield chunk, self.group(pattern)
 
     def notes(self) -> list[str]:
-        """A line for each subset that was seen and isn't calibrated on rows of its own."""
+        """A line for each subset that uses pooled rows because it has too few of its own."""
         lines = []
-        for name, count in self.seen.items():
+        for name, count in self.sample_counts.items():
             if name not in self.subsets:
                 size = name.count("+") + 1
-                used = (self.sizes.get(size) or self.everything).scores.samples
-                whose = f"any {size} modalities" if size in self.sizes else "any modalities"
-                lines.append(f"{name}: {count} calibration samples; uses those of {whose} ({used})")
+                used = (self.sizes.get(size) or self.all_rows).scores.samples
+                pooled = f"any {size} modalities" if size in self.sizes else "any modalities"
+                lines.append(f"{name}: {count} calibration samples; uses those of {pooled} ({used})")
         return lines
 
     def save(self, path: str | Path) -> None:
-        """Write JSON that reads back exactly; under its name only when complete."""
+        """Write JSON, atomically; `load` restores every number exactly."""
         text = json.dumps(self.to_dict(), allow_nan=False) + "\n"
         with atomic_write(path) as part:
             part.write_text(text)
@@ -100,7 +103,7 @@ class Calibration:
         """The inverse of `save`.
 
         Raises:
-            ImderError: the file can't be read, or isn't one.
+            ImderError: the file can't be read or isn't a calibration.
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text()))
@@ -116,10 +119,10 @@ class Calibration:
             "bounds": self.bounds,
             "recoveries": self.recoveries,
             "enough": self.enough,
-            "seen": dict(self.seen),
+            "sample_counts": dict(self.sample_counts),
             "subsets": {k: asdict(g) for k, g in self.subsets.items()},
             "sizes": {str(k): asdict(g) for k, g in self.sizes.items()},
-            "everything": asdict(self.everything),
+            "all_rows": asdict(self.all_rows),
         }
 
     @classmethod
@@ -127,18 +130,18 @@ class Calibration:
         """The inverse of `to_dict`.
 
         Raises:
-            ImderError: of a version that isn't known here.
+            ImderError: the version is not supported.
         """
         if data["version"] != VERSION:
-            raise ImderError(f"version {data['version']} of calibrations isn't known here, {VERSION} is")
+            raise ImderError(f"version {data['version']} is not supported; this imder reads version {VERSION}")
         spec = Spec.from_dict(data["spec"])
 
         def group(entry: Mapping[str, Any]) -> Group:
-            given, scores = entry["predictive"], entry["scores"]
+            fitted, scores = entry["predictive"], entry["scores"]
             predictive = (
-                ClassPredictive(float(given["temperature"]))
+                ClassPredictive(float(fitted["temperature"]))
                 if spec.task == "classification"
-                else ValuePredictive(float(given["recovery"]), float(given["noise"]), tuple(given["residuals"]))
+                else ValuePredictive(float(fitted["recovery"]), float(fitted["noise"]), tuple(fitted["residuals"]))
             )
             return Group(predictive, Scores(int(scores["samples"]), tuple(scores["values"])))
 
@@ -146,10 +149,10 @@ class Calibration:
             spec,
             None if data["bounds"] is None else (float(data["bounds"][0]), float(data["bounds"][1])),
             int(data["recoveries"]),
-            {str(k): int(v) for k, v in data["seen"].items()},
+            {str(k): int(v) for k, v in data["sample_counts"].items()},
             {str(k): group(v) for k, v in data["subsets"].items()},
             {int(k): group(v) for k, v in data["sizes"].items()},
-            group(data["everything"]),
+            group(data["all_rows"]),
             int(data["enough"]),
         )
 
@@ -167,58 +170,58 @@ def fit_calibration(
 
     Args:
         spec: of the corpus.
-        spread: ``(M, S)`` values or ``(M, S, C)`` probabilities: what was predicted under each of S recoveries.
-        available: ``(M, K)``. Rows without any (what predicts looked at nothing) are in no subset.
-        labels: ``(M,)``, all of them known.
-        samples: ``(M,)``: which sample each row is; one may be there under several subsets.
-        bounds: the least and the greatest label that there can be, for regression.
-        enough: samples that a subset needs to stand alone.
+        spread: predictions under each of S recoveries: ``(M, S)`` values or ``(M, S, C)`` probabilities.
+        available: ``(M, K)`` bool. Rows without any available modality count only among all rows.
+        labels: ``(M,)``, none missing.
+        samples: ``(M,)``, the sample of each row; a sample may have rows under several subsets.
+        bounds: the smallest and the largest possible label, for regression.
+        enough: the samples that a subset needs for a group of its own.
 
     Raises:
-        ImderError: no rows, or no bounds where they are needed.
+        ImderError: there are no rows, or regression lacks bounds.
     """
     if not len(labels):
         raise ImderError("nothing to calibrate on: there are no labelled rows")
     if bounds is None and spec.task == "regression":
-        raise ImderError("a calibration of numbers needs their bounds")
+        raise ImderError("calibrating regression needs the bounds of the labels")
     values: Array = np.asarray(spread, dtype=np.float64)
 
     def group(rows: NDArray[np.bool_]) -> Group:
         return _group(values[rows], labels[rows], samples[rows], bounds)
 
-    seen: dict[str, int] = {}
+    sample_counts: dict[str, int] = {}
     subsets: dict[str, Group] = {}
     for pattern in sorted(np.unique(available, axis=0).tolist(), key=lambda p: (sum(p), [not x for x in p])):
         rows = (available == np.array(pattern)).all(axis=1)
         name = _name(pattern, spec.names)
         if not name:
             continue
-        seen[name] = len(np.unique(samples[rows]))
-        if seen[name] >= enough:
+        sample_counts[name] = len(np.unique(samples[rows]))
+        if sample_counts[name] >= enough:
             subsets[name] = group(rows)
     sizes: dict[int, Group] = {}
     count = available.sum(axis=1)
     for size in np.unique(count).tolist():
         if size and len(np.unique(samples[count == size])) >= enough:
             sizes[size] = group(count == size)
-    everything = group(np.ones(len(labels), dtype=bool))
-    made = Calibration(spec, bounds, spread.shape[1], seen, subsets, sizes, everything, enough)
-    for line in made.notes():
+    all_rows = group(np.ones(len(labels), dtype=bool))
+    calibration = Calibration(spec, bounds, spread.shape[1], sample_counts, subsets, sizes, all_rows, enough)
+    for line in calibration.notes():
         log.info("calibration of %s", line)
-    return made
+    return calibration
 
 
 def _group(spread: Array, labels: Labels, samples: NDArray[np.int64], bounds: tuple[float, float] | None) -> Group:
-    different = len(np.unique(samples))
+    num_samples = len(np.unique(samples))
     if bounds is None:
         classes = labels.astype(np.int64)
         chosen = ClassPredictive.fit(spread, classes)
-        return Group(chosen, Scores.of(class_scores(chosen.probabilities(spread), classes), different))
+        return Group(chosen, Scores.of(class_scores(chosen.probabilities(spread), classes), num_samples))
     values = labels.astype(np.float64)
     predictive = ValuePredictive.fit(spread, values, bounds)
     points = predictive.held_out(spread, values, samples)
-    return Group(predictive, Scores.of(value_scores(points, values), different))
+    return Group(predictive, Scores.of(value_scores(points, values), num_samples))
 
 
 def _name(available: Sequence[bool] | NDArray[np.bool_], names: Sequence[str]) -> str:
-    return "+".join(name for name, there in zip(names, available, strict=True) if there)
+    return "+".join(name for name, flag in zip(names, available, strict=True) if flag)

@@ -1,4 +1,4 @@
-"""Split-conformal calibration: intervals and sets that hold the label as often as they say.
+"""Split-conformal calibration: intervals and prediction sets with guaranteed coverage.
 
 Every calibration row gets a score r_i that says how badly its label fits its prediction. If n calibration rows and a new
 one are exchangeable, the rank of the new row's score among all n + 1 is uniform: with q the ceil((n + 1) L)-th smallest
@@ -6,12 +6,12 @@ of r_1 ... r_n, the set of labels that score at most q holds the new label with 
 than L + 1 / (n + 1) where scores don't tie. No assumption on the model is needed. (Vovk, Gammerman and Shafer 2005.)
 
 * regression, the interval [lo, hi] of 5 % and 95 % predictive quantiles: r = max(lo - y, y - hi), so that the set is
-  [lo - q, hi + q], wider or narrower than predicted (Romano, Patterson and Candes, NeurIPS 2019). Any level can be asked
-  of one set of scores: the 90 % quantiles are where it starts, q is what makes it right;
+  [lo - q, hi + q], wider or narrower than predicted (Romano, Patterson and Candes, NeurIPS 2019). One set of scores
+  serves every level: q adapts the interval of 90 % to the level;
 * classification: r = 1 - p_y, so that the set holds every class of probability at least 1 - q (Sadinle, Lei and
   Wasserman, JASA 2019), and the most probable one in any case: a set is never empty.
 
-Where n is too small for a level, ceil((n + 1) L) > n, nothing less than everything is sure: q is infinite.
+Where n is too small for a level, ceil((n + 1) L) > n, q is infinite: only the whole range of labels has that coverage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from imder.calibration.scores import Array, quantile
 from imder.types import ImderError
 
-KEPT = 512
+MAX_SCORES = 512
 TAILS = (0.05, 0.95)
 
 
@@ -34,9 +34,9 @@ class Scores:
     """The scores of calibration rows.
 
     Attributes:
-        samples: n, the different samples among the rows: what one sample says under several subsets counts once.
-        values: scores in increasing order; of more than `KEPT`, that many order statistics, one for each equal share of
-            the rows, the highest of each: a level is never undercut, nor overshot by more than 1 / `KEPT`.
+        samples: n, the number of distinct samples among the rows; a sample with rows under several subsets counts once.
+        values: scores in increasing order, at most `MAX_SCORES`. More are reduced to the highest score of each of
+            `MAX_SCORES` equal shares, so that coverage is never below the level nor more than 1 / `MAX_SCORES` above it.
     """
 
     samples: int
@@ -44,17 +44,17 @@ class Scores:
 
     @classmethod
     def of(cls, scores: Array, samples: int) -> Scores:
-        """Of rows' scores ``(M,)``, of ``samples`` different samples."""
+        """From the scores of rows ``(M,)`` that belong to ``samples`` distinct samples."""
         ordered = np.sort(scores)
-        if len(ordered) > KEPT:
-            ordered = ordered[-(-np.arange(1, KEPT + 1) * len(ordered) // KEPT) - 1]
+        if len(ordered) > MAX_SCORES:
+            ordered = ordered[-(-np.arange(1, MAX_SCORES + 1) * len(ordered) // MAX_SCORES) - 1]
         return cls(samples, tuple(ordered.tolist()))
 
     def threshold(self, level: float) -> float:
-        """Q for a level in (0, 1); infinite where there are too few samples.
+        """The threshold q of a level in (0, 1); infinite where there are too few samples.
 
         Raises:
-            ImderError: a level outside (0, 1).
+            ImderError: the level is outside (0, 1).
 
         >>> Scores.of(np.arange(1.0, 100.0), 99).threshold(0.9), Scores.of(np.arange(8.0), 8).threshold(0.9)
         (90.0, inf)
@@ -67,13 +67,13 @@ class Scores:
 
 
 def check_level(level: float) -> None:
-    """Refuse what is no level of an interval (`ImderError`)."""
+    """Raise an `ImderError` unless the level is in (0, 1)."""
     if not 0 < level < 1:
-        raise ImderError(f"a level is a share between 0 and 1, like 0.9; got {level}")
+        raise ImderError(f"the level must be between 0 and 1, like 0.9; got {level}")
 
 
 def value_scores(points: Array, labels: Array) -> Array:
-    """``(M,)`` for points ``(M, n)`` in increasing order, not clipped, and labels ``(M,)``.
+    """Scores ``(M,)`` of labels ``(M,)`` under points ``(M, n)`` in increasing order, not clipped.
 
     Clipped points would tie at the bounds, and ties cover too much.
     """
@@ -84,7 +84,7 @@ def value_scores(points: Array, labels: Array) -> Array:
 def intervals(points: Array, threshold: float, bounds: tuple[float, float]) -> tuple[Array, Array]:
     """Ends ``(M,)`` of the interval of each row's points (as in `value_scores`), within the label's bounds.
 
-    Where a low level asks for less than nothing, the interval is its middle.
+    Where a low level would give an interval of negative width, the interval is its middle.
     """
     low, high = (quantile(points, q) for q in TAILS)
     middle = 0.5 * (low + high)
@@ -93,12 +93,12 @@ def intervals(points: Array, threshold: float, bounds: tuple[float, float]) -> t
 
 
 def class_scores(probabilities: Array, labels: NDArray[np.int64]) -> Array:
-    """``(M,)`` for probabilities ``(M, C)`` and classes ``(M,)``."""
+    """Scores ``(M,)`` of classes ``(M,)`` under probabilities ``(M, C)``."""
     return np.asarray(1 - np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0])
 
 
 def prediction_sets(probabilities: Array, threshold: float) -> NDArray[np.bool_]:
-    """``(M, C)``: which classes each row's set holds, never none."""
+    """The classes in each row's set, ``(M, C)`` bool; at least one."""
     members = 1 - probabilities <= threshold
     members[np.arange(len(members)), probabilities.argmax(axis=1)] = True
     return np.asarray(members)

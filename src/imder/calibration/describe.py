@@ -1,4 +1,4 @@
-"""What a calibration says of predictions: intervals and scores of numbers, sets and probabilities of classes."""
+"""Calibrated uncertainty of predictions: intervals and CRPS of numbers, probabilities and prediction sets of classes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from imder.types import ImderError
 log = logging.getLogger(__name__)
 
 LEVEL = 0.9
-"""How often an interval or a set holds the label, unless another level is asked for."""
+"""The default coverage of intervals and prediction sets."""
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Of M rows, ``(M,)`` each.
+    """Calibrated intervals of M rows; each array is ``(M,)``.
 
     Attributes:
         low, high: ends of the interval; within the bounds of the labels.
-        deviation: standard deviation of the predictive distribution: how sure the system is of a row.
-        crps: of the predictive distribution; nan where no labels were given.
+        deviation: standard deviation of the predictive distribution.
+        crps: of the predictive distribution; nan without labels.
     """
 
     low: Array
@@ -39,11 +39,11 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Sets:
-    """Of M rows.
+    """Calibrated probabilities and prediction sets of M rows.
 
     Attributes:
         probabilities: ``(M, C)``, calibrated.
-        members: ``(M, C)`` bool, the classes of each row's prediction set; never none.
+        members: ``(M, C)`` bool, the classes of each row's prediction set; at least one.
     """
 
     probabilities: Array
@@ -51,10 +51,10 @@ class Sets:
 
 
 def check_recoveries(calibration: Calibration, recoveries: int) -> None:
-    """Warn where predictions have another number of recoveries than those that were calibrated."""
+    """Warn where the number of recoveries differs from that of the calibration."""
     if recoveries != calibration.recoveries:
         log.warning(
-            "calibrated with %d recoveries for each prediction, not %d: intervals and sets may not cover what they say",
+            "calibrated with %d recoveries for each prediction, not %d: intervals and sets may not reach their level",
             calibration.recoveries,
             recoveries,
         )
@@ -67,32 +67,32 @@ def describe_values(
     level: float = LEVEL,
     labels: NDArray[np.floating[Any]] | None = None,
 ) -> Intervals:
-    """Intervals of numbers.
+    """Calibrated intervals of numbers.
 
     Args:
         calibration: of the system that predicts.
         spread: ``(M, S)``.
         available: ``(M, K)``.
-        level: how often an interval shall hold the label, in (0, 1).
-        labels: ``(M,)``, for the score alone.
+        level: the coverage of the intervals, in (0, 1).
+        labels: ``(M,)``, for the CRPS alone.
 
     Raises:
-        ImderError: a level outside (0, 1), or a calibration of classes.
+        ImderError: the level is outside (0, 1), or the calibration is of classes.
     """
     check_level(level)
     if calibration.bounds is None:
-        raise ImderError("this is a calibration of classes: it has no intervals")
+        raise ImderError("a calibration of classes has no intervals; use describe_classes")
     bounds = calibration.bounds
-    found = Intervals(*(np.full(len(spread), np.nan) for _ in range(4)))
+    described = Intervals(*(np.full(len(spread), np.nan) for _ in range(4)))
     for rows, group in calibration.groups(available):
         assert isinstance(group.predictive, ValuePredictive)
         points = group.predictive.points(spread[rows].astype(np.float64))
-        found.low[rows], found.high[rows] = intervals(points, group.scores.threshold(level), bounds)
+        described.low[rows], described.high[rows] = intervals(points, group.scores.threshold(level), bounds)
         points = np.clip(points, *bounds)
-        found.deviation[rows] = points.std(axis=1)
+        described.deviation[rows] = points.std(axis=1)
         if labels is not None:
-            found.crps[rows] = crps(points, labels[rows].astype(np.float64), in_order=True)
-    return found
+            described.crps[rows] = crps(points, labels[rows].astype(np.float64), in_order=True)
+    return described
 
 
 def describe_classes(
@@ -101,14 +101,14 @@ def describe_classes(
     available: NDArray[np.bool_],
     level: float = LEVEL,
 ) -> Sets:
-    """Calibrated probabilities and prediction sets of a spread ``(M, S, C)``; else as `describe_values`."""
+    """Calibrated probabilities and prediction sets of a spread ``(M, S, C)``; arguments and errors as in `describe_values`."""
     check_level(level)
     if calibration.bounds is not None:
-        raise ImderError("this is a calibration of numbers: it has no sets of classes")
+        raise ImderError("a calibration of numbers has no prediction sets; use describe_values")
     shape = len(spread), spread.shape[-1]
-    found = Sets(np.full(shape, np.nan), np.zeros(shape, dtype=bool))
+    described = Sets(np.full(shape, np.nan), np.zeros(shape, dtype=bool))
     for rows, group in calibration.groups(available):
         assert isinstance(group.predictive, ClassPredictive)
-        found.probabilities[rows] = group.predictive.probabilities(spread[rows].astype(np.float64))
-        found.members[rows] = prediction_sets(found.probabilities[rows], group.scores.threshold(level))
-    return found
+        described.probabilities[rows] = group.predictive.probabilities(spread[rows].astype(np.float64))
+        described.members[rows] = prediction_sets(described.probabilities[rows], group.scores.threshold(level))
+    return described

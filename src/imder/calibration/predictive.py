@@ -1,13 +1,13 @@
-"""What a label may be, given a system's predictions: its spread over recoveries, and the noise that remains.
+"""Predictive distributions of a label: the spread of predictions over recoveries, and the residual noise.
 
 A system predicts s_1 ... s_S for a row, one for each recovery of what is missing (S = 1 where nothing is sampled), and m
-is their mean. The s_j differ only by what the missing modalities may have been; a label differs from m also by noise
-that no modality tells of and by what the network doesn't know. Both belong to the *predictive distribution*:
+is their mean. The s_j differ only by the content of the missing modalities; a label differs from m also by noise
+that no modality explains and by errors of the network. The *predictive distribution* has both:
 
 * regression: equally weighted points clip(m + c (s_j - m) + b e_i, low, high) for all j and i, where e_i are quantiles
-  of the residuals y - m on validation rows. The c = 0 in the grid may turn the spread off, where it tells nothing of
-  the errors; b takes back what the spread explains of the residuals. Both are chosen for the least mean CRPS;
-* classification: p ~ (mean over recoveries of the probabilities)^(1 / T), normalised, with the temperature T of least
+  of the residuals y - m on validation rows. c = 0 ignores the spread, for systems whose spread doesn't predict errors;
+  b < 1 removes from the residuals the part that the spread explains. Both minimise the mean CRPS over a grid;
+* classification: p ~ (mean over recoveries of the probabilities)^(1 / T), normalised, with the temperature T that minimises the
   negative log-likelihood (Guo et al., ICML 2017). This is convex in 1 / T, so its minimum is where the slope changes sign.
 """
 
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.calibration.scores import SMALLEST, Array, crps
+from imder.calibration.scores import MIN_PROBABILITY, Array, crps
 
 RESIDUALS = 65
-RECOVERY_GRID = (0.5, 1.0, 1.5, 2.0)  # beside 0
-NOISE_GRID = (1.0, 0.9, 1.1, 0.8, 1.2, 0.7, 0.6, 0.5, 0.4)  # the first of equals is taken
-SEARCHED_ROWS, SEARCHED_RESIDUALS = 512, 33  # two numbers need no more
+RECOVERY_GRID = (0.5, 1.0, 1.5, 2.0)  # in addition to 0
+NOISE_GRID = (1.0, 0.9, 1.1, 0.8, 1.2, 0.7, 0.6, 0.5, 0.4)  # of equal scores the first is chosen
+SEARCHED_ROWS, SEARCHED_RESIDUALS = 512, 33  # enough to choose two numbers
 FOLDS = 20
 TEMPERATURES = (0.05, 20.0)
 
@@ -33,8 +33,8 @@ class ValuePredictive:
     """The predictive distribution of a number.
 
     Attributes:
-        recovery: c, by which the spread over recoveries is stretched.
-        noise: b, by which the residuals are.
+        recovery: c, the factor of the spread over recoveries.
+        noise: b, the factor of the residuals.
         residuals: e_i, in increasing order.
     """
 
@@ -43,7 +43,7 @@ class ValuePredictive:
     residuals: tuple[float, ...]
 
     def points(self, spread: Array) -> Array:
-        """``(M, n)`` points in increasing order, not clipped, for a spread ``(M, S)``."""
+        """Points ``(M, n)`` in increasing order, not clipped, of a spread ``(M, S)``."""
         mean = spread.mean(axis=1, keepdims=True)
         noise = self.noise * np.array(self.residuals)
         if self.recovery == 0 or spread.shape[1] == 1:
@@ -53,27 +53,27 @@ class ValuePredictive:
 
     @classmethod
     def fit(cls, spread: Array, labels: Array, bounds: tuple[float, float]) -> ValuePredictive:
-        """From validation rows: spread ``(M, S)``, labels ``(M,)``, the least and the greatest label."""
-        every = residuals_of(spread, labels)
-        some = np.unique(np.linspace(0, len(labels) - 1, SEARCHED_ROWS).round().astype(np.int64))
-        spread, labels = spread[some], labels[some]
-        coarse = tuple(np.quantile(every, _shares(SEARCHED_RESIDUALS)).tolist())
-        # Without spread every c is the same; without recovery the residuals already are the noise, as in b = 1.
+        """Fit to validation rows: spread ``(M, S)``, labels ``(M,)``, and the smallest and the largest possible label."""
+        residuals = residuals_of(spread, labels)
+        subset = np.unique(np.linspace(0, len(labels) - 1, SEARCHED_ROWS).round().astype(np.int64))
+        spread, labels = spread[subset], labels[subset]
+        coarse = tuple(np.quantile(residuals, _shares(SEARCHED_RESIDUALS)).tolist())
+        # Without a spread, c has no effect.
         recoveries = (0.0, *RECOVERY_GRID) if np.ptp(spread, axis=1).any() else (0.0,)
-        best, least = (0.0, 1.0), np.inf
+        best, lowest = (0.0, 1.0), np.inf
         for recovery in recoveries:
             for noise in NOISE_GRID:
                 points = np.clip(cls(recovery, noise, coarse).points(spread), *bounds)
                 score = float(crps(points, labels, in_order=True).mean())
-                if score < least:
-                    best, least = (recovery, noise), score
-        return cls(*best, every)
+                if score < lowest:
+                    best, lowest = (recovery, noise), score
+        return cls(*best, residuals)
 
     def held_out(self, spread: Array, labels: Array, samples: NDArray[np.int64]) -> Array:
-        """``(M, n)`` points of each row, with residuals of the other rows: those whose ``samples`` are in other folds.
+        """Points ``(M, n)`` of each row, with residuals of the rows whose ``samples`` are in other folds.
 
-        A row's own residual is among those it is judged by otherwise, and few rows look better than they are. (Measured
-        with 100 rows at 90 %: 89.6 % covered with the rows' own residuals, 91.2 % with held-out ones. Too much is safer.)
+        Residuals that include a row's own make few rows look better than they are: with 100 rows at a level of 90 %, 89.6 %
+        are covered with the rows' own residuals and 91.2 % with held-out ones.
         """
         number = np.unique(samples, return_inverse=True)[1]
         fold = number % FOLDS
@@ -84,26 +84,26 @@ class ValuePredictive:
             other = ValuePredictive(
                 self.recovery, self.noise, residuals_of(spread[fold != f], labels[fold != f], len(self.residuals))
             )
-            found = other.points(spread[fold == f])
-            points = np.empty((len(spread), found.shape[1])) if points is None else points
-            points[fold == f] = found
+            fold_points = other.points(spread[fold == f])
+            points = np.empty((len(spread), fold_points.shape[1])) if points is None else points
+            points[fold == f] = fold_points
         assert points is not None
         return points
 
 
 @dataclass(frozen=True)
 class ClassPredictive:
-    """The predictive distribution of a class: ``temperature`` T, above 1 where a system is too sure."""
+    """The predictive distribution of a class: ``temperature`` T is above 1 for an overconfident system."""
 
     temperature: float
 
     def probabilities(self, spread: Array) -> Array:
-        """``(M, C)`` for a spread ``(M, S, C)``."""
+        """Probabilities ``(M, C)`` of a spread ``(M, S, C)``."""
         return _softmax(_logits(spread) / self.temperature)
 
     @classmethod
     def fit(cls, spread: Array, labels: NDArray[np.int64]) -> ClassPredictive:
-        """From validation rows: spread ``(M, S, C)`` and classes ``(M,)``."""
+        """Fit to validation rows: spread ``(M, S, C)`` and classes ``(M,)``."""
         logits = _logits(spread)
         chosen = np.take_along_axis(logits, labels[:, None], axis=1).mean()
         low, high = (float(np.log(1 / t)) for t in reversed(TEMPERATURES))  # of ln 1/T
@@ -115,7 +115,7 @@ class ClassPredictive:
 
 
 def residuals_of(spread: Array, labels: Array, count: int = RESIDUALS) -> tuple[float, ...]:
-    """``count`` quantiles of y - m at the middles of equal shares."""
+    """Quantiles of y - m at the midpoints of ``count`` equal shares."""
     return tuple(np.quantile(labels - spread.mean(axis=1), _shares(count)).tolist())
 
 
@@ -124,7 +124,7 @@ def _shares(count: int) -> Array:
 
 
 def _logits(spread: Array) -> Array:
-    return np.asarray(np.log(np.clip(spread.mean(axis=1), SMALLEST, None)))
+    return np.asarray(np.log(np.clip(spread.mean(axis=1), MIN_PROBABILITY, None)))
 
 
 def _softmax(logits: Array) -> Array:

@@ -1,15 +1,15 @@
-"""Proper scores of predictive distributions: lower is better, and on average nothing beats the truth.
+"""Proper scores of predictive distributions: lower is better, and the true distribution has the lowest expected score.
 
 The continuous ranked probability score of a distribution F for a label y is
 
     CRPS(F, y) = integral (F(v) - [v >= y])^2 dv = E|X - y| - E|X - X'| / 2,    X, X' ~ F independent
 
-(Gneiting and Raftery, JASA 2007, equation 21). It is in the label's units, and the absolute error where F is a single
-point. For n equally weighted points in increasing order x_1 <= ... <= x_n the second term is a sum over them alone,
+(Gneiting and Raftery, JASA 2007, equation 21). It has the label's units and equals the absolute error where F is a
+single point. For n equally weighted points in increasing order x_1 <= ... <= x_n the second term is a sum over them alone,
 
     E|X - X'| / 2 = 1 / n^2 sum_i (2 i - n - 1) x_i,
 
-so that a sort is all it costs. For class probabilities the score is the negative log-likelihood -ln p_y.
+so the cost is that of sorting. For class probabilities the score is the negative log-likelihood -ln p_y.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SMALLEST = 1e-12
-"""Probabilities below this count as this: one certain mistake shouldn't make a mean infinite."""
+MIN_PROBABILITY = 1e-12
+"""Lower bound of probabilities in logarithms: one certain mistake must not make a mean infinite."""
 
 
 def crps(points: Array, labels: Array, *, in_order: bool = False) -> Array:
@@ -29,7 +29,7 @@ def crps(points: Array, labels: Array, *, in_order: bool = False) -> Array:
     Args:
         points: ``(M, n)``.
         labels: ``(M,)``.
-        in_order: whether each row is sorted already.
+        in_order: whether each row of points is already sorted.
 
     Returns:
         ``(M,)``, in the label's units.
@@ -48,7 +48,7 @@ def crps(points: Array, labels: Array, *, in_order: bool = False) -> Array:
 def nll(probabilities: Array, labels: NDArray[np.int64]) -> Array:
     """-ln p_y, ``(M,)``, of probabilities ``(M, C)`` and classes ``(M,)``, in nats."""
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-    return np.asarray(-np.log(np.clip(chosen, SMALLEST, None)))
+    return np.asarray(-np.log(np.clip(chosen, MIN_PROBABILITY, None)))
 
 
 def quantile(points: Array, q: float) -> Array:
@@ -57,7 +57,7 @@ def quantile(points: Array, q: float) -> Array:
     >>> quantile(np.array([[0.0, 1.0, 2.0]]), 0.25).tolist()
     [0.5]
     """
-    place = q * (points.shape[1] - 1)
-    below = min(int(place), points.shape[1] - 1)
+    position = q * (points.shape[1] - 1)
+    below = min(int(position), points.shape[1] - 1)
     above = min(below + 1, points.shape[1] - 1)
-    return np.asarray(points[:, below] + (place - below) * (points[:, above] - points[:, below]))
+    return np.asarray(points[:, below] + (position - below) * (points[:, above] - points[:, below]))

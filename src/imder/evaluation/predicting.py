@@ -1,18 +1,17 @@
-"""Predictions for the cells of a protocol, none of them made twice.
+"""Predictions for the cells of a protocol, each computed once.
 
-What a system predicts for a sample depends on the sample, on which of its modalities are available and on the seed of the
-noise, never on the batch. So all cells together ask for at most N (2^K - 1) different (sample, pattern) pairs, however
-many rates and draws there are: each pair is predicted once and then looked up. Eight rates with ten draws of a
-three-modality split cost at most seven passes over it instead of eighty. Recoveries are thus the same in every draw,
-which varies the masks alone.
+A prediction depends on the sample, its available modalities and the seed of the noise, never on the batch. All cells
+together therefore need at most N (2^K - 1) (sample, pattern) pairs, whatever the number of rates and draws: each pair is
+predicted once and then looked up. Eight rates with ten draws of a three-modality split cost at most seven passes over it
+instead of eighty. Recoveries are the same in every draw; only the masks vary.
 
-Pairs are predicted in the order of their patterns, within a pattern by length: batches are then uniform, with little
-padding. A system is handed neither labels nor features of anything that isn't available.
+Pairs are sorted by pattern, then by length, so that batches are uniform with little padding. A system receives neither
+labels nor features of modalities that aren't available.
 
-What is asked for is the *spread* (M, S, ...): what a system predicts under each of S recoveries of what is missing, S = 1
-where nothing is sampled. Its mean over S is the prediction, to which metrics belong; the rest says how sure it is.
+Predictions come as a *spread* (M, S, ...): one for each of S recoveries of the missing modalities, S = 1 where nothing is
+sampled. Metrics use the mean over S; the variation over S measures uncertainty.
 
-A system whose prediction for a sample depends on other samples of the split (`Model.uses_context`) is handed whole cells
+A system whose prediction for a sample depends on other samples of the split (`Model.uses_context`) receives whole cells
 instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once.
 """
 
@@ -37,19 +36,19 @@ Values = NDArray[Any]
 Predict = Callable[[Split, RowNumbers, NDArray[np.bool_]], Values]
 """From a split, M row numbers and their ``available`` (M, K) to a spread: (M, S) values, or (M, S, C) probabilities.
 
-S, the number of recoveries, is one for all rows; it is 1 for a system that samples nothing.
+S, the number of recoveries, is the same for all rows; it is 1 for a system that samples nothing.
 """
 Progress = Callable[[int, int], None]
-"""Called with what is done and what there is to do."""
+"""Called with the number of predicted rows and the number of all rows."""
 
 
 def predict_cells(
     predict: Predict, split: Split, cells: Sequence[EvaluationCell], *, whole: bool = False
 ) -> list[Values]:
-    """For each cell the spread of its served rows, in file order; every (sample, pattern) pair predicted once.
+    """The spread of each cell's served rows, in file order; every (sample, pattern) pair is predicted once.
 
-    With ``whole``, ``predict`` is asked for whole cells one after the other, each of them all rows of the split in order;
-    rows that a cell doesn't serve have nothing available. Every distinct cell is predicted once.
+    With ``whole``, ``predict`` gets whole cells one after the other, each with all rows of the split in order; rows that a
+    cell doesn't serve have nothing available. Every distinct cell is predicted once.
     """
     served = [np.flatnonzero(cell.mask.any(axis=1)) for cell in cells]
     if whole:
@@ -75,7 +74,10 @@ def model_predict(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Predict:
-    """A model as what `predict_cells` calls; one with context refuses anything but whole cells (`ImderError`)."""
+    """The ``predict`` function of a model for `predict_cells`.
+
+    That of a model that uses context raises an `ImderError` unless it gets whole cells.
+    """
     in_order = _by_dialogue if model.uses_context else _by_pattern
 
     def predict(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
@@ -103,23 +105,25 @@ def model_predict(
 
 
 def mean_of(spread: Values, task: Task) -> Values:
-    """The prediction that a spread (M, S) or (M, S, C) stands for: its mean over recoveries, (M,) or (M, C).
+    """The prediction (M,) or (M, C) of a spread (M, S) or (M, S, C): its mean over recoveries.
 
     Raises:
-        ImderError: a spread of another shape.
+        ImderError: the spread has another shape.
 
     >>> mean_of(np.array([[1.0, 3.0], [2.0, 2.0]]), "regression").tolist()
     [2.0, 2.0]
     """
     wanted, dims = ("(M, S)", 2) if task == "regression" else ("(M, S, C)", 3)
     if spread.ndim != dims or spread.shape[1] < 1:
-        raise ImderError(f"what predicts must give {wanted}, each of S recoveries for itself; got shape {spread.shape}")
+        raise ImderError(
+            f"predictions must have shape {wanted}, one for each of S recoveries; got shape {spread.shape}"
+        )
     mean: Values = spread.mean(axis=1)
     return mean
 
 
 def _by_pattern(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
-    """Pairs in the order of their patterns, then of their lengths, and which of the given ones each of them is."""
+    """Pairs sorted by pattern and length, with the position of each among the given pairs."""
     frames = np.zeros(len(pairs.rows), np.int64)
     for k, ragged in enumerate(pairs.split.features.values()):
         frames += ragged.lengths[pairs.rows] * pairs.available[:, k]
@@ -128,20 +132,20 @@ def _by_pattern(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
 
 
 def _by_dialogue(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
-    """Whole cells, dialogue by dialogue, and which of the given pairs each of them is."""
+    """Whole cells sorted by dialogue, with the position of each pair among the given pairs."""
     n = max(1, len(pairs.split))
     position = np.arange(len(pairs.rows))
     if len(position) % n or (pairs.rows != position % n).any():
-        raise ImderError("this system reads whole dialogues: ask for whole cells (evaluate, or whole=True)")
-    together = whole_dialogues(pairs, position // n, pairs.batch_size)
-    assert together.dialogue is not None
-    return together, together.dialogue // n * n + together.rows
+        raise ImderError("this system reads whole dialogues and needs whole cells; use evaluate, or whole=True")
+    ordered = whole_dialogues(pairs, position // n, pairs.batch_size)
+    assert ordered.dialogue is not None
+    return ordered, ordered.dialogue // n * n + ordered.rows
 
 
 def memoized(predict: Predict) -> Predict:
-    """The same predictor of one split, asked for each (sample, pattern) pair once over several evaluations.
+    """A predictor of one split that predicts each (sample, pattern) pair once over several evaluations.
 
-    Not for what looks at other samples too.
+    Not for predictors that use context.
     """
     cache: dict[tuple[int, bytes], Values] = {}
 

@@ -1,7 +1,7 @@
-"""A table of text, drawn for a terminal, in Markdown and in LaTeX.
+"""Tables of text for a terminal, in Markdown and in LaTeX.
 
-Each row is a sequence of (text, bold). Where ``joined`` is above 1, so many columns of a system stand in one, separated by
-" / ", as the field's papers print "ACC2 / F1 / ACC7".
+Each row is a sequence of (text, bold). With ``joined`` above 1, that many columns of a system share one, separated by " / ",
+as papers print "ACC2 / F1 / ACC7".
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Table:
     headers: tuple[str, ...]
     rows: tuple[tuple[Part, ...], ...]
     sections: tuple[int, ...] = ()
-    """Rows after which a line is drawn."""
+    """Indices of the rows that a rule follows."""
     notes: tuple[str, ...] = ()
-    """Lines below, one for each system that has something to say."""
+    """Lines below the table."""
     lead: int = 1
-    """Columns before those of the systems."""
+    """The number of columns before those of the systems."""
     joined: int = 1
-    """Columns of a system that are drawn as one."""
+    """The number of a system's columns that share one."""
 
     def heads(self) -> list[str]:
-        """Headers as they are drawn."""
+        """Headers after joining columns."""
         lead, rest = list(self.headers[: self.lead]), self.headers[self.lead :]
         for group in _groups(rest, self.joined):
             model = group[0].rpartition("\n")[0]
@@ -43,7 +43,7 @@ class Table:
         return lead
 
     def cells(self) -> list[list[tuple[Part, ...]]]:
-        """Rows as they are drawn: each cell of one part or, joined, several."""
+        """Rows after joining columns; a cell has as many parts as columns were joined."""
         return [
             [*((part,) for part in row[: self.lead]), *(_same(g) for g in _groups(row[self.lead :], self.joined))]
             for row in self.rows
@@ -55,19 +55,19 @@ def _groups(items: tuple[T, ...], size: int) -> list[tuple[T, ...]]:
 
 
 def _same(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Joined cells without anything in them are empty once."""
+    """Joined parts; a single empty part where all are empty."""
     return parts[:1] if len(parts) > 1 and all(text in ("", "–") for text, _ in parts) else parts
 
 
 def table_width(table: Table) -> int:
-    """Characters of a terminal that a table needs."""
+    """The width of a table in a terminal, in characters."""
     rows = [[" / ".join(text for text, _ in cell) for cell in row] for row in table.cells()]
     columns = [[*h.split("\n"), *(row[i] for row in rows)] for i, h in enumerate(table.heads())]
     return 1 + sum(3 + max(map(len, texts)) for texts in columns)
 
 
 def render_rich(table: Table, width: int | None = None) -> RichTable:
-    """For a terminal. Where ``width`` is too little, deviations and intervals go below their means."""
+    """A Rich table. If it is wider than ``width``, deviations and intervals go below their means."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -91,7 +91,7 @@ def render_rich(table: Table, width: int | None = None) -> RichTable:
 
 
 def render_markdown(table: Table) -> str:
-    """In Markdown, without the title, with notes as a paragraph of each; ends in a line feed."""
+    """A Markdown table without title, each note a paragraph below; ends in a newline."""
     heads = [header.replace("\n", " ") for header in table.heads()]
     rows = [[" / ".join(f"**{t}**" if bold else t for t, bold in cell) for cell in row] for row in table.cells()]
     rule = ["---", *("---:" for _ in heads[1:])]
@@ -100,7 +100,7 @@ def render_markdown(table: Table) -> str:
 
 
 def render_latex(table: Table) -> str:
-    """In LaTeX, for the packages booktabs and (wide tables) adjustbox: a table environment, title as caption, notes below.
+    """A LaTeX table environment with the title as caption and notes below; needs booktabs and adjustbox.
 
     A system's name spans its columns.
     """
@@ -152,7 +152,7 @@ _SPECIAL = {
 
 
 def escape_latex(text: str) -> str:
-    r"""Plain text as LaTeX reads it.
+    r"""Plain text with LaTeX's special characters escaped.
 
     >>> escape_latex("a_b & 50 % ± 1")
     'a\\_b \\& 50 \\% $\\pm$ 1'
@@ -161,5 +161,5 @@ def escape_latex(text: str) -> str:
 
 
 def with_notes(table: Table, notes: tuple[str, ...]) -> Table:
-    """The same with more lines below; none twice."""
+    """The table with more notes; duplicates are dropped."""
     return replace(table, notes=tuple(dict.fromkeys([*table.notes, *notes])))

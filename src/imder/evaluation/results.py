@@ -1,8 +1,8 @@
-"""Tidy rows on disk, and what they say in sum.
+"""Tidy rows: CSV files, summaries and averages.
 
 A row is one draw of one setting for one run of one system (`imder.evaluation.evaluate.COLUMNS` and the metrics). In CSV an
 empty cell is None (a protocol without a rate) or an empty string; numbers are written so that they read back exactly.
-Files are written beside their place and then renamed: whole or not at all.
+Files are written atomically.
 
 The spread of a metric is that of *one draw of one run*: variance between runs plus variance within them. With m_r the
 mean of run r over its D draws and v_r the variance of these draws,
@@ -10,7 +10,7 @@ mean of run r over its D draws and v_r the variance of these draws,
     sd^2 = var_r(m_r) + (1 - 1 / D) mean_r(v_r)
 
 where var(m_r) already holds the 1 / D of the draws. One run: the deviation over draws. One draw: that over runs.
-Neither: nan, since nothing is known.
+Neither: nan.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _INTEGERS = frozenset({"draw", "seed", "n"})
 
 
 def write_csv(rows: Sequence[Row], path: str | Path) -> None:
-    """Write rows of any columns, atomically; a column that a row lacks is empty there.
+    """Write rows atomically. Rows may have different columns; missing values are empty.
 
     Raises:
-        ImderError: there are no rows, or the place can't be written.
+        ImderError: there are no rows, or the file can't be written.
     """
     if not rows:
         raise ImderError(f"{path}: there are no rows to write")
@@ -53,7 +53,7 @@ def write_csv(rows: Sequence[Row], path: str | Path) -> None:
 
 
 def _text(value: Any) -> str:
-    """Shortest text that reads back as the same number."""
+    """The shortest text that reads back as the same number."""
     if value is None:
         return ""
     return repr(float(value)) if isinstance(value, float | np.floating) else str(value)
@@ -63,7 +63,7 @@ def read_csv(path: str | Path) -> list[dict[str, Any]]:
     """The inverse of `write_csv` for results.
 
     Raises:
-        ImderError: the file can't be read, or isn't one of results.
+        ImderError: the file can't be read, or lacks a column of results.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
@@ -94,7 +94,7 @@ def _parsed(row: Mapping[str | None, Any], where: str) -> dict[str, Any]:
 
 
 def metric_names(rows: Sequence[Row]) -> list[str]:
-    """The metrics that tidy or summarised rows hold, in order."""
+    """The names of metrics in tidy or summarised rows, in order."""
     skip = {*COLUMNS, "runs", "draws", "recovery_weight"}
     names = dict.fromkeys(key for row in rows for key in row if key not in skip)
     return [name for name in names if not (name.endswith("_sd") and name[:-3] in names)]
@@ -104,7 +104,7 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Mean and standard deviation over draws and runs.
 
     Args:
-        rows: tidy rows, of any number of systems, runs, protocols and draws. A run is a value of (``run``, ``seed``).
+        rows: tidy rows of any systems, runs, protocols and draws; (``run``, ``seed``) identifies a run.
 
     Returns:
         A row for each distinct `GROUP`, in order of appearance: its values; ``runs``, ``draws`` (of the run with the
@@ -171,14 +171,15 @@ def condition_weights(protocol: str, effective: Sequence[float]) -> NDArray[np.f
 def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Means over the settings of each protocol, with the deviation of one draw of one run.
 
-    Settings are the missing rates (`condition_weights`) or, where subsets are fixed, those that lack something. Of a run,
-    only draws that are there in every setting count; a system without any has no average.
+    Settings are the missing rates (`condition_weights`) or, where subsets are fixed, the incomplete subsets. A draw of a run
+    counts only if it has a row for every setting; a system without such a draw has no average.
 
     Args:
         rows: tidy rows of one corpus and split.
 
     Returns:
-        Rows as `summarise` gives, ``available`` saying what the average is of. Protocols of a single setting have none.
+        Rows as `summarise` gives them, with ``available`` "average" or "average, incomplete". Protocols with a single setting
+        have no average.
     """
     means: list[dict[str, Any]] = []
     for protocol in dict.fromkeys(row["protocol"] for row in rows):
@@ -206,7 +207,7 @@ def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _names(row: Row) -> list[str]:
-    """The fixed subset of a row."""
+    """The modalities of a row's fixed subset."""
     return row["available"].split("+") if row["available"] else []
 
 
@@ -215,7 +216,7 @@ def _number(value: Any) -> float:
 
 
 def _deviation(by_run: Sequence[np.ndarray[Any, np.dtype[np.float64]]]) -> float:
-    """The standard deviation of one draw of one run; nan where there is a single row."""
+    """The standard deviation of one draw of one run; nan for a single row."""
     draws = min(len(v) for v in by_run)
     if len(by_run) == 1:
         return float(by_run[0].std(ddof=1)) if draws > 1 else float("nan")

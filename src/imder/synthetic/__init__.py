@@ -1,1 +1,1 @@
-"""The known-truth corpus and its exact answers."""
+"""The known-truth corpus and its exact conditional distributions."""

@@ -1,14 +1,14 @@
-r"""Affine encoders, seen as measurements of the raw features.
+r"""Affine encoders as linear measurements of the raw features.
 
 Stack the raw features of one modality and length as x (T D,) = b_c + B z + sigma eps. An affine encoder e = A x + a of
-rank r has a thin singular value decomposition A = U diag(s) V': to know e is to know the r numbers
+rank r has a thin singular value decomposition A = U diag(s) V', so e is equivalent to the r numbers
 
     m = V' x = diag(1 / s) U' (e - a) = V' b_c + V' B z + sigma eps,
 
 whose noise is again sigma^2 I because V is orthonormal; and e = a + U (s * m). So no covariance of encodings is ever
-inverted and wide encoders (A A' singular) need no special care. What of a given e lies outside the range of A is
+inverted and wide encoders (A A' singular) need no special case. The part of a given e outside the range of A is
 ignored. Directions with s <= cutoff * max s count as absent (1e-5 by default: above the rounding of a float32 A, which
-leaves directions that should be absent with about 1e-7 max s).
+leaves about 1e-7 max s in directions that should be absent).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Operator = Callable[[int], tuple[NDArray[Any], NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Measured:
-    """One modality of one length, encoded: m = offsets_c + loading z + noise eps, e = shift + basis (scales * m).
+    """The linear model of an encoded modality of one length: m = offsets_c + loading z + noise eps, e = shift + basis (scales * m).
 
     ``offsets`` (C, r), ``loading`` (r, Z), ``noise`` a standard deviation, ``basis`` (F, r) with orthonormal columns or
     None for the identity (raw features: F = r = T D), ``scales`` (r,), ``shift`` (F,).
@@ -43,12 +43,12 @@ class Measured:
     shift: Array
 
     def measure(self, encodings: Array) -> Array:
-        """(..., F) -> m (..., r)."""
+        """The numbers m (..., r) of encodings (..., F)."""
         centred = encodings - self.shift
         return (centred if self.basis is None else centred @ self.basis) / self.scales
 
     def encode(self, measured: Array) -> Array:
-        """Measured (..., r) -> (..., F); `measure` undoes it."""
+        """Encodings (..., F) of m (..., r): the inverse of `measure` on the range of the encoder."""
         return self.shift + self.linear(measured * self.scales)
 
     def linear(self, coordinates: Array) -> Array:
@@ -57,7 +57,7 @@ class Measured:
 
 
 class AffineEncoder:
-    """An affine encoder with what is computed once for each length.
+    """An affine encoder; its matrices and decompositions are computed once for each length.
 
     Args:
         operator: length T -> matrix (F, T D) and offset (F,), for features (T, D) flattened in C order. Encodings are
@@ -81,7 +81,7 @@ class AffineEncoder:
 
     @classmethod
     def of(cls, operator: Operator) -> AffineEncoder:
-        """The operator itself where it is an `AffineEncoder` already."""
+        """An `AffineEncoder` of the operator, or the operator itself if it is one."""
         return operator if isinstance(operator, cls) else cls(operator)
 
     def parts(self, length: int) -> tuple[Array, Array, Array, Array]:
@@ -104,10 +104,10 @@ class AffineEncoder:
 
 @dataclass(frozen=True)
 class LinearModality:
-    """How one modality comes from component and latent.
+    """The generative model of one modality given component and latent.
 
     Attributes:
-        name: of the modality.
+        name: the name of the modality.
         lengths: shortest and longest number of frames; each is equally likely.
         offsets: ``(C, D)``, b_kc.
         loadings: ``(J, D, Z)``, B_kj, the amplitude of cos(pi j tau).
@@ -130,7 +130,7 @@ class LinearModality:
         return np.cos(np.pi * tau[:, None] * np.arange(len(self.loadings)))
 
     def measured(self, length: int, encoder: AffineEncoder | None = None) -> Measured:
-        """Raw features of ``length`` frames, or what ``encoder`` makes of them, as a measurement of z."""
+        """Raw features of ``length`` frames, or their encodings, as a measurement of z."""
         waves = self.waves((np.arange(length) + 0.5) / length)
         loading = np.einsum("tj,jdz->tdz", waves, self.loadings).reshape(length * self.dim, -1)
         offsets = np.tile(self.offsets, (1, length))
@@ -146,13 +146,15 @@ class LinearModality:
     def groups(
         self, lengths: NDArray[np.int64], wanted: NDArray[np.bool_], encoder: AffineEncoder | None
     ) -> tuple[tuple[NDArray[np.int64], Measured], ...]:
-        """The wanted rows of each length, with what is measured of that length; each must have frames."""
-        found = np.unique(lengths[wanted])
-        if (found < 1).any():
-            raise ImderError(
-                f"{self.name}: a row that is asked for has no frames; give its length, or mark it unavailable"
-            )
-        return tuple((np.flatnonzero(wanted & (lengths == t)), self.measured(int(t), encoder)) for t in found)
+        """The row numbers of each length among ``wanted`` rows (N,), with the linear model of that length.
+
+        Raises:
+            ImderError: a wanted row has no frames.
+        """
+        distinct = np.unique(lengths[wanted])
+        if (distinct < 1).any():
+            raise ImderError(f"{self.name}: a requested row has no frames; give its length, or mark it unavailable")
+        return tuple((np.flatnonzero(wanted & (lengths == t)), self.measured(int(t), encoder)) for t in distinct)
 
 
 def pad(rows: list[Array]) -> Array:
@@ -175,9 +177,9 @@ def unflatten(flat: Array, width: int) -> Array:
 
 
 def operator_of(encode: Callable[[NDArray[np.float32]], NDArray[Any]], dim: int) -> Operator:
-    """The `Operator` of an affine ``encode``: (B, T, dim) -> (B, width, length), from what it makes of unit vectors.
+    """The `Operator` of an affine ``encode``: (B, T, dim) -> (B, width, length), from its values at unit vectors.
 
-    Raises `ImderError` where ``encode`` isn't affine (checked on one random input, to 1e-3 of its scale).
+    The operator raises an `ImderError` where ``encode`` isn't affine, checked on one random input to 1e-3 of its scale.
     """
 
     def operator(length: int) -> tuple[Array, Array]:

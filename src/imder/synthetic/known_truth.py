@@ -1,18 +1,18 @@
-r"""The known-truth corpus: sequences and labels of which every conditional distribution is known.
+r"""The known-truth corpus: sequences and labels whose conditional distributions are all known.
 
     component   c ~ pi                                        (C kinds of clips)
     latent      z | c ~ N(m_c, S_c)
     frames      x_k[t] = b_kc + B_k(tau_t) z + sigma_k eps,  B_k(tau) = sum_j B_kj cos(pi j tau), tau_t = (t + .5) / T_k
     label       y = clip(y*, -3, 3),                         y* = w . z + a_c + sigma_y eps
 
-Lengths are drawn whatever c and z are, so they tell nothing. Given c all is jointly Gaussian:
-`imder.synthetic.posterior` conditions exactly.
+Lengths are independent of c and z. Given c, features and label are jointly Gaussian, so `imder.synthetic.posterior`
+conditions exactly.
 
-`KnownTruth.standard` has C = 4 components from two signs (s1, s2), and latents that no single modality sees completely:
+`KnownTruth.standard` has C = 4 components from two signs (s1, s2), and latents that no single modality shows completely:
 
-* audio sees s1, vision s2, language both: given audio (or vision) alone language has two clearly separate modes;
-* the sum of both signs moves a latent that all three see: audio has a weak and graded opinion on s2, vision on s1;
-* language alone sees one latent, and audio and vision see one each that language doesn't; latents are correlated.
+* audio depends on s1, vision on s2, language on both: given audio (or vision) alone language has two clearly separate modes;
+* the sum of both signs shifts a latent that all three share: audio is weakly informative about s2, vision about s1;
+* one latent appears in language alone, one in audio alone and one in vision alone; latents are correlated.
 
 Its Bayes MAE: all .51, language .62, vision .91, audio .86, language + vision .57, language + audio .56, vision + audio
 .65, nothing 1.15; the label noise alone costs .8 sigma_y = .52 (before clipping), which no method can avoid.
@@ -38,7 +38,7 @@ Seed = int | Sequence[int]
 
 @dataclass(frozen=True)
 class KnownTruth:
-    """The generative model and its exact posteriors; `standard` builds the one used everywhere.
+    """The generative model and its exact posteriors; `standard` builds the one of the demo, tests and benchmarks.
 
     Attributes:
         weights: ``(C,)``, pi; positive, summing to 1.
@@ -84,7 +84,7 @@ class KnownTruth:
     ) -> KnownTruth:
         """Language 24-d x 6-20 frames, vision 12-d x 8-24, audio 10-d x 8-24; ``dims`` and ``lengths`` change that.
 
-        ``seed`` turns the directions of features at random; the strengths, and hence nearly the Bayes errors, stay.
+        ``seed`` rotates the directions of features at random; the strengths stay, so the Bayes errors hardly change.
 
         >>> truth = KnownTruth.standard()
         >>> split = truth.sample(5, seed=1)
@@ -104,7 +104,7 @@ class KnownTruth:
         signs = {"language": (2.0 * s1, 2.0 * s2), "vision": (1.5 * s2,), "audio": (1.5 * s1,)}
         latents = {"language": (0, 2, 4, 5), "vision": (2, 3, 5), "audio": (0, 1, 5)}
         modalities = []
-        for name, seen in latents.items():
+        for name, indices in latents.items():
             dim = dims[name]
             directions = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
             offsets = np.tile(0.5 * rng.standard_normal(dim), (4, 1))
@@ -112,8 +112,8 @@ class KnownTruth:
                 offsets += np.outer(shift, directions[:, j % dim])
             loadings = np.zeros((2, dim, 6))
             for wave, strength in enumerate((1.5, 1.0)):
-                for j, latent in enumerate(seen):
-                    column = len(signs[name]) + wave * len(seen) + j
+                for j, latent in enumerate(indices):
+                    column = len(signs[name]) + wave * len(indices) + j
                     loadings[wave, :, latent] = strength * directions[:, column % dim]
             modalities.append(LinearModality(name, lengths[name], offsets, loadings, 1.0))
         return cls(
@@ -144,7 +144,7 @@ class KnownTruth:
     def sample(self, n: int, seed: Seed, prefix: str = "", task: Task = "regression") -> Split:
         """The same n samples for the same seed, in dialogues of 4-8 clips (the last may be shorter).
 
-        The clips of a dialogue are independent, speakers and texts tell nothing: what is optimal for a clip is optimal.
+        The clips of a dialogue are independent, and speakers and texts are uninformative, so context has no use.
         Ids are ``<prefix><dialogue>$_$<position>``, two speakers for each dialogue.
         """
         component, z, star = self.latents(n, seed)
@@ -188,7 +188,7 @@ class KnownTruth:
     def latent_posterior(self, split: Split, available: NDArray[np.bool_]) -> LatentPosterior:
         """p(c, z | available raw features) for each row."""
 
-        def read(name: str, rows: NDArray[np.int64], seen: Measured) -> Array:
+        def read(name: str, rows: NDArray[np.int64], measurement: Measured) -> Array:
             return np.stack([split.features[name][int(i)].astype(np.float64).ravel() for i in rows])
 
         lengths = {k: r.lengths for k, r in split.features.items()}
@@ -203,7 +203,7 @@ class KnownTruth:
         return self.label_of(self.latent_posterior(split, available))
 
     def label_of(self, latent: LatentPosterior) -> LabelPosterior:
-        """p(y) under any p(c, z), for instance given encodings (`EncodingPosterior.latent`)."""
+        """p(y) under a p(c, z), for instance that of given encodings (`EncodingPosterior.latent`)."""
         variance = np.einsum("i,rcij,j->rc", self.label_weights, latent.covariances, self.label_weights)
         means = latent.means @ self.label_weights + self.label_offsets
         return LabelPosterior(latent.weights, means, np.sqrt(variance + self.label_noise**2), *self.bounds)
@@ -251,7 +251,7 @@ class KnownTruth:
                 available is read, and of each row only its own F.
             lengths: frames T of each row and modality, (N,) each, of ``missing`` too.
             available: (N, K) bool.
-            missing: the modality asked for; available in no row.
+            missing: the modality to recover; available in no row.
         """
         latent = self._encoded(operators, encodings, lengths, available)
         return self._posterior(latent, available, missing, lengths[missing], AffineEncoder.of(operators[missing]))
@@ -280,8 +280,8 @@ class KnownTruth:
         lengths: Mapping[str, NDArray[np.int64]],
         available: NDArray[np.bool_],
     ) -> LatentPosterior:
-        def read(name: str, rows: NDArray[np.int64], seen: Measured) -> Array:
-            return seen.measure(np.asarray(encodings[name], dtype=np.float64)[rows, : len(seen.shift)])
+        def read(name: str, rows: NDArray[np.int64], measurement: Measured) -> Array:
+            return measurement.measure(np.asarray(encodings[name], dtype=np.float64)[rows, : len(measurement.shift)])
 
         encoders = {name: AffineEncoder.of(operator) for name, operator in operators.items()}
         return self.prior().given(evidence(self.modalities, lengths, available, encoders, read))
@@ -295,5 +295,5 @@ class KnownTruth:
         encoder: AffineEncoder | None,
     ) -> EncodingPosterior:
         if available[:, self.names.index(missing)].any():
-            raise ImderError(f"{missing} is available in some rows: what is asked for must be missing in all")
+            raise ImderError(f"{missing} is available in some rows: a modality to recover must be missing in all")
         return EncodingPosterior.of(latent, self[missing].groups(lengths, np.ones(len(lengths), dtype=bool), encoder))

@@ -1,6 +1,6 @@
-r"""Exact conditionals of a mixture of linear-Gaussian components: latents, labels and encodings given encodings.
+r"""Exact conditional distributions of linear-Gaussian mixtures: latents, labels and encodings given encodings.
 
-A component c of weight pi_c has a latent z ~ N(m_c, S_c). Whatever is seen of a modality is linear in z,
+A component c of weight pi_c has a latent z ~ N(m_c, S_c). Raw features and encodings of a modality are linear in z,
 
     m = beta_c + H z + sqrt(d) * eps,    eps ~ N(0, I),
 
@@ -38,7 +38,7 @@ def normal_cdf(x: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a measurement says of z: ``precision`` (..., Z, Z), ``information`` (..., C, Z), ``energy`` (..., C)."""
+    """The evidence of a measurement on z: ``precision`` (..., Z, Z), ``information`` (..., C, Z), ``energy`` (..., C)."""
 
     precision: Array
     information: Array
@@ -46,7 +46,7 @@ class Evidence:
 
     @classmethod
     def of(cls, measured: Array, offsets: Array, loading: Array, variance: Array | float) -> Evidence:
-        """Of ``measured`` (..., r) = offsets (C, r) + loading (r, Z) z + noise of ``variance`` (r,)."""
+        """The evidence of ``measured`` (..., r) = offsets (C, r) + loading (r, Z) z + noise of ``variance`` (r,)."""
         scaled, whitened = offsets / variance, loading / np.expand_dims(variance, -1)
         return cls(
             loading.T @ whitened,
@@ -64,11 +64,11 @@ class LatentPosterior:
     covariances: Array
 
     def given(self, evidence: Evidence) -> LatentPosterior:
-        """With more evidence; leading dimensions broadcast."""
+        """The posterior after more evidence; leading dimensions broadcast."""
         return self.updated(evidence)[0]
 
     def updated(self, evidence: Evidence) -> tuple[LatentPosterior, Array]:
-        """With more evidence, and the logarithm of how likely that was (..., R), up to what its components share."""
+        """The posterior after more evidence, and the log likelihood of the evidence (..., R) up to a shared constant."""
         prior = np.linalg.inv(self.covariances)
         precision = prior + evidence.precision[..., None, :, :]
         pull = np.einsum("...ij,...j->...i", prior, self.means)
@@ -102,7 +102,7 @@ def evidence(
     encoders: Mapping[str, AffineEncoder],
     read: Callable[[str, NDArray[np.int64], Measured], Array],
 ) -> Evidence:
-    """The evidence of each available modality, added up, for N rows; each group of rows of one length at once.
+    """The evidence of each available modality, added up, for N rows; rows of one length are computed together.
 
     ``read(name, rows, measured)`` gives m (len(rows), r); modalities without an encoder are raw.
     """
@@ -110,11 +110,11 @@ def evidence(
     n = len(available)
     total = Evidence(np.zeros((n, z, z)), np.zeros((n, c, z)), np.zeros((n, c)))
     for k, m in enumerate(modalities):
-        for rows, seen in m.groups(lengths[m.name], available[:, k], encoders.get(m.name)):
-            found = Evidence.of(read(m.name, rows, seen), seen.offsets, seen.loading, m.noise**2)
-            total.precision[rows] += found.precision
-            total.information[rows] += found.information
-            total.energy[rows] += found.energy
+        for rows, model in m.groups(lengths[m.name], available[:, k], encoders.get(m.name)):
+            added = Evidence.of(read(m.name, rows, model), model.offsets, model.loading, m.noise**2)
+            total.precision[rows] += added.precision
+            total.information[rows] += added.information
+            total.energy[rows] += added.energy
     return total
 
 
@@ -157,7 +157,7 @@ class LabelPosterior:
         return np.where(at_low, self.low, np.where(at_high, self.high, 0.5 * (low + high)))
 
     def median(self) -> Array:
-        """(N,): no prediction has a lower expected absolute error."""
+        """The median (N,): no prediction has a lower expected absolute error."""
         return self.quantile(0.5)
 
     def mean(self) -> Array:
@@ -181,7 +181,7 @@ class LabelPosterior:
         """The continuous ranked probability score of labels ``y`` (N,), integral of (P(y <= v) - [v >= y])^2 dv.
 
         The atoms at low and high are inside the integral. Gauss-Legendre on both sides of y: with 96 nodes the error is
-        below 1e-9 as long as every std is at least a thirtieth of high - low.
+        below 1e-9 if every std is at least (high - low) / 30.
         """
         y = np.asarray(y, dtype=np.float64)
         inside = np.clip(y, self.low, self.high)
@@ -199,7 +199,7 @@ class EncodingPosterior:
 
     Attributes:
         latent: p(c, z | what is available); ``latent.weights`` (R, C) are the components' weights.
-        groups: rows of one length and what the encoder makes of that length.
+        groups: row numbers of each length with the linear model of encodings of that length.
         sizes: (R,), F of each row. Every array below has the longest F, zero beyond each row's own.
     """
 
@@ -211,8 +211,8 @@ class EncodingPosterior:
     def of(cls, latent: LatentPosterior, groups: tuple[tuple[NDArray[np.int64], Measured], ...]) -> EncodingPosterior:
         """From p(c, z) and groups that cover all rows."""
         sizes = np.zeros(sum(len(rows) for rows, _ in groups), dtype=np.int64)
-        for rows, seen in groups:
-            sizes[rows] = len(seen.shift)
+        for rows, model in groups:
+            sizes[rows] = len(model.shift)
         return cls(latent, groups, sizes)
 
     @property
@@ -224,43 +224,43 @@ class EncodingPosterior:
         return np.zeros((*leading, int(self.sizes.max(initial=0))))
 
     def sample(self, draws: int, rng: np.random.Generator) -> Array:
-        """(S, R, F): exact draws."""
+        """Exact draws (S, R, F)."""
         component, z = self.latent.sample(draws, rng)
         out = self._empty(*component.shape)
-        for rows, seen in self.groups:
-            noise = rng.standard_normal((draws, len(rows), len(seen.scales)))
-            m = seen.offsets[component[:, rows]] + z[:, rows] @ seen.loading.T + seen.noise * noise
-            out[:, rows, : len(seen.shift)] = seen.encode(m)
+        for rows, model in self.groups:
+            noise = rng.standard_normal((draws, len(rows), len(model.scales)))
+            m = model.offsets[component[:, rows]] + z[:, rows] @ model.loading.T + model.noise * noise
+            out[:, rows, : len(model.shift)] = model.encode(m)
         return out
 
     def component_means(self) -> Array:
-        """(R, C, F)."""
+        """Means (R, C, F) of the components."""
         out = self._empty(*self.weights.shape)
-        for rows, seen in self.groups:
-            m = seen.offsets + self.latent.means[rows] @ seen.loading.T
-            out[rows, :, : len(seen.shift)] = seen.encode(m)
+        for rows, model in self.groups:
+            m = model.offsets + self.latent.means[rows] @ model.loading.T
+            out[rows, :, : len(model.shift)] = model.encode(m)
         return out
 
     def component_covariance(self, row: int, component: int) -> Array:
-        """(F, F) of one row and component, F being the row's own."""
-        seen = next(seen for rows, seen in self.groups if row in rows)
-        inner = seen.loading @ self.latent.covariances[row, component] @ seen.loading.T
-        inner[np.diag_indices_from(inner)] += seen.noise**2
-        return seen.linear(seen.linear(inner * np.outer(seen.scales, seen.scales)).T)
+        """The covariance (F, F) of one row and component, with the row's own F."""
+        model = next(model for rows, model in self.groups if row in rows)
+        inner = model.loading @ self.latent.covariances[row, component] @ model.loading.T
+        inner[np.diag_indices_from(inner)] += model.noise**2
+        return model.linear(model.linear(inner * np.outer(model.scales, model.scales)).T)
 
     def mean(self) -> Array:
-        """(R, F): the conditional mean."""
+        """The conditional mean (R, F)."""
         return np.asarray(np.einsum("rc,rcf->rf", self.weights, self.component_means()))
 
     def variance(self) -> Array:
-        """(R, F): the total conditional variance of each coordinate."""
+        """The total conditional variance (R, F) of each coordinate."""
         means = self.component_means()
         centred = means - np.einsum("rc,rcf->rf", self.weights, means)[:, None]
         out: Array = np.einsum("rc,rcf->rf", self.weights, centred**2)
         within = np.einsum("rc,rcij->rij", self.weights, self.latent.covariances)
-        for rows, seen in self.groups:
-            signal = seen.linear(seen.loading.T * seen.scales).T
-            noise = (seen.linear(np.diag(seen.scales)) ** 2).sum(0) * seen.noise**2
+        for rows, model in self.groups:
+            signal = model.linear(model.loading.T * model.scales).T
+            noise = (model.linear(np.diag(model.scales)) ** 2).sum(0) * model.noise**2
             out[rows, : len(noise)] += np.einsum("fi,rij,fj->rf", signal, within[rows], signal) + noise
         return out
 
@@ -269,7 +269,7 @@ class EncodingPosterior:
         return self.explain(noisy, sigma)[0]
 
     def explain(self, noisy: Array, sigma: float) -> tuple[Array, Array, Array]:
-        """What ``noisy`` (..., R, F) = e + sigma n, n ~ N(0, I), says.
+        """Denoise ``noisy`` (..., R, F) = e + sigma n, n ~ N(0, I).
 
         Within c, with f = s * (offsets_c + loading z) on the basis, noise variance d = s^2 noise^2 + sigma^2 and gain
         g = s^2 noise^2 / d: E = shift + basis ((1 - g) E[f | noisy] + g * basis' (noisy - shift)).
@@ -280,18 +280,18 @@ class EncodingPosterior:
         clean = np.zeros_like(noisy, dtype=np.float64)
         shares = np.zeros((*noisy.shape[:-1], self.weights.shape[1]))
         likelihood = np.zeros(noisy.shape[:-1])
-        for rows, seen in self.groups:
-            centred = noisy[..., rows, : len(seen.shift)] - seen.shift
-            u = centred if seen.basis is None else centred @ seen.basis
-            offsets, loading = seen.offsets * seen.scales, seen.loading * seen.scales[:, None]
-            own = (seen.scales * seen.noise) ** 2
+        for rows, model in self.groups:
+            centred = noisy[..., rows, : len(model.shift)] - model.shift
+            u = centred if model.basis is None else centred @ model.basis
+            offsets, loading = model.offsets * model.scales, model.loading * model.scales[:, None]
+            own = (model.scales * model.noise) ** 2
             d = own + sigma**2
             prior = LatentPosterior(self.weights[rows], self.latent.means[rows], self.latent.covariances[rows])
             now, evident = prior.updated(Evidence.of(u, offsets, loading, d))
             f = now.weights @ offsets + np.einsum("...c,...cz->...z", now.weights, now.means) @ loading.T
-            clean[..., rows, : len(seen.shift)] = seen.shift + seen.linear((sigma**2 * f + own * u) / d)
+            clean[..., rows, : len(model.shift)] = model.shift + model.linear((sigma**2 * f + own * u) / d)
             shares[..., rows, :] = now.weights
-            beyond = (centred**2).sum(-1) - (u**2).sum(-1)  # what lies outside the range is noise alone
+            beyond = (centred**2).sum(-1) - (u**2).sum(-1)  # the part outside the range of the encoder is pure noise
             evident -= 0.5 * ((u**2 / d).sum(-1) + np.log(d).sum() + beyond / sigma**2)
-            likelihood[..., rows] = evident - (len(seen.shift) - len(d)) * np.log(sigma)
+            likelihood[..., rows] = evident - (len(model.shift) - len(d)) * np.log(sigma)
         return clean, shares, likelihood

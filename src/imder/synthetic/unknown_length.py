@@ -1,7 +1,6 @@
-r"""The exact distribution of an encoding whose number of frames isn't known: a mixture over lengths.
+r"""The exact distribution of an encoding of unknown length: a mixture over lengths.
 
-What is missing has no length that anyone could be told, so a recovery model learns p(e | available) with the length T
-integrated out:
+The length T of a missing sequence is unknown, so a recovery model learns p(e | available) with T integrated out:
 
     p(e | available) = sum_T p(T) p(e | available, T),    p(T | x) ~ p(T) p(x | available, T) for any noisy view x of e,
 
@@ -23,9 +22,9 @@ from imder.synthetic.posterior import EncodingPosterior
 
 @dataclass(frozen=True)
 class UnknownLength:
-    """p(encoding of a missing modality | what is available), R rows; ``each`` (T of them) is given one length."""
+    """p(encoding of a missing modality | what is available), for R rows; ``by_length`` has the posterior of each length."""
 
-    each: tuple[EncodingPosterior, ...]
+    by_length: tuple[EncodingPosterior, ...]
 
     @classmethod
     def of(
@@ -51,23 +50,23 @@ class UnknownLength:
 
     @property
     def weights(self) -> Array:
-        """(R, C): p(c | what is available); no length tells anything of it."""
-        return self.each[0].weights
+        """(R, C): p(c | what is available); it doesn't depend on the length."""
+        return self.by_length[0].weights
 
     def mean(self) -> Array:
-        """(R, F): the conditional mean."""
-        return np.asarray(np.mean([p.mean() for p in self.each], axis=0))
+        """The conditional mean (R, F)."""
+        return np.asarray(np.mean([p.mean() for p in self.by_length], axis=0))
 
     def variance(self) -> Array:
-        """(R, F): the total conditional variance of each coordinate."""
-        means = np.stack([p.mean() for p in self.each])
-        return np.asarray(np.mean([p.variance() for p in self.each], axis=0) + means.var(0))
+        """The total conditional variance (R, F) of each coordinate."""
+        means = np.stack([p.mean() for p in self.by_length])
+        return np.asarray(np.mean([p.variance() for p in self.by_length], axis=0) + means.var(0))
 
     def sample(self, draws: int, rng: np.random.Generator) -> Array:
-        """(S, R, F): exact draws."""
-        chosen = rng.integers(0, len(self.each), (draws, len(self.weights)))
-        out = np.empty((draws, *self.each[0].mean().shape))
-        for i, posterior in enumerate(self.each):
+        """Exact draws (S, R, F)."""
+        chosen = rng.integers(0, len(self.by_length), (draws, len(self.weights)))
+        out = np.empty((draws, *self.by_length[0].mean().shape))
+        for i, posterior in enumerate(self.by_length):
             mine = chosen == i
             if mine.any():
                 out[mine] = posterior.sample(draws, rng)[mine]
@@ -78,13 +77,17 @@ class UnknownLength:
         return self.explain(noisy, sigma)[0]
 
     def explain(self, noisy: Array, sigma: float) -> tuple[Array, Array, Array]:
-        """As `EncodingPosterior.explain`, the length unknown."""
-        found = [p.explain(noisy, sigma) for p in self.each]
-        likelihoods = np.stack([x[2] for x in found])
+        """As `EncodingPosterior.explain`, with the length integrated out."""
+        explained = [p.explain(noisy, sigma) for p in self.by_length]
+        likelihoods = np.stack([x[2] for x in explained])
         largest = likelihoods.max(0)
         weights = np.exp(likelihoods - largest)
         total = weights.sum(0)
         weights /= total
-        clean = sum((w[..., None] * x[0] for w, x in zip(weights, found, strict=True)), np.zeros_like(found[0][0]))
-        shares = sum((w[..., None] * x[1] for w, x in zip(weights, found, strict=True)), np.zeros_like(found[0][1]))
-        return clean, shares, largest + np.log(total / len(self.each))
+        clean = sum(
+            (w[..., None] * x[0] for w, x in zip(weights, explained, strict=True)), np.zeros_like(explained[0][0])
+        )
+        shares = sum(
+            (w[..., None] * x[1] for w, x in zip(weights, explained, strict=True)), np.zeros_like(explained[0][1])
+        )
+        return clean, shares, largest + np.log(total / len(self.by_length))

@@ -1,7 +1,7 @@
-"""The language encoder of a run: where it comes from, in which phase it learns, and what the other phases read.
+"""The language encoder of a run: its source, the phase that tunes it, and the features that other phases read.
 
-Stage 1 reads token ids and tunes it. From then on it is frozen and the corpus' features, computed once, take the ids' place.
-A run that takes over another's stage 1 takes its encoder too.
+Stage 1 reads token ids and tunes the encoder. Later phases read the features that the frozen encoder computes once.
+A run that reuses another run's stage 1 reuses its encoder too.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class RunLanguage:
     """The language encoder of a run.
 
     Args:
-        config: names it.
-        run: whose it is.
+        config: the name or folder of the transformer, and how it is tuned.
+        run: the directory that the encoder is saved in.
         ids: the corpus as token ids.
         stage1: the run whose stage 1 is used, or None.
-        device: where features are computed.
+        device: the device that computes features.
 
     Raises:
-        ImderError: the encoder can't be loaded, can't read the ids, or isn't in the other run.
+        ImderError: the encoder can't be loaded, doesn't fit the token ids, or is missing from the other run.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RunLanguage:
         self.encoder.check(ids)
         if self.encoder.matches_tokenizer(ids) is False:
             log.warning(
-                "%s: the token ids aren't what the tokenizer of %s makes of the texts: were they made for another one?",
+                "%s: the token ids aren't what the tokenizer of %s makes of the texts; check that they belong to its vocabulary",
                 ids.name,
                 config.name,
             )
@@ -64,26 +64,26 @@ class RunLanguage:
         self._features: Corpus | None = None
 
     def learner(self, model: Model, phase: Phase) -> Model:
-        """What learns in a phase: the model alone, or together with the encoder.
+        """The module that a phase trains: the model, or in stage 1 the model with the encoder.
 
         Raises:
-            ImderError: the system can't.
+            ImderError: the system isn't trained by gradient.
         """
         if not self._tunes or phase != "stage1":
             return model
         return WithLanguageEncoder(model, self.encoder, self._config, self._run.path / FOLDER, self._device)
 
     def corpus(self, phase: Phase | None = None) -> Corpus:
-        """What a phase reads: token ids where the encoder learns, features afterwards (and after the last phase: None)."""
+        """The corpus that a phase reads: token ids where the encoder learns, features later and where ``phase`` is None."""
         if self._tunes and phase == "stage1":
             return self._ids
         if self._features is None:
-            known = {name: self._ids[name] for name in ("train", "valid")}
-            ids = Corpus(self._ids.name, self._ids.spec, known, self._ids.recipe)
+            splits = {name: self._ids[name] for name in ("train", "valid")}
+            ids = Corpus(self._ids.name, self._ids.spec, splits, self._ids.recipe)
             self._features = self.encoder.encode(ids, self._device, folder=self._run.path)
         return self._features
 
     def keep(self) -> None:
-        """Write the encoder into the run, where it isn't going to learn; else stage 1 writes it when it ends."""
+        """Write an encoder that isn't tuned into the run; stage 1 writes a tuned one when it ends."""
         if not self._tunes and not (self._run.path / FOLDER).is_dir():
             self.encoder.save(self._run.path / FOLDER)
