@@ -1,9 +1,9 @@
 """Two-sample distances between S draws and S draws, row by row, averaged over rows.
 
-Both are of empirical distributions, hence positive between two samples of one law: what exact draws show against other
-exact draws is the *floor*. It is no bound: draws that are a little too narrow come out as close or closer, so a distance
-says nothing without the ratio of variances beside it. The unbiased energy distance has no such fault: for one law it is 0
-on average, and positive otherwise.
+Both compare empirical distributions, so they are positive even between two samples of one distribution; the distance between
+two sets of exact draws is the *floor*. It is no lower bound: draws that are slightly too narrow can be closer, so read a
+distance together with the ratio of variances. The unbiased energy distance has expectation 0 for equal distributions and is
+positive otherwise.
 """
 
 from __future__ import annotations

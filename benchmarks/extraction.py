@@ -1,4 +1,4 @@
-"""Raw media to features: is it right on real files, how fast is it, and does memory stay flat?
+"""Extraction of features on real files: correctness, speed and memory.
 
     python benchmarks/extraction.py DATA MODEL [--only openface,mosi,speed,hour] [--threads 1] [--out FOLDER]
 
@@ -27,17 +27,17 @@ from imder.extract.openface import read_openface
 
 
 def openface(data: Path, model: str, out: Path | None) -> None:
-    """Genuine tables of both styles."""
+    """Read real OpenFace tables of both styles."""
     print("| table | columns | frames | features | untracked | faces | breaks off |\n|---|---|---:|---:|---:|---:|---|")
     for name, columns in (
         ("default.csv", "pose+aus"),
         ("full_709_no_face_id.csv", "sims"),
         ("full_709_truncated.csv", "sims"),
     ):
-        found = read_openface(data / "openface" / name, columns)
-        frames, features = found.values.shape
-        end = "yes" if found.broken_off else "no"
-        print(f"| `{name}` | {columns} | {frames} | {features} | {found.untracked} | {found.faces} | {end} |")
+        table = read_openface(data / "openface" / name, columns)
+        frames, features = table.values.shape
+        end = "yes" if table.broken_off else "no"
+        print(f"| `{name}` | {columns} | {frames} | {features} | {table.untracked} | {table.faces} | {end} |")
     frames = []
     for path in sorted((data / "ravdess_speech" / "openface").glob("*.csv")):
         frames.append(len(read_openface(path, "aus").values))
@@ -47,7 +47,7 @@ def openface(data: Path, model: str, out: Path | None) -> None:
 
 
 def mosi(data: Path, model: str, out: Path | None) -> None:
-    """Real transcripts against the stored token embeddings; a corpus of the extracted ones in ``out``."""
+    """Compare features of real transcripts with the stored ones; write a corpus of the extracted ones to ``out``."""
     encoder = TextEncoder(model)
     print(
         "| split | texts | tokens | other lengths | largest difference | mean difference |\n|---|---:|---:|---:|---:|---:|"
@@ -78,7 +78,7 @@ def mosi(data: Path, model: str, out: Path | None) -> None:
 
 
 def speed(data: Path, model: str, out: Path | None) -> None:
-    """Seconds of sound, and texts, for each second of work."""
+    """Seconds of sound, and texts, processed per second."""
     with (data / "ravdess_speech" / "manifest.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:60]
     print("| what | work | rate |\n|---|---|---:|")
@@ -103,7 +103,7 @@ def speed(data: Path, model: str, out: Path | None) -> None:
 
 
 def hour(data: Path, model: str, out: Path | None) -> None:
-    """One minute, ten and sixty of real speech: time, and the largest memory the process has had so far."""
+    """Time and peak memory of 1, 10 and 60 minutes of real speech."""
     import soundfile
 
     clips = sorted((data / "ravdess_speech" / "audio").glob("*.flac"))
@@ -121,12 +121,12 @@ def hour(data: Path, model: str, out: Path | None) -> None:
                     file.write(speech[:left])
                     left -= min(left, len(speech))
             started = time.perf_counter()
-            found = audio_features(Sound(path, recipe.rate), recipe)
+            frames = audio_features(Sound(path, recipe.rate), recipe)
             took = time.perf_counter() - started
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             rate = minutes * 60 / took
             print(
-                f"| {minutes} min | {len(found)} | {took:.1f} | {rate:.0f} | {found.nbytes / 2**20:.1f} | {peak:.0f} |"
+                f"| {minutes} min | {len(frames)} | {took:.1f} | {rate:.0f} | {frames.nbytes / 2**20:.1f} | {peak:.0f} |"
             )
 
 
@@ -139,7 +139,7 @@ PARTS: dict[str, Callable[[Path, str, Path | None], None]] = {
 
 
 def main() -> None:
-    """All parts, or those asked for."""
+    """Run all parts, or those of ``--only``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("model")

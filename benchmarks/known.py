@@ -1,9 +1,9 @@
-"""One question with a known answer: R samples of the known-truth corpus lack a modality; what may its encoding be?
+"""Recovery with a known answer: exact distributions of the encoding that R samples of the known-truth corpus lack.
 
 Encodings are standardised (each channel by its deviation over the training samples) so that numbers of different encoders
-compare. Given the available encodings the exact answer is a mixture over components and lengths
-(`imder.synthetic.unknown_length`); everything a sampler draws is held against it and against exact draws. The exact answer
-also knows how long the available sequences were, which a model that sees their encodings alone does not: a small disadvantage.
+are comparable. Given the available encodings the exact answer is a mixture over components and lengths
+(`imder.synthetic.unknown_length`); a sampler's draws are compared with it and with exact draws. The exact answer also uses
+the lengths of the available sequences, which a model doesn't get from their encodings: a small disadvantage.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from imder.synthetic.unknown_length import UnknownLength
 from imder.types import Batch, RecoveredEncoding
 
 Array = NDArray[np.float64]
-BLUR = 0.25  # noise under which components are told apart: a sample that is slightly off stays recognisable
+BLUR = 0.25  # noise added before identifying components, so that slightly wrong samples are still assigned to one
 
 
 class Encoders:
@@ -56,19 +56,19 @@ class Encoders:
         return encode
 
     def scale(self, name: str, encodings: Tensor) -> NDArray[np.float32]:
-        """``(..., width, steps)`` standardised."""
+        """Standardised encodings ``(..., width, steps)``."""
         scaled: Tensor = self.standardizers[name](encodings.transpose(-1, -2))
         return scaled.transpose(-1, -2).numpy()
 
     def unscale(self, name: str, scaled: Array) -> Tensor:
-        """The inverse, of flattened ``(..., F)``, as the model's ``(..., width, steps)``."""
+        """The inverse of standardising, from flattened ``(..., F)``, as the model's ``(..., width, steps)``."""
         x = torch.from_numpy(unflatten(scaled, self.width).astype(np.float32))
         return self.standardizers[name].inverse(x.transpose(-1, -2)).transpose(-1, -2).contiguous()
 
 
 @dataclass
 class Case:
-    """R samples that lack ``missing``; ``given`` is what they have.
+    """R samples that lack ``missing`` and have ``given``.
 
     Attributes:
         exact: the distribution of the missing encoding.
@@ -102,7 +102,7 @@ class Case:
         self.drawn, self.again = self.exact.sample(self.draws, rng), self.exact.sample(self.draws, rng)
         self._blur = rng.standard_normal(self.drawn.shape) * BLUR
         self._pairs = self._correlated(self.exact.sample(self.draws, rng))
-        self._found = self.correlations(self.drawn), self.shares(self.drawn)
+        self._exact_statistics = self.correlations(self.drawn), self.shares(self.drawn)
         self.labels = self.truth.label_posterior(self.split, self.available)
         self.bayes = float(absolute_error(self.labels, self.labels.median()).mean())
 
@@ -110,7 +110,7 @@ class Case:
         return UnknownLength.of(self.truth, self.encoders.affine, encodings, self.lengths, available, self.missing)
 
     def _correlated(self, drawn: Array) -> dict[str, tuple[Array, Array]]:
-        """For each available modality the pair of directions along which time averages of exact draws covary most."""
+        """For each available modality, the two directions along which time averages of exact draws covary most."""
         pairs = {}
         mine = self._average(drawn)
         for name, encoding in self.encodings.items():
@@ -124,7 +124,7 @@ class Case:
         return np.asarray(unflatten(flat, self.encoders.width).mean(-1))
 
     def correlations(self, drawn: Array) -> dict[str, float]:
-        """Of draws with each available modality, along the pair of directions."""
+        """Correlations of draws with each available modality, along the pair of directions."""
         out = {}
         for name, (u, v) in self._pairs.items():
             mine = self._average(drawn) @ u
@@ -133,7 +133,7 @@ class Case:
         return out
 
     def shares(self, drawn: Array) -> Array:
-        """(R, C): for each sample, the mean probability of each component that the draws alone tell of."""
+        """The mean probability (R, C) of each component given a sample's draws alone."""
         return np.asarray(self._alone.explain(drawn + self._blur, BLUR)[1].mean(0))
 
     def sample(self, solver: str, evaluations: int, seed: int = 1) -> Array:
@@ -151,20 +151,22 @@ class Case:
         return flatten(self.encoders.scale(self.missing, sampled))
 
     def measure(self, drawn: Array) -> dict[str, float]:
-        """Everything about draws (S, R, F)."""
-        correlations, shares = self._found
-        found, told = self.correlations(drawn), self.shares(drawn)
+        """Distances, errors and moments of draws (S, R, F)."""
+        correlations, shares = self._exact_statistics
+        drawn_correlations, drawn_shares = self.correlations(drawn), self.shares(drawn)
         noise = float(drawn.var(0, ddof=1).mean())
-        bias = float(((drawn.mean(0) - self.mean) ** 2).mean()) - noise / len(drawn)  # less the chance of S draws
+        bias = float(((drawn.mean(0) - self.mean) ** 2).mean()) - noise / len(
+            drawn
+        )  # minus the sampling error of S draws
         numbers = {
             "sliced W2": sliced_wasserstein(drawn / self.unit, self.drawn / self.unit),
             "energy": energy_distance(drawn / self.unit, self.drawn / self.unit),
             "energy, unbiased": energy_distance(drawn / self.unit, self.drawn / self.unit, unbiased=True),
             "mean error": max(0.0, bias) ** 0.5 / self.unit,
             "variance ratio": noise / self.variance,
-            "correlation error": max(abs(found[k] - correlations[k]) for k in found),
-            "share error": float(abs((told - shares).mean(0)).max()),
-            "share error by sample": float(abs(told - shares).max(1).mean()),
+            "correlation error": max(abs(drawn_correlations[k] - correlations[k]) for k in correlations),
+            "share error": float(abs((drawn_shares - shares).mean(0)).max()),
+            "share error by sample": float(abs(drawn_shares - shares).max(1).mean()),
         }
         if len(self.given) == len(self.truth.names) - 1:
             numbers["label MAE"] = self.label_error(drawn)
@@ -184,7 +186,7 @@ class Case:
         return float(absolute_error(self.labels, output.mean(0)[:, 0].double().numpy()).mean())
 
     def lost_to_encoding(self) -> dict[str, float]:
-        """What conditioning on encodings loses against conditioning on raw features."""
+        """The loss of conditioning on encodings instead of raw features."""
         identity = {
             m.name: AffineEncoder(lambda t, d=m.dim: (np.eye(t * d), np.zeros(t * d)))  # type: ignore[misc]
             for m in self.truth.modalities

@@ -1,7 +1,7 @@
-"""What the benchmarks share: the machine in one line, fair timings, counted arithmetic, tables.
+"""Helpers of the benchmarks: a description of the machine, paired timings, counted operations, tables.
 
-Two things are compared by running them in turn (A B A B ...) in one process and dividing pair by pair: a drift of the
-machine's speed then cancels. What is reported is the median ratio with the smallest and the largest.
+Two calls are compared by alternating them (A B A B ...) in one process and dividing pair by pair, so that drifts of the
+machine's speed cancel. The result is the median ratio with the smallest and the largest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def machine() -> str:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long one call takes, whatever it started on a GPU included."""
+    """Seconds of one call, including the work that it started on a GPU."""
     _wait()
     started = time.perf_counter()
     call()
@@ -72,7 +72,7 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> tuple[float, float, f
 
 
 def matmul_peak(size: int = 2048, repetitions: int = 5) -> float:
-    """FLOP/s that this machine reaches in a large single-precision matrix product: the best of a few."""
+    """FLOP/s of a large single-precision matrix product on this machine: the best of several."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     a, b = (torch.randn(size, size, device=device) for _ in range(2))
     return 2 * size**3 / min(alternate({"product": lambda: a @ b}, repetitions)["product"])
@@ -89,7 +89,7 @@ def flops(call: Callable[[], object]) -> int:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as a Markdown table; numbers to the right."""
+    """Rows as a Markdown table; numbers aligned right."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     number = {
         c: all(isinstance(row.get(c, 0), int | float) or str(row[c])[:1].isdigit() for row in rows) for c in columns

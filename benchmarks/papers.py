@@ -1,8 +1,8 @@
-"""The network of `paper-mosi`, small, trained for as many seconds as another in phases that flatter it.
+"""A small network of `paper-mosi`, trained as long as `fast` and in the phases of `fast`.
 
-As published, score networks, refinement and fusion learn together and every step samples 500 times: minutes would see a
-handful of steps. Here its score networks learn without any sampling, then refinement and fusion learn from recoveries that
-are drawn once (in fewer steps, for fewer samples), as `fast` does it.
+As published, score networks, refinement and fusion learn together and every step samples 500 times: in minutes,
+that is a handful of steps. Here, as in `fast`, score networks learn without sampling, then refinement and fusion learn from
+recoveries that are sampled once (in fewer steps, for fewer samples). This favours it.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Phased(IMDer):
     """The published networks, learning in the phases of ``fast``."""
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
-        """There is one fusion only."""
+        """In the recovery phase the refiners and the only fusion learn."""
         return [self.refiners, self.fusion] if phase == "recovery" else super().trainable_modules(phase)
 
 
 def train_paper(corpus: Corpus, out: Path, seconds: Mapping[str, float]) -> IMDer:
-    """Train for as long as another took in its phases (``seconds`` of each), or load what was trained before.
+    """Train for as long as another took in its phases (``seconds`` of each), or load a finished training.
 
     All but half a minute of stage 2 goes to the score networks.
     """

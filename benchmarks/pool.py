@@ -1,10 +1,10 @@
-"""How much memory the recoveries take that training draws once and keeps, at CMU-MOSEI's size.
+"""Memory of the recoveries that training samples once and keeps, at CMU-MOSEI's size.
 
     python benchmarks/pool.py
 
 A pool is filled with one recovery of every (sample, pattern) pair, of the shape that `fast` draws at 50 frames and three
-modalities: 16,326 training and 1,871 validation samples, six patterns that lack something. Numbers are random; places,
-pieces and bounds are the real ones. A training meets all pairs only after many epochs.
+modalities: 16,326 training and 1,871 validation samples, six patterns that lack something. Values are random; the layout and
+limits are those of training, which needs all pairs only after many epochs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH = 64
 
 
 def fill(samples: int, frames: int = 50) -> RecoveryCache:
-    """A pool of all patterns of so many samples."""
+    """A full pool of all patterns of a number of samples."""
     encoder = load_config("fast").model.encoder
     shape = (encoder.width, min(encoder.steps, frames))
     cache = RecoveryCache()
@@ -45,7 +45,7 @@ def _draw(rows: Tensor, available: Tensor, shape: tuple[int, int]) -> Draws:
 
 
 def main() -> None:
-    """Fill both pools and look at the memory."""
+    """Fill both pools and print their memory."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"{machine()}\n")
     rows, pools = [], []

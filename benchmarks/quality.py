@@ -3,13 +3,14 @@
     python benchmarks/quality.py [--out DIR] [--rows 8] [--draws 32]
 
 Trains `fast` as the demo does, and the network of `paper-mosi` with small widths on the same corpus for as many seconds,
-without any sampling while its score networks learn (as published, nearly all of its time would go there). Then every
-solver with every number of evaluations draws encodings of each modality given the other two. All numbers but the last are
-about the *sampled* encodings, before refinement; distances and errors are in units of the root-mean-square exact conditional
-deviation. The label's error is that of the recovery branch alone, which sees refined encodings.
+without sampling while its score networks learn (as published, sampling would take nearly all of its time). Then every
+solver with every number of evaluations draws encodings of each modality given the other two. All numbers but the last
+describe *sampled* encodings, before refinement; distances and errors are in units of the root-mean-square exact conditional
+deviation. The label MAE is that of the recovery branch alone, which reads refined encodings.
 
-`fast` is judged in one process while the paper's network is trained and judged in another, one thread each: all training
-has the same means. Prints tables, writes ``quality.csv`` and ``quality.png``. Finished trainings in DIR are used again.
+`fast` is measured in one process while the paper's network is trained and measured in another, with one thread each, so
+that all training has the same resources. Prints tables; writes ``quality.csv`` and ``quality.png``. Finished trainings in
+DIR are reused.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ LOST = "What encoding loses"
 
 
 def main() -> None:
-    """Train, sample, measure, print."""
+    """Train, sample, measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rows", type=int, default=8, help="samples; twelve times as many where nothing is slow")
@@ -64,11 +65,11 @@ def main() -> None:
     print(f"{machine()}\n", flush=True)
     _fast(_corpus(), out / "fast")
     print(f"fast is trained: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    judged = Parallel(n_jobs=2)(delayed(f)(out, options.rows, options.draws) for f in (_judge_fast, _judge_paper))
-    tables = [table for tables in judged for table in tables]
-    for title, found in tables:
-        print(f"{title}\n\n{markdown(found)}\n")
-    rows = [{"table": title, **row} for title, found in tables if title != LOST for row in found]
+    measured = Parallel(n_jobs=2)(delayed(f)(out, options.rows, options.draws) for f in (_measure_fast, _measure_paper))
+    tables = [table for tables in measured for table in tables]
+    for title, table in tables:
+        print(f"{title}\n\n{markdown(table)}\n")
+    rows = [{"table": title, **row} for title, table in tables if title != LOST for row in table]
     write_csv(rows, out / "quality.csv")
     _plot(rows, out / "quality.png")
     print(f"{time.monotonic() - began:.0f} s; quality.csv and quality.png are in {out}")
@@ -79,14 +80,14 @@ def _corpus() -> Corpus:
 
 
 def _cases(encoders: Encoders, samples: Split, draws: int) -> list[Case]:
-    """Each modality given all others."""
+    """A case for each modality, given all others."""
     truth = KnownTruth.standard()
     rest = {missing: tuple(k for k in truth.names if k != missing) for missing in truth.names}
     return [Case(truth, encoders, samples, missing, given, draws) for missing, given in rest.items()]
 
 
-def _judge_fast(out: Path, count: int, draws: int) -> list[Table]:
-    """Everything about `fast`."""
+def _measure_fast(out: Path, count: int, draws: int) -> list[Table]:
+    """The tables of `fast`."""
     torch.set_num_threads(1)
     corpus = _corpus()
     encoders = Encoders(_fast(corpus, out / "fast"), corpus["train"])
@@ -100,8 +101,8 @@ def _judge_fast(out: Path, count: int, draws: int) -> list[Table]:
     ]
 
 
-def _judge_paper(out: Path, count: int, draws: int) -> list[Table]:
-    """The paper's network, trained as long as `fast` was."""
+def _measure_paper(out: Path, count: int, draws: int) -> list[Table]:
+    """The table of the paper's network, trained as long as `fast`."""
     torch.set_num_threads(1)
     corpus = _corpus()
     phases = RunDirectory(out / "fast").read_json("metrics.json")["phases"]
@@ -124,11 +125,11 @@ def _fast(corpus: Corpus, out: Path) -> IMDer:
 
 
 def _all_patterns(encoders: Encoders, samples: Split, draws: int) -> Iterable[Row]:
-    """Each modality given each set of others, and what exact draws show in the same place."""
+    """Rows for each modality given each set of others, with draws of `fast` and exact draws."""
     truth = KnownTruth.standard()
     for missing in truth.names:
         for pattern in patterns(len(truth.names))[:-1]:
-            given = tuple(k for k, there in zip(truth.names, pattern, strict=True) if there)
+            given = tuple(k for k, flag in zip(truth.names, pattern, strict=True) if flag)
             if missing in given:
                 continue
             case = Case(truth, encoders, samples, missing, given, draws)
@@ -138,7 +139,7 @@ def _all_patterns(encoders: Encoders, samples: Split, draws: int) -> Iterable[Ro
 
 
 def _exact(cases: Sequence[Case]) -> Iterable[Row]:
-    """The solver alone: the exact denoiser in place of a network, against the two-sample floor."""
+    """The solver alone: the exact denoiser in place of a network, against exact draws (the floor)."""
     few = cases[1]
     floor = few.measure(few.again)
     for evaluations in EXACT_EVALUATIONS:
@@ -150,24 +151,24 @@ def _exact(cases: Sequence[Case]) -> Iterable[Row]:
         noise = KeyedNoise(torch.arange(few.draws * len(few.split)), 1, torch.float64)
         shape = (few.draws * len(few.split), few.mean.shape[-1])
         drawn = sample(denoise, shape, noise, VESchedule(25.0), "dpmpp_2m", evaluations)
-        found = few.measure(drawn.numpy().reshape(few.drawn.shape))
+        measured = few.measure(drawn.numpy().reshape(few.drawn.shape))
         yield {
             "missing": few.missing,
             "solver": "dpmpp_2m",
             "evaluations": evaluations,
-            **found,
-            "sliced W2 / floor": found["sliced W2"] / floor["sliced W2"],
-            "energy / floor": found["energy"] / floor["energy"],
+            **measured,
+            "sliced W2 / floor": measured["sliced W2"] / floor["sliced W2"],
+            "energy / floor": measured["energy"] / floor["energy"],
         }
 
 
 def _grid(name: str, cases: Sequence[Case]) -> Iterable[Row]:
-    """Every solver with every number of evaluations, and what exact draws show in the same place."""
+    """Rows for every solver and number of evaluations, exact draws, and the Bayes-optimal prediction."""
 
     def mean(model: str, solver: str, evaluations: int | str, draws: Sequence[Array], seconds: float | str) -> Row:
-        found = [case.measure(drawn) for case, drawn in zip(cases, draws, strict=True)]
-        numbers = {k: float(np.mean([f[k] for f in found])) for k in found[0]}
-        numbers["mean error"] = float(np.mean([f["mean error"] ** 2 for f in found]) ** 0.5)
+        measured = [case.measure(drawn) for case, drawn in zip(cases, draws, strict=True)]
+        numbers = {k: float(np.mean([m[k] for m in measured])) for k in measured[0]}
+        numbers["mean error"] = float(np.mean([m["mean error"] ** 2 for m in measured]) ** 0.5)
         return {"model": model, "solver": solver, "evaluations": evaluations, **numbers, "seconds": seconds}
 
     for solver in SOLVERS:
@@ -183,7 +184,7 @@ def _grid(name: str, cases: Sequence[Case]) -> Iterable[Row]:
 
 
 def _plot(rows: Sequence[Row], path: Path) -> None:
-    """Quality over evaluations, one panel for each number, a line for each model and solver."""
+    """Plot quality over evaluations: one panel for each measure, a line for each model and solver."""
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 

@@ -1,12 +1,12 @@
-"""How long recovery takes: ``fast`` beside the published sampler, in one process, in turn.
+"""Duration of recovery: ``fast`` against the published sampler, alternating in one process.
 
     python benchmarks/recovery.py [--threads N] [--csv FILE] [--compile] [--bf16]
 
 One modality of three is missing and drawn once, for 32 and for 128 samples. Encodings are 32 channels x 48 steps everywhere.
 ``fast`` is timed as it ships (but for a cap of 48 steps) and with a score network of the published widths (32, 64, 128, 256)
-that sees every single step. Weights are random, which costs what trained ones cost. A recovery is sampling and refinement;
-encoding the features, which every system does, is left out. The hundreds of evaluations of the published samplers are all
-alike: a tenth (paper) or a quarter (official) of them is timed and scaled.
+that sees every single step. Weights are random; they cost the same as trained ones. A recovery is sampling and refinement;
+encoding the features, which every system does, is left out. The evaluations of the published samplers all cost the
+same: a tenth (paper) or a quarter (official) of them is timed and scaled.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class System:
-    """A model whose sampler does ``timed`` of its ``evaluations``; what is measured of sampling is scaled up."""
+    """A model whose sampler does ``timed`` of its ``evaluations``; seconds of sampling are scaled up."""
 
     model: IMDer
     evaluations: int
@@ -51,7 +51,7 @@ class System:
 
     @property
     def scale(self) -> float:
-        """Evaluations for each one timed."""
+        """The factor from timed to all evaluations."""
         return self.evaluations / self.timed
 
 
@@ -70,7 +70,7 @@ def system(preset: str, evaluations: int, share: float = 1.0, changes: Mapping[s
 
 
 def systems() -> dict[str, System]:
-    """Everything that is compared."""
+    """The compared systems."""
     cap = {"model.encoder.steps": STEPS}
     return {
         "fast": system("fast", 8, changes=cap),
@@ -82,7 +82,7 @@ def systems() -> dict[str, System]:
 
 @dataclass(frozen=True)
 class Given:
-    """What recovery starts from: encodings of which all but ``MISSING`` may be read, and keys for the noise."""
+    """The input of recovery: encodings, all but ``MISSING`` available, and keys of the noise."""
 
     encodings: dict[str, Tensor]
     available: Tensor
@@ -98,36 +98,36 @@ class Given:
 
 
 def sample(model: IMDer, given: Given, draws: int = 1, seed: int = 0) -> Tensor:
-    """``(draws, rows, width, steps)``."""
+    """Sampled encodings ``(draws, rows, width, steps)``."""
     return model.recovery.sample(MISSING, given.encodings, given.available, given.keys, draws=draws, seed=seed)
 
 
 @torch.no_grad()
 def refine(model: IMDer, given: Given, draws: int = 1) -> Tensor:
-    """Refinement costs the same whatever it is given."""
+    """Refine encodings; the cost doesn't depend on their values."""
     return model.refine(MISSING, given.encodings[MISSING].expand(draws, -1, -1, -1))
 
 
 def recover(model: IMDer, given: Given, draws: int = 1, seed: int = 0) -> Tensor:
-    """Both."""
+    """Sample and refine."""
     with torch.no_grad():
         return model.refine(MISSING, sample(model, given, draws, seed))
 
 
 def recover_in_turn(model: IMDer, given: Given, draws: int) -> list[Tensor]:
-    """One call for each draw."""
+    """Recover with one call for each draw."""
     return [recover(model, given, seed=seed) for seed in range(draws)]
 
 
 def evaluation_flops(model: IMDer, given: Given) -> int:
-    """Of one evaluation of the denoiser for all rows."""
+    """Floating-point operations of one evaluation of the denoiser for all rows."""
     with torch.no_grad():
         denoise = model.recovery.denoiser(MISSING, given.encodings, given.available, KeyedNoise(given.keys, 0))
         return flops(lambda: denoise(given.encodings[MISSING], torch.ones((), device=DEVICE)))
 
 
 def compared(rows: int, peak: float, repetitions: int) -> tuple[Rows, Rows]:
-    """Seconds of every system, and how many times as fast ``fast`` is."""
+    """Seconds of every system, and the speedup of ``fast``."""
     given, all_systems = Given.random(rows), systems()
     calls: dict[str, Callable[[], object]] = {}
     for name, s in all_systems.items():
@@ -171,7 +171,7 @@ def compared(rows: int, peak: float, repetitions: int) -> tuple[Rows, Rows]:
 
 
 def many_draws(repetitions: int, draws: int = 8) -> Rows:
-    """``draws`` recoveries of each sample: all in one batch, or one call for each."""
+    """Compare ``draws`` recoveries of each sample in one batch with one call for each."""
     table: Rows = []
     for rows in (1, 32, 128):
         model, given = systems()["fast"].model, Given.random(rows)
@@ -197,7 +197,7 @@ def many_draws(repetitions: int, draws: int = 8) -> Rows:
 
 
 def against_eager(other: Callable[[IMDer], Callable[[Given], Tensor]], repetitions: int) -> Rows:
-    """Sampling done in another way, beside plain sampling; the first call alone, since it may compile."""
+    """Compare another way of sampling with plain sampling; the first call is timed alone, since it may compile."""
     table: Rows = []
     for name, s in list(systems().items())[:2]:
         call = other(s.model)
@@ -225,7 +225,7 @@ def against_eager(other: Callable[[IMDer], Callable[[Given], Tensor]], repetitio
 
 
 def compiled(model: IMDer) -> Callable[[Given], Tensor]:
-    """With the score network compiled."""
+    """Compare with the compiled score network."""
     other = copy.deepcopy(model)
     networks: Any = other.recovery.networks
     networks[MISSING] = torch.compile(networks[MISSING])
@@ -233,7 +233,7 @@ def compiled(model: IMDer) -> Callable[[Given], Tensor]:
 
 
 def in_bf16(model: IMDer) -> Callable[[Given], Tensor]:
-    """Under autocast."""
+    """Compare with sampling under autocast."""
 
     def call(given: Given) -> Tensor:
         with torch.autocast(DEVICE, dtype=torch.bfloat16):
@@ -243,7 +243,7 @@ def in_bf16(model: IMDer) -> Callable[[Given], Tensor]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the requested tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
     parser.add_argument("--repetitions", type=int, default=5)
@@ -270,7 +270,7 @@ def main() -> None:
     ):
         if not wanted:
             continue
-        with tempfile.TemporaryDirectory() as empty:  # nothing that was compiled before is found
+        with tempfile.TemporaryDirectory() as empty:  # an empty cache of compiled code
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
             kept += (table := against_eager(other, options.repetitions))
         print(f"{title}:\n\n{markdown(table)}\n")

@@ -13,7 +13,7 @@ from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, SYSTEMS, Results, nam
 
 SHOWN_RATES = ("0", "0.1", "0.3", "0.5", "0.7", "average")
 REFERENCES = ("constant", "3 late-fusion", "3 imder", "2 late-fusion", "2 imder")
-"""Not in competition: the constant baseline, and averages over several trainings."""
+"""Not compared with the systems: the constant baseline, and averages over several trainings."""
 UNCERTAINTY = (
     "coverage", "width", "set_size", "crps", "nll_calibrated", "ece_calibrated", "selective_mae", "selective_error",
 )  # fmt: skip
@@ -21,7 +21,7 @@ SECONDS = {
     "imder": "54", "imder:unconditional": "46", "imder:mean": "46", "regression": "41", "late-fusion": "24", "zero-fill": "13",
     "language-only": "5", "ridge": "2", "mmin": "146", "mult": "62", "gcnet": "109", "3 late-fusion": "72", "3 imder": "162",
 }  # fmt: skip
-"""Of one training with its evaluation on ``mosi_complete``, one core."""
+"""Seconds of one training and evaluation on ``mosi_complete``, one core."""
 MARKS = re.compile(r"(<!-- summary:[^\n]*-->\n).*?(<!-- /summary -->)", re.DOTALL)
 
 
@@ -103,7 +103,7 @@ def downloads(results: Results) -> str:
 
 
 def rate_note(results: Results) -> str:
-    """What the highest rate is on this corpus."""
+    """The highest effective rate of this corpus."""
     if "0.7" in shown_rates(results):
         return "With three modalities at most two thirds of the cells can be dropped: .7 stands for 2/3."
     return "With two modalities at most half of the cells can be dropped: .5 is the highest rate."
@@ -174,7 +174,7 @@ def rate_differences(results: Results, metric: str) -> str:
 
 
 def difference(results: Results, key: tuple[str, str, str, str]) -> str:
-    """Difference and interval; bold where IMDer is beaten."""
+    """Difference and interval; bold where IMDer is worse."""
     if key not in results.differences:
         return "–"
     middle, low, high = results.differences[key]
@@ -184,7 +184,7 @@ def difference(results: Results, key: tuple[str, str, str, str]) -> str:
 
 
 def cluster_kind(results: Results) -> str:
-    """What the test split has several of: speakers or videos; empty where it was not looked at."""
+    """The clusters of the test split: speakers or videos; empty where there is neither."""
     kinds = {entry[4] for entry in results.clusters.values()}
     return kinds.pop().replace("dialogues", "videos") if kinds else ""
 
@@ -215,7 +215,7 @@ def pages(folder: Path = FOLDER) -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write them."""
+    """Write all pages."""
     for path, text in pages().items():
         path.write_text(text, encoding="utf-8")
 

@@ -106,11 +106,11 @@ def interval(ax: Any, y: float, gain: tuple[float, float, float], limit: float) 
 def curves(results: Results, metric: str) -> Figure:
     """A panel for each system: its metric over the missing rate beside IMDer's; bands are deviations."""
     systems = [s for s in results.systems() if s not in ("imder", "constant") and not s.startswith("2 ")]
-    rates, seen = [], set()
+    rates, shares = [], set()
     for rate, share in results.dropped.items():
-        if share not in seen:
+        if share not in shares:
             rates.append((rate, float(share)))
-            seen.add(share)
+            shares.add(share)
     columns = 4
     rows = -(-len(systems) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(8, 1.6 * rows + 0.5), sharex=True, sharey=True)
@@ -158,7 +158,7 @@ def line(
 
 
 def subsets() -> Figure:
-    """What the available modalities decide: IMDer, late fusion and the constant baseline for each subset."""
+    """Metrics for each available subset: IMDer, late fusion and the constant baseline for each subset."""
     chosen = {k: v for k, v in SUMMARY.items() if k != "ravdess_av"}
     heights = [7, 7, 3]
     figure, axes = plt.subplots(3, 1, figsize=(7.2, 5.6), gridspec_kw={"height_ratios": heights})
@@ -184,7 +184,7 @@ def subsets() -> Figure:
 
 
 def coverage() -> Figure:
-    """The share of labels in the 90 % intervals and sets, for each subset; the promised level is a line."""
+    """The share of labels in the 90 % intervals and sets, for each subset; the nominal level is a line."""
     chosen = {k: v for k, v in SUMMARY.items() if k != "ravdess_av"}
     figure, axes = plt.subplots(1, 3, figsize=(8, 2.9))
     for ax, (name, (_, title, _)) in zip(axes, chosen.items()):

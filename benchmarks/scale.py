@@ -4,9 +4,9 @@
 
 Corpora are generated as stores, piece by piece, in a temporary folder that is removed afterwards (3.5 GB; ``--out`` puts it
 elsewhere). Every row is measured in a process of its own, so that peaks of memory don't mix. Memory is *anonymous* (RssAnon):
-pages of the memory-mapped store belong to the page cache, which the system takes back at will. Seconds are of one epoch of
-training, without validation; draws for ``recovery`` fall into its first epoch, which this is. Loading is timed alone, over
-one epoch, when the store has been read before.
+pages of the memory-mapped store belong to the page cache, which the system can reclaim. Seconds are of one epoch of
+training, without validation; that of ``recovery`` includes sampling the recoveries. Loading is timed alone, over one epoch,
+with the store in the page cache.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Size:
-    """Of a generated corpus: training samples, frames, features of each modality."""
+    """The size of a generated corpus: training samples, frames, features of each modality."""
 
     samples: int
     frames: int
@@ -64,7 +64,7 @@ MOSEI = Size(16326, 50, (768, 74, 35), valid=1871)
 
 
 class Frames:
-    """``(frames, D)`` values made when they are asked for: standard normal, each block of 256 frames from its own seed."""
+    """``(frames, D)`` standard normal values, generated on access, each block of 256 frames from its own seed."""
 
     BLOCK = 256
 
@@ -83,7 +83,7 @@ class Frames:
 
 
 def generate(size: Size, folder: Path) -> Path:
-    """A store of this size; nothing of it is ever in memory as a whole."""
+    """Write a store of this size without holding a whole array in memory."""
     splits = {}
     for s, (name, n) in enumerate({"train": size.samples, "valid": size.valid, "test": size.valid}.items()):
         offsets = np.arange(n + 1, dtype=np.int64) * size.frames
@@ -98,7 +98,7 @@ def generate(size: Size, folder: Path) -> Path:
 
 
 class Memory:
-    """The peak of anonymous memory, looked at every 5 ms."""
+    """The peak of anonymous memory, polled every 5 ms."""
 
     def __init__(self) -> None:
         self.peak = 0.0
@@ -112,19 +112,19 @@ class Memory:
             time.sleep(0.005)
 
     def stop(self) -> float:
-        """MiB."""
+        """Stop polling; return the peak in MiB."""
         self._running = False
         self._thread.join()
         return self.peak
 
 
 def anonymous() -> float:
-    """MiB of anonymous resident memory now."""
+    """The current anonymous resident memory in MiB."""
     return status("RssAnon")
 
 
 def status(field: str) -> float:
-    """A field of this process's status, MiB."""
+    """A field of this process's status, in MiB; nan where there is none."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
@@ -133,38 +133,38 @@ def status(field: str) -> float:
 
 @contextmanager
 def watched() -> Iterator[dict[str, float]]:
-    """Seconds and the peak of memory of what happens inside."""
-    found: dict[str, float] = {}
+    """Measure the block: yields a dict that gets its ``seconds`` and its peak ``memory`` in MiB."""
+    figures: dict[str, float] = {}
     memory, started = Memory(), time.perf_counter()
-    yield found
-    found["seconds"] = time.perf_counter() - started
-    found["memory"] = memory.stop()
+    yield figures
+    figures["seconds"] = time.perf_counter() - started
+    figures["memory"] = memory.stop()
 
 
 class Watch(L.Callback):
     """Seconds of each phase's epoch, training and validation apart, and the peak of memory."""
 
     def __init__(self) -> None:
-        self.found: dict[str, dict[str, float]] = {}
+        self.phases: dict[str, dict[str, float]] = {}
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Training begins."""
-        self.found[pl_module.phase] = {}
+        """Start the clock of training."""
+        self.phases[pl_module.phase] = {}
         self._memory, self._started = Memory(), time.perf_counter()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Training of the epoch is over."""
-        self.found[pl_module.phase]["seconds"] = time.perf_counter() - self._started
+        """Record the seconds of training."""
+        self.phases[pl_module.phase]["seconds"] = time.perf_counter() - self._started
         self._started = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """The epoch is over."""
-        self.found[pl_module.phase]["validation"] = time.perf_counter() - self._started
-        self.found[pl_module.phase]["memory"] = self._memory.stop()
+        """Record the seconds of validation and the peak of memory."""
+        self.phases[pl_module.phase]["validation"] = time.perf_counter() - self._started
+        self.phases[pl_module.phase]["memory"] = self._memory.stop()
 
 
 def job(store: Path) -> dict[str, Any]:
-    """Everything measured on one store, in this process."""
+    """The measurements of one store, in this process."""
     out: dict[str, Any] = {"start": anonymous()}
     corpus, config = load_corpus(store), load_config("fast")
     watch = Watch()
@@ -178,12 +178,12 @@ def job(store: Path) -> dict[str, Any]:
             callbacks=[watch],
         )
         reached = json.loads((Path(folder) / "run" / "metrics.json").read_text())["phases"]
-    out |= watch.found
+    out |= watch.phases
     for phase in PHASES:
-        out[phase]["everything"] = reached[phase]["seconds"]
+        out[phase]["whole phase"] = reached[phase]["seconds"]
     test = corpus["test"]
     assert isinstance(model, IMDer)
-    model.branch_weight.fill_(0.5)  # every pattern is recovered, whatever validation chose after one epoch
+    model.branch_weight.fill_(0.5)  # use recovery for every pattern, whatever validation selected after one epoch
     with watched() as out["predict"]:
         for batch in available_loader(test, AnySubset().sample(test.present, 0), 64):
             model.predict(batch, samples=8)
@@ -196,25 +196,25 @@ def job(store: Path) -> dict[str, Any]:
 
 
 def measured(size: Size, folder: Path, threads: int) -> dict[str, Any]:
-    """`job` in a fresh process, on a corpus made for it."""
+    """`job` in a fresh process, on a generated corpus."""
     store = generate(size, folder / "store")
     words = [sys.executable, __file__, "--job", str(store), "--threads", str(threads)]
-    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return found
+    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    measurement: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return measurement
 
 
 def growth(title: str, sizes: list[tuple[Any, Size]], folder: Path, threads: int) -> list[dict[str, Any]]:
-    """Rows of one table."""
+    """The rows of one table: a measurement for each size."""
     rows = []
     for value, size in sizes:
-        found = measured(size, folder, threads)
+        measurement = measured(size, folder, threads)
         row: dict[str, Any] = {title: value}
-        row |= {f"{phase}, s": found[phase]["seconds"] for phase in PHASES}
-        loading = found["load"]["seconds"]
-        row["loading / training, least"] = min(found[phase]["seconds"] for phase in PHASES) / loading
-        row["prediction, ms a sample"] = 1000 * found["predict"]["seconds"] / size.valid
-        row["peak memory, MiB"] = round(found["peak"])
+        row |= {f"{phase}, s": measurement[phase]["seconds"] for phase in PHASES}
+        loading = measurement["load"]["seconds"]
+        row["loading / training, least"] = min(measurement[phase]["seconds"] for phase in PHASES) / loading
+        row["prediction, ms a sample"] = 1000 * measurement["predict"]["seconds"] / size.valid
+        row["peak memory, MiB"] = round(measurement["peak"])
         rows.append(row)
         print(".", end="", flush=True, file=sys.stderr)
     print(f"\nOne epoch by {title}; otherwise {describe(BASE)}\n\n{markdown(rows)}\n", flush=True)
@@ -222,40 +222,40 @@ def growth(title: str, sizes: list[tuple[Any, Size]], folder: Path, threads: int
 
 
 def describe(size: Size) -> str:
-    """In words."""
+    """A size in words."""
     return f"{size.samples:,} samples, {size.frames} frames, {len(size.dims)} modalities of {list(size.dims)} features"
 
 
 def mosei(size: Size, folder: Path, threads: int) -> list[dict[str, Any]]:
-    """The large run: a row for each phase."""
-    found = measured(size, folder, threads)
-    loading = size.samples / found["load"]["seconds"]
+    """A row for each phase on the large corpus."""
+    measurement = measured(size, folder, threads)
+    loading = size.samples / measurement["load"]["seconds"]
     rows = []
     for phase in PHASES:
-        consumed = size.samples / found[phase]["seconds"]
+        consumed = size.samples / measurement[phase]["seconds"]
         rows.append(
             {
                 "phase": phase,
-                "epoch, s": found[phase]["seconds"],
-                "validation, s": found[phase]["validation"],
-                "whole phase, s": found[phase]["everything"],
+                "epoch, s": measurement[phase]["seconds"],
+                "validation, s": measurement[phase]["validation"],
+                "whole phase, s": measurement[phase]["whole phase"],
                 "training, samples/s": round(consumed),
                 "loading / training": loading / consumed,
-                "peak memory, MiB": round(found[phase]["memory"]),
+                "peak memory, MiB": round(measurement[phase]["memory"]),
             }
         )
     print(f"A corpus of CMU-MOSEI's size: {describe(size)}, {size.dtype}, memory-mapped\n\n{markdown(rows)}\n")
     print(
-        f"Loading alone: {loading:,.0f} samples/s. Anonymous memory: {found['start']:.0f} MiB after imports, "
-        f"{found['peak']:.0f} MiB at most; resident with mapped pages: {found['resident']:.0f} MiB at most.\n"
-        f"Prediction: {1000 * found['predict']['seconds'] / size.valid:.2f} ms a sample, 8 recoveries.",
+        f"Loading alone: {loading:,.0f} samples/s. Anonymous memory: {measurement['start']:.0f} MiB after imports, "
+        f"{measurement['peak']:.0f} MiB at most; resident with mapped pages: {measurement['resident']:.0f} MiB at most.\n"
+        f"Prediction: {1000 * measurement['predict']['seconds'] / size.valid:.2f} ms a sample, 8 recoveries.",
         flush=True,
     )
     return rows
 
 
 def main() -> None:
-    """The command."""
+    """Measure and print the requested tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--out", type=Path, help="where the generated stores lie meanwhile (default: a temporary folder)"

@@ -1,8 +1,8 @@
-"""How long the command line and a `Predictor` take to start, in seconds of CPU.
+"""CPU seconds that the command line and a `Predictor` take to start.
 
     python benchmarks/startup.py [--rounds 7] [--csv FILE]
 
-Each figure is the minimum over fresh processes, user and system time together: a busy machine only adds to it.
+Each figure is the minimum over fresh processes, user and system time together: load on the machine only increases it.
 
 help        imder --help
 torch       import torch
@@ -32,7 +32,7 @@ PREDICTOR = ["-c", "import sys, torch, imder; imder.Predictor(sys.argv[1])"]
 
 
 def cpu_seconds(arguments: Sequence[str], rounds: int) -> float:
-    """The least CPU time of ``python`` with some arguments, over fresh processes with one thread each."""
+    """The minimum CPU time of ``python`` with some arguments, over fresh processes with one thread each."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     seconds = []
     for _ in range(rounds):
@@ -58,7 +58,7 @@ def startup(rounds: int) -> list[dict[str, str | float]]:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure the start-up times, print them and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="fresh processes for each figure (default: 7)")
     parser.add_argument("--csv", help="write the rows to this file")

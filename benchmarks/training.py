@@ -2,15 +2,15 @@
 
     python benchmarks/training.py [--threads N] [--csv FILE] [--staleness]
 
-Features (50 frames each: 768 of language, 5 of vision, 20 of audio) and labels are random. Everything runs through
-`imder.training.train.train` and is watched by a callback: an epoch is loading, losses, gradients and steps; validation is
-apart. An average epoch weighs each phase's by how many of them the preset has. ``fast`` and the plain systems are timed on
-whole epochs. The published presets sample in every step: a few batches of theirs are timed, with a fraction of the
-evaluations, and both are scaled up.
+Features (50 frames each: 768 of language, 5 of vision, 20 of audio) and labels are random. A callback times
+`imder.training.train.train`: an epoch is loading, losses, gradients and steps, without validation. The average epoch weights
+each phase by its number of epochs in the preset. ``fast`` and the plain systems are timed on
+whole epochs. The published presets sample in every step: a few batches are timed with a fraction of the evaluations,
+and both are scaled up.
 
-``--staleness`` asks instead what it costs to draw each training recovery once and use it again, as ``fast`` does: on a small
-known-truth corpus, from the same score networks, refinement and fusion learn from recoveries drawn once for each (sample,
-pattern), or afresh in each epoch.
+``--staleness`` measures instead the cost in accuracy of sampling each training recovery once, as ``fast`` does: on a small
+known-truth corpus, from the same score networks, refinement and fusion learn from recoveries sampled once for each (sample,
+pattern) or again in each epoch.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ Rows = list[dict[str, Any]]
 
 
 class Enough(Exception):
-    """Raised to end a training of which enough was seen."""
+    """Raised to end a training after enough measurements."""
 
 
 class Clock(L.Callback):
-    """Times what it watches; ends the training after the phases asked for, or in the midst of the last.
+    """Times training; ends it after the last requested phase, or after some batches of that.
 
     Attributes:
         epochs: seconds of each epoch of each phase, without validation.
         batches: seconds of each batch of each phase, loading included.
-        sampling: the part of them spent in the sampler.
+        sampling: seconds that each batch spent in the sampler.
         validation: seconds of each validation of each phase.
     """
 
@@ -73,7 +73,7 @@ class Clock(L.Callback):
         self._sampled, self._finished = 0.0, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """End what isn't wanted; watch the sampler."""
+        """End training after the last requested phase; otherwise time the sampler."""
         if self._finished:
             raise Enough
         self._finished = pl_module.phase == self._last
@@ -91,13 +91,13 @@ class Clock(L.Callback):
         return timed
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Begin."""
+        """Start the clock of an epoch."""
         self._started = self._before = time.perf_counter()
         self._sampled = 0.0
         self.epochs[pl_module.phase].append(0.0)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
-        """Note a batch."""
+        """Record the seconds of a batch."""
         now, phase = time.perf_counter(), pl_module.phase
         self.batches[phase].append(now - self._before)
         self.sampling[phase].append(self._sampled)
@@ -107,11 +107,11 @@ class Clock(L.Callback):
             raise Enough
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Begin."""
+        """Start the clock of a validation."""
         self._since = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Note a validation."""
+        """Record the seconds of a validation."""
         self.validation[pl_module.phase].append(time.perf_counter() - self._since)
 
 
@@ -133,14 +133,14 @@ def corpus_of(frames: int) -> Corpus:
 
 
 def watch(corpus: Corpus, preset: str, overrides: dict[str, Any], clock: Clock) -> None:
-    """Train under a clock, until it has seen enough."""
+    """Train with a clock until it ends the training."""
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         train(corpus, Path(folder) / "run", preset=preset, overrides=overrides, callbacks=[clock])
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase's epochs: how many there are by default, what one takes, how much of it is sampling."""
+    """A phase: its default number of epochs, seconds of an epoch, and the share of sampling."""
 
     name: str
     epochs: int
@@ -151,7 +151,7 @@ class Phase:
 
 
 def whole_epochs(corpus: Corpus, preset: str, last: str = "", **changes: Any) -> list[Phase]:
-    """Of a preset that is quick to train: epochs as they are.
+    """The phases of a preset that is quick to train, from whole epochs.
 
     The recovery phase is run in full: its first epochs draw what the later ones use again.
     """
@@ -175,7 +175,7 @@ def whole_epochs(corpus: Corpus, preset: str, last: str = "", **changes: Any) ->
 
 
 def published_epochs(corpus: Corpus, preset: str, evaluations: int, timed: int) -> list[Phase]:
-    """Of a preset that samples in every step: its second stage from a few batches with ``timed`` evaluations."""
+    """The phases of a preset that samples in every step, from a few batches with ``timed`` evaluations."""
     clock = Clock("joint", BATCHES)
     changes = {"training.stage1.max_epochs": 2, "model.recovery.evaluations": timed}
     watch(corpus, preset, RATE | changes, clock)
@@ -184,20 +184,20 @@ def published_epochs(corpus: Corpus, preset: str, evaluations: int, timed: int) 
     rest = statistics.mean(clock.batches["joint"][1:]) - statistics.mean(clock.sampling["joint"][1:])
     epoch = (rest + sampling) * SAMPLES["train"] / training.joint.batch_size
     checked = statistics.mean(clock.validation["stage1"])
-    said = f"{BATCHES - 1} batches of {timed} of {evaluations} evaluations, scaled"
+    description = f"{BATCHES - 1} batches of {timed} of {evaluations} evaluations, scaled"
     return [
         Phase("stage1", training.stage1.max_epochs, clock.epochs["stage1"][-1], 0.0, checked, "1 epoch"),
-        Phase("joint", training.joint.max_epochs, epoch, sampling / (rest + sampling), float("nan"), said),
+        Phase("joint", training.joint.max_epochs, epoch, sampling / (rest + sampling), float("nan"), description),
     ]
 
 
 def average(phases: list[Phase]) -> float:
-    """Seconds of an epoch, over the epochs of all phases."""
+    """Mean seconds of an epoch over all phases."""
     return sum(p.epochs * p.seconds for p in phases) / sum(p.epochs for p in phases)
 
 
 def epochs_table() -> Rows:
-    """Time everything and print it."""
+    """Time all presets and print the tables."""
     long, short = corpus_of(50), corpus_of(1)
     measured = {
         "zero-fill": whole_epochs(long, "zero-fill"),
@@ -239,7 +239,7 @@ def epochs_table() -> Rows:
 
 
 def staleness_table(seeds: int) -> Rows:
-    """Recoveries drawn once beside recoveries drawn afresh in every epoch, all else the same."""
+    """Compare recoveries sampled once with recoveries sampled in every epoch, all else equal."""
     corpus = KnownTruth.standard(lengths=dict.fromkeys(DIMS, (4, 8))).corpus(train=500, valid=150, test=600)
     epochs = load_config("fast").training.recovery.max_epochs
     rows: Rows = []
@@ -270,8 +270,8 @@ def errors(model: Model, corpus: Corpus) -> dict[str, float]:
     """MAE at a missing rate of 0.5, of the whole model and of its recovery branch alone."""
 
     def mae(split: str) -> float:
-        found = evaluate(model, corpus, split=split, rates=(0.5,), draws=5)
-        return statistics.mean(float(row["mae"]) for row in found)
+        rows = evaluate(model, corpus, split=split, rates=(0.5,), draws=5)
+        return statistics.mean(float(row["mae"]) for row in rows)
 
     out = {"valid MAE": mae("valid"), "test MAE": mae("test")}
     assert isinstance(model, IMDer)
@@ -280,7 +280,7 @@ def errors(model: Model, corpus: Corpus) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the requested tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
     parser.add_argument("--csv", help="where to write the table")

@@ -1,23 +1,22 @@
-"""Can the uncertainty be select_branch_weight? Coverage and CRPS on the known-truth corpus, against the exact label distribution.
+"""Is the uncertainty calibrated? Coverage and CRPS on the known-truth corpus, against the exact label distribution.
 
     python benchmarks/uncertainty.py --out DIR [--presets fast,zero-fill] [--calibration 4000] [--test 4000]
 
-Trains each preset as the demo does, on 3,200 samples and 400 for validation, from which training also calibrates it. 400
-rows for each subset calibrate to about 2 points; to see whether more than chance is wrong, the system is calibrated once
-more on 4,000 samples of their own, by the same function. Then the test split is evaluated at every missing rate and for
-every available subset. For each cell:
+Trains each preset as the demo does, on 3,200 samples with 400 for validation, which also calibrate it. With 400 rows for
+each subset, coverage is accurate to about 2 points, so the system is calibrated again on 4,000 other samples, by
+the same function. The test split is then evaluated at every missing rate and for every available subset. For each cell:
 
-* coverage of the intervals that promise 90 %, and how many test rows it is measured on. Its standard error is about
-  sqrt(.9 x .1 / n) from the test rows and as much again from as many calibration rows: .7 % with 4,000 each;
-* the mean CRPS of the predictive distributions, and its ratio to that of the exact p(label | what is available), clipped as
-  labels are (`imder.synthetic.posterior.LabelPosterior`), on the same rows. On average nothing is below 1.
+* coverage of the 90 % intervals, and the number n of test rows. Its standard error is about sqrt(.9 x .1 / n) from the
+  test rows and as much from n calibration rows: .7 % together with 4,000 each;
+* the mean CRPS of the predictive distributions, and its ratio to that of the exact p(label | what is available), clipped
+  like the labels (`imder.synthetic.posterior.LabelPosterior`), on the same rows. Its expectation is at least 1.
 
 ``--task classification`` compares the coverage of prediction sets and the negative log-likelihood in the same way. The
-targets, coverage within 2 points of 90 % and a ratio of at most 1.1, are marked where they are missed.
+targets, coverage within 2 points of 90 % and a ratio of at most 1.1, have a mark where they are missed.
 
 For `fast`, predicting every sample under every subset with eight recoveries takes about as long as training. Finished
-trainings in DIR are used again. Prints tables of the larger calibration and a line on the one from training, writes
-``uncertainty.csv`` with both.
+trainings in DIR are reused. Prints tables of the larger calibration and a line on that of training; writes both to
+``uncertainty.csv``.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Train, evaluate, compare, print."""
+    """Train, evaluate and compare each preset, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--presets", default="fast", help="separated by commas")
@@ -96,17 +95,19 @@ def main() -> None:
         larger = replace(corpus, splits={**corpus.splits, "valid": fresh})
         model.calibration = calibrate(model, larger, TrainingConfig(calibration_samples=options.calibration))
         took = time.monotonic() - started
-        found = compare(partial(several, calibration=model.calibration), corpus, exact, options.draws, options.seed)
+        larger_rows = compare(
+            partial(several, calibration=model.calibration), corpus, exact, options.draws, options.seed
+        )
         print(
             f"{preset}: trained in {seconds:.0f} s, predicted in {predicted:.0f} s, "
             f"calibrated on {options.calibration} samples in {took:.0f} s\n"
         )
         for protocol in PROTOCOLS:
-            shown = [row for row in found if row["protocol"] == protocol]
+            shown = [row for row in larger_rows if row["protocol"] == protocol]
             print(markdown([_cells(row) for row in shown]) + "\n", flush=True)
-        for size, each in ((options.calibration, found), (options.valid, before)):
-            print(_verdict(preset, size, each))
-            rows += [{"preset": preset, "task": options.task, "calibration": size, **row} for row in each]
+        for size, compared in ((options.calibration, larger_rows), (options.valid, before)):
+            print(_verdict(preset, size, compared))
+            rows += [{"preset": preset, "task": options.task, "calibration": size, **row} for row in compared]
         print()
     write_csv(rows, options.out / "uncertainty.csv")
     print(f"uncertainty.csv is in {options.out}")
@@ -122,7 +123,7 @@ def _verdict(preset: str, size: int, rows: Sequence[Row]) -> str:
 
 
 def _trained(preset: str, corpus: Corpus, options: argparse.Namespace) -> tuple[Model, float]:
-    """A model that is there already, or one that is trained now, and how long that took."""
+    """A finished model or one trained now, and the seconds of its training."""
     out = options.out / f"{preset}-{options.task}-{options.train}-{options.valid}-{options.seed}"
     if RunDirectory(out).finished():
         return Model.from_pretrained(out), 0.0
@@ -134,13 +135,13 @@ def _trained(preset: str, corpus: Corpus, options: argparse.Namespace) -> tuple[
 
 
 def exact_scores(truth: KnownTruth, split: Split, task: Task) -> Callable[[NDArray[np.bool_]], NDArray[np.float64]]:
-    """From a mask (N, K) to the score (N,) of the exact label distribution given what it shows of each sample.
+    """A function from a mask (N, K) to the scores (N,) of the exact label distributions given the available features.
 
-    The score is the CRPS for regression, -ln p for classes; each pair of a sample and a subset is worked out once.
+    The score is the CRPS for regression, -ln p for classes; each (sample, subset) pair is computed once.
     """
     labels = split.labels
     assert labels is not None
-    known: dict[tuple[bool, ...], NDArray[np.float64]] = {}
+    cache: dict[tuple[bool, ...], NDArray[np.float64]] = {}
 
     def score(posterior: LabelPosterior) -> NDArray[np.float64]:
         if task == "regression":
@@ -151,10 +152,10 @@ def exact_scores(truth: KnownTruth, split: Split, task: Task) -> Callable[[NDArr
     def exact(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         out = np.empty(len(mask))
         for pattern in map(tuple, np.unique(mask, axis=0).tolist()):
-            if pattern not in known:
-                known[pattern] = score(truth.label_posterior(split, np.tile(pattern, (len(mask), 1))))
+            if pattern not in cache:
+                cache[pattern] = score(truth.label_posterior(split, np.tile(pattern, (len(mask), 1))))
             rows = (mask == np.array(pattern)).all(axis=1)
-            out[rows] = known[pattern][rows]
+            out[rows] = cache[pattern][rows]
         return out
 
     return exact
@@ -175,9 +176,9 @@ def compare(
     rows: list[Row] = []
     for protocol in PROTOCOLS:
         cells = sample_cells(corpus["test"].present, corpus.spec.names, protocol=protocol, draws=draws, seed=seed)
-        found = several(EvaluationProtocol(protocol, draws=draws, seed=seed))
+        evaluated = several(EvaluationProtocol(protocol, draws=draws, seed=seed))
         by_setting: dict[str, list[tuple[EvaluationCell, Row]]] = {}
-        for cell, row in zip(cells, found, strict=True):
+        for cell, row in zip(cells, evaluated, strict=True):
             by_setting.setdefault(cell.available or f"{cell.rate:g}", []).append((cell, row))
         for setting, members in by_setting.items():
             mean = {key: float(np.mean([row[key] for _, row in members])) for key in ("coverage", size, score)}
@@ -202,7 +203,7 @@ def _selective(task: Task) -> tuple[str, ...]:
 
 
 def _cells(row: Row) -> Row:
-    """As it is printed: what misses its target gets a mark."""
+    """A row for printing; values that miss their target get a mark."""
     shown = {key: value for key, value in row.items() if key not in ("protocol", "off")}
     shown["coverage"] = f"{100 * row['coverage']:.1f}" + (" !" if row["off"] > OFF else "")
     shown["ratio"] = f"{row['ratio']:.3f}" + (" !" if row["ratio"] > RATIO else "")

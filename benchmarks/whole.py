@@ -1,12 +1,12 @@
-"""How long the whole of `imder train` takes on real corpora, and a small transformer beside it.
+"""Duration of `imder train` on real corpora, compared with a small transformer.
 
     python benchmarks/whole.py CORPUS [CORPUS ...] [--out DIR] [--seed 0]
 
-`imder train` runs as a command, start-up and reading included, with every phase and early stopping of `fast`; what it
-reached with everything that is present is read from its evaluation on the test split. The yardstick is small: mean,
+`imder train` runs as a command, start-up and reading included, with every phase and early stopping of `fast`; its
+metrics are those of the test split under natural availability. The small transformer has mean,
 deviation and deviation of differences of each modality over time, one transformer layer across modalities with learned
-missing tokens, every pattern of availability drawn at random in training, early stopping on validation. Its settings are
-usual ones, not tuned to a corpus: read its seconds, not its accuracy.
+missing tokens, random patterns of availability in training, and early stopping on validation. Its settings are usual
+ones, not tuned to a corpus: it is a reference for time, not for accuracy.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from imder.types import Batch, Spec
 
 
 def main() -> None:
-    """Train both on each corpus, print."""
+    """Train both on each corpus and print seconds and metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora", nargs="+", type=Path)
     parser.add_argument("--out", type=Path)
@@ -57,11 +57,11 @@ def main() -> None:
         whole = time.monotonic() - started
         corpus = load_corpus(path)
         model = Model.from_pretrained(run)
-        found = evaluate(model, corpus, protocol="natural")[0]
+        row = evaluate(model, corpus, protocol="natural")[0]
         started = time.monotonic()
         plain = small_transformer(corpus, options.seed)
         rows += [
-            {"corpus": path.name, "system": "imder (fast), the whole command", "seconds": round(whole), **_main(found)},
+            {"corpus": path.name, "system": "imder (fast), the whole command", "seconds": round(whole), **_main(row)},
             {
                 "corpus": path.name,
                 "system": "small transformer",
@@ -73,9 +73,9 @@ def main() -> None:
     print(markdown(rows))
 
 
-def _main(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics that lead."""
-    return {k: found[k] for k in ("accuracy", "macro_f1", "acc2", "mae", "corr") if k in found}
+def _main(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The main metrics of a row."""
+    return {k: row[k] for k in ("accuracy", "macro_f1", "acc2", "mae", "corr") if k in row}
 
 
 class LateFusion(nn.Module):
@@ -86,17 +86,17 @@ class LateFusion(nn.Module):
         self.spec = spec
         self.inputs = nn.ModuleDict({m.name: _Input(m.dim, width) for m in spec.modalities})
         self.missing = nn.Parameter(torch.randn(len(spec.names), width) * 0.02)
-        self.place = nn.Parameter(torch.randn(len(spec.names), width) * 0.02)
+        self.position = nn.Parameter(torch.randn(len(spec.names), width) * 0.02)
         self.layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.3, "gelu", batch_first=True, norm_first=True)
         self.head = nn.Linear(width, spec.outputs)
 
     def forward(self, batch: Batch) -> Tensor:
-        """``(B, O)``."""
+        """The output ``(B, O)``."""
         tokens = []
         for i, (name, layer) in enumerate(self.inputs.items()):
-            seen = batch.available[:, i, None]
-            read = layer(batch.features[name], batch.lengths[name] * seen[:, 0])
-            tokens.append(torch.where(seen, read, self.missing[i]) + self.place[i])
+            mask = batch.available[:, i, None]
+            read = layer(batch.features[name], batch.lengths[name] * mask[:, 0])
+            tokens.append(torch.where(mask, read, self.missing[i]) + self.position[i])
         out: Tensor = self.head(self.layer(torch.stack(tokens, 1)).mean(1))
         return out
 
@@ -120,7 +120,7 @@ class _Input(nn.Module):
 
 
 def small_transformer(corpus: Corpus, seed: int, epochs: int = 60, patience: int = 10) -> dict[str, float]:
-    """Train, stop early, and give the metrics on the test split with everything that is present."""
+    """Train with early stopping; return the metrics on the test split under natural availability."""
     torch.manual_seed(seed)
     model = LateFusion(corpus.spec)
     train, valid = corpus["train"], corpus["valid"]
