@@ -1,4 +1,4 @@
-"""Two processes come to what one process with twice the batch comes to."""
+"""Two processes train the same model as one process with twice the batch."""
 
 import json
 import os
@@ -143,7 +143,8 @@ def check(folder, config, task):
     alone(folder, config, "one")
     assert_same_runs(folder / "two", folder / "one")
     assert out.count("saved in two") == 1
-    assert error.count("stage 1") == 1
+    epochs = config["training"]["stage1"]["max_epochs"]
+    assert error.count(f"stage1: epoch {epochs}/{epochs} ") == 1
 
 
 def test_two_processes_train_as_one_does(tmp_path):
@@ -169,9 +170,9 @@ def test_two_processes_imagine_as_one_does(tmp_path):
 def test_two_machines(tmp_path):
     """As two machines would: the command is started once on each, with its number."""
     write_store(corpus_of("classification"), tmp_path / "store")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     started = [
         command(tmp_path, FAST, "two", "--engine.num_nodes", "2", **place, NODE_RANK=str(node)) for node in (0, 1)
@@ -281,7 +282,7 @@ def test_who_writes_files(environment, main, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert is_main_process(EngineConfig(devices=2)) == main
-    # Told of one process only, numbers of machines and tasks don't count: a scheduler sets them for anyone.
+    # With one process, numbers of machines and tasks don't count: a scheduler sets them in any job.
     assert is_main_process(EngineConfig()) == (main or "RANK" not in environment)
 
 
