@@ -54,8 +54,8 @@ class Spec:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.modalities) < 2:
-            raise ImderError(f"a corpus needs at least two modalities, got {list(self.names)}")
+        if not self.modalities:
+            raise ImderError("a corpus needs at least one modality, and two for training")
         if len(set(self.names)) != len(self.names):
             raise ImderError(f"modality names repeat: {list(self.names)}")
         for name in self.names:
@@ -202,6 +202,10 @@ class Rows(list[dict[str, Any]]):
     ('id', 'prediction', 'label')
     >>> rows["prediction"]
     [0.5, -1.0]
+    >>> rows
+    id  prediction  label
+    a          0.5
+    b           -1      2
     """
 
     @property
@@ -217,6 +221,27 @@ class Rows(list[dict[str, Any]]):
             return [row.get(item) for row in self]
         value = super().__getitem__(item)
         return Rows(value) if isinstance(item, slice) else value
+
+    def __repr__(self) -> str:
+        """The first rows as a table of text."""
+        if not self:
+            return "no rows"
+        names, first = self.columns, self[:MOST_LINES]
+        cells = [[_cut(name), *(_cut(_shown(row.get(name))) for row in first)] for name in names]
+        widths = [max(map(len, column)) for column in cells]
+        wide = [sum(widths[: i + 1]) + 2 * i <= MOST_CHARACTERS for i in range(len(names))]
+        shown = max(1, sum(wide))
+        is_number = [all(isinstance(row.get(name), int | float | None) for row in first) for name in names]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if number else cell.ljust(width)
+                for cell, width, number in zip(line[:shown], widths, is_number, strict=False)
+            ).rstrip()
+            for line in zip(*cells, strict=True)
+        ]
+        lines += [f"... {len(self)} rows"] if len(self) > len(first) else []
+        lines += [f"more columns: {', '.join(names[shown:])}"] if shown < len(names) else []
+        return "\n".join(lines)
 
     def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`.
@@ -242,6 +267,14 @@ class Rows(list[dict[str, Any]]):
 
 
 MOST_ROWS_SHOWN = 20
+MOST_LINES = 10
+MOST_CHARACTERS = 118
+MOST_IN_CELL = 24
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= MOST_IN_CELL else text[: MOST_IN_CELL - 3] + "..."
 
 
 def _shown(value: Any) -> str:

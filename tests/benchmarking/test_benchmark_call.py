@@ -69,5 +69,5 @@ def test_mistakes(settings: dict, message: str, corpus: Corpus, tmp_path: Path) 
     with pytest.raises(ImderError, match=message):
         benchmark(corpus, tmp_path / "out", **settings)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ImderError, match="a corpus or its path is needed, got int"):
+    with pytest.raises(ImderError, match="a Corpus or the path of one is needed, got int"):
         benchmark(3, tmp_path / "out")  # type: ignore[arg-type]

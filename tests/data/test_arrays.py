@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from imder.benchmarking.benchmark import benchmark
 from imder.data.corpus import Corpus
 from imder.data.store import read_store, write_store
+from imder.evaluation.evaluate import evaluate
+from imder.inference.predict import predict
+from imder.inference.recover import recover
+from imder.training.train import train
 from imder.types import ImderError
+from tiny_models import Summing, tiny_corpus
 
 RNG = np.random.default_rng(0)
 LISTS = [RNG.standard_normal((t, 4)) for t in (3, 5, 1)]
@@ -69,6 +75,54 @@ def test_a_split_may_lack_a_modality_in_every_sample() -> None:
         assert corpus["test"].features["audio"].dim == 6
 
 
+@pytest.mark.parametrize("more", [{}, {"language": [None] * 3}, {"language": None, "vision": np.full((3, 2), np.nan)}])
+def test_one_modality_is_a_corpus_for_a_trained_model(more, caplog) -> None:
+    corpus = Corpus.from_arrays({"all": {"audio": np.ones((3, 3)), **more}})
+    assert corpus.spec.names == ("audio",)
+    assert caplog.messages == [
+        f"arrays [all]: {name}: no sample of any split has this modality; it is left out" for name in more
+    ]
+    model = Summing(tiny_corpus().spec)
+    rows = predict(model, corpus)
+    assert rows["missing"] == ["language+vision"] * 3
+    assert rows["prediction"] == [1.0] * 3
+    assert len(recover(model, corpus)["all"]) == 3
+    labelled = Corpus.from_arrays({"test": {"audio": np.ones((3, 3)), "labels": [0.5, 1.5, -1.0]}})
+    assert evaluate(model, labelled, "natural")[0]["n"] == 3
+
+
+def test_training_needs_two_modalities(tmp_path) -> None:
+    given = {"audio": np.ones((3, 3)), "labels": [0.5, 1.5, -1.0]}
+    corpus = Corpus.from_arrays({"train": given, "valid": given})
+    with pytest.raises(ImderError, match="arrays: training needs at least two modalities, found only audio"):
+        train(corpus, tmp_path / "run")
+    with pytest.raises(ImderError, match="at least two modalities"):
+        benchmark(corpus, tmp_path / "benchmark")
+    with pytest.raises(ImderError, match="a model needs at least two modalities, got audio"):
+        Summing(corpus.spec)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        ([-1, 0, 1], {}, "arrays: 1 of 3 samples count as unlabelled, because the class -1 means unknown"),
+        ([1, 2, 3], {}, "arrays: no sample has the class 0 of classes 0 to 3"),
+        ([0, 1, 2], {}, None),
+        ([0, 1, None], {}, None),
+        (["a", "b", None], {}, None),
+        ([0, 1, 0], {"classes": ("a", "b", "c")}, None),
+        ([-1, 0, 1], {"task": "regression"}, None),
+    ],
+)
+def test_class_numbers_that_may_be_misread_are_a_warning(labels, options, message, caplog) -> None:
+    Corpus.from_arrays({"train": columns(labels=labels)}, **options)
+    assert len(caplog.messages) == (message is not None)
+    if message is not None:
+        assert caplog.messages[0].startswith(message)
+        assert "task='regression'" in caplog.messages[0]
+
+
 def test_what_belongs_to_samples_goes_along(tmp_path) -> None:
     given = columns(
         ids=np.array([7, 8, 9]),
@@ -127,10 +181,14 @@ def test_integers_may_be_regressed() -> None:
         ({"train": columns(audio=[[1], [[1], [1, 2]], [1]])}, {}, r"audio: sample 'train-1': .*got list"),
         ({"train": columns(audio=[np.ones((1, 2)), np.ones((1, 3)), None])}, {}, "audio: sample 'train-1': 3 features"),
         ({"train": columns(audio=np.ones((4, 2)))}, {}, "audio: 4 rows where language has 3"),
-        ({"train": columns(audio=[None] * 3)}, {}, "no sample of any split has this modality"),
+        (
+            {"train": {"audio": [None] * 3}},
+            {},
+            "audio: no sample of any split has this modality, and there is no other",
+        ),
         ({"train": columns(), "test": columns(audio=np.ones((3, 5)))}, {}, "audio: 5 features here, but 6"),
-        ({"train": columns(ids=["a", "b"])}, {}, "id: 2 rows where the features have 3"),
-        ({"train": columns(ids=["a", "b", "a"])}, {}, "id: sample 'a': rows 0 and 2 have the same id"),
+        ({"train": columns(ids=["a", "b"])}, {}, "ids: 2 rows where the features have 3"),
+        ({"train": columns(ids=["a", "b", "a"])}, {}, "ids: sample 'a': rows 0 and 2 have the same id"),
         ({"train": columns(position=[0, 0.5, 1])}, {}, "position: sample 'train-1': 0.5 is not a whole number"),
         ({"train": columns(labels=[1.0])}, {}, "labels: 1 rows where the features have 3"),
         (
@@ -146,12 +204,17 @@ def test_integers_may_be_regressed() -> None:
         ({"train": columns(labels=["a", "a", "a"])}, {}, "at least two classes"),
         ({"train": columns(label=[1.0] * 3)}, {}, "label: is labels, which is given already"),
         ({"train": columns(my_label=[1.0] * 3)}, {}, "my_label: is no modality and no known key"),
-        ({"train": {"audio": np.ones((3, 2)), "labels": [1.0] * 3}}, {}, "at least two modalities"),
+        ({"train": columns(gaze_lengths=[1, 2, 3])}, {}, "gaze_lengths: there is no modality 'gaze'"),
+        ({"train": columns(labels=np.eye(3))}, {}, r"labels: one label .* the shape \(3, 3\); of one-hot rows"),
+        ({"train": columns(labels=[[0, 1], [1, 0], [0, 1]])}, {}, r"'train-0': one label .* array of shape \(2,\)"),
+        ({"train": columns(labels=[1.0, "a", None])}, {}, r"\[train\]: labels: some are strings, others numbers"),
         (
-            {"train": columns(language=[None] * 3, audio=np.ones((3, 2)), vision=np.full((3, 2), np.nan))},
+            {"train": columns(labels=list("abc")), "valid": columns(labels=[0, 1, 2])},
             {},
-            "language",
+            "arrays: labels are strings in train, numbers in valid",
         ),
+        ({"train": columns(id=["a"])}, {}, r"\[train\]: id: 1 rows"),
+        ({"train": columns(texts=["a"])}, {}, r"\[train\]: texts: 1 rows"),
         ({"train": columns(language=[None, *LISTS[1:]], audio=[None, *[np.ones(2)] * 2])}, {}, "no modality at all"),
     ],
 )
@@ -199,6 +262,11 @@ def test_iterables_and_several_splits() -> None:
         ([({"audio": 1}, 2)], r"dataset \[train\]: sample 0: a dict is needed, got tuple"),
         ([{"voice": np.ones(2), "face": np.ones(3)}, {"voice": "loud"}], "voice: sample 'train-1'"),
         ([{1: np.ones(2)}], "keys are strings, got 1"),
+        (torch.utils.data.DataLoader([{"audio": torch.ones(2)}]), r"pass the Dataset \(loader.dataset\)"),
+        (
+            [{"face": np.ones(2), "voice": np.ones(2), "label": y} for y in (1.0, "a")],
+            "label: some are strings, others numbers",
+        ),
     ],
 )
 def test_mistakes_in_datasets(dataset, message) -> None:

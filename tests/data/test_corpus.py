@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from imder.data.corpus import Corpus, Ragged, Sample, Split, spec_of
+from imder.data.formats.load import load_corpus
 from imder.types import ImderError
 from tiny_models import ABSENT, tiny_corpus
 
@@ -30,8 +31,9 @@ def test_a_sample_holds_what_the_split_holds() -> None:
     assert [s.id for s in split] == list(split.ids)
     assert len(list(split)) == len(split) == 5
     assert repr(sample).startswith("Sample('s2-2': vision (")
-    with pytest.raises(IndexError):
-        split[5]
+    for row in (5, -6):
+        with pytest.raises(IndexError, match=f"no row {row} in a split of 5 samples: rows are 0 to 4"):
+            split[row]
 
 
 def test_an_unlabelled_sample_has_no_label() -> None:
@@ -60,8 +62,18 @@ def test_a_corpus_is_a_mapping_of_splits() -> None:
     assert len(corpus) == 2
     assert "test" in corpus
     assert "valid" not in corpus
-    with pytest.raises(ImderError, match="no split 3"):
+    assert list(corpus.keys()) == list(dict(corpus)) == ["train", "test"]
+    assert dict(corpus.items())["test"] is corpus.get("test") is corpus["test"]
+    assert corpus.get("valid") is None
+    with pytest.raises(ImderError, match=r"no split 3; choose one of: train, test$"):
         corpus[3]  # type: ignore[index]
+
+
+def test_a_corpus_is_saved_as_a_store(tmp_path) -> None:
+    corpus = tiny_corpus()
+    corpus.save(tmp_path / "store", dtype="float16")
+    assert load_corpus(tmp_path / "store").spec == corpus.spec
+    assert load_corpus(tmp_path / "store")["test"].features["audio"].values.dtype == np.float16
 
 
 def test_representations_are_short_and_useful() -> None:

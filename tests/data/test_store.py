@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 
-from imder.data import store as store_module
+from imder.data import store_writer as store_module
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
 from imder.data.store import is_store, read_store, write_store
 from imder.types import ImderError

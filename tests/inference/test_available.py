@@ -23,6 +23,8 @@ PRESENT = tiny_corpus(absent=ABSENT)["test"].present
     [
         "language+audio",
         "audio, language",
+        "text,audio",
+        ("text", "audio"),
         ("language", "audio"),
         ["audio", "language"],
         FixedMissing((True, False, True)),
@@ -44,12 +46,13 @@ def test_rows_say_what_was_available_and_are_those_of_the_mask() -> None:
         assert row["available"] == "+".join(np.array(NAMES)[kept])
         assert row["missing"] == "+".join(np.array(NAMES)[~kept])
         if not kept.any():  # sample 2 has vision alone
-            assert "prediction" not in row
+            assert row["prediction"] is row["std"] is None
             assert row["text"]
         else:
             assert row["std"] > 0
             assert row["prediction"] == pytest.approx(expected + 0.5 * (~kept).sum(), abs=1e-5)
-    assert sum("prediction" not in row for row in rows) == 1
+    assert rows["prediction"].count(None) == 1
+    assert {tuple(row) for row in rows} == {rows.columns}
 
 
 def test_a_protocol_gives_the_masks_of_an_evaluation() -> None:

@@ -97,7 +97,7 @@ def test_mistakes_are_named() -> None:
             predict(model, corpus, **mistake)
     with pytest.raises(ImderError, match="a model or the folder of a run is needed, got NoneType"):
         predict(None, corpus)  # type: ignore[arg-type]
-    with pytest.raises(ImderError, match="a corpus or its path is needed, got list"):
+    with pytest.raises(ImderError, match="a Corpus or the path of one is needed, got list"):
         predict(model, [1])  # type: ignore[arg-type]
     empty = {k: Ragged(r.values[:0], np.zeros(6, np.int64)) for k, r in corpus["test"].features.items()}
     with pytest.raises(ImderError, match="'s2-0' has no modality"):

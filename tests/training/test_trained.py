@@ -41,5 +41,5 @@ def test_a_corpus_or_its_path(tmp_path) -> None:
     trained = replace(trained, recipe={})
     assert trained.read(corpus) is corpus
     assert isinstance(trained.read(tmp_path / "store"), Corpus)
-    with pytest.raises(ImderError, match="a corpus or its path is needed, got dict"):
+    with pytest.raises(ImderError, match="a Corpus or the path of one is needed, got dict"):
         trained.read({})  # type: ignore[arg-type]

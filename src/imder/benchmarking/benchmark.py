@@ -19,11 +19,13 @@ from imder.benchmarking.report import Report, write_report
 from imder.benchmarking.runner import Status, run_cells
 from imder.benchmarking.significance import RESAMPLES
 from imder.data.corpus import Corpus
+from imder.data.formats.load import NEEDED
 from imder.data.store import is_store, write_store
 from imder.evaluation.cells import RATES
 from imder.evaluation.evaluate import convention_of
 from imder.evaluation.rendering import Table
 from imder.jobs.backends import BackendName
+from imder.training.prepare import check_modalities
 from imder.types import ImderError, Rows, Task
 
 Names = str | Sequence[str]
@@ -133,6 +135,7 @@ def benchmark(
     loaded = corpus if isinstance(corpus, Corpus) else source.load()
     wanted, shown = TABLES[table] if table is not None else (default_models(loaded.spec.names), _protocols(per_rate))
     specs = model_specs(_listed(models) if models else wanted, max_epochs, label_share, tuned)
+    check_modalities(loaded)
     _check_labels(loaded, folds)
     plan = make_plan(
         specs,
@@ -176,7 +179,7 @@ def _source(corpus: Corpus | str | Path, out: Path, task: Task | None, drop_empt
             raise ImderError(f"{corpus.name}: is a corpus for {corpus.spec.task}, not for {task}")
         return Source(str((out / "corpus").absolute()))
     if not isinstance(corpus, str | Path):
-        raise ImderError(f"a corpus or its path is needed, got {type(corpus).__name__}")
+        raise ImderError(f"{NEEDED}, got {type(corpus).__name__}; see imder.Corpus.from_arrays")
     return Source(str(Path(corpus).absolute()), task, drop_empty)
 
 

@@ -103,5 +103,7 @@ def _corpus(options: Namespace) -> int:
         say(f"with {promise(model, options.level)}")
     say_calibration(model)
     say_all(recovery_lines(model))
-    say(f"{len(rows)} predictions saved in {options.out}")
+    lacking = sum(not row["available"] for row in rows)
+    nothing = f", {lacking} samples have nothing available" if lacking else ""
+    say(f"{len(rows) - lacking} predictions{nothing}, saved in {options.out}")
     return 0

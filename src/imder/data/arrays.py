@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,10 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.data.array_labels import (
+    check_one_kind,
+    label_column,
+    numbered_labels,
+    task_and_classes,
+    warn_of_given_numbers,
+)
+from imder.data.array_values import has_rows, holds_strings, plain
 from imder.data.formats.assemble import unlabelled_splits
+from imder.data.formats.fields import RENAMED
 from imder.data.formats.raw import Raw
 from imder.data.split import SPLITS, Split
 from imder.types import ImderError, Task
+
+log = logging.getLogger(__name__)
 
 FIELDS = {
     "labels": "labels",
@@ -52,17 +64,17 @@ def splits_from_arrays(
     _fill_missing(raws)
     labels = [raw.fields.pop("labels", None) for raw in raws]  # type: ignore[attr-defined] # dicts of `_raw`
     splits = unlabelled_splits(raws)
-    label_columns = [_label_column(raw, y, splits[raw.split].ids) for raw, y in zip(raws, labels, strict=True)]
-    task, names = _task_of(label_columns, task, classes, where)
-    named = zip(raws, label_columns, strict=True)
-    return (
-        {
-            raw.split: replace(splits[raw.split], labels=_labels(raw, column, splits[raw.split].ids, task, names))
-            for raw, column in named
-        },
-        task,
-        names,
-    )
+    label_columns = [label_column(raw, y, splits[raw.split].ids) for raw, y in zip(raws, labels, strict=True)]
+    if task != "regression":
+        check_one_kind(raws, label_columns, where)
+    task, names = task_and_classes(label_columns, task, classes, where)
+    numbered = [
+        numbered_labels(raw, column, splits[raw.split].ids, task, names)
+        for raw, column in zip(raws, label_columns, strict=True)
+    ]
+    if task == "classification":
+        warn_of_given_numbers(label_columns, numbered, names if classes is None else (), where)
+    return {raw.split: replace(splits[raw.split], labels=y) for raw, y in zip(raws, numbered, strict=True)}, task, names
 
 
 def columns_of(samples: Iterable[Any], where: str) -> dict[str, list[Any]]:
@@ -76,6 +88,8 @@ def columns_of(samples: Iterable[Any], where: str) -> dict[str, list[Any]]:
         ImderError: it is neither, it is empty, or a sample is no dict.
     """
     dataset: Any = samples
+    if hasattr(dataset, "collate_fn") and hasattr(dataset, "dataset"):
+        raise ImderError(f"{where}: pass the Dataset (loader.dataset), not a DataLoader: its batches aren't samples")
     if not hasattr(dataset, "__iter__") and hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
         dataset = (samples[i] for i in range(len(dataset)))  # type: ignore[index]
     elif not hasattr(dataset, "__iter__") or isinstance(dataset, str | bytes):
@@ -94,14 +108,15 @@ def columns_of(samples: Iterable[Any], where: str) -> dict[str, list[Any]]:
 def _raw(where: str, split: str, columns: Arrays) -> Raw:
     """The columns as the fields of a file, features as arrays of numbers."""
     fields: dict[str, Any] = {}
-    raw = Raw(where, split, fields)
+    keys: dict[str, str] = {}
+    raw = Raw(where, split, fields, keys)
     ids = columns.get("ids", columns.get("id"))
     for given_key, given in columns.items():
         if not isinstance(given_key, str):
             raise ImderError(f"{where}: keys are strings, got {given_key!r}")
-        value = _plain(given)
+        value = plain(given)
         key = SINGULAR.get(given_key, given_key)
-        if key == "text" and _holds_strings(value):
+        if key == "text" and holds_strings(value):
             key = "texts"
         if key in FIELDS:
             field = FIELDS[key]
@@ -113,26 +128,20 @@ def _raw(where: str, split: str, columns: Arrays) -> Raw:
             field, value = key, _features(raw, key, value, ids)
         if field in fields:
             raise raw.fault(given_key, f"is {key}, which is given already")
-        fields[field] = value
+        fields[field], keys[field] = value, given_key
+    modalities = {RENAMED.get(key, key) for key in fields if _is_modality(key)}
+    for key in fields:
+        for suffix in SUFFIXES:
+            if (
+                key.endswith(suffix)
+                and RENAMED.get(key.removesuffix(suffix), key.removesuffix(suffix)) not in modalities
+            ):
+                raise raw.fault(key, f"there is no modality {key.removesuffix(suffix)!r}")
     return raw
 
 
-def _plain(value: Any) -> Any:
-    """A tensor as an array, on the CPU; anything else as it is."""
-    if hasattr(value, "detach") and hasattr(value, "cpu"):
-        tensor = value.detach().cpu()
-        return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
-    return value.to_numpy() if hasattr(value, "to_numpy") else value
-
-
-def _has_rows(value: Any) -> bool:
-    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def _holds_strings(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind in "US" or (value.dtype == object and _holds_strings(value.tolist()))
-    return isinstance(value, list | tuple) and any(isinstance(x, str | bytes) for x in value)
+def _is_modality(field: str) -> bool:
+    return field not in FIELDS.values() and not field.endswith(SUFFIXES)
 
 
 def _features(raw: Raw, key: str, value: Any, ids: Any) -> NDArray[Any] | list[NDArray[Any] | None] | None:
@@ -151,14 +160,14 @@ def _features(raw: Raw, key: str, value: Any, ids: Any) -> NDArray[Any] | list[N
         if not is_missing.any():
             return array
         return [None if gone else x for gone, x in zip(is_missing, array, strict=True)]
-    if not _has_rows(value):
+    if not has_rows(value):
         raise raw.fault(key, f"an array or a list of arrays is needed, got {type(value).__name__}")
     return [_sample_features(raw, key, x, _id(raw, ids, i)) for i, x in enumerate(value)]
 
 
 def _sample_features(raw: Raw, key: str, value: Any, sample: str) -> NDArray[Any] | None:
     """``(T, D)`` or ``(D,)``; None for None, NaN, or an array that is empty or NaN throughout."""
-    value = _plain(value)
+    value = plain(value)
     if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return None
     try:
@@ -175,25 +184,35 @@ def _sample_features(raw: Raw, key: str, value: Any, sample: str) -> NDArray[Any
 
 
 def _id(raw: Raw, ids: Any, row: int) -> str:
-    ids = _plain(ids)
-    has_id = _has_rows(ids) and len(ids) > row
+    ids = plain(ids)
+    has_id = has_rows(ids) and len(ids) > row
     return str(ids[row]) if has_id else f"{raw.split}-{row}"
 
 
 def _fill_missing(raws: Sequence[Raw]) -> None:
-    """Give a modality that a split lacks in every sample zero frames of the width that it has elsewhere."""
-    modalities = [
-        key for raw in raws for key in raw.fields if key not in FIELDS.values() and not key.endswith(SUFFIXES)
-    ]
-    for key in dict.fromkeys(modalities):
+    """Give a modality that a split lacks in every sample zero frames of the width that it has elsewhere.
+
+    A modality that no sample of any split has is left out.
+    """
+    for key in dict.fromkeys(key for raw in raws for key in raw.fields if _is_modality(key)):
         arrays = [x for raw in raws for x in _arrays(raw.fields.get(key))]
         width = next((x.shape[-1] for x in arrays), None)
         for raw in raws:
             if key in raw.fields and not any(True for _ in _arrays(raw.fields[key])):
                 if width is None:
-                    raise raw.fault(key, "no sample of any split has this modality; leave it out")
+                    _leave_out(raw, key)
+                    continue
                 n = len(raw.fields[key]) if raw.fields[key] is not None else _size(raw)
                 raw.fields[key] = np.zeros((n, 0, width), np.float32)  # type: ignore[index] # a dict of `_raw`
+
+
+def _leave_out(raw: Raw, key: str) -> None:
+    """Remove a modality that no sample has, with its lengths."""
+    if sum(map(_is_modality, raw.fields)) == 1:
+        raise raw.fault(key, "no sample of any split has this modality, and there is no other")
+    log.warning("%s: %s: no sample of any split has this modality; it is left out", raw.where, raw.keys[key])
+    for field in (key, *(key + suffix for suffix in SUFFIXES)):
+        raw.fields.pop(field, None)  # type: ignore[attr-defined] # a dict of `_raw`
 
 
 def _arrays(value: Any) -> Iterable[NDArray[Any]]:
@@ -202,83 +221,4 @@ def _arrays(value: Any) -> Iterable[NDArray[Any]]:
 
 def _size(raw: Raw) -> int:
     """Samples of a split, by any of its columns."""
-    return next((len(value) for value in raw.fields.values() if _has_rows(value)), 0)
-
-
-def _label_column(raw: Raw, given: Any, ids: tuple[str, ...]) -> list[str | int | float | None] | None:
-    """One label for each sample, None where it is missing."""
-    if given is None:
-        return None
-    if isinstance(given, np.ndarray) and given.ndim == 2 and given.shape[1] == 1:
-        given = given[:, 0]
-    if not _has_rows(given):
-        raise raw.fault("labels", f"an array or a list is needed, got {type(given).__name__}")
-    if len(given) != len(ids):
-        raise raw.fault("labels", f"{len(given)} rows where the features have {len(ids)}")
-    return [_label(raw, value, sample) for value, sample in zip(given, ids, strict=True)]
-
-
-def _label(raw: Raw, value: Any, sample: str) -> str | int | float | None:
-    value = _plain(value)
-    if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1:
-        value = value.reshape(-1)[0].item() if isinstance(value, np.ndarray) else value.item()
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if not isinstance(value, str | int | float):
-        raise raw.fault("labels", f"a number or the name of a class is needed, got {type(value).__name__}", sample)
-    return value
-
-
-def _task_of(
-    columns: Sequence[Sequence[Any] | None], task: Task | None, classes: Sequence[str] | None, where: str
-) -> tuple[Task, tuple[str, ...]]:
-    """The task and the class names: those given, else what the labels look like."""
-    labels = [y for column in columns for y in column or () if y is not None]
-    if classes is not None and (isinstance(classes, str) or not all(isinstance(c, str) for c in classes)):
-        raise ImderError(f"{where}: classes: a sequence of names is needed, got {classes!r}")
-    if task is None:
-        is_class = classes is not None or any(isinstance(y, str) for y in labels)
-        task = "classification" if is_class or (labels and all(isinstance(y, int) for y in labels)) else "regression"
-    if task == "regression":
-        if classes is not None:
-            raise ImderError(f"{where}: classes: a regression has none; leave them out, or use task='classification'")
-        return task, ()
-    if classes is None and any(isinstance(y, str) for y in labels):
-        return task, tuple(sorted({str(y) for y in labels}))
-    if classes is None:
-        return task, tuple(str(i) for i in range(1 + max((int(y) for y in labels), default=-1)))
-    if len(set(classes)) != len(classes):
-        raise ImderError(f"{where}: classes: a name repeats: {', '.join(classes)}")
-    return task, tuple(classes)
-
-
-def _labels(
-    raw: Raw, column: Sequence[Any] | None, ids: tuple[str, ...], task: Task, classes: tuple[str, ...]
-) -> NDArray[Any] | None:
-    """``(N,)`` float32 with NaN, or int64 with -1, where a label is missing."""
-    if column is None:
-        return None
-    if task == "regression":
-        return np.array([_value(raw, y, sample) for y, sample in zip(column, ids, strict=True)], np.float32)
-    return np.array([_number(raw, y, sample, classes) for y, sample in zip(column, ids, strict=True)], np.int64)
-
-
-def _value(raw: Raw, label: Any, sample: str) -> float:
-    if label is None:
-        return float("nan")
-    if isinstance(label, str) or not np.isfinite(np.float32(label)):
-        raise raw.fault("labels", f"{label!r} is no finite number; for classes use task='classification'", sample)
-    return float(label)
-
-
-def _number(raw: Raw, label: Any, sample: str, classes: tuple[str, ...]) -> int:
-    if label is None or label == -1:
-        return -1
-    if isinstance(label, str) and label in classes:
-        return classes.index(label)
-    if not isinstance(label, str) and label == int(label) and 0 <= label < len(classes):
-        return int(label)
-    advice = "; for numbers to regress use task='regression'" if not isinstance(label, str) else ""
-    raise raw.fault("labels", f"{label!r} is no class; classes are {', '.join(classes)}{advice}", sample)
+    return next((len(value) for value in raw.fields.values() if has_rows(value)), 0)

@@ -32,7 +32,7 @@ def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
 def fit_splits(
     spec: Spec, splits: Mapping[str, Split], task: Task, classes: tuple[str, ...], where: str
 ) -> dict[str, Split]:
-    """`check_compatible` for splits that need not form a corpus: they may have a single modality."""
+    """`check_compatible` for splits of a corpus that is being read."""
     return {name: _fit(spec, split, task, classes, f"{where} [{name}]") for name, split in splits.items()}
 
 
@@ -59,7 +59,8 @@ def _fit(spec: Spec, split: Split, task: Task, classes: tuple[str, ...], where: 
             )
         labels = renumbered
     nonfinite = {name: split.nonfinite.get(name, 0) for name in features}
-    return replace(split, features=features, labels=labels, nonfinite=nonfinite)
+    foreign = task if labels is None and split.labels is not None else split.foreign_task
+    return replace(split, features=features, labels=labels, nonfinite=nonfinite, foreign_task=foreign)
 
 
 def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:

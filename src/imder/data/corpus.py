@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.arrays import columns_of, splits_from_arrays
 from imder.data.split import SPLITS, Ragged, Sample, Split, key_of, without_empty
+from imder.data.store_writer import write_store
 from imder.types import ImderError, Modality, Spec, Task
 
 __all__ = [
@@ -30,10 +32,11 @@ MOST_NAMES = 6
 
 
 @dataclass(frozen=True, repr=False)
-class Corpus:
+class Corpus(Mapping[str, Split]):
     """Named splits (any subset of train / valid / test, or one called ``all``) of one spec.
 
-    ``corpus["test"]`` is a `Split`, ``corpus["test"][3]`` a `Sample`; iterating gives the names of the splits.
+    A mapping of names to splits: ``corpus["test"]`` is a `Split`, ``corpus["test"][3]`` a `Sample`. A corpus with one
+    modality is for trained models, to which the others are missing; training needs two.
 
     Attributes:
         name: of the corpus, for tables and messages.
@@ -66,11 +69,12 @@ class Corpus:
                 * features under the name of each modality: an array ``(N, T, D)`` or ``(N, D)``, or a list of N arrays
                   ``(T_i, D)`` or ``(D,)``. A sample that lacks the modality has None, NaN or an empty array there. Padded
                   arrays take ``<modality>_lengths`` ``(N,)`` too;
-                * ``labels``: numbers, class numbers, or names of classes; None, NaN, -1 (a class) or an empty string where
-                  the label is missing;
+                * ``labels``: numbers, class numbers from 0, or names of classes; None, NaN, -1 (a class) or an empty string
+                  where the label is missing;
                 * ``ids``, ``texts``, ``dialogue``, ``position``, ``speaker``: N of each; all optional.
 
-                Tensors do as well as arrays. Values that are not finite become 0 and are counted.
+                Tensors do as well as arrays. Values that are not finite become 0 and are counted. A modality that no sample
+                of any split has is left out, with a warning.
             task: None for classification where ``classes`` are given or labels are strings or integers, else regression.
             classes: names, in the order of their numbers; None for the labels' own, sorted.
             name: of the corpus.
@@ -129,15 +133,29 @@ class Corpus:
     def __getitem__(self, split: str) -> Split:
         if isinstance(split, str) and split in self.splits:
             return self.splits[split]
-        raise ImderError(
-            f"{self.name}: there is no split {split!r}; it has {', '.join(self.splits)} (choose with --split)"
-        )
+        raise ImderError(f"{self.name}: there is no split {split!r}; choose one of: {', '.join(self.splits)}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.splits)
 
     def __len__(self) -> int:
         return len(self.splits)
+
+    def get(self, split: str, default: Any = None) -> Any:
+        """The split of this name, or ``default``."""
+        return self.splits.get(split, default)
+
+    def save(self, folder: str | Path, dtype: Literal["float16", "float32"] = "float32") -> None:
+        """Write the corpus as a store, which `imder.load_corpus` reads, replacing a store of that name.
+
+        Args:
+            folder: the store.
+            dtype: of the features on disk.
+
+        Raises:
+            ImderError: the folder holds anything but a store, or a value doesn't fit ``dtype``.
+        """
+        write_store(self, folder, dtype)
 
     def __contains__(self, split: object) -> bool:
         return split in self.splits

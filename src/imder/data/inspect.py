@@ -31,6 +31,7 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
         ``nonfinite`` by modality, ``lengths`` (min, median and max over the samples that have the modality, and frames
         in total), ``patterns`` (samples by their present modalities, as ``language+audio``), the number of
         ``dialogues`` and ``speakers`` (None if unknown) and whether there are ``texts``;
+        ``unread``: remarks on fields of the file that look like labels or features and were not read;
         ``constant``: the examined split (train, or else the first) and, by modality, the number (``n``) and indices
         (``columns``) of columns that have one value in all valid frames;
         ``shared``: for ids, dialogues and speakers, by pairs of splits, how many (``n``) both have, with ``examples``;
@@ -50,6 +51,7 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
             for m in corpus.spec.modalities
         },
         "splits": {name: _split(split, corpus.spec.classes) for name, split in corpus.splits.items()},
+        "unread": list(dict.fromkeys(remark for split in corpus.splits.values() for remark in split.unread)),
         "constant": {
             "split": chosen,
             "modalities": {

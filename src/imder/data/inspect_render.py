@@ -94,7 +94,7 @@ def _number(key: str) -> float:
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """Warnings, one a line: constant columns, and ids, dialogues or speakers that splits share."""
+    """Warnings, one a line: constant columns, ids, dialogues or speakers that splits share, and unread fields."""
     lines = []
     for modality, constant in summary["constant"]["modalities"].items():
         if constant["n"]:
@@ -106,4 +106,5 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     for what, pairs in summary["shared"].items():
         for pair, overlap in pairs.items():
             lines.append(f"{pair} share {overlap['n']} {what}: {', '.join(overlap['examples'])}")
+    lines += summary.get("unread", [])
     return lines or ["No constant columns; the splits share no ids, dialogues or speakers."]

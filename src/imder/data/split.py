@@ -16,7 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.types import ImderError
+from imder.types import ImderError, Task
 
 SPLITS = ("train", "valid", "test")
 LONGEST_TEXT = 60
@@ -109,6 +109,8 @@ class Split:
             doesn't know them.
         nonfinite: for each modality, how many values were not finite and became 0.
         dropped: samples without any modality that were left out on request.
+        foreign_task: the task of the labels that the corpus has, where ``labels`` is None because a model's task is another.
+        unread: remarks on fields of a file that look like labels or features and were not read.
     """
 
     ids: tuple[str, ...]
@@ -121,6 +123,8 @@ class Split:
     nonfinite: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
     tokens: Ragged | None = None
+    foreign_task: Task | None = None
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -133,7 +137,12 @@ class Split:
 
     def __getitem__(self, rows: int | slice | Sequence[int] | NDArray[Any]) -> Sample | Split:
         if isinstance(rows, Integral):
-            return self._sample(range(len(self))[int(rows)])
+            row = int(rows)
+            if not -len(self) <= row < len(self):
+                raise IndexError(
+                    f"there is no row {row} in a split of {len(self)} samples: rows are 0 to {len(self) - 1}"
+                )
+            return self._sample(row % len(self))
         try:
             return self.take(np.arange(len(self))[rows if isinstance(rows, slice) else np.asarray(rows)])
         except IndexError as error:
@@ -223,6 +232,6 @@ def without_empty(split: Split, where: str, drop: bool) -> Split:
         sample = split.ids[int(np.argmin(nonempty))]
         raise ImderError(
             f"{where}: {', '.join(split.features)}: sample {sample!r}: it has no modality at all "
-            f"({int((~nonempty).sum())} such samples; leave them out with --drop-empty)"
+            f"({int((~nonempty).sum())} such samples; drop_empty (--drop-empty) leaves them out)"
         )
     return replace(split.take(np.flatnonzero(nonempty)), dropped=split.dropped + int((~nonempty).sum()))

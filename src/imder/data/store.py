@@ -19,164 +19,23 @@ A store is written to a temporary folder beside it and then renamed, so it exist
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Ragged, Split
-from imder.data.safetensors_file import Tensor, read_tensors, write_tensors
-from imder.jobs.files import atomic_folder
+from imder.data.safetensors_file import read_tensors
+from imder.data.store_writer import FORMAT, SPLIT_NAME, VERSION, read_json, space_for, write_store
 from imder.types import ImderError, Spec
 
-_FORMAT = "imder-corpus"
-_VERSION = 1
-_CHUNK = 1 << 22  # values converted at a time
-_SPLIT = re.compile(r"[A-Za-z0-9_-]+")
-_LISTS = ("texts", "dialogue", "speaker")
-_NOTES = ("failures.csv", "remarks.csv")  # the only other files of a store; a folder with any more is never replaced
+__all__ = ["is_store", "read_store", "space_for", "write_store"]
 
 
 def is_store(path: str | Path) -> bool:
     """Whether a path is a folder with the description of a store."""
     return (Path(path) / "corpus.json").is_file()
-
-
-def write_store(
-    corpus: Corpus,
-    folder: str | Path,
-    dtype: Literal["float16", "float32"] = "float32",
-    notes: Mapping[str, str] | None = None,
-) -> None:
-    """Write a corpus as a store, replacing a store of that name. Values are written in chunks, so memory stays flat.
-
-    Args:
-        corpus: any corpus, memory-mapped or not.
-        folder: the store.
-        dtype: of the features on disk.
-        notes: contents of ``failures.csv`` and ``remarks.csv``, if any.
-
-    Raises:
-        ImderError: the folder holds anything but a store, or a value doesn't fit ``dtype`` (the message names modality and
-            sample); nothing is then written.
-    """
-    if dtype not in ("float16", "float32"):
-        raise ImderError(f"{folder}: unknown dtype {dtype!r}; use 'float16' or 'float32'")
-    target = Path(os.path.realpath(folder))
-    if target.exists():
-        _check_replaceable(target, folder)
-    with atomic_folder(target) as part:
-        for name, split in corpus.splits.items():
-            if not _SPLIT.fullmatch(name):
-                raise ImderError(f"{folder}: a split cannot be called {name!r}")
-            _write_split(part, name, split, dtype)
-        for name, text in (notes or {}).items():
-            assert name in _NOTES, name
-            (part / name).write_text(text, encoding="utf-8")
-        _write_json(part / "corpus.json", _describe(corpus, dtype))
-
-
-def space_for(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:
-    """An array ``shape`` for features to be written to a store, memory-mapped in a new ``file``.
-
-    It is in memory where ``file`` is None or the shape is empty.
-    """
-    if file is None or 0 in shape:
-        return np.zeros(shape, np.float32)
-    return np.memmap(file, np.float32, "w+", shape=shape)
-
-
-def _check_replaceable(target: Path, folder: str | Path) -> None:
-    """Raise an `ImderError` unless the folder is empty or a store without foreign files.
-
-    The claims of ``corpus.json`` are not trusted: a file counts as the store's own if it has one of the names that
-    `write_store` gives, is a regular file and, for a split, has the content of a split's file.
-    """
-    if not target.is_dir():
-        raise ImderError(f"{folder}: is a file; a store is a folder")
-    own = _own_files(target)
-    others = sorted(p.name for p in target.iterdir() if p.name not in own or p.is_symlink() or not p.is_file())
-    if others:
-        raise ImderError(f"{folder}: holds {others[0]!r}, which is no part of a store; it is not overwritten")
-
-
-def _own_files(folder: Path) -> set[str]:
-    """Names of a store's own files in a folder; none where the folder is no store."""
-    try:
-        about = json.loads((folder / "corpus.json").read_bytes())
-        if about["format"] != _FORMAT:
-            return set()
-        own = {"corpus.json", *_NOTES}
-        for split in filter(_SPLIT.fullmatch, about["splits"]):
-            if isinstance(_read_json(folder / f"{split}.json").get("ids"), list):
-                read_tensors(folder / f"{split}.safetensors")
-                own |= {f"{split}.json", f"{split}.safetensors"}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return set()
-    return own
-
-
-def _describe(corpus: Corpus, dtype: str) -> dict[str, Any]:
-    return {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "name": corpus.name,
-        "dtype": dtype,
-        "spec": corpus.spec.to_dict(),
-        "splits": {
-            name: {"n": len(split), "dropped": split.dropped, "nonfinite": dict(split.nonfinite)}
-            for name, split in corpus.splits.items()
-        },
-        **({} if corpus.recipe is None else {"recipe": dict(corpus.recipe)}),
-    }
-
-
-def _write_json(path: Path, data: Any) -> None:
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-
-
-def _write_split(folder: Path, name: str, split: Split, dtype: str) -> None:
-    tensors: dict[str, Tensor] = {}
-    for modality, ragged in split.features.items():
-        offsets = ragged.offsets - ragged.offsets[0]
-        shape = (int(offsets[-1]), ragged.dim)
-        pieces = _pieces(f"{name}: {modality}", split, ragged, np.dtype(dtype))
-        tensors[f"values.{modality}"] = Tensor("F16" if dtype == "float16" else "F32", shape, pieces)
-        tensors[f"offsets.{modality}"] = Tensor("I64", offsets.shape, [offsets])
-    if split.labels is not None:
-        tensors["labels"] = Tensor("F32" if split.labels.dtype.kind == "f" else "I64", (len(split),), [split.labels])
-    if split.position is not None:
-        tensors["position"] = Tensor("I64", (len(split),), [split.position])
-    if split.tokens is not None:
-        start, stop = int(split.tokens.offsets[0]), int(split.tokens.offsets[-1])
-        tensors["values.text_bert"] = Tensor("I64", (stop - start, 1), [split.tokens.values[start:stop]])
-        tensors["offsets.text_bert"] = Tensor("I64", split.tokens.offsets.shape, [split.tokens.offsets - start])
-    write_tensors(folder / f"{name}.safetensors", tensors)
-    lists = {key: getattr(split, key) for key in _LISTS}
-    _write_json(folder / f"{name}.json", {"ids": list(split.ids), **lists})
-
-
-def _pieces(where: str, split: Split, ragged: Ragged, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """All frames in chunks of the dtype to write; raises an `ImderError` at a value that isn't finite in it."""
-    start, stop = int(ragged.offsets[0]), int(ragged.offsets[-1])
-    step = max(1, _CHUNK // max(1, ragged.dim))
-    for begin in range(start, stop, step):
-        values = ragged.values[begin : min(begin + step, stop)]
-        with np.errstate(over="ignore"):
-            piece = values.astype(dtype)
-        finite = np.isfinite(piece)
-        if not finite.all():
-            frame, column = np.argwhere(~finite)[0]
-            sample = split.ids[int(np.searchsorted(ragged.offsets, begin + frame, side="right")) - 1]
-            value = values[frame, column]
-            advice = f"does not fit {dtype}; write the store as float32" if np.isfinite(value) else "is not finite"
-            raise ImderError(f"{where}: sample {sample!r}: the value {value:g} {advice}")
-        yield piece
 
 
 def read_store(folder: str | Path) -> Corpus:
@@ -186,14 +45,14 @@ def read_store(folder: str | Path) -> Corpus:
         ImderError: the folder is no store, or a file is missing, truncated or contradicts the others.
     """
     folder = Path(folder)
-    about = _read_json(folder / "corpus.json")
-    if about.get("format") != _FORMAT:
+    about = read_json(folder / "corpus.json")
+    if about.get("format") != FORMAT:
         raise ImderError(f"{folder / 'corpus.json'}: not the description of a store")
-    if about.get("version") != _VERSION:
-        raise ImderError(f"{folder / 'corpus.json'}: version {about.get('version')!r}; this library reads {_VERSION}")
+    if about.get("version") != VERSION:
+        raise ImderError(f"{folder / 'corpus.json'}: version {about.get('version')!r}; this library reads {VERSION}")
     try:
         name, spec, entries = str(about["name"]), Spec.from_dict(about["spec"]), dict(about["splits"])
-        if not entries or not all(_SPLIT.fullmatch(key) for key in entries):
+        if not entries or not all(SPLIT_NAME.fullmatch(key) for key in entries):
             raise ValueError
         described = {
             key: (int(e["n"]), int(e["dropped"]), {k: int(v) for k, v in e["nonfinite"].items()})
@@ -208,21 +67,9 @@ def read_store(folder: str | Path) -> Corpus:
     return Corpus(name, spec, {key: _read_split(folder, key, spec, *e) for key, e in described.items()}, recipe)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError):
-        raise ImderError(f"{path}: damaged or truncated") from None
-    if not isinstance(data, dict):
-        raise ImderError(f"{path}: damaged")
-    return data
-
-
 def _read_split(folder: Path, name: str, spec: Spec, n: int, dropped: int, nonfinite: dict[str, int]) -> Split:
     path, beside = folder / f"{name}.safetensors", folder / f"{name}.json"
-    tensors, lists = read_tensors(path), _read_json(beside)
+    tensors, lists = read_tensors(path), read_json(beside)
     ids = _strings(beside, lists, "ids", n)
     if ids is None or len(set(ids)) != n:
         raise ImderError(f"{beside}: ids: {n} different ids are needed")

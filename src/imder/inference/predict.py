@@ -70,7 +70,7 @@ def predict(
         * with a calibration: ``low`` and ``high``, the ends of the interval, or ``set``, the classes of the prediction
             set joined by ``|``.
 
-        A sample with nothing available has an empty ``available`` and no prediction.
+        A sample with nothing available has an empty ``available``, and None in the columns of a prediction.
 
     Raises:
         ImderError: the model or the corpus can't be read, they don't fit each other, a sample has no modality, there is no
@@ -138,16 +138,18 @@ def predict_split(
         for row, columns in zip(rows[served], _columns(model, output, mask[rows], served, options.level), strict=True):
             predictions[int(row)] = columns
     table = Rows()
+    no_prediction: Row = dict.fromkeys(next(iter(predictions.values()), _column_names(model)))
     for i, sample in enumerate(split.ids):
-        about = {
+        about: Row = {
             "id": sample,
             "available": "+".join(name for name, is_available in zip(names, mask[i], strict=True) if is_available),
             "missing": "+".join(name for name, is_available in zip(names, mask[i], strict=True) if not is_available),
         }
-        columns = dict(predictions.get(i, {}))
+        columns = dict(predictions.get(i, no_prediction))
         if "recovery_weight" in columns:
             weight = columns.pop("recovery_weight")
-            about |= {"recovered": about["missing"] if weight > 0 else "", "recovery_weight": weight}
+            recovered = None if weight is None else about["missing"] if weight > 0 else ""
+            about |= {"recovered": recovered, "recovery_weight": weight}
         table.append(about | ({} if corpus_columns is None else corpus_columns[i]) | columns)
     return table, recoveries
 
@@ -180,6 +182,16 @@ def _columns(
         weights = output.recovery_weight.double().cpu().numpy()[served].tolist()
         columns = [{"recovery_weight": weight} | values for weight, values in zip(weights, columns, strict=True)]
     return columns
+
+
+def _column_names(model: Model) -> list[str]:
+    """Names of the columns of `_columns`."""
+    names = ["recovery_weight"] if model.recovery_weights() else []
+    if model.spec.task == "classification":
+        names += ["label", *(f"p_{name}" for name in model.spec.classes), "entropy"]
+        return [*names, "set"] if model.calibration is not None else names
+    names += ["prediction", "std", "q05", "q95"]
+    return [*names, "low", "high"] if model.calibration is not None else names
 
 
 def _values(prediction: NDArray[np.float64], spread: NDArray[np.float64]) -> list[dict[str, Any]]:

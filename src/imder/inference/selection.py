@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,12 +12,16 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Split
 from imder.data.dialogues import whole_dialogues
+from imder.data.formats.fields import RENAMED
 from imder.data.loader import MaskedLoader
+from imder.data.task_mismatch import task_mismatch, task_of
 from imder.missingness.masks import Mask, mask_seed
 from imder.missingness.patterns import pattern_from_name
 from imder.missingness.protocols import FixedMissing, Missing
 from imder.models.base import Model
 from imder.types import Batch, ImderError
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with samples done and samples in all."""
@@ -78,6 +83,12 @@ def select(
         raise ImderError(f"split {split!r}: a split was given, not a corpus")
     else:
         name, given, corpus = "all", data, Corpus("samples", model.spec, {"all": data})
+        task = model.spec.task if data.labels is None else task_of(data.labels)
+        if task != model.spec.task:
+            given = replace(data, labels=None, foreign_task=task)
+    task = given.foreign_task or corpus.spec.task
+    if task != model.spec.task and (given.labels is not None or given.foreign_task is not None):
+        log.warning("%s [%s]: %s; its labels are not used", corpus.name, name, task_mismatch(task))
     samples = given if labels else replace(given, labels=None)
     prepared = model.prepare(replace(corpus, splits={name: samples}))[name]
     for i in np.flatnonzero(~prepared.present.any(axis=1)):
@@ -114,7 +125,8 @@ def available_mask(available: Available | None, present: Mask, names: Sequence[s
         return present
     if isinstance(available, str) or _are_names(available):
         chosen = available if isinstance(available, str) else "+".join(available)  # type: ignore[arg-type]
-        mask = FixedMissing(pattern_from_name(chosen.replace(",", "+"), names)).sample(present)
+        parts = [_without_alias(part.strip(), names) for part in chosen.replace(",", "+").split("+")]
+        mask = FixedMissing(pattern_from_name("+".join(parts), names)).sample(present)
     elif hasattr(available, "sample") and not isinstance(available, type):
         mask = available.sample(present, mask_seed(seed, 0))
     else:
@@ -123,6 +135,11 @@ def available_mask(available: Available | None, present: Mask, names: Sequence[s
     if not mask.any():
         raise ImderError("available: no sample has anything available; nothing can be predicted")
     return mask
+
+
+def _without_alias(name: str, names: Sequence[str]) -> str:
+    """The modality that a name means: files may call language ``text`` and vision ``video``."""
+    return name if name in names else RENAMED.get(name, name)
 
 
 def _are_names(available: Any) -> bool:

@@ -77,7 +77,7 @@ def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: flo
 
 def _values(axes: Axes, rows: Sequence[Row], middle: NDArray[np.float64], level: float) -> None:
     line = _column(rows, "prediction")
-    if any("low" in row for row in rows):
+    if any(row.get("low") is not None for row in rows):
         low, high = _column(rows, "low"), _column(rows, "high")
         axes.fill_between(middle, low, high, color=_LINE, alpha=0.18, linewidth=0, label=f"{100 * level:g} % interval")
     # Markers show a window between two without predictions, where the line has no length.
@@ -100,7 +100,7 @@ def _classes(figure: Figure, axes: Axes, rows: Sequence[Row], classes: Sequence[
     figure.colorbar(drawn, ax=axes, label="probability", pad=0.01)
     middle = [(row["start"] + row["end"]) / 2 for row in rows]
     in_set = [
-        (x, i) for x, row in zip(middle, rows) for i, c in enumerate(classes) if c in row.get("set", "").split("|")
+        (x, i) for x, row in zip(middle, rows) for i, c in enumerate(classes) if c in (row.get("set") or "").split("|")
     ]
     if in_set:
         size = float(np.clip(600 / len(rows), 1, 14))

@@ -62,6 +62,11 @@ class Predictor:
         self._language = language
         self._openface = find_openface(openface)
 
+    def __repr__(self) -> str:
+        spec = self.model.spec
+        of = f"{self.model.system}, {spec.task} from {', '.join(spec.names)}, on {self.model.device}"
+        return f"Predictor({self.name!r}: {of})"
+
     @property
     def model(self) -> Model:
         """The system, in evaluation mode."""

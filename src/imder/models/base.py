@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from imder.missingness.subsets import check_available
 from imder.models.parts.losses import Loss
-from imder.types import Batch, Output, Spec
+from imder.types import Batch, ImderError, Output, Spec
 
 if TYPE_CHECKING:
     from imder.calibration.calibration import Calibration
@@ -35,6 +35,9 @@ class Model(nn.Module, ABC):
     Args:
         spec: of the corpus.
         config: an instance of `config_type`.
+
+    Raises:
+        ImderError: the corpus has fewer than two modalities.
     """
 
     system: ClassVar[str]
@@ -57,6 +60,8 @@ class Model(nn.Module, ABC):
 
     def __init__(self, spec: Spec, config: Any) -> None:
         super().__init__()
+        if len(spec.modalities) < 2:
+            raise ImderError(f"a model needs at least two modalities, got {', '.join(spec.names)}")
         self.spec = spec
         self.config = config
         self.calibration: Calibration | None = None

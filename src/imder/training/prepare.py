@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def check_corpus(corpus: Corpus) -> None:
-    """Raise `ImderError` unless the splits train and valid exist and hold labels."""
+    """Raise `ImderError` unless there are two modalities and labelled splits train and valid."""
+    check_modalities(corpus)
     for name in ("train", "valid"):
         if name not in corpus.splits:
             raise ImderError(
@@ -42,7 +43,18 @@ def check_corpus(corpus: Corpus) -> None:
                 f"there is only {', '.join(corpus.splits)}"
             )
         if not corpus[name].labelled.any():
-            raise ImderError(f"{corpus.name}: split {name!r} has no labels; training needs some in train and in valid")
+            raise ImderError(
+                f"{corpus.name}: split {name!r} has no labels; training needs some in train and in valid"
+                + "".join(f" ({remark})" for remark in corpus[name].unread)
+            )
+
+
+def check_modalities(corpus: Corpus) -> None:
+    """Raise `ImderError` unless there are two modalities; a corpus with one is for trained models."""
+    if len(corpus.spec.modalities) < 2:
+        raise ImderError(
+            f"{corpus.name}: training needs at least two modalities, found only {', '.join(corpus.spec.names)}"
+        )
 
 
 def new_settings(

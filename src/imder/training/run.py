@@ -72,7 +72,9 @@ class RunDirectory:
             ImderError: there is a run already.
         """
         if (self.path / "config.yaml").exists():
-            raise ImderError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
+            raise ImderError(
+                f"{self.path}: holds a run already; go on with it (resume, --resume) or choose another folder"
+            )
         if self.path.exists() and not self.path.is_dir():
             raise ImderError(f"{self.path}: is a file; a run is a folder")
         try:
@@ -92,7 +94,7 @@ class RunDirectory:
             ImderError: there is none.
         """
         if not (self.path / "config.yaml").exists():
-            raise ImderError(f"{self.path}: no run here (there is no config.yaml); start one without --resume")
+            raise ImderError(f"{self.path}: no run here (there is no config.yaml); start one without resume (--resume)")
         return load_config(file=self.path / "config.yaml")
 
     def corpus(self) -> tuple[str, Spec]:

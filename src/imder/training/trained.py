@@ -14,7 +14,7 @@ import torch
 
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
-from imder.data.formats.load import load_for
+from imder.data.formats.load import NEEDED, load_for
 from imder.models.base import Model
 from imder.training.run import RunDirectory
 from imder.types import ImderError
@@ -83,4 +83,4 @@ class TrainedModel:
         if isinstance(data, str | Path):
             ids = self.model.language is not None
             return load_for(self.model.spec, self.recipe, self.name, data, drop_empty=drop_empty, token_ids=ids)
-        raise ImderError(f"a corpus or its path is needed, got {type(data).__name__}")
+        raise ImderError(f"{NEEDED}, got {type(data).__name__}; see imder.Corpus.from_arrays")

@@ -82,7 +82,7 @@ def tune(
             succeeded.
     """
     if trials is None and minutes is None:
-        raise ImderError("tune: say how long with --trials or --minutes")
+        raise ImderError("tune: say how long with trials or minutes (--trials, --minutes)")
     space, start = space_of(preset), load_config(preset)
     out = Path(out)
     optuna = _optuna()
@@ -157,7 +157,9 @@ def _study(optuna: Any, url: str, preset: str, corpus: str, about: dict[str, Any
     if study.user_attrs.get("about", text) != text:
         found = json.loads(study.user_attrs["about"])
         other = next(key for key in about if found.get(key) != about[key])
-        raise ImderError(f"tune: study {name!r} was started with another {other}; choose another --out or --storage")
+        raise ImderError(
+            f"tune: study {name!r} was started with another {other}; choose another out or storage (--out, --storage)"
+        )
     study.set_user_attr("about", text)
     begun = len(study.get_trials(deepcopy=False))  # processes that join later sample other points
     study.sampler = optuna.samplers.TPESampler(seed=seed * 100_003 + begun)

@@ -38,5 +38,7 @@ def test_another_format_is_a_reader_and_a_row(tmp_path, monkeypatch) -> None:
 
 
 def test_a_path_is_needed() -> None:
-    with pytest.raises(ImderError, match="the path of a corpus is needed, got dict"):
+    with pytest.raises(
+        ImderError, match=r"a Corpus or the path of one is needed, got dict; see imder.Corpus.from_arrays"
+    ):
         imder.load_corpus({})  # type: ignore[arg-type]

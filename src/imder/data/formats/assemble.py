@@ -10,6 +10,7 @@ from imder.data.formats.fields import find_sequences, read_dialogues, read_featu
 from imder.data.formats.labels import read_labels
 from imder.data.formats.raw import Raw
 from imder.data.formats.tokens import read_tokens
+from imder.data.formats.unread import unread_fields
 from imder.data.split import Split
 from imder.types import Spec, Task
 
@@ -49,7 +50,7 @@ def assemble(raws: Sequence[Raw], task: Task | None, spec: Spec | None) -> Conte
     if spec is not None:
         fits = any(raw.fields.get(f"{spec.task}_labels") is not None for raw in raws)
         task = spec.task if fits else None
-    task, classes, labels = read_labels(named, task)
+    task, classes, labels = read_labels(named, task, warn=spec is None)
     labelled = {key: replace(split, labels=y) for (key, split), y in zip(splits.items(), labels, strict=True)}
     return Contents(labelled, task, classes)
 
@@ -81,5 +82,6 @@ def unlabelled_splits(raws: Sequence[Raw]) -> dict[str, Split]:
             speaker=raw.strings("speaker", len(ids)),
             nonfinite={name: nonfinite[name] for name in first},
             tokens=read_tokens(raw, ids, None if language is None else language.lengths > 0),
+            unread=unread_fields(raw, {field for field, _ in sequences.values()}),
         )
     return splits

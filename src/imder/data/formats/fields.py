@@ -19,7 +19,7 @@ from imder.types import ImderError
 
 RENAMED = {"text": "language", "video": "vision"}
 FIRST = ("language", "vision", "audio")
-_OTHER = frozenset({"raw_text", "text_bert", "id", "annotations", "dialogue", "position", "speaker"})
+OTHER = frozenset({"raw_text", "text_bert", "id", "annotations", "dialogue", "position", "speaker"})
 _CLIP = re.compile(r"(.+)\$_\$(\d+)", re.DOTALL)
 
 Sequences = NDArray[Any] | list[NDArray[Any]]
@@ -37,7 +37,7 @@ def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
     """
     modalities: dict[str, tuple[str, Sequences]] = {}
     for field, value in raw.fields.items():
-        if field in _OTHER or field.endswith(("_lengths", "_present")) or "label" in field:
+        if field in OTHER or field.endswith(("_lengths", "_present")) or "label" in field:
             continue
         sequences = _sequences(raw, field, value)
         if sequences is None:

@@ -5,6 +5,7 @@ A missing label is NaN (regression) or -1 (classification), and an error only wh
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,21 +14,28 @@ from numpy.typing import NDArray
 
 from imder.data.formats.raw import Raw
 from imder.data.split import Split
+from imder.data.task_mismatch import task_mismatch
 from imder.types import ImderError, Task
 
+log = logging.getLogger(__name__)
+
 MOST_CLASSES = 1000
+MOST_SHOWN = 6
 FIELDS: dict[Task, str] = {"regression": "regression_labels", "classification": "classification_labels"}
 
 Named = tuple[Raw, tuple[str, ...]]  # the fields of a split, and its ids
 
 
-def read_labels(splits: Sequence[Named], task: Task | None) -> tuple[Task, tuple[str, ...], list[NDArray[Any] | None]]:
+def read_labels(
+    splits: Sequence[Named], task: Task | None, *, warn: bool = True
+) -> tuple[Task, tuple[str, ...], list[NDArray[Any] | None]]:
     """The task, the class names and the labels of each split.
 
     Args:
         splits: the fields and ids of each split.
         task: the task; None for regression if the file has its labels, otherwise classification. A file without any
             labels counts as regression whatever ``task`` is, since it has no classes.
+        warn: log what `warn_of_numbers` finds.
 
     Raises:
         ImderError: the file has labels, but not for the task; or a label is invalid.
@@ -38,11 +46,35 @@ def read_labels(splits: Sequence[Named], task: Task | None) -> tuple[Task, tuple
     if task is None:
         task = tasks[0]
     elif task not in tasks:
-        raise splits[0][0].fault(FIELDS[task], f"not in the file, which has {FIELDS[tasks[0]]} (choose with --task)")
+        raise splits[0][0].fault(FIELDS[task], f"not in the file, which has {FIELDS[tasks[0]]} (task, --task)")
     if task == "regression":
         return task, (), [_regression(raw, ids) for raw, ids in splits]
     labels = [_classification(raw, ids) for raw, ids in splits]
-    return task, _class_names(splits, labels), labels
+    classes = _class_names(splits, labels)
+    if warn:
+        way_out = "number classes from 0, or call the field regression_labels if the labels are no classes"
+        warn_of_numbers(splits[0][0].where, labels, classes, way_out)
+    return task, classes, labels
+
+
+def warn_of_numbers(
+    where: str, labels: Sequence[NDArray[np.int64] | None], classes: Sequence[str], way_out: str
+) -> None:
+    """Log that class numbers may be misread: -1 counts as unlabelled, and numbers start at 0."""
+    every = np.concatenate([y for y in labels if y is not None] or [np.zeros(0, np.int64)])
+    known = every[every >= 0]
+    unlabelled = len(every) - len(known)
+    if unlabelled and len(known):
+        log.warning(
+            "%s: %d of %d samples count as unlabelled, because the class -1 means unknown (%s)",
+            *(where, unlabelled, len(every), way_out),
+        )
+    lacking = [name for number, name in enumerate(classes) if not (known == number).any()]
+    if lacking and len(known):
+        shown = ", ".join(lacking[:MOST_SHOWN]) + (", ..." if len(lacking) > MOST_SHOWN else "")
+        log.warning(
+            "%s: no sample has the class %s of classes 0 to %d (%s)", *(where, shown, len(classes) - 1, way_out)
+        )
 
 
 def _regression(raw: Raw, ids: tuple[str, ...]) -> NDArray[np.float32] | None:
@@ -103,8 +135,11 @@ def require_labels(split: Split, where: str) -> NDArray[Any]:
     Raises:
         ImderError: a label is missing; ``where`` names the file or split.
     """
+    if split.labels is None and split.foreign_task is not None:
+        raise ImderError(f"{where}: {task_mismatch(split.foreign_task)}")
     if split.labels is None:
-        raise ImderError(f"{where}: no labels for this task ({' or '.join(FIELDS.values())})")
+        remarks = "".join(f"; {remark}" for remark in split.unread)
+        raise ImderError(f"{where}: no labels for this task ({' or '.join(FIELDS.values())}){remarks}")
     floats = split.labels.dtype.kind == "f"
     for i in np.flatnonzero(np.isnan(split.labels) if floats else split.labels < 0):
         field = FIELDS["regression" if floats else "classification"]

@@ -26,6 +26,8 @@ from imder.data.store import is_store, read_store
 from imder.data.token_ids import as_ids, ids_of
 from imder.types import ImderError, Spec, Task
 
+NEEDED = "a Corpus or the path of one is needed"
+
 
 def load_corpus(
     path: str | Path,
@@ -43,8 +45,8 @@ def load_corpus(
         path: the file or folder.
         task: which labels to use; by default regression if there are both.
         drop_empty: leave out samples without any modality, and count them, instead of raising.
-        spec: the spec of a trained model. The corpus is then fitted to it (`imder.data.compatible.check_compatible`): it may hold a
-            single modality, and labels of another task become None.
+        spec: the spec of a trained model. The corpus is then fitted to it (`imder.data.compatible.check_compatible`): it may lack
+            modalities, and labels of another task become None.
         token_ids: put token ids in place of language features (`imder.data.token_ids`), for a model with a language
             encoder.
 
@@ -52,7 +54,7 @@ def load_corpus(
         ImderError: anything is wrong with the file, or it doesn't fit ``spec``.
     """
     if not isinstance(path, str | Path):
-        raise ImderError(f"the path of a corpus is needed, got {type(path).__name__}")
+        raise ImderError(f"{NEEDED}, got {type(path).__name__}; see imder.Corpus.from_arrays")
     path = Path(path)
     if not path.exists():
         raise ImderError(f"{path}: there is no such file or folder")
@@ -65,9 +67,6 @@ def load_corpus(
         if token_ids:
             splits, spec = ids_of(splits, str(path)), as_ids(spec)
         splits, task, classes = fit_splits(spec, splits, task, classes, str(path)), spec.task, spec.classes
-    first = next(iter(splits.values()))
-    if len(first.features) < 2:
-        raise ImderError(f"{path}: at least two modalities are needed, found only {', '.join(first.features)}")
     if task == "classification" and len(classes) < 2:
         raise ImderError(f"{path}: classification_labels: at least two classes are needed, found {len(classes)}")
     try:

@@ -38,4 +38,9 @@ def read_fields(path: Path) -> dict[str, Any]:
         return fields
     except Exception as error:  # zip, zlib and numpy have many words for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
+        if reason.startswith("Object arrays"):
+            raise ImderError(
+                f"{path}: {field}: an array of Python objects is not read from npz files; pad features to (N, T, D) and "
+                f"give {field}_lengths (N,), and store words as arrays of strings"
+            ) from None
         raise ImderError(f"{path}: {field}: cannot be read ({reason})") from None

@@ -6,13 +6,15 @@ A field is one key of the file: an array or a list with one row for each sample.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imder.types import ImderError
+
+NAMES_ADVICE = "; class names go to label_names or annotations, beside the numbers in classification_labels"
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,18 @@ class Raw:
         where: the file and split, for messages.
         split: name of the split.
         fields: by name.
+        keys: the caller's names of fields, for messages, where they differ.
     """
 
     where: str
     split: str
     fields: Mapping[str, Any]
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def fault(self, field: str, what: str, sample: str | None = None) -> ImderError:
         """The one-line error about a field, and about one of its samples if given."""
-        return ImderError(f"{self.where}: {field}: {'' if sample is None else f'sample {sample!r}: '}{what}")
+        name = self.keys.get(field, field)
+        return ImderError(f"{self.where}: {name}: {'' if sample is None else f'sample {sample!r}: '}{what}")
 
     def column(self, field: str, n: int) -> Any:
         """The n rows of a field; None where the file lacks it.
@@ -64,7 +69,8 @@ class Raw:
                 try:
                     np.asarray(x, np.float64)
                 except (TypeError, ValueError, OverflowError):
-                    raise self.fault(field, f"{_short(x)} is not a number", name) from None
+                    advice = NAMES_ADVICE if isinstance(x, str | bytes) and field.endswith("_labels") else ""
+                    raise self.fault(field, f"{_short(x)} is not a number{advice}", name) from None
             array = np.empty((0, 0))
         if array.size != len(ids):
             raise self.fault(field, f"one number for each sample is needed, found the shape {array.shape}")
@@ -95,5 +101,5 @@ def _flat(x: Any) -> list[Any]:
 
 
 def _short(x: object) -> str:
-    text = repr(x)
+    text = repr(x.item() if isinstance(x, np.generic) else x)
     return text if len(text) <= 40 else text[:37] + "..."
