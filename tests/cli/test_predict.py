@@ -29,6 +29,16 @@ def test_predict_with_one_modality(folder, run, tmp_path):
     assert {row["available"] for row in rows} == {"audio"}
 
 
+def test_the_last_line_counts_samples_without_a_prediction(folder, run, tmp_path, capsys):
+    with np.load(folder / "corpus" / "test.npz") as fields:
+        present = np.arange(len(fields["id"])) % 4 > 0
+        np.savez(tmp_path / "some.npz", **fields, audio_present=present)
+    words = ["predict", run, tmp_path / "some.npz", "--samples", 1, "--available", "audio", "--out", tmp_path / "p.csv"]
+    assert imder_(*words) == 0
+    assert "12 predictions, 4 samples have nothing available, saved in" in " ".join(capsys.readouterr().out.split())
+    assert [row["prediction"] == "" for row in rows_of(tmp_path / "p.csv")] == (~present).tolist()
+
+
 def test_predict_classes(folder, classifier, tmp_path):
     out = tmp_path / "p.csv"
     assert imder_("predict", classifier, folder / "classes", "--samples", 2, "--out", out) == 0

@@ -9,7 +9,7 @@ from imder.data.corpus import Ragged
 from imder.data.store import write_store
 from imder.inference.predict import predict
 from imder.media.predictor import Predictor
-from imder.types import ImderError
+from imder.types import ImderError, Rows
 from tiny_models import ABSENT, CLASSES, Summing, sums, tiny_corpus
 
 
@@ -107,6 +107,23 @@ def test_mistakes_are_named() -> None:
         predict(model, replace(corpus["test"], features=other))
 
 
+def test_rows_are_printed_as_a_table() -> None:
+    corpus = tiny_corpus(test=30)
+    rows = predict(Summing(corpus.spec), corpus)
+    lines = str(rows).splitlines()
+    assert lines[0].split() == list(rows.columns)
+    assert lines[1].startswith("s2-0   language+vision+audio")
+    assert lines[-1] == "... 30 rows"
+    assert len(lines) == 12
+    assert max(map(len, lines)) <= 120
+    wide = str(Rows({f"column_{i}": "word " * 40 for i in range(9)} for _ in range(2))).splitlines()
+    assert wide[-1] == "more columns: column_4, column_5, column_6, column_7, column_8"
+    assert max(map(len, wide)) <= 120
+    assert str(rows[:2]).count("\n") == 2
+    assert repr(Rows()) == "no rows"
+    assert rows == list(rows)
+
+
 def test_a_modality_that_the_corpus_lacks_altogether() -> None:
     corpus = tiny_corpus()
     features = {k: corpus["test"].features[k] for k in ("audio", "language")}
@@ -117,6 +134,9 @@ def test_a_modality_that_the_corpus_lacks_altogether() -> None:
 def test_predictor_takes_corpora_splits_and_files(tmp_path) -> None:
     corpus = tiny_corpus(absent=ABSENT)
     predictor = Predictor(Summing(corpus.spec))
+    assert repr(predictor) == (
+        "Predictor('this summing model': summing, regression from language, vision, audio, on cpu)"
+    )
     rows = predictor.predict(corpus)
     assert predictor.predict(corpus["test"]) == rows
     write_store(corpus, tmp_path / "store")
