@@ -1,4 +1,4 @@
-"""Writing the store of a corpus (`imder.data.store`)"""
+"""Writing the store of a corpus (`imder.data.store`)."""
 
 from __future__ import annotations
 
