@@ -112,7 +112,7 @@ def test_rows_are_printed_as_a_table() -> None:
     rows = predict(Summing(corpus.spec), corpus)
     lines = str(rows).splitlines()
     assert lines[0].split() == list(rows.columns)
-    assert lines[1].startswith("s2-0   language+vision+audio")
+    assert lines[1].startswith("s2-0  language+vision+audio")
     assert lines[-1] == "... 30 rows"
     assert len(lines) == 12
     assert max(map(len, lines)) <= 120
