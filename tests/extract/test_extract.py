@@ -232,7 +232,7 @@ def test_a_full_disk(clips, tmp_path, bert, monkeypatch, capsys, when):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     out = tmp_path / "store"
-    name = "imder.extract.folder.np.savez" if when == "a clip" else "imder.data.store.write_tensors"
+    name = "imder.extract.folder.np.savez" if when == "a clip" else "imder.data.store_writer.write_tensors"
     with monkeypatch.context() as patch:
         patch.setattr(name, full)
         assert run(clips, out, bert) == 2

@@ -104,6 +104,6 @@ def _corpus(options: Namespace) -> int:
     say_calibration(model)
     say_all(recovery_lines(model))
     lacking = sum(not row["available"] for row in rows)
-    nothing = f", {lacking} samples have nothing available" if lacking else ""
-    say(f"{len(rows) - lacking} predictions{nothing}, saved in {options.out}")
+    nothing = f", {lacking} samples have nothing available," if lacking else ""
+    say(f"{len(rows) - lacking} predictions{nothing} saved in {options.out}")
     return 0
