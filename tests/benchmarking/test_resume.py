@@ -126,6 +126,8 @@ def test_signals(signal_: signal.Signals, place: Path, tmp_path: Path) -> None:
         assert process.returncode == 0, errors.decode()
     else:
         assert process.returncode == 130, errors.decode()
-        assert errors.decode().rstrip().endswith("imder: interrupted; the same command goes on with what is finished")
+        assert (
+            errors.decode().rstrip().endswith("imder: interrupted; the same command continues with the finished cells")
+        )
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert list((out / "cells").glob("*.lock")) == []

@@ -106,4 +106,7 @@ def test_recovery_weights_are_printed(folder, run, tmp_path, capsys):
         assert imder_(*words, "--samples", 1, "--out", tmp_path / "p.csv") == 0
         shown = capsys.readouterr().out
         assert "recovery: weight" in shown
-        assert all(f"{pattern} {weight:g}" in shown for pattern, weight in weights.items()) or not any(weights.values())
+        *incomplete, (everything, second_fusion) = weights.items()
+        assert everything == "language+vision+audio"
+        assert all(f"{pattern} {w:g}" in shown for pattern, w in incomplete) or not any(w for _, w in incomplete)
+        assert (f"second fusion has weight {second_fusion:g}" in shown) == (second_fusion > 0)

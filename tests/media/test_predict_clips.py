@@ -34,7 +34,7 @@ def test_a_clip_is_predicted_as_from_a_store(media, tmp_path, here, capsys):
     names = {"language": "text", "vision": "openface", "audio": "audio"}
     assert made["recovered"] == "+".join(name for name, key in names.items() if key not in here.split("+"))
     assert made["recovered"] == made["missing"]
-    assert float(made["recovery_weight"]) == (0 if made["missing"] == "" else 0.5)
+    assert float(made["recovery_weight"]) == 0.5
     close(made, rows_of(tmp_path / "store.csv")[0])
     said = " ".join(capsys.readouterr().out.split())
     assert f"prediction {float(made['prediction']):.3f}" in said

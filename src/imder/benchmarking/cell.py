@@ -151,7 +151,7 @@ def _trained(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell
         if begun and run.open() != config:
             raise ImderError(f"{run.path}: was started with another configuration; remove it to train it again")
         engine = EngineConfig(accelerator="cpu" if device == "cpu" else "gpu")
-        train(corpus, run.path, config=config, resume=begun, engine=engine)
+        train(corpus, run.path, config=None if begun else config, resume=begun, engine=engine)
     return Model.from_pretrained(run.path).to(device)
 
 

@@ -64,7 +64,11 @@ def recovery_lines(model: Model) -> list[str]:
     weights = model.recovery_weights()
     if not weights:
         return []
-    if not any(weights.values()):
-        return ["recovery: weight 0 for every pattern of available modalities, so no recovery enters a prediction"]
-    shown = ", ".join(f"{pattern} {weight:g}" for pattern, weight in weights.items())
-    return [f"recovery: weight in predictions by available modalities: {shown}"]
+    everything = "+".join(model.spec.names)
+    shown = ", ".join(f"{pattern} {weight:g}" for pattern, weight in weights.items() if pattern != everything)
+    lines = [f"recovery: weight in predictions by available modalities: {shown}"]
+    if not any(weight for pattern, weight in weights.items() if pattern != everything):
+        lines = ["recovery: weight 0 for every pattern of available modalities, so no recovery enters a prediction"]
+    if weights[everything]:
+        lines.append(f"with everything available, the second fusion has weight {weights[everything]:g}")
+    return lines

@@ -201,8 +201,8 @@ def evaluate_predictor(
         run: for the ``run`` column.
         whole: whether ``predict`` looks at other samples too and needs whole cells (`predict_cells`).
         calibration: of what predicts.
-        recovery_weights: for each pattern that lacks something, the weight of the recovering branch; empty or None for a
-            system that recovers nothing.
+        recovery_weights: for each pattern of availability the weight of the recovering branch; empty or None for a system
+            that recovers nothing.
         on_cell: called with the predictions of each cell.
 
     Raises:
@@ -236,7 +236,7 @@ def evaluate_predictor(
 
 
 def _mean_weight(masks: Mask, names: Sequence[str], weights: Mapping[str, float]) -> float:
-    """The mean weight of the recovering branch over rows of masks; complete rows have weight 0."""
+    """The mean weight of the recovering branch over rows of masks."""
     if not len(masks):
         return float("nan")
     patterns, counts = np.unique(masks, axis=0, return_counts=True)

@@ -157,9 +157,10 @@ class Model(nn.Module, ABC):
         """
 
     def recovery_weights(self) -> dict[str, float]:
-        """For each pattern of availability that lacks something (``"language+audio"``), the weight of the recovering branch.
+        """For each pattern of availability (``"language+audio"``), the weight of the recovering branch in predictions.
 
-        Empty for a system that recovers nothing (default).
+        Where nothing is missing that branch recovers nothing; it is then a second fusion of what is available. Empty for a
+        system that recovers nothing (default).
         """
         return {}
 

@@ -68,15 +68,16 @@ def test_recovery_is_trusted_where_validation_speaks_for_it():
 
 
 def test_recovery_weights_are_those_of_the_predictions(model):
-    """By pattern; of a row that lacks nothing, none enters, and of a pattern with weight 0 nothing is recovered."""
+    """By pattern: with weight 0 nothing is recovered; of a row that lacks nothing, the weight of a second fusion, if any."""
     names, batch = model.spec.names, make_batch()
-    incomplete = [pattern for pattern in all_patterns(len(names)) if not all(pattern)]
-    model.branch_weight[pattern_bits(torch.tensor(incomplete[:1]))] = 0.0
+    subsets = all_patterns(len(names))
+    model.branch_weight[pattern_bits(torch.tensor(subsets[:1]))] = 0.0
     weights = model.recovery_weights()
-    assert list(weights) == [pattern_name(pattern, names) for pattern in incomplete]
-    assert weights[pattern_name(incomplete[0], names)] == 0
+    assert list(weights) == [pattern_name(pattern, names) for pattern in subsets]
+    assert weights[pattern_name(subsets[0], names)] == 0
+    assert (weights["+".join(names)] > 0) == model.config.two_branches
     output = model.predict(batch, samples=2)
-    entered = [weights.get(pattern_name(a, names), 0.0) for a in batch.available.tolist()]
+    entered = [weights[pattern_name(a, names)] for a in batch.available.tolist()]
     assert output.recovery_weight.tolist() == entered
     assert {0.0} < set(entered)
     for i, name in enumerate(names):

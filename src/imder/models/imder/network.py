@@ -176,11 +176,20 @@ class IMDerNetwork(Model):
             return self._recover(self.encode(batch), batch.available, batch, samples, seed)
 
     def recovery_weights(self) -> dict[str, float]:
-        """The weight of the recovery branch for each pattern of availability that lacks something (see `Model`)."""
+        """The weight of the recovery branch for each pattern of availability (see `Model`)."""
         names = self.spec.names
-        incomplete = torch.tensor([pattern for pattern in patterns(len(names)) if not all(pattern)])
-        weights = self.branch_weight.cpu()[pattern_bits(incomplete)].tolist()
-        return {pattern_name(p, names): w for p, w in zip(incomplete.tolist(), weights, strict=True)}
+        masks = torch.tensor(patterns(len(names)))
+        weights = self._entering_weight(masks.to(self.device)).tolist()
+        return {pattern_name(p, names): w for p, w in zip(masks.tolist(), weights, strict=True)}
+
+    def _entering_weight(self, available: Tensor) -> Tensor:
+        """``(B,)``: the weight of the recovery branch under masks ``(B, K)``.
+
+        Of a row that lacks nothing, the recovery branch is a second fusion of what is available, without any recovery. A
+        model with one branch has that fusion anyway: the weight counts where a recovery enters it.
+        """
+        weight = self.branch_weight[pattern_bits(available)]
+        return weight if self.config.two_branches else weight * (~available).any(1)
 
     def forward(self, batch: Batch, samples: int | None = None, seed: int = 0) -> Output:
         """Predict; differentiable except for the sampling. With labels, ``losses["task"]`` is given too.
@@ -199,8 +208,7 @@ class IMDerNetwork(Model):
         if batch.labels is not None:
             total = row_losses(prediction, batch.labels, self.spec).sum()
             losses["task"] = total / is_labelled(batch.labels, self.spec).sum().clamp(min=1)
-        entered = weight * (~batch.available).any(1)  # where nothing is missing, no recovery enters
-        return Output(prediction, spread, entered, recovered, losses)
+        return Output(prediction, spread, self._entering_weight(batch.available), recovered, losses)
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
