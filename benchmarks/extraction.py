@@ -2,8 +2,9 @@
 
     python benchmarks/extraction.py DATA MODEL [--only openface,mosi,speed,hour] [--threads 1] [--out FOLDER]
 
-DATA is the folder of real data, MODEL the folder of the transformer that its `mosi_standard` was made with. Prints Markdown.
-With `--out`, the part `mosi` writes `mosi_standard` there, to train on: extracted language (float32), all else as stored.
+DATA is a folder with RAVDESS, CMU-MOSI and OpenFace's sample files, MODEL the folder of the transformer that its
+`mosi_standard` was made with. Prints Markdown. With `--out`, the part `mosi` writes `mosi_standard`
+there, to train on: extracted language (float32), all else as stored.
 """
 
 from __future__ import annotations

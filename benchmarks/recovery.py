@@ -245,7 +245,7 @@ def in_bf16(model: IMDer) -> Callable[[Given], Tensor]:
 def main() -> None:
     """Measure and print the requested tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to PyTorch")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--csv", help="where to write the tables of seconds and ratios")
     parser.add_argument("--compile", action="store_true", help="also: does torch.compile of the score network pay?")

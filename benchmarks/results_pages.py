@@ -65,7 +65,7 @@ def page(results: Results) -> str:
     if uncertain := [m for m in UNCERTAINTY if m in measured]:
         parts += [
             "## How sure the systems are",
-            "Average over missing rates; intervals and sets should hold 90 % of the labels.",
+            "Average over missing rates; the target coverage of intervals and sets is 90 %.",
             table(
                 ["system", *(LABELS[m] for m in uncertain)],
                 [[s, *(value(results, ("random", "average", m, s)) for m in uncertain)] for s in results.systems()],

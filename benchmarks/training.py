@@ -282,7 +282,7 @@ def errors(model: Model, corpus: Corpus) -> dict[str, float]:
 def main() -> None:
     """Measure and print the requested tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to PyTorch")
     parser.add_argument("--csv", help="where to write the table")
     parser.add_argument("--staleness", action="store_true", help="compare recoveries drawn once and afresh instead")
     parser.add_argument("--seeds", type=int, default=3, help="of --staleness")

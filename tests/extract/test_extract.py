@@ -162,7 +162,7 @@ def test_bad_clips_fail_alone(clips, tmp_path, bert, capsys):
     write_wav(tmp_path / "empty.wav", tone(0.2))
     assert run(source, out, bert) == 3
     assert ("empty", "audio") not in failures(out)
-    assert "5 clips were finished already" in " ".join(capsys.readouterr().out.split())
+    assert "5 clips finished already" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_can_be_read_is_used_and_remarked(tmp_path, bert):

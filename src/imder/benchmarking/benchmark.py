@@ -106,10 +106,10 @@ def benchmark(
         max_epochs: no phase of training runs longer.
         convention: of the metrics (`imder.metrics.CONVENTIONS`); None for the one that fits the corpus.
         official_batch_size: rows in a batch of the official schedule.
-        resamples: of the bootstrap.
+        resamples: number of bootstrap resamples.
         jobs: cells trained at once.
         threads: of each job; 0 for an equal share of the processors.
-        backend: of joblib: ``loky``, ``ray`` or ``dask``.
+        backend: joblib's backend: ``loky``, ``ray`` or ``dask``.
         address: of a running cluster (``ray``, ``dask``).
         device: ``auto``, ``cpu`` or ``cuda``.
         task: which labels to take from a corpus on disk that has both kinds.

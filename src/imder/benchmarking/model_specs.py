@@ -77,7 +77,7 @@ def model_specs(
 
     Args:
         names: presets, variants, configuration files.
-        max_epochs: no phase runs longer.
+        max_epochs: the most epochs of any phase.
         label_share: of the training labels, for every model; below 1 it overrides the configurations.
         tuned: a corpus; presets with settings tuned for it take them (`imder.models.presets`).
 

@@ -97,9 +97,9 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
 
     Args:
         path: the benchmark's folder.
-        corpus: for the constant baseline and the clusters of the bootstrap.
+        corpus: source of the constant baseline and of the groups (dialogues, speakers) that the bootstrap resamples.
         plan: the whole plan.
-        resamples: of the bootstrap.
+        resamples: number of bootstrap resamples.
 
     Raises:
         ImderError: no cell is finished.

@@ -92,7 +92,7 @@ def run_cells(
         cells: which of its cells.
         jobs: at once.
         threads: of each; 0 for an equal share of the processors.
-        backend: of joblib.
+        backend: joblib's backend.
         address: of a running cluster (``ray``, ``dask``); None to start one here.
         device: ``auto``, ``cpu`` or ``cuda``.
         report: called with the status, every few seconds, in a thread.

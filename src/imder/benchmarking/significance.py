@@ -38,7 +38,7 @@ Resampled = dict[Key, dict[str, Array]]
 
 
 def clusters_of(split: Split) -> tuple[list[str], str]:
-    """The clusters of the bootstrap, ``(N,)`` names, and their kind: dialogues, else speakers, else samples.
+    """The groups that the bootstrap resamples, ``(N,)`` names, and their kind: dialogues, else speakers, else samples.
 
     A sample without a name is a cluster of its own.
 
@@ -61,7 +61,7 @@ def compare(
         corpus: of the benchmark.
         plan: its plan.
         cells: finished ones.
-        resamples: of the bootstrap.
+        resamples: number of bootstrap resamples.
 
     Returns:
         A row for each (protocol, setting, model, metric), with ``difference``, ``low``, ``high`` and ``defined`` (the share
@@ -264,7 +264,7 @@ def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool
         of = f", {mine[0]['available']}" if brief and mine[0]["available"] else ""
         note = (
             f"Paired bootstrap, {words}; metrics are averaged over seeds and draws in each resample. Bold: better than "
-            f"{reference}, the interval without 0. Each interval stands for itself."
+            f"{reference}, the interval without 0. Intervals aren't corrected for multiple comparisons."
         )
         title = f"{protocol} protocol{of}: difference from {reference} (95 % interval)"
         heads = ("model" if brief else "setting", *columns)

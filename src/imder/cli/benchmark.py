@@ -42,7 +42,9 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--table", type=int, choices=[2, 3], help="models and protocols of the paper's table")
     parser.add_argument(
-        "--protocols", type=listed, help=f"of {', '.join(evaluation_protocols())}; with commas (default: random,fixed)"
+        "--protocols",
+        type=listed,
+        help=f"any of {', '.join(evaluation_protocols())}, with commas (default: random,fixed)",
     )
     parser.add_argument("--rates", type=numbers, help=RATES)
     parser.add_argument("--seeds", type=whole(1), default=3, help="trainings of each model")
@@ -54,8 +56,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--folds", type=whole(), default=0, help="rotations over speakers; 0 keeps the corpus' splits")
     parser.add_argument("--max-epochs", type=whole(1), help="limit of epochs for every phase (default: each preset's)")
     add_metrics(parser)
-    parser.add_argument("--official-batch-size", type=whole(1), default=32, help="of the official schedule")
-    parser.add_argument("--resamples", type=whole(1), default=1000, help="of the bootstrap")
+    parser.add_argument("--official-batch-size", type=whole(1), default=32, help="batch size of the official schedule")
+    parser.add_argument("--resamples", type=whole(1), default=1000, help="number of bootstrap resamples")
     add_backend(parser, "trainings", "1")
     add_accelerator(parser)
 

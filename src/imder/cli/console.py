@@ -53,11 +53,20 @@ def width() -> int:
     return console().width
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "clip"), counted(3, "clip")
+    ('1 clip', '3 clips')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def shown_failures(failures: Iterable[tuple[str, str, str]], file: str, advice: str = "") -> list[str]:
     """Lines for the first of the failures (sample, modality, reason), and where all of them are."""
     rows = list(failures)
     lines = [f"failed: {sample}: {name}: {reason}" for sample, name, reason in rows[:SHOWN]]
     if rows:
         more = f"and {len(rows) - SHOWN} more; " if len(rows) > SHOWN else ""
-        lines.append(f"{more}{len(rows)} failures in {file}{advice and '; '}{advice}")
+        lines.append(f"{more}{counted(len(rows), 'failure')} in {file}{advice and '; '}{advice}")
     return lines

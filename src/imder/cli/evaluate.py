@@ -21,7 +21,7 @@ def add_options(parser: Parser) -> None:
     add_protocol(parser, "random", "missing-modality protocol")
     parser.add_argument("--rates", type=numbers, help=RATES)
     parser.add_argument("--draws", type=whole(1), default=10, help="masks drawn for each rate")
-    parser.add_argument("--official-batch-size", type=whole(1), default=32, help="of the official schedule")
+    parser.add_argument("--official-batch-size", type=whole(1), default=32, help="batch size of the official schedule")
     add_metrics(parser)
     add_prediction(parser, samples=None, split="test")
     parser.add_argument("--out", help="CSV file for a row of each rate or subset and draw")

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imder.cli.console import PARTLY, say, say_all, shown_failures
+from imder.cli.console import PARTLY, counted, say, say_all, shown_failures
 from imder.cli.options import add_backend, thread_count
 from imder.cli.parser import whole
 
@@ -111,15 +111,15 @@ def _report(outcome: Outcome, out: str) -> list[str]:
     sizes = about(outcome)
     lines = []
     if outcome.resumed:
-        lines.append(f"{outcome.resumed} clips were finished already")
+        lines.append(f"{counted(outcome.resumed, 'clip')} finished already")
     if outcome.remarks:
         kinds = Counter(name for _, name, _ in outcome.remarks)
         counts = ", ".join(f"{name} {n}" for name, n in kinds.items())
-        lines.append(f"remarks on {len(outcome.remarks)} clips ({counts}): {out}/remarks.csv")
+        lines.append(f"remarks on {counted(len(outcome.remarks), 'clip')} ({counts}): {out}/remarks.csv")
     if outcome.untracked:
         lines.append(f"vision: {outcome.untracked} frames without a tracked face were left out")
     advice = "once their causes are gone, the same command extracts only those clips"
     lines += shown_failures(outcome.failures, f"{out}/failures.csv", advice)
     present = ", ".join(f"{name} in {n}" for name, n in sizes["present"].items())
-    lines.append(f"{sizes['clips']} clips ({present}) in {outcome.seconds:.1f} s saved in {out}")
+    lines.append(f"{counted(sizes['clips'], 'clip')} ({present}) in {outcome.seconds:.1f} s saved in {out}")
     return lines

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imder.cli.console import say_all
+from imder.cli.console import counted, say_all
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -113,7 +113,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         f"imder {system['imder']}, Python {system['python']}, {system['platform']}",
         f"packages: {packages}",
         f"not installed: {', '.join(system['missing']) or 'nothing'}",
-        f"CPU: {system['cores']} cores, {system['memory_gib']} GiB, {system['threads']} threads"
+        f"CPU: {counted(system['cores'], 'core')}, {system['memory_gib']} GiB, {counted(system['threads'], 'thread')}"
         + (f" (OMP_NUM_THREADS={omp})" if omp else ""),
         f"GPU: {'; '.join(system['gpus']) or 'none'} (CUDA {system['cuda'] or 'not built in'})",
     ]

@@ -52,7 +52,7 @@ def thread_count(options: Namespace, default: int = 0) -> int:
     return int(options.threads) if options.threads is not None else omp_threads() or default
 
 
-def add_seed(parser: Parser, text: str = "seed of everything random") -> None:
+def add_seed(parser: Parser, text: str = "seed of all random numbers") -> None:
     """The seed."""
     parser.add_argument("--seed", type=whole(), default=0, help=text)
 
@@ -75,8 +75,13 @@ def add_accelerator(parser: Parser) -> None:
 def add_backend(parser: Parser, what: str, threads: str) -> None:
     """How work is shared by processes, and the usual ``threads`` of each."""
     parser.add_argument("--jobs", type=whole(1), default=1, help=f"{what} at once")
-    parser.add_argument("--backend", choices=["loky", "ray", "dask"], default="loky", help="of joblib (default: loky)")
-    parser.add_argument("--address", help="of a running Ray or Dask cluster (default: start one here)")
+    parser.add_argument(
+        "--backend",
+        choices=["loky", "ray", "dask"],
+        default="loky",
+        help="how jobs are distributed (default: loky, on this machine)",
+    )
+    parser.add_argument("--address", help="address of a running Ray or Dask cluster (default: start one here)")
     add_threads(parser, threads, "CPU threads of each job")
 
 

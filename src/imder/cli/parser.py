@@ -29,8 +29,15 @@ class Parser(ArgumentParser):
 
     def add_overrides(self, name: str, kind: type[Any]) -> None:
         """Options ``--name.key`` for every key of a dataclass, of which only those that were given count."""
-        self.add_argument(f"--{name}", type=kind)
+        self.add_settings(name, kind)
         self._overrides.append(name)
+
+    def add_settings(self, name: str, kind: type[Any], default: Any = argparse.SUPPRESS) -> None:
+        """Options ``--name.key`` for every key of a dataclass; ``--help`` leaves out the files that could set groups."""
+        self.add_argument(f"--{name}", type=kind, **({} if default is argparse.SUPPRESS else {"default": default}))
+        for action in self._actions:
+            if type(action).__name__ == "_ActionConfigLoad":
+                action.help = argparse.SUPPRESS
 
     def parse(self) -> Namespace:
         """The options in `words`.
@@ -60,7 +67,7 @@ class Help(DefaultHelpFormatter):
     """Prints each default once, and the type only of keys without a description."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
+        text = (action.help or "").replace("``", "")
         if not text or isinstance(action, argparse._HelpAction):
             return str(super()._get_help_string(action))
         if "default" in text or any(action.default is none for none in (None, False, argparse.SUPPRESS)):

@@ -60,7 +60,7 @@ def run(options: Namespace) -> int:
     clips = options.corpus is None or is_source(options.corpus)
     for name in AVAILABLE:
         if clips and options[name] is not None:
-            raise ImderError(f"--{name} is for a corpus; of clips, leave out what should not be used")
+            raise ImderError(f"--{name} applies to a corpus; for clips, leave out the inputs that should not be used")
     if options.corpus is None:
         if not given:
             raise ImderError(

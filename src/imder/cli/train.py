@@ -40,7 +40,11 @@ def add_options(parser: Parser) -> None:
 
     add_corpus(parser)
     parser.add_argument("--out", help="run directory to create")
-    parser.add_argument("--preset", default="fast", help="system and settings, such as fast, paper-mosi or late-fusion")
+    parser.add_argument(
+        "--preset",
+        default="fast",
+        help="system and settings, such as fast, paper-mosi or late-fusion; it changes defaults of the keys below",
+    )
     parser.add_argument("--config", help="YAML file that changes the preset; a run's config.yaml repeats that run")
     parser.add_argument("--resume", metavar="RUN", help="run directory to continue, in place of --out")
     parser.add_argument("--stage1", metavar="RUN", help="run whose stage 1 is reused")
@@ -50,18 +54,19 @@ def add_options(parser: Parser) -> None:
         help="conditional, unconditional, mean, regression, train-mean or zero (default: the preset's)",
     )
     parser.add_argument("--language-encoder", help="transformer (folder or name) to tune in stage 1, on token ids")
-    parser.add_argument("--seed", type=whole(), help="seed of everything random (default: 0)")
+    parser.add_argument("--seed", type=whole(), help="seed of all random numbers (default: 0)")
     parser.add_argument("--max-epochs", type=whole(1), help="limit of epochs for every phase (default: the preset's)")
     parser.add_argument(
         "--logger",
         type=listed,
-        help="of csv, tensorboard, wandb, mlflow, with commas, or none (default: csv,tensorboard, in RUN/logs)",
+        help="any of csv, tensorboard, wandb, mlflow, with commas, or none (default: csv,tensorboard, in RUN/logs)",
     )
     add_threads(parser)
     system = system_class(read_preset(preset_of(parser.words))["system"])
     parser.add_overrides("model", system.config_type)
     parser.add_overrides("training", training_config_type(system.phase_names))
-    parser.add_argument("--engine", type=EngineConfig, default=EngineConfig())
+    parser.add_settings("engine", EngineConfig, EngineConfig())
+    parser.usage = "imder train CORPUS (--out RUN | --resume RUN) [options]"
 
 
 def run(options: Namespace) -> int:

@@ -43,7 +43,7 @@ def trained_on(run: str) -> dict[str, Any]:
 def promise(model: Model, level: float) -> str:
     """What intervals or prediction sets are calibrated to hold."""
     kind = "sets of classes" if model.spec.task == "classification" else "intervals"
-    return f"{kind} that should cover {100 * level:g} % of the labels"
+    return f"{kind} that cover {100 * level:g} % of the labels on average"
 
 
 def say_calibration(model: Model, only: str | None = None) -> None:

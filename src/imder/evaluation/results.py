@@ -141,7 +141,7 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def conditions(protocol: str, effective: Sequence[float]) -> list[list[int]]:
     """Groups of the settings of a protocol, by index, that are one condition, from their effective missing rates.
 
-    Rates of the random protocol above (K - 1) / K cannot be reached and count once: with two modalities, .5, .6 and .7 all
+    Rates of the random protocol above (K - 1) / K all drop the share (K - 1) / K and count as one rate: with two modalities, .5, .6 and .7 all
     drop half.
 
     >>> conditions("random", [0.0, 0.5, 0.5]), conditions("official", [0.0, 0.5, 0.5])

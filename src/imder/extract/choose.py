@@ -53,7 +53,12 @@ def choose_recipe(
     parts: dict[str, Any] = {}
     for name, extractor in reversed(chosen.items()):  # language last: loading a transformer takes longest
         require_packages(extractor)
-        parts[name] = extractor.recipe(options[name], max_tokens)
+        try:
+            parts[name] = extractor.recipe(options[name], max_tokens)
+        except ImderError as error:
+            if name == "language" and len(chosen) > 2:  # a corpus without language is still possible
+                raise ImderError(f"{error}, or leave language out: --language none") from None
+            raise
         if extractor is OPENFACE:
             _check_first_table(clips, vision)
     return Recipe(**parts, versions=versions())

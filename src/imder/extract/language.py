@@ -55,7 +55,7 @@ class TextEncoder:
 
     def __init__(self, model: str) -> None:
         transformers_for(OPTION)  # raises before anything is fetched if the package is missing
-        folder = folder_of(model, OPTION, ", or leave language out: --language none")
+        folder = folder_of(model, OPTION)
         self._tokenizer: Any = load_tokenizer(folder, OPTION)
         self._model: Any = states_of(load_transformer(folder, OPTION))
         self.model = model

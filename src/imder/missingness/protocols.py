@@ -109,7 +109,7 @@ class MissingProtocol:
         training: how training draws masks of it; None where it can't.
         has_rates: whether its settings are missing rates.
         repeated: whether several draws of a setting differ.
-        capped: whether rates above (K - 1) / K cannot be reached and are one condition.
+        capped: whether all rates above (K - 1) / K drop the share (K - 1) / K, so that they are one condition.
         nominal: whether the rate is a name, and the share that is missing differs from it.
     """
 

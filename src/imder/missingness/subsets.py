@@ -24,7 +24,7 @@ def every_subset(available: Tensor, keys: Tensor, seed: int = 0, limit: int = 15
         available: ``(B, K)`` bool.
         keys: ``(B,)``.
         seed: of the random subsets.
-        limit: subsets of a row at most.
+        limit: the most subsets of a row.
 
     Returns:
         Row numbers ``(M,)`` and masks ``(M, K)``.

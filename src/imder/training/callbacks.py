@@ -24,7 +24,7 @@ class BestWeights(L.Callback):
     """Averages the weights, keeps the best by ``valid``, stops when nothing improves.
 
     Attributes:
-        best: the least validation loss so far.
+        best: the lowest validation loss so far.
         best_epoch: its epoch.
         best_state: weights and buffers of the model at that epoch.
     """

@@ -29,18 +29,21 @@ class PhaseConfig:
     """How one phase learns.
 
     Attributes:
-        max_epochs: at most.
+        max_epochs: the most epochs of the phase.
         batch_size: samples of each process; approximate for a system that reads whole dialogues.
-        learning_rate, weight_decay: of AdamW (Adam if the decay is 0).
+        learning_rate: learning rate of AdamW (Adam if ``weight_decay`` is 0).
+        weight_decay: weight decay of AdamW.
         missing: training masks: ``every`` (every non-empty subset of each sample in every step; first phase only), ``any``
             (a random subset), ``none`` (everything present is available) or ``rate`` (as ``missing_rate`` says).
-        validate_every: epochs between validations.
-        patience: validations without improvement before the phase stops.
-        plateau_patience, plateau_factor: validations without improvement before the learning rate is multiplied by the
-            factor; 0 for a constant rate.
-        warmup: steps in which the learning rate rises from 0.
+        validate_every: number of epochs between validations.
+        patience: number of validations without improvement before the phase stops.
+        plateau_patience: number of validations without improvement before the learning rate is multiplied by
+            ``plateau_factor``; 0 for a constant rate.
+        plateau_factor: see ``plateau_patience``.
+        warmup: number of steps in which the learning rate rises from 0.
         cosine: whether the learning rate falls to 0 along a cosine over ``max_epochs``.
-        clip_norm, clip_value: of gradients; 0 for none; at most one of them.
+        clip_norm: largest norm of the gradient; 0 for no clipping.
+        clip_value: largest absolute value of a gradient's element; 0 for no clipping. At most one of the two is above 0.
         ema: decay of the exponential moving average of the weights that is validated and kept; 0 for none.
     """
 
@@ -70,17 +73,17 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of all phases; `training_config_type` adds a `PhaseConfig` for each phase of a system.
+    """Settings of training, and of each of the system's phases.
 
     Attributes:
-        missing_rate: the masks of phases whose ``missing`` is ``rate``: a number, the rate of the random protocol; or the name
-            of a protocol for training (`imder.missingness.protocols`), such as ``any`` or ``official``.
+        missing_rate: the masks of phases whose ``missing`` is ``rate``: a number (the rate of the random protocol), ``any``
+            (random subsets) or ``official`` (the released code's schedule).
         nominal_rate: the rate of the protocol that ``missing_rate`` names.
         permanently_missing: draw masks once and never use what they drop.
-        seed: of everything random.
+        seed: seed of all random numbers.
         validation_draws: masks of each validation sample, unless all patterns are tried.
         label_share: share of the training labels that is used, drawn by the seed; the other samples count as unlabelled.
-        calibration_samples: validation samples at most to calibrate uncertainty on (`imder.training.calibrate`); 0 for no
+        calibration_samples: largest number of validation samples that intervals and sets are calibrated on; 0 for no
             calibration.
         language_encoder: a transformer that is tuned in stage 1 and makes language features of token ids.
     """
@@ -155,11 +158,14 @@ def _restore(phases: tuple[Phase, ...], values: Mapping[str, Any]) -> TrainingCo
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Where training runs; handed to Lightning.
+    """Hardware of a training, and how often it is saved.
 
     Attributes:
-        accelerator, devices, num_nodes, precision: as `lightning.Trainer` takes them; one process by default.
-        checkpoint_seconds: at least this long between two checkpoints of a running phase.
+        accelerator: ``auto``, ``cpu``, ``gpu`` or another of Lightning's accelerators.
+        devices: number of processes (devices) on each machine.
+        num_nodes: number of machines.
+        precision: precision of the computation.
+        checkpoint_seconds: shortest time between two checkpoints of a running phase, in seconds.
     """
 
     accelerator: str = "auto"

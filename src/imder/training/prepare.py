@@ -39,7 +39,7 @@ def check_corpus(corpus: Corpus) -> None:
     for name in ("train", "valid"):
         if name not in corpus.splits:
             raise ImderError(
-                f"{corpus.name}: training needs the splits train and valid (by which it chooses); "
+                f"{corpus.name}: training needs the splits train and valid (to select the best epoch); "
                 f"there is only {', '.join(corpus.splits)}"
             )
         if not corpus[name].labelled.any():

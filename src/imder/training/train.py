@@ -53,7 +53,7 @@ def train(
         preset: a name, see `imder.training.config.load_config`.
         config: a YAML file over the preset, or a complete `RunConfig`.
         overrides: single keys over both, nested or dotted.
-        max_epochs: no phase runs longer.
+        max_epochs: the most epochs of any phase.
         stage1: another run of the same configuration, whose stage 1 is used instead of training one.
         resume: go on with the run in ``out`` and its own configuration.
         engine: devices and precision.

@@ -70,7 +70,7 @@ def tune(
         minutes: no trial begins later than this; None for no limit.
         storage: URL of an Optuna storage; None for an SQLite file in ``out``.
         seed: of training and search.
-        max_epochs: no phase runs longer.
+        max_epochs: the most epochs of any phase.
         engine: devices and precision.
         report: called after each trial.
 

@@ -5,7 +5,7 @@ r"""Ridge: a linear model of pooled features for every pattern of availability, 
     classification   p = softmax(b_S + sum_{k in S} W_Sk z_k), min -log p + a_S ||W||^2 / 2
 
 There is one solution for each set S of available modalities, from all training samples that have at least S; its penalty a_S
-is the one of least validation loss. The alternative, to predict the missing z from the available ones by ridge regression
+is the one with the lowest validation loss. The alternative, to predict the missing z from the available ones by ridge regression
 and to apply the solution for all modalities, is a linear function of the available z as well. But its penalties minimise
 errors in z instead of y, it needs two fits instead of one, and for classes the mean of z does not give the probabilities.
 (Its one advantage: it could learn from unlabelled samples.)
@@ -168,7 +168,7 @@ class Ridge(ClosedForm):
 
     @torch.no_grad()
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
-        """Solve for every pattern, with the penalty of least validation loss."""
+        """Solve for every pattern, with the penalty that has the lowest validation loss."""
         del phase, seed
         assert self._training is not None
         valid, train = self._gather(batches), self._training

@@ -43,17 +43,17 @@ KINDS: dict[Kind, RecoveryKind] = {
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Of the score networks.
+    """Settings of the score networks.
 
     Attributes:
         widths: channels of each resolution, finest first.
-        heads: of the attention to the condition.
-        attention_layers: at each level.
-        embedding: width of the noise-level embedding.
-        condition_width: width of the condition's tokens (``tokens`` only).
-        tokens: at most so many for each modality (``tokens`` only).
-        dropout: in the residual blocks (``tokens`` only).
-        patch: neighbouring steps that are concatenated (``tokens`` only).
+        heads: number of heads of the attention to the condition.
+        attention_layers: number of attention layers at each resolution.
+        embedding: channels of the noise-level embedding.
+        condition_width: channels of the condition's tokens (condition ``tokens`` only).
+        tokens: largest number of tokens for each available modality (condition ``tokens`` only).
+        dropout: dropout rate in the residual blocks (condition ``tokens`` only).
+        patch: number of neighbouring steps that are concatenated (condition ``tokens`` only).
         causal: attention as in the official code: causal, and steps whose first channel is exactly 0 get no position
             (``channels`` only).
     """
@@ -71,19 +71,21 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class RecoveryConfig:
-    """Of the recovery.
+    """Settings of the recovery.
 
     Attributes:
-        condition: ``tokens`` (any K, native time grids) or ``channels`` (the paper's; one common time grid).
-        condition_noise: ``clean``, ``independent`` or ``shared`` (`imder.diffusion.loss`); the last two need ``channels``.
-        preconditioning: ``edm`` or ``score`` (`imder.diffusion.denoiser`).
-        sigma: of the schedule dx = sigma^t dw.
-        solver: a name of `imder.diffusion.SOLVERS`.
-        evaluations: of the score network for one recovery.
+        condition: ``tokens`` (any number of modalities, native time grids) or ``channels`` (the paper's; one time grid).
+        condition_noise: noise on the condition: ``clean`` (none), ``independent`` of the target's, or ``shared`` with it; the
+            last two need condition ``channels``.
+        preconditioning: ``edm`` (Karras et al., 2022) or ``score`` (the paper's: output divided by the noise's deviation).
+        sigma: base of the noise schedule dx = sigma^t dw, t from 0 to 1.
+        solver: ``dpmpp_2m``, ``heun`` or ``euler_maruyama``.
+        evaluations: evaluations of the score network for one recovery.
         noise_levels_per_sample: noise levels for each training row in one step; they share the condition (``edm``).
-        log_sigma_mean, log_sigma_std: of the normal distribution of ln sigma in the EDM loss, clipped to the schedule.
-        network: of the score networks.
-        kind: what replaces a missing encoding (`imder.models.imder.recovery`).
+        log_sigma_mean: mean of the normal distribution that training draws ln(noise level) from (``edm``).
+        log_sigma_std: standard deviation of that distribution; draws are clipped to the schedule.
+        network: settings of the score networks.
+        kind: what replaces a missing encoding: see ``--recovery``.
     """
 
     condition: Literal["tokens", "channels"] = "tokens"
@@ -113,7 +115,13 @@ class RecoveryConfig:
 
 @dataclass(frozen=True)
 class RefinementConfig:
-    """Of D_k (supplement, table 1: 64 channels, 20 blocks)."""
+    """Settings of the refinement networks (paper's supplement, table 1: 64 channels, 20 blocks).
+
+    Attributes:
+        channels: number of channels of each block.
+        blocks: number of residual channel-attention blocks.
+        reduction: factor by which the channel attention narrows the channels.
+    """
 
     channels: int = 64
     blocks: int = 4
@@ -122,13 +130,18 @@ class RefinementConfig:
 
 @dataclass(frozen=True)
 class IMDerConfig:
-    """Of the whole system.
+    """Settings of IMDer.
 
     Attributes:
+        encoder: settings of the encoders.
+        recovery: settings of the recovery.
+        refinement: settings of the refinement.
+        fusion: settings of the fusion.
         num_samples: recoveries averaged in each prediction; one where nothing is sampled.
         two_branches: whether the missing-token branch exists and is averaged in; needs a fusion that reads states.
         auxiliary_weight: weight of score matching and reconstruction relative to the task's loss (paper: 0.1).
-        cached_draws: recoveries of each training sample and pattern that stage 2 alternates between, drawn once each.
+        cached_draws: recoveries of each training sample and pattern that are drawn once and then used in turn (``recovery``
+            phase).
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

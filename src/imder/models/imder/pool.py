@@ -92,7 +92,7 @@ class RecoveryCache:
     """Sampled encodings by (sample key, pattern of availability, slot).
 
     Args:
-        limit: bytes of encodings kept at most.
+        limit: the most bytes of encodings to keep.
     """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:

@@ -44,11 +44,11 @@ TOKENS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class LanguageEncoderConfig:
-    """Of the transformer that is trained together with encoders and fusion, in stage 1.
+    """Settings of the transformer that is trained together with encoders and fusion, in stage 1.
 
     Attributes:
-        name: its folder, or its name on the hub; None: the corpus' own language features are used.
-        learning_rate: of the transformer (the authors of IMDer advise 1e-4); 0: it is used without training.
+        name: its folder, or its name on the hub; without it the corpus' own language features are used.
+        learning_rate: learning rate of the transformer (the authors of IMDer advise 1e-4); 0: it is used without training.
         frozen_layers: lowest layers that, with the embeddings, aren't trained; 0 trains everything.
     """
 

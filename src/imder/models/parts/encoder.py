@@ -27,16 +27,17 @@ from imder.types import Batch, Modality
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Of every modality's encoder.
+    """Settings of every modality's encoder.
 
     Attributes:
-        time_grid: ``native``, ``resampled`` or ``truncated`` (see the module).
-        width: channels of the encoding.
-        steps: the common number of steps; with ``native`` the cap.
-        kernel: of the convolution over time; odd.
-        bias: whether the convolution has one.
+        time_grid: steps of an encoding: ``native`` (the sequence's own, at most ``steps``), ``resampled`` to ``steps``, or
+            ``truncated`` (the first ``steps``, padded with zeros).
+        width: number of channels of the encoding.
+        steps: number of time steps; with ``native`` the largest number.
+        kernel: width of the convolution over time in steps; odd.
+        bias: whether the convolution has a bias.
         standardize: whether features are standardised with training statistics first.
-        clip: standardised features are limited to +- this many deviations; 0 for no limit.
+        clip: limit of standardised features in standard deviations; 0 for no limit.
         feature_dropout: share of feature columns dropped in training, for each sample.
     """
 

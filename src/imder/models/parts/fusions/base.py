@@ -23,12 +23,14 @@ class FusionConfig:
     """Settings of every kind of fusion.
 
     Attributes:
-        kind: a name of `imder.models.parts.fusions.FUSIONS`: ``pooled``, or ``mult``, the paper's multimodal transformer.
-        hidden: width of a modality's vector (``pooled``).
-        input_dropout: on the pooled statistics (``pooled``).
-        heads, layers: of every transformer (``mult``).
-        dropout: everywhere except where the next two apply.
-        embedding_dropout, audio_dropout: on embedded sequences; on the attention to audio (``mult``).
+        kind: ``pooled`` (statistics over time and a gate), or ``mult`` (the paper's multimodal transformer).
+        hidden: number of hidden units for each modality (``pooled``).
+        input_dropout: dropout rate of the pooled statistics (``pooled``).
+        heads: attention heads of each transformer (``mult``).
+        layers: layers of each transformer (``mult``).
+        dropout: dropout rate of all other layers.
+        embedding_dropout: dropout rate of embedded sequences (``mult``).
+        audio_dropout: dropout rate of the attention to audio (``mult``).
         causal: attention as in the official code: causal, and steps whose first channel is exactly 0 get no position
             (``mult``).
         readout_order: the order in which modalities are read out (``mult``); used where it names exactly the modalities of
