@@ -66,7 +66,7 @@ class Spec:
         if self.task not in ("regression", "classification"):
             raise ImderError(f"unknown task {self.task!r}; use 'regression' or 'classification'")
         if self.task == "classification" and len(self.classes) < 2:
-            raise ImderError(f"classification needs at least two classes, got {list(self.classes)}")
+            raise ImderError(f"classification needs at least two classes, got {list(self.classes)}; name them all")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.array_values import has_rows, plain
-from imder.data.formats.labels import warn_of_numbers
+from imder.data.formats.labels import MOST_CLASSES, warn_of_numbers
 from imder.data.formats.raw import Raw
 from imder.types import ImderError, Task
 
@@ -34,7 +34,10 @@ def label_column(raw: Raw, given: Any, ids: tuple[str, ...]) -> list[str | int |
 
 def _label(raw: Raw, value: Any, sample: str) -> str | int | float | None:
     value = plain(value)
-    value = np.asarray(value) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        if len(value) != 1:
+            raise raw.fault("labels", f"one label is needed, found a list of {len(value)}", sample)
+        return _label(raw, value[0], sample)
     if isinstance(value, np.ndarray) and value.size != 1:
         raise raw.fault("labels", f"one label is needed, found an array of shape {value.shape}", sample)
     if isinstance(value, np.ndarray | np.generic):
@@ -94,7 +97,11 @@ def task_and_classes(
     if classes is None and any(isinstance(y, str) for y in labels):
         return task, tuple(sorted({str(y) for y in labels}))
     if classes is None:
-        return task, tuple(str(i) for i in range(1 + max((int(y) for y in labels), default=-1)))
+        largest = max((y for y in labels if np.isfinite(y)), default=-1)
+        if largest >= MOST_CLASSES:
+            advice = f"at most {MOST_CLASSES} classes are possible; use task='regression' if the labels are no classes"
+            raise ImderError(f"{where}: labels: the class {largest:g}: {advice}")
+        return task, tuple(str(i) for i in range(1 + int(largest)))
     if len(set(classes)) != len(classes):
         raise ImderError(f"{where}: classes: a name repeats: {', '.join(classes)}")
     return task, tuple(classes)
@@ -124,7 +131,7 @@ def _number(raw: Raw, label: Any, sample: str, classes: tuple[str, ...]) -> int:
         return -1
     if isinstance(label, str) and label in classes:
         return classes.index(label)
-    if not isinstance(label, str) and label == int(label) and 0 <= label < len(classes):
+    if not isinstance(label, str) and np.isfinite(label) and label == int(label) and 0 <= label < len(classes):
         return int(label)
     advice = "; for numbers to regress use task='regression'" if not isinstance(label, str) else ""
     raise raw.fault("labels", f"{label!r} is no class; classes are {', '.join(classes)}{advice}", sample)
