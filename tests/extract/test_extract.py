@@ -309,7 +309,7 @@ def test_a_folder_of_media(tmp_path, bert):
         (("--openface", "/nowhere"), "no program FeatureExtraction there"),
         (("--task", "regression"), "the label 'glad' is not a number"),
         (("--max-tokens", "2"), "--max-tokens: at least 3"),
-        (("--address", "x"), "--address: loky has no cluster"),
+        (("--address", "x"), "(--address): loky has no cluster"),
     ],
 )
 def test_options_that_are_wrong(clips, tmp_path, bert, capsys, more, message):

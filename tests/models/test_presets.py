@@ -54,5 +54,5 @@ def test_models_take_what_is_tuned_for_them(tuned):
     assert [e.name for e in found] == ["imder", "imder:mean", "mmin"]
     assert [e.config.training.stage1.learning_rate for e in found[:2]] == [0.5, 0.5]
     assert found[1].config.model.recovery.kind == "mean"
-    with pytest.raises(ImderError, match="--tuned: nothing is tuned for 'mosi'; choose from here, there"):
+    with pytest.raises(ImderError, match=r"tuned \(--tuned\): nothing is tuned for 'mosi'; choose from here, there"):
         model_specs(["imder"], tuned="mosi")

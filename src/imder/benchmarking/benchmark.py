@@ -127,9 +127,11 @@ def benchmark(
         given = "--models" if models else "--protocols"
         raise ImderError(f"--table {table} sets models and protocols; leave out {given}")
     if table is not None and table not in TABLES:
-        raise ImderError(f"--table: there is no table {table}; use one of {', '.join(map(str, TABLES))}")
+        raise ImderError(f"table (--table): there is no table {table}; use one of {', '.join(map(str, TABLES))}")
     if folds and tuned is not None:
-        raise ImderError("--tuned: the settings were chosen on validation clips that --folds also tests; leave one out")
+        raise ImderError(
+            "tuned (--tuned): the settings were chosen on validation clips that --folds also tests; leave one out"
+        )
     out = Path(out)
     source = _source(corpus, out, task, drop_empty)
     loaded = corpus if isinstance(corpus, Corpus) else source.load()

@@ -71,7 +71,7 @@ class BenchmarkFolder:
             p.name != "cells" and not p.name.lstrip(".").startswith(marker.name) for p in self.path.iterdir()
         )
         if strangers and not marker.exists():
-            raise ImderError(f"{self.path}: is not empty and not a benchmark's folder; choose another --out")
+            raise ImderError(f"{self.path}: is not empty and not a benchmark's folder; choose another out (--out)")
         try:
             (self.path / "cells").mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -28,11 +28,11 @@ def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
         ImderError: a sample has no speaker, an id occurs in two splits, or there are fewer speakers than folds.
     """
     if folds < 3:
-        raise ImderError(f"--folds: training, validation and test need at least 3, got {folds}")
+        raise ImderError(f"folds (--folds): training, validation and test need at least 3, got {folds}")
     whole = _joined(corpus)
     speakers = sorted(set(whole.speaker or ()))
     if len(speakers) < folds:
-        raise ImderError(f"--folds: {corpus.name} has {len(speakers)} speakers, fewer than {folds} folds")
+        raise ImderError(f"folds (--folds): {corpus.name} has {len(speakers)} speakers, fewer than {folds} folds")
     order = np.random.default_rng(ORDER_SEED).permutation(len(speakers))
     dealt = {speakers[s]: position % folds for position, s in enumerate(order.tolist())}
     of_row = np.array([dealt[name] for name in whole.speaker or ()])
@@ -45,12 +45,12 @@ def _joined(corpus: Corpus) -> Split:
     splits = list(corpus.splits.values())
     ids = tuple(i for s in splits for i in s.ids)
     if len(set(ids)) < len(ids):
-        raise ImderError(f"--folds: ids of {corpus.name} repeat over its splits; give every sample its own")
+        raise ImderError(f"folds (--folds): ids of {corpus.name} repeat over its splits; give every sample its own")
     for name, split in corpus.splits.items():
         if split.speaker is None or not all(split.speaker):
-            raise ImderError(f"--folds: samples of {corpus.name} [{name}] have no speaker (field 'speaker')")
+            raise ImderError(f"folds (--folds): samples of {corpus.name} [{name}] have no speaker (field 'speaker')")
         if split.labels is None:
-            raise ImderError(f"--folds: {corpus.name} [{name}] has no labels")
+            raise ImderError(f"folds (--folds): {corpus.name} [{name}] has no labels")
     features = {name: _one_after_another([s.features[name] for s in splits]) for name in corpus.spec.names}
     tokens = [s.tokens for s in splits if s.tokens is not None]
     positioned = all(s.dialogue is not None and s.position is not None for s in splits)

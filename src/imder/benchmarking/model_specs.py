@@ -92,21 +92,23 @@ def model_specs(
         advice = (
             f"choose from {', '.join(tuned_names())}" if tuned_names() else "no tuned settings come with this version"
         )
-        raise ImderError(f"--tuned: nothing is tuned for {tuned!r}; {advice}")
+        raise ImderError(f"tuned (--tuned): nothing is tuned for {tuned!r}; {advice}")
     specs = [_entry(name, tuned) for name in names]
     if label_share != 1:
         shared = [replace(e.config, training=replace(e.config.training, label_share=label_share)) for e in specs]
         specs = [ModelSpec(e.name, config) for e, config in zip(specs, shared, strict=True)]
     if not specs:
-        raise ImderError("--models: name at least one")
+        raise ImderError("models (--models): name at least one")
     file_names: set[str] = set()
     for entry in specs:
         if entry.name in REFERENCES:
             raise ImderError(
-                f"--models: {entry.name} is the name of a reference in every table; leave it out or rename it"
+                f"models (--models): {entry.name} is the name of a reference in every table; leave it out or rename it"
             )
         if file_name(entry.name) in file_names:
-            raise ImderError(f"--models: {entry.name} is named twice; results are filed by name, so rename one")
+            raise ImderError(
+                f"models (--models): {entry.name} is named twice; results are filed by name, so rename one"
+            )
         file_names.add(file_name(entry.name))
     return [e if max_epochs is None else ModelSpec(e.name, e.config.with_max_epochs(max_epochs)) for e in specs]
 
@@ -120,13 +122,15 @@ def _entry(name: str, tuned: str | None) -> ModelSpec:
     if name.endswith((".yaml", ".yml")):
         stem = Path(name).stem
         if not stem.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ImderError(f"--models: {name}: a model's name has letters, digits, '-', '_' and '.'; rename the file")
+            raise ImderError(
+                f"models (--models): {name}: a model's name has letters, digits, '-', '_' and '.'; rename the file"
+            )
         return ModelSpec(stem, load_config(file=name))
     base, _, variant = name.partition(":")
     preset = PRESETS.get(base, base)
     if preset not in preset_names():
         advice = ", ".join(sorted({*preset_names(), *PRESETS}))
-        raise ImderError(f"--models: there is no preset {base!r}; choose from {advice}, or give a YAML file")
+        raise ImderError(f"models (--models): there is no preset {base!r}; choose from {advice}, or give a YAML file")
     if tuned in tuned_names(preset):
         preset = f"{preset}@{tuned}"
     if not variant and ":" not in name:
@@ -134,7 +138,7 @@ def _entry(name: str, tuned: str | None) -> ModelSpec:
     variants = VARIANTS.get(base, {})
     if variant not in variants:
         have = f"it has {', '.join(variants)}" if variants else "it has none"
-        raise ImderError(f"--models: {base} has no variant {variant!r}; {have}")
+        raise ImderError(f"models (--models): {base} has no variant {variant!r}; {have}")
     return ModelSpec(name, load_config(preset, overrides=variants[variant]))
 
 

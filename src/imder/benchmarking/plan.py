@@ -152,7 +152,7 @@ class Plan:
         Raises:
             ImderError: they differ in settings that must be the same.
         """
-        advice = "choose another --out, or repeat the settings that it was started with"
+        advice = "choose another out (--out), or repeat the settings that it was started with"
         mine, theirs = asdict(self.shared), asdict(other.shared)
         if mine["fingerprint"] != theirs["fingerprint"]:
             raise ImderError(f"{where}: was started on another corpus ({self.shared.corpus}); {advice}")
@@ -196,9 +196,11 @@ def make_plan(
     if not protocols or not rates:
         raise ImderError("benchmark: at least one protocol and one missing rate are needed")
     if bad := [r for r in rates if not 0 <= r <= 1]:
-        raise ImderError(f"--rates: a missing rate lies in [0, 1], got {bad[0]:g}")
+        raise ImderError(f"rates (--rates): a missing rate lies in [0, 1], got {bad[0]:g}")
     if per_rate and (without := [p for p, row in rows.items() if not row.has_rates]):
-        raise ImderError(f"--per-rate: the {without[0]} protocol has no rates to train a model for; leave it out")
+        raise ImderError(
+            f"per_rate (--per-rate): the {without[0]} protocol has no rates to train a model for; leave it out"
+        )
     metrics.metrics_of(convention)
     training_protocol = _training_protocol(entries, tuple(dict.fromkeys(protocols)) if per_rate else ("random",))
     present = (fold_of(corpus, 0, folds) if folds else corpus)["test"].present
@@ -239,12 +241,12 @@ def _training_protocol(entries: Sequence[ModelSpec], protocols: tuple[str, ...])
     for entry in entries:
         if entry.config.training.permanently_missing:
             raise ImderError(
-                f"--per-rate: under the {name} protocol alone models train on its masks, which cannot be permanently "
+                f"per_rate (--per-rate): under the {name} protocol alone models train on its masks, which cannot be permanently "
                 f"missing; leave {entry.name} out, or evaluate random too"
             )
         if system_class(entry.config.system).uses_context and isinstance(masks(0.0, 1), MissingByBatch):
             raise ImderError(
-                f"--per-rate: under the {name} protocol alone models train on its masks, which are not made for whole "
+                f"per_rate (--per-rate): under the {name} protocol alone models train on its masks, which are not made for whole "
                 f"dialogues; leave {entry.name} out, or evaluate random too"
             )
     return name

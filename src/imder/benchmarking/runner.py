@@ -106,7 +106,7 @@ def run_cells(
         KeyboardInterrupt: the same call goes on with what is finished.
     """
     if jobs < 1:
-        raise ImderError(f"--jobs: at least 1, got {jobs}")
+        raise ImderError(f"jobs (--jobs): at least 1, got {jobs}")
     folder = BenchmarkFolder(path)
     threads = threads_per_job(threads, jobs)
     killed: dict[GridCell, int] = {}

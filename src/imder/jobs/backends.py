@@ -29,7 +29,7 @@ def backend_of(name: BackendName, jobs: int, threads: int, address: str | None) 
     """
     if name == "loky":
         if address is not None:
-            raise ImderError("--address: loky has no cluster; choose --backend ray or --backend dask")
+            raise ImderError("address (--address): loky has no cluster; choose --backend ray or --backend dask")
         with joblib.parallel_config(backend="loky", inner_max_num_threads=threads):
             yield
     elif name == "ray":

@@ -127,7 +127,7 @@ def predict_windows(
 def check_min_coverage(min_coverage: float) -> None:
     """Raise an `ImderError` unless the value is in [0, 1]."""
     if not 0 <= min_coverage <= 1:
-        raise ImderError(f"--min-coverage: a number from 0 to 1 is needed, got {min_coverage:g}")
+        raise ImderError(f"min_coverage (--min-coverage): a number from 0 to 1 is needed, got {min_coverage:g}")
 
 
 def _language_reader(recipe: Recipe, recording: Recording) -> Callable[[float, float], ExtractedClip]:
