@@ -124,13 +124,13 @@ def benchmark(
         KeyboardInterrupt: the same call goes on with what is finished.
     """
     if table is not None and (models or protocols):
-        given = "--models" if models else "--protocols"
-        raise ImderError(f"--table {table} sets models and protocols; leave out {given}")
+        given = "models" if models else "protocols"
+        raise ImderError(f"table (--table {table}) sets models and protocols; leave out {given}")
     if table is not None and table not in TABLES:
         raise ImderError(f"table (--table): there is no table {table}; use one of {', '.join(map(str, TABLES))}")
     if folds and tuned is not None:
         raise ImderError(
-            "tuned (--tuned): the settings were chosen on validation clips that --folds also tests; leave one out"
+            "tuned (--tuned): the settings were chosen on validation clips that folds (--folds) also test; leave one out"
         )
     out = Path(out)
     source = _source(corpus, out, task, drop_empty)

@@ -29,7 +29,7 @@ def backend_of(name: BackendName, jobs: int, threads: int, address: str | None) 
     """
     if name == "loky":
         if address is not None:
-            raise ImderError("address (--address): loky has no cluster; choose --backend ray or --backend dask")
+            raise ImderError("address (--address): loky has no cluster; choose the backend ray or dask (--backend)")
         with joblib.parallel_config(backend="loky", inner_max_num_threads=threads):
             yield
     elif name == "ray":
@@ -74,4 +74,4 @@ def _optional(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ImderError(f"--backend {extra}: {error}; pip install 'imder[{extra}]'") from None
+        raise ImderError(f"backend (--backend {extra}): {error}; pip install 'imder[{extra}]'") from None
