@@ -35,7 +35,7 @@ MISTAKES = [
     (["--seeds", 0], "seeds"),
     (["--metrics", "classification"], "classification metrics don't fit a corpus for regression"),
     (["--tuned", "elsewhere"], "nothing is tuned for 'elsewhere'"),
-    (["--tuned", "elsewhere", "--folds", 3], "that folds (--folds) also test; leave one out"),
+    (["--tuned", "elsewhere", "--folds", 3], r"that folds \(--folds\) also test; leave one out"),
 ]
 
 

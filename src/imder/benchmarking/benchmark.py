@@ -127,7 +127,7 @@ def benchmark(
         given = "models" if models else "protocols"
         raise ImderError(f"table (--table {table}) sets models and protocols; leave out {given}")
     if table is not None and table not in TABLES:
-        raise ImderError(f"table (--table): there is no table {table}; use one of {', '.join(map(str, TABLES))}")
+        raise ImderError(f"table (--table): there is no table {table}; use {', '.join(map(str, TABLES))}")
     if folds and tuned is not None:
         raise ImderError(
             "tuned (--tuned): the settings were chosen on validation clips that folds (--folds) also test; leave one out"

@@ -241,13 +241,13 @@ def _training_protocol(entries: Sequence[ModelSpec], protocols: tuple[str, ...])
     for entry in entries:
         if entry.config.training.permanently_missing:
             raise ImderError(
-                f"per_rate (--per-rate): under the {name} protocol alone models train on its masks, which cannot be permanently "
-                f"missing; leave {entry.name} out, or evaluate random too"
+                f"per_rate (--per-rate): under the {name} protocol alone models train on its masks, which cannot be "
+                f"permanently missing; leave {entry.name} out, or evaluate random too"
             )
         if system_class(entry.config.system).uses_context and isinstance(masks(0.0, 1), MissingByBatch):
             raise ImderError(
-                f"per_rate (--per-rate): under the {name} protocol alone models train on its masks, which are not made for whole "
-                f"dialogues; leave {entry.name} out, or evaluate random too"
+                f"per_rate (--per-rate): under the {name} protocol alone models train on its masks, which are not made for "
+                f"whole dialogues; leave {entry.name} out, or evaluate random too"
             )
     return name
 
