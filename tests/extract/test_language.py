@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from tiny_media import tiny_bert
 
 transformers = pytest.importorskip("transformers")
 
+from imder.extract.choose import choose_recipe  # noqa: E402
 from imder.extract.language import TextEncoder, encoder_of  # noqa: E402
+from imder.extract.manifest import Clip  # noqa: E402
 from imder.models.language.pretrained import load_tokenizer, load_transformer  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 
@@ -116,6 +119,20 @@ def test_a_name_that_cannot_be_fetched(monkeypatch):
     monkeypatch.setattr("huggingface_hub.model_info", unreachable)
     with pytest.raises(ImderError, match=r"cannot be fetched from the hub \(no route\); offline, pass a folder"):
         TextEncoder("someone/some-model-that-is-not-cached")
+
+
+def test_leaving_language_out_is_offered_only_where_two_modalities_remain(monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.model_info", unreachable)
+    monkeypatch.setattr("imder.extract.choose._check_first_table", lambda clips, columns: None)
+    two = [Clip("a", audio=Path("a.wav"), text="What a day!")]
+    three = [Clip("a", audio=Path("a.wav"), openface=Path("a.csv"), text="What a day!")]
+    with pytest.raises(ImderError, match=r"--language FOLDER$"):
+        choose_recipe(two, language="someone/not-cached")
+    with pytest.raises(ImderError, match=r"--language FOLDER, or leave language out: --language none$"):
+        choose_recipe(three, language="someone/not-cached")
 
 
 def test_folders_that_hold_no_model(folder, tmp_path):
