@@ -65,9 +65,9 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Run the cells that are missing, and print tables of all."""
     from imder.benchmarking.benchmark import benchmark
-    from imder.cli.progress import counting
     from imder.evaluation.cells import RATES as DEFAULT_RATES
     from imder.evaluation.layout import render_blocks
+    from imder.jobs.progress import counting
 
     with counting("cells", each=True) as report:
 

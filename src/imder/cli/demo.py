@@ -41,17 +41,17 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Train, evaluate, print two tables; save the runs, the corpus, ``results.csv`` and ``mae.png``."""
-    from imder.cli.phase_progress import PhaseProgress
-    from imder.cli.progress import counting
     from imder.data.store import write_store
     from imder.evaluation.evaluate import evaluate_predictor, evaluator
     from imder.evaluation.plots import plot_rates
     from imder.evaluation.protocol import EvaluationProtocol
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table
+    from imder.jobs.progress import counting
     from imder.jobs.threads import set_threads
     from imder.synthetic.known_truth import KnownTruth
     from imder.training.config import load_config
+    from imder.training.progress import PhaseProgress
     from imder.training.train import train
 
     set_threads(thread_count(options))

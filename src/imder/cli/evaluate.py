@@ -30,7 +30,6 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Evaluate, print a table, write the rows."""
     from imder.calibration.describe import LEVEL
-    from imder.cli.progress import counting
     from imder.cli.trained import load_both, promise, recovery_lines, say_calibration, trained_on
     from imder.data.speaker_norm import speaker_norm_note
     from imder.evaluation.cells import RATES as DEFAULT_RATES
@@ -39,6 +38,7 @@ def run(options: Namespace) -> int:
     from imder.evaluation.protocol import EvaluationProtocol
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table, uncertainty_metrics
+    from imder.jobs.progress import counting
 
     model, corpus = load_both(options)
     protocol = EvaluationProtocol(

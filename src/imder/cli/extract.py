@@ -40,10 +40,10 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Extract, then print what was made and what failed."""
-    from imder.cli.progress import counting
     from imder.extract.choose import NONE, choose_recipe
     from imder.extract.runner import extract
     from imder.extract.vision import find_openface
+    from imder.jobs.progress import counting
 
     openface = find_openface(options.openface)
     choose = partial(

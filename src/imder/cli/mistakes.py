@@ -6,14 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-TYPES = {
-    "<class 'int'>": "a whole number",
-    "<class 'float'>": "a number",
-    "<class 'bool'>": "true or false",
-    "<class 'str'>": "a text",
-    "<class 'tuple'>": "a list such as [32, 64]",
-    "<class 'list'>": "a list such as [32, 64]",
-}
+from imder.models.configuration import plain_message
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -46,7 +39,7 @@ def explain(message: str, prog: str, options: Sequence[str]) -> str:
     >>> explain("unrecognized arguments: --protoc random", "imder evaluate", ["--protocol"])
     'unknown option --protoc; did you mean --protocol?'
     >>> explain('Parser key "draws": Expected a <class \'int\'>. Got value: x', "imder evaluate", ["--draws"])
-    "--draws: expected a whole number, got 'x'"
+    "--draws: 'x' is not a whole number"
     """
     text = " ".join(message.split())
     if found := re.match(r"[Uu]nrecognized arguments: (.*)", text):
@@ -61,10 +54,7 @@ def explain(message: str, prog: str, options: Sequence[str]) -> str:
     if found := re.match(r"the following arguments are required: (.*)", text):
         words = [w if w.startswith("-") else w.upper() for w in found[1].split(", ")]
         return f"{prog}: {' and '.join(words)} missing (see {prog} --help)"
-    if found := re.match(r'Parser key "(.*?)": Expected an? (.*?)\. Got value: (.*)', text):
-        return f"--{found[1]}: expected {_type(found[2])}, got {found[3]!r}"
-    text = re.sub(r"^argument (\S+?):", r"\1:", text)
-    return re.sub(r'Parser key "(.*?)":', r"--\1:", text)
+    return plain_message(re.sub(r"^argument (\S+?):", r"\1:", text), "--")
 
 
 def _unrecognized(words: Sequence[str], prog: str, options: Sequence[str]) -> str:
@@ -74,9 +64,3 @@ def _unrecognized(words: Sequence[str], prog: str, options: Sequence[str]) -> st
         return f"unexpected argument {words[0]!r} (see {prog} --help)"
     name = unknown.partition("=")[0]
     return f"unknown option {name}{nearest(name, options) or f' (see {prog} --help)'}"
-
-
-def _type(text: str) -> str:
-    if found := re.match(r"typing\.Literal\[(.*)\]", text):
-        return f"one of {found[1].replace(chr(39), '')}"
-    return TYPES.get(text, text)

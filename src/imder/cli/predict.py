@@ -78,10 +78,10 @@ def run(options: Namespace) -> int:
 
 def _corpus(options: Namespace) -> int:
     """Predictions for a corpus, as CSV."""
-    from imder.cli.progress import counting
     from imder.cli.trained import load_both, promise, recovery_lines, say_calibration
     from imder.evaluation.results import write_csv
     from imder.inference.predict import predict
+    from imder.jobs.progress import counting
 
     if options.out is None:
         raise ImderError("say where the predictions go with --out FILE.csv")

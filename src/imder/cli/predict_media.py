@@ -8,13 +8,13 @@ from typing import Any
 from jsonargparse import Namespace
 
 from imder.cli.console import PARTLY, say, say_all, shown_failures
-from imder.cli.progress import counting
 from imder.cli.trained import load_model, promise, recovery_lines, say_calibration
 from imder.evaluation.results import write_csv
 from imder.extract.assemble import table
 from imder.extract.manifest import read_source
 from imder.inference.predict import Row
 from imder.jobs.files import atomic_write
+from imder.jobs.progress import counting
 from imder.media.plot import plot_series
 from imder.media.predictor import Predictor
 from imder.media.recording import Recording

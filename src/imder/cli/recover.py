@@ -24,9 +24,9 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Recover what is missing, and write it."""
-    from imder.cli.progress import counting
     from imder.cli.trained import load_both
     from imder.inference.recover import recover
+    from imder.jobs.progress import counting
 
     model, corpus = load_both(options)
     with counting("recovering") as report:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from imder.cli.console import say, say_all, say_command
-from imder.cli.options import add_corpus, add_threads, read_corpus, thread_count
+from imder.cli.options import add_corpus, add_threads, thread_count
 from imder.cli.parser import listed, whole
 from imder.cli.trained import recovery_lines
 from imder.types import ImderError
@@ -71,25 +71,39 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Train, then print what was reached and what to type next."""
-    from imder.cli.phase_progress import PhaseProgress
     from imder.jobs.threads import set_threads
-    from imder.training.config import EngineConfig, load_config
+    from imder.training.config import EngineConfig
     from imder.training.engine import is_main_process
     from imder.training.train import train
 
     set_threads(thread_count(options))
     if (options.out is None) == (options.resume is None):
         raise ImderError("give either --out RUN for a new run, or --resume RUN to continue one")
-    corpus = read_corpus(options)
     engine = EngineConfig(**options.engine.as_dict())
-    common: dict[str, Any] = {"engine": engine, "callbacks": [PhaseProgress()], "logger": _logger(options.logger)}
+    common: dict[str, Any] = {
+        "engine": engine,
+        "logger": _logger(options.logger),
+        "task": options.task,
+        "drop_empty": options.drop_empty,
+        "progress": True,
+    }
     if options.resume is not None:
         _refuse_configuration(options)
-        model = train(corpus, options.resume, resume=True, **common)
+        model = train(options.corpus, options.resume, resume=True, **common)
     else:
-        config = load_config(options.preset, options.config, overrides(options))
         model = train(
-            corpus, options.out, config=config, max_epochs=options.max_epochs, stage1=options.stage1, **common
+            options.corpus,
+            options.out,
+            preset=options.preset,
+            config=options.config,
+            overrides=overrides(options),
+            missing_rate=None if options.missing_rate is None else _rate(options.missing_rate),
+            recovery=options.recovery,
+            language_encoder=options.language_encoder,
+            seed=options.seed,
+            max_epochs=options.max_epochs,
+            stage1=options.stage1,
+            **common,
         )
     if is_main_process(engine):
         _report(model, options.resume or options.out, options.corpus)
@@ -104,19 +118,12 @@ def resume_advice(options: Namespace) -> str:
 
 
 def overrides(options: Namespace) -> dict[str, Any]:
-    """What the options change in the preset's configuration."""
-    changes: dict[str, Any] = {
-        group: {} if options[group] is None else dict(options[group].as_dict()) for group in ("model", "training")
+    """What ``--model.*`` and ``--training.*`` change in the preset's configuration."""
+    return {
+        f"{group}.{key}": value
+        for group in ("model", "training")
+        for key, value in ({} if options[group] is None else options[group].as_dict()).items()
     }
-    if options.missing_rate is not None:
-        changes["training"]["missing_rate"] = _rate(options.missing_rate)
-    if options.recovery is not None:
-        changes["model.recovery.kind"] = options.recovery
-    if options.language_encoder is not None:
-        changes["training"].setdefault("language_encoder", {})["name"] = options.language_encoder
-    if options.seed is not None:
-        changes["training"]["seed"] = options.seed
-    return changes
 
 
 def preset_of(words: Sequence[str]) -> str:

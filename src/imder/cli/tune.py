@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
     import yaml
 
     from imder.benchmarking.model_specs import PRESETS
-    from imder.cli.progress import counting
+    from imder.jobs.progress import counting
     from imder.jobs.threads import set_threads
     from imder.training.config import EngineConfig
     from imder.tuning.tune import tune

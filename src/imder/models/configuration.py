@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import is_dataclass
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any, TypeVar, cast, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -11,6 +15,58 @@ from jsonargparse import ArgumentError, ArgumentParser
 from imder.types import ImderError
 
 _C = TypeVar("_C")
+
+
+@dataclass(frozen=True)
+class Number:
+    """What a numeric setting may be: whole or real, and its bounds.
+
+    >>> Number(least=0, below=1).check("ema", 0.5)
+    >>> Number(whole=True, least=1).check("batch_size", 0.5)
+    Traceback (most recent call last):
+        ...
+    imder.types.ImderError: batch_size: expected a whole number, at least 1, got 0.5
+    """
+
+    whole: bool = False
+    least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    most: float | None = None
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise `ImderError` unless ``value`` is such a number; infinity and NaN are none."""
+        fits = isinstance(value, Integral if self.whole else Real) and not isinstance(value, bool) and isfinite(value)
+        bounds: list[tuple[str, float | None, Callable[[Any, Any], bool]]] = [
+            ("at least", self.least, operator.ge),
+            ("above", self.above, operator.gt),
+            ("below", self.below, operator.lt),
+            ("at most", self.most, operator.le),
+        ]
+        given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
+        if fits and all(holds(value, bound) for _, bound, holds in given):
+            return
+        limits = " and ".join(f"{words} {bound:g}" for words, bound, _ in given)
+        kind = "a whole number" if self.whole else "a number"
+        raise ImderError(f"{name}: expected {kind}{limits and f', {limits}'}, got {value!r}")
+
+
+COUNT, POSITIVE_COUNT, AMOUNT = Number(whole=True, least=0), Number(whole=True, least=1), Number(least=0)
+
+
+def check_numbers(config: Any, numbers: Mapping[str, Number], where: str) -> None:
+    """Check fields of a configuration.
+
+    Args:
+        config: the dataclass.
+        numbers: for each numeric field what it may be.
+        where: the prefix of the fields in messages.
+
+    Raises:
+        ImderError: the first field that isn't such a number.
+    """
+    for name, number in numbers.items():
+        number.check(f"{where}.{name}", getattr(config, name))
 
 
 def from_mapping(config_type: type[_C], data: Mapping[str, Any], where: str = "model") -> _C:
@@ -34,7 +90,45 @@ def from_mapping(config_type: type[_C], data: Mapping[str, Any], where: str = "m
     try:
         return cast(_C, parser.instantiate(parser.parse_object({where: dict(data)}))[where])
     except (ArgumentError, TypeError) as error:
-        raise ImderError(" ".join(str(error).split())) from None
+        raise ImderError(plain_message(str(error))) from None
+
+
+_TYPES = {
+    "<class 'int'>": "a whole number",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "a text",
+    "<class 'tuple'>": "a list such as [32, 64]",
+    "<class 'list'>": "a list such as [32, 64]",
+    "<class 'NoneType'>": "null",
+}
+
+
+def plain_message(message: str, prefix: str = "") -> str:
+    r"""The message of a jsonargparse error on one line, in plain words.
+
+    Args:
+        message: the text of the error.
+        prefix: put before the key, such as ``--``.
+
+    >>> plain_message("Parser key \"a.b\": Expected a <class 'float'>. Got value: big", "--")
+    "--a.b: 'big' is not a number"
+    >>> plain_message("Parser key \"kind\": Expected a typing.Literal['mean', 'zero']. Got value: men")
+    "kind: 'men' is not known; choose from mean, zero"
+    """
+    text = " ".join(message.split())
+    if match := re.match(r'Parser key "(.*?)": Expected an? (.*?)\. Got value: (.*)', text):
+        key, kind, value = match.groups()
+        if literal := re.match(r"typing\.Literal\[(.*)\]", kind):
+            return f"{prefix}{key}: {value!r} is not known; choose from {literal[1].replace(chr(39), '')}"
+        return f"{prefix}{key}: {value!r} is not {_TYPES.get(kind, kind)}"
+    if match := re.match(
+        r'Parser key "(.*?)": Does not validate .* Subtypes: \[(.*?)\] Errors:.*Given value: (.*)', text
+    ):
+        key, kinds, value = match.groups()
+        choices = " or ".join(_TYPES.get(kind, kind) for kind in kinds.split(", "))
+        return f"{prefix}{key}: {value!r} is not {choices}"
+    return re.sub(r'^Parser key "(.*?)":', rf"{prefix}\1:", text)
 
 
 def _check_keys(config_type: type[Any], data: Mapping[str, Any], where: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,58 +18,20 @@ import yaml
 
 from imder.missingness.protocols import training_protocols
 from imder.models.base import Phase
-from imder.models.configuration import from_mapping
+from imder.models.configuration import COUNT, POSITIVE_COUNT, Number, check_numbers, from_mapping
 from imder.models.language.encoder import LanguageEncoderConfig
 from imder.models.presets import merged, read_preset
 from imder.models.registry import system_class
+from imder.training.phase_config import PhaseConfig
 from imder.types import ImderError
 
-
-@dataclass(frozen=True)
-class PhaseConfig:
-    """How one phase learns.
-
-    Attributes:
-        max_epochs: the most epochs of the phase.
-        batch_size: samples of each process; approximate for a system that reads whole dialogues.
-        learning_rate: learning rate of AdamW (Adam if ``weight_decay`` is 0).
-        weight_decay: weight decay of AdamW.
-        missing: training masks: ``every`` (every non-empty subset of each sample in every step; first phase only), ``any``
-            (a random subset), ``none`` (everything present is available) or ``rate`` (as ``missing_rate`` says).
-        validate_every: number of epochs between validations.
-        patience: number of validations without improvement before the phase stops.
-        plateau_patience: number of validations without improvement before the learning rate is multiplied by
-            ``plateau_factor``; 0 for a constant rate.
-        plateau_factor: see ``plateau_patience``.
-        warmup: number of steps in which the learning rate rises from 0.
-        cosine: whether the learning rate falls to 0 along a cosine over ``max_epochs``.
-        clip_norm: largest norm of the gradient; 0 for no clipping.
-        clip_value: largest absolute value of a gradient's element; 0 for no clipping. At most one of the two is above 0.
-        ema: decay of the exponential moving average of the weights that is validated and kept; 0 for none.
-    """
-
-    max_epochs: int = 100
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    missing: Literal["every", "any", "none", "rate"] = "rate"
-    validate_every: int = 1
-    patience: int = 20
-    plateau_patience: int = 0
-    plateau_factor: float = 0.5
-    warmup: int = 0
-    cosine: bool = False
-    clip_norm: float = 1.0
-    clip_value: float = 0.0
-    ema: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.clip_norm and self.clip_value:
-            raise ImderError("training: gradients are clipped by norm or by value, not both; set one of them to 0")
-        if self.cosine and self.plateau_patience:
-            raise ImderError("training: cosine and plateau_patience are two schedules; choose one")
-        if min(self.max_epochs, self.batch_size, self.validate_every) < 1:
-            raise ImderError("training: max_epochs, batch_size and validate_every must be at least 1")
+_TRAINING_NUMBERS = {
+    "nominal_rate": Number(least=0, most=1),
+    "seed": COUNT,
+    "validation_draws": POSITIVE_COUNT,
+    "label_share": Number(above=0, most=1),
+    "calibration_samples": COUNT,
+}
 
 
 @dataclass(frozen=True)
@@ -98,19 +61,12 @@ class TrainingConfig:
     language_encoder: LanguageEncoderConfig = field(default_factory=LanguageEncoderConfig)
 
     def __post_init__(self) -> None:
+        check_numbers(self, _TRAINING_NUMBERS, "training")
         for name in self.phase_names[1:]:
             if self.phase(name).missing == "every":
                 raise ImderError(f"training.{name}: missing 'every' is for {self.phase_names[0]} only")
-        if self.calibration_samples < 0:
-            raise ImderError(
-                f"training: calibration_samples counts samples, got {self.calibration_samples}; 0 for none"
-            )
-        if self.seed < 0:
-            raise ImderError(f"training: the seed must not be negative, got {self.seed}")
-        if not 0 < self.label_share <= 1:
-            raise ImderError(f"training.label_share is above 0 and at most 1, got {self.label_share}")
         rate = self.missing_rate
-        if rate not in training_protocols() if isinstance(rate, str) else not 0 <= rate <= 1:
+        if not ((isinstance(rate, Real) and 0 <= rate <= 1) or rate in training_protocols()):
             names = ", ".join(map(repr, training_protocols()))
             raise ImderError(f"missing_rate is a number in [0, 1] or one of {names}, got {rate!r}")
         if self.permanently_missing and isinstance(rate, str):
@@ -174,6 +130,9 @@ class EngineConfig:
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     checkpoint_seconds: float = 15.0
 
+    def __post_init__(self) -> None:
+        Number(least=0).check("engine.checkpoint_seconds", self.checkpoint_seconds)
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -206,7 +165,12 @@ class RunConfig:
         return cls(str(data["system"]), model, training, str(data.get("preset", "")))
 
     def with_max_epochs(self, max_epochs: int) -> RunConfig:
-        """The same configuration, no phase longer than ``max_epochs``."""
+        """The same configuration, no phase longer than ``max_epochs``.
+
+        Raises:
+            ImderError: it isn't a whole number, at least 1.
+        """
+        POSITIVE_COUNT.check("max_epochs", max_epochs)
         phases: dict[str, Any] = {}
         for name in system_class(self.system).phases(self.model):
             phase = self.training.phase(name)

@@ -21,7 +21,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
-from imder.training.config import EngineConfig, PhaseConfig
+from imder.training.config import EngineConfig
+from imder.training.phase_config import PhaseConfig
 from imder.training.run import RunDirectory
 from imder.types import ImderError
 

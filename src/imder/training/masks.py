@@ -19,7 +19,8 @@ from imder.data.dialogues import dialogue_numbers, whole_dialogues
 from imder.data.loader import MaskedLoader, available_loader
 from imder.missingness.patterns import patterns
 from imder.missingness.protocols import PROTOCOLS, AnySubset, Missing, MissingByBatch, NaturalMissing, RandomMissing
-from imder.training.config import PhaseConfig, TrainingConfig
+from imder.training.config import TrainingConfig
+from imder.training.phase_config import PhaseConfig
 from imder.types import ImderError
 
 MANY_PATTERNS = 7

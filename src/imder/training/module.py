@@ -22,8 +22,9 @@ from imder.data.corpus import Split
 from imder.data.loader import MaskedLoader
 from imder.models.base import Model, Phase
 from imder.models.parts.losses import Loss
-from imder.training.config import PhaseConfig, TrainingConfig
+from imder.training.config import TrainingConfig
 from imder.training.masks import mode_of, training_loader
+from imder.training.phase_config import PhaseConfig
 from imder.types import Batch, ImderError
 
 VALIDATION_SEED = 2**20

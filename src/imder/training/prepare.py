@@ -27,6 +27,7 @@ from imder.training.language import RunLanguage
 from imder.training.masks import hide_labels, training_loader
 from imder.training.phases import Session
 from imder.training.run import RunDirectory
+from imder.training.shortcuts import Shortcuts, check_option
 from imder.training.stage1 import STAGE1, adopt_stage1
 from imder.types import ImderError
 
@@ -61,6 +62,7 @@ def new_settings(
     preset: str,
     config: str | Path | RunConfig | None,
     overrides: Mapping[str, Any] | None,
+    shortcuts: Shortcuts,
     max_epochs: int | None,
 ) -> RunConfig:
     """The configuration of a new run, from the arguments of `imder.train`.
@@ -68,9 +70,14 @@ def new_settings(
     Raises:
         ImderError: unknown names or keys, values that don't fit, or overrides of a `RunConfig`, which is complete.
     """
-    if isinstance(config, RunConfig) and overrides:
-        raise ImderError("train: overrides change a preset or a file; change a RunConfig with dataclasses.replace")
-    settings = config if isinstance(config, RunConfig) else load_config(preset, config, overrides)
+    if isinstance(config, RunConfig):
+        if overrides or shortcuts.given():
+            name = "overrides" if overrides else shortcuts.given()[0]
+            raise ImderError(f"train: {name} changes a preset or a file; change a RunConfig with dataclasses.replace")
+        settings = config
+    else:
+        check_option("config", config, str | Path | None, "a YAML file or a RunConfig")
+        settings = load_config(preset, config, dict(overrides or {}) | shortcuts.overrides(preset, config))
     return settings if max_epochs is None else settings.with_max_epochs(max_epochs)
 
 

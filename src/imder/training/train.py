@@ -19,16 +19,19 @@ from imder.calibration.calibration import Calibration
 from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus
 from imder.models.base import Model, Phase
+from imder.models.configuration import POSITIVE_COUNT
 from imder.training.calibrate import calibrate
 from imder.training.config import EngineConfig, RunConfig
 from imder.training.engine import check_engine, is_main_process, wait_for_all
 from imder.training.loggers import LoggerChoice, chosen_loggers
 from imder.training.phases import Session, run_phases
 from imder.training.prepare import check_corpus, initial_model, new_settings, prepare, reopen, reproducible, start
+from imder.training.progress import PhaseProgress
 from imder.training.run import RunDirectory
+from imder.training.shortcuts import Shortcuts, check_option
 from imder.training.stage1 import check_stage1
 from imder.training.validation import natural_metrics
-from imder.types import ImderError
+from imder.types import ImderError, Task
 
 
 def train(
@@ -38,12 +41,19 @@ def train(
     preset: str = "fast",
     config: str | Path | RunConfig | None = None,
     overrides: Mapping[str, Any] | None = None,
+    missing_rate: str | float | None = None,
+    recovery: str | None = None,
+    language_encoder: str | Path | None = None,
+    seed: int | None = None,
     max_epochs: int | None = None,
     stage1: str | Path | None = None,
     resume: bool = False,
     engine: EngineConfig | None = None,
     logger: LoggerChoice = None,
     callbacks: Sequence[L.Callback] = (),
+    task: Task | None = None,
+    drop_empty: bool = False,
+    progress: bool = False,
 ) -> Model:
     """Train a system and leave a run directory (`imder.training.run`).
 
@@ -53,13 +63,21 @@ def train(
         preset: a name, see `imder.training.config.load_config`.
         config: a YAML file over the preset, or a complete `RunConfig`.
         overrides: single keys over both, nested or dotted.
+        missing_rate: of training masks: a number, or a protocol such as ``any``; like the next three it wins over the
+            settings above, and None leaves them as they are.
+        recovery: what replaces missing encodings, for systems that recover (`imder.models.imder.config.KINDS`).
+        language_encoder: a transformer, by folder or name, to tune in stage 1 on token ids.
+        seed: of everything random.
         max_epochs: the most epochs of any phase.
         stage1: another run of the same configuration, whose stage 1 is used instead of training one.
         resume: go on with the run in ``out`` and its own configuration.
         engine: devices and precision.
         logger: Lightning loggers, or names of `imder.training.loggers.LOGGERS`; False for none. The default writes CSV files
             and TensorBoard events to ``logs/`` of the run.
-        callbacks: Lightning callbacks, such as a progress bar; they see every phase.
+        callbacks: Lightning callbacks; they see every phase.
+        task: which labels to take from a corpus on disk that has both kinds.
+        drop_empty: leave out samples without any modality instead of raising, for a corpus on disk.
+        progress: show each phase on standard error: a bar on a terminal, a line every 30 s elsewhere.
 
     Returns:
         The trained model, in evaluation mode.
@@ -68,21 +86,26 @@ def train(
         ImderError: a corpus without labels or splits, a bad configuration, a loss that isn't finite, ...
     """
     started = time.monotonic()
-    source, corpus = (corpus.name, corpus) if isinstance(corpus, Corpus) else (str(corpus), load_corpus(corpus))
+    _check_options(out, preset, overrides, stage1, engine, callbacks)
+    for name, flag in {"resume": resume, "drop_empty": drop_empty, "progress": progress}.items():
+        check_option(name, flag, bool, "True or False")
+    if max_epochs is not None:
+        POSITIVE_COUNT.check("max_epochs", max_epochs)
+    shortcuts = Shortcuts(missing_rate, recovery, language_encoder, seed)
+    source, corpus = _read(corpus, task, drop_empty)
     engine, loggers, run = engine or EngineConfig(), chosen_loggers(logger), RunDirectory(out)
-    _check_callbacks(callbacks)
+    callbacks = [*callbacks, PhaseProgress()] if progress else callbacks
     check_corpus(corpus)
     check_engine(engine)
     if resume:
-        if config is not None or overrides or max_epochs is not None or stage1 is not None:
-            raise ImderError(
-                "train: resume uses the run's own settings; leave out config, overrides, max_epochs, stage1"
-            )
+        others = {"config": config, "overrides": overrides or None, "max_epochs": max_epochs, "stage1": stage1}
+        if given := [*(name for name, value in others.items() if value is not None), *shortcuts.given()]:
+            raise ImderError(f"train: resume uses the run's own settings; leave out {', '.join(given)}")
         settings, other = reopen(run, corpus)
         if run.finished():
             return Model.from_pretrained(run.path)
     else:
-        settings = new_settings(preset, config, overrides, max_epochs)
+        settings = new_settings(preset, config, overrides, shortcuts, max_epochs)
         check_stage1(stage1, settings.training.language_encoder, corpus)
         other = None if stage1 is None else RunDirectory(stage1)
     session = prepare(Session(run, settings, corpus, engine, None, other, loggers, tuple(callbacks)))
@@ -118,6 +141,23 @@ def _finish(model: Model, session: Session, reached: dict[Phase, dict[str, Any]]
     return model
 
 
-def _check_callbacks(callbacks: Sequence[L.Callback]) -> None:
+def _read(corpus: Corpus | str | Path, task: Task | None, drop_empty: bool) -> tuple[str, Corpus]:
+    """The path or name of a corpus, and the corpus."""
+    if not isinstance(corpus, Corpus):
+        check_option("corpus", corpus, str | Path, "a corpus or its path")
+        return str(corpus), load_corpus(corpus, task=task, drop_empty=drop_empty)
+    if task not in (None, corpus.spec.task):
+        raise ImderError(f"{corpus.name}: is a corpus for {corpus.spec.task}, not for {task}")
+    return corpus.name, corpus
+
+
+def _check_options(
+    out: Any, preset: Any, overrides: Any, stage1: Any, engine: Any, callbacks: Sequence[L.Callback]
+) -> None:
+    check_option("out", out, str | Path, "the path of a folder")
+    check_option("preset", preset, str, "the name of a preset")
+    check_option("overrides", overrides, Mapping | None, "a mapping such as {'training.seed': 1}")
+    check_option("stage1", stage1, str | Path | None, "the folder of a run")
+    check_option("engine", engine, EngineConfig | None, "an EngineConfig")
     if not isinstance(callbacks, Sequence) or not all(isinstance(c, L.Callback) for c in callbacks):
         raise ImderError("train: callbacks is a sequence of lightning.Callback objects")

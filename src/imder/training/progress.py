@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 
-from imder.cli.progress import Display
+from imder.jobs.progress import Display
 
 
 class PhaseProgress(L.Callback):

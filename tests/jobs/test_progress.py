@@ -7,9 +7,9 @@ import time
 import pytest
 from rich.console import Console
 
-import imder.cli.progress
+import imder.jobs.progress
 from command_line import imder_
-from imder.cli.progress import Display, counting
+from imder.jobs.progress import Display, counting
 
 
 def terminal(width=80):
@@ -58,7 +58,7 @@ def test_nothing_is_shown_before_the_first_report():
 
 
 def test_off_a_terminal_a_line_every_so_often_and_one_at_the_end(monkeypatch):
-    monkeypatch.setattr(imder.cli.progress, "LINE_SECONDS", 0.1)
+    monkeypatch.setattr(imder.jobs.progress, "LINE_SECONDS", 0.1)
     console = Console(file=io.StringIO())
     with counting("extracting", console=console) as report:
         report(0, 4)
