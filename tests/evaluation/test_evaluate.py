@@ -205,7 +205,7 @@ def test_mistakes_are_named(corpus: Corpus) -> None:
     with pytest.raises(ImderError, match="unknown protocol"):
         evaluate(model, corpus, protocol="chance")
     with pytest.raises(ImderError, match="convention"):
-        evaluate(model, corpus, convention="mosei")
+        evaluate(model, corpus, metrics="mosei")
     with pytest.raises(ImderError, match="at least one"):
         evaluate(model, corpus, draws=0)
     with pytest.raises(ImderError, match="seed"):

@@ -28,6 +28,7 @@ from imder.jobs.backends import BackendName
 from imder.training.prepare import check_modalities
 from imder.types import ImderError, Rows, Task
 
+EXAMPLES = {"models": "['imder', 'late-fusion']", "protocols": "['random', 'fixed']"}
 Names = str | Sequence[str]
 """Names in a sequence, or in one string with commas."""
 
@@ -75,7 +76,7 @@ def benchmark(
     label_share: float = 1.0,
     tuned: str | None = None,
     max_epochs: int | None = None,
-    convention: str | None = None,
+    metrics: str | None = None,
     official_batch_size: int = 32,
     resamples: int = RESAMPLES,
     jobs: int = 1,
@@ -104,7 +105,7 @@ def benchmark(
         label_share: share of the training labels used.
         tuned: a corpus whose tuned settings presets take.
         max_epochs: no phase of training runs longer.
-        convention: of the metrics (`imder.metrics.CONVENTIONS`); None for the one that fits the corpus.
+        metrics: a convention of `imder.metrics.CONVENTIONS`; None for the one that fits the corpus.
         official_batch_size: rows in a batch of the official schedule.
         resamples: number of bootstrap resamples.
         jobs: cells trained at once.
@@ -136,7 +137,7 @@ def benchmark(
     source = _source(corpus, out, task, drop_empty)
     loaded = corpus if isinstance(corpus, Corpus) else source.load()
     wanted, shown = TABLES[table] if table is not None else (default_models(loaded.spec.names), _protocols(per_rate))
-    specs = model_specs(_listed(models) if models else wanted, max_epochs, label_share, tuned)
+    specs = model_specs(_listed("models", models) if models else wanted, max_epochs, label_share, tuned)
     check_modalities(loaded)
     _check_labels(loaded, folds)
     plan = make_plan(
@@ -145,9 +146,9 @@ def benchmark(
         seeds=seeds,
         draws=draws,
         rates=rates,
-        protocols=_listed(protocols) if protocols else shown,
+        protocols=_listed("protocols", protocols) if protocols else shown,
         per_rate=per_rate,
-        convention=convention_of(loaded, convention),
+        convention=convention_of(loaded, metrics),
         official_batch_size=official_batch_size,
         folds=folds,
     )
@@ -189,7 +190,12 @@ def _protocols(per_rate: bool) -> tuple[str, ...]:
     return ("random",) if per_rate else ("random", "fixed")
 
 
-def _listed(names: Names) -> tuple[str, ...]:
+def _listed(name: str, names: Names) -> tuple[str, ...]:
+    """The names in a sequence or a string; ``name`` is the argument that messages mention."""
+    if not isinstance(names, str) and not (
+        isinstance(names, Sequence) and all(isinstance(entry, str) for entry in names)
+    ):
+        raise ImderError(f"{name} are names, such as {name}={EXAMPLES[name]}, got {names!r}")
     return tuple(name.strip() for name in (names.split(",") if isinstance(names, str) else names) if name.strip())
 
 

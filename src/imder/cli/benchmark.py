@@ -88,7 +88,7 @@ def run(options: Namespace) -> int:
             label_share=options.label_share,
             tuned=options.tuned,
             max_epochs=options.max_epochs,
-            convention=options.metrics,
+            metrics=options.metrics,
             official_batch_size=options.official_batch_size,
             resamples=options.resamples,
             jobs=options.jobs,

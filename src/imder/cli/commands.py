@@ -80,6 +80,8 @@ def find_command(words: Sequence[str]) -> tuple[str, list[str]]:
     names = list(dict.fromkeys(name.split(" ")[0] for name in COMMANDS))
     if not first:
         raise ImderError(f"choose a command: {', '.join(names)} (imder --help)")
+    if grouped := [name for name in COMMANDS if name.endswith(f" {first}")]:
+        raise ImderError(f"there is no command {first!r}; did you mean {grouped[0]}?")
     raise ImderError(f"there is no command {first!r}{nearest(first, names)} (imder --help lists all)")
 
 

@@ -23,7 +23,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--draws", type=whole(1), default=10, help="masks drawn for each rate")
     parser.add_argument("--official-batch-size", type=whole(1), default=32, help="batch size of the official schedule")
     add_metrics(parser)
-    add_prediction(parser, samples=None, split="test")
+    add_prediction(parser, samples=None, split=None)
     parser.add_argument("--out", help="CSV file for a row of each rate or subset and draw")
 
 
@@ -46,7 +46,7 @@ def run(options: Namespace) -> int:
         rates=options.rates or DEFAULT_RATES,
         draws=options.draws,
         seed=options.seed,
-        split=options.split,
+        split=options.split or corpus.default_split,
         samples=options.samples,
         batch_size=options.batch_size,
         official_batch_size=options.official_batch_size,

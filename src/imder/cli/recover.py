@@ -20,6 +20,7 @@ def add_options(parser: Parser) -> None:
     add_prediction(parser, samples=1, split=None)
     add_available(parser)
     parser.add_argument("--out", required=True, help="store to write")
+    parser.add_argument("--force", action="store_true", help="replace a store in --out")
 
 
 def run(options: Namespace) -> int:
@@ -39,6 +40,7 @@ def run(options: Namespace) -> int:
             samples=options.samples,
             seed=options.seed,
             batch_size=options.batch_size,
+            force=options.force,
             progress=report,
         )
     count = sum(map(len, recovered.splits.values()))

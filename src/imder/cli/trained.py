@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from imder.cli.console import say, say_all
+from imder.cli.info import is_run
 from imder.cli.options import thread_count
+from imder.types import ImderError
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -23,6 +26,13 @@ def load_model(options: Namespace) -> TrainedModel:
     from imder.training.trained import TrainedModel
 
     set_threads(thread_count(options))
+    if (
+        options.corpus is not None
+        and is_run(options.corpus)
+        and os.path.exists(options.run)
+        and not is_run(options.run)
+    ):
+        raise ImderError(f"{options.run} is no run, but {options.corpus} is one: give the run first, then the corpus")
     return TrainedModel.load(options.run, options.device)
 
 

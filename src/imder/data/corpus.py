@@ -135,6 +135,11 @@ class Corpus(Mapping[str, Split]):
             return self.splits[split]
         raise ImderError(f"{self.name}: there is no split {split!r}; choose one of: {', '.join(self.splits)}")
 
+    @property
+    def default_split(self) -> str:
+        """The split that is evaluated or predicted unless another is named: ``test``, or the only one."""
+        return next(iter(self.splits)) if len(self.splits) == 1 else "test"
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.splits)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.missingness.masks import Mask, mask_seed
-from imder.missingness.protocols import protocol_named
+from imder.missingness.protocols import Setting, protocol_named
 from imder.types import ImderError
 
 RATES = tuple(r / 10 for r in range(8))
@@ -77,10 +77,17 @@ def sample_cells(
     if (row.has_rates and not rates) or (row.repeated and draws < 1):
         raise ImderError(f"{protocol} protocol: at least one rate and one draw are needed")
     assert row.settings is not None
+    return cells_of(row.settings(names, rates, official_batch_size), protocol, present, draws, seed)
+
+
+def cells_of(
+    settings: Sequence[Setting], protocol: str, present: NDArray[np.bool_], draws: int, seed: int
+) -> list[EvaluationCell]:
+    """The cells of some settings of a protocol."""
     return [
         EvaluationCell(
             protocol, setting.rate, setting.available, draw, setting.missing.sample(present, mask_seed(seed, draw))
         )
-        for setting in row.settings(names, rates, official_batch_size)
-        for draw in range(draws if row.repeated else 1)
+        for setting in settings
+        for draw in range(draws if protocol_named(protocol).repeated else 1)
     ]

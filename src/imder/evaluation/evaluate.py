@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,10 +27,11 @@ from imder.evaluation.predicting import (
     model_predict,
     predict_cells,
 )
-from imder.evaluation.protocol import EvaluationProtocol
+from imder.evaluation.protocol import EvaluationProtocol, check_missing
 from imder.evaluation.uncertainty_metrics import names_of, uncertainty, with_uncertainty
 from imder.missingness.masks import Mask, effective_rate
 from imder.missingness.patterns import pattern_name
+from imder.missingness.protocols import Missing
 from imder.models.base import Model
 from imder.training.trained import TrainedModel
 from imder.types import ImderError, Rows
@@ -52,17 +54,18 @@ class Evaluator(Protocol):
 def evaluate(
     model: Model | str | Path,
     corpus: Corpus | str | Path,
-    protocol: str = "random",
+    protocol: str | Missing = "random",
     *,
     rates: Sequence[float] = RATES,
     draws: int = 10,
     seed: int = 0,
-    split: str = "test",
+    split: str | None = None,
     samples: int | None = None,
     batch_size: int = 64,
     official_batch_size: int = 32,
-    convention: str | None = None,
+    metrics: str | None = None,
     run: str | None = None,
+    drop_empty: bool = False,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> Rows:
@@ -71,16 +74,18 @@ def evaluate(
     Args:
         model: a `Model`, the folder of a run, or a hub id.
         corpus: a `Corpus` or its path; it must fit the model, and the evaluated split must be labelled.
-        protocol: ``random``, ``fixed``, ``natural`` or ``official`` (`imder.missingness.protocols`).
+        protocol: ``random``, ``fixed``, ``natural`` or ``official`` (`imder.missingness.protocols`); or an object such as
+            ``RandomMissing(0.3)`` for that setting alone.
         rates: missing rates, for a protocol that has them.
         draws: of the masks of each rate.
         seed: of the masks and of the noise in recoveries.
-        split: which split.
+        split: which split; None for ``test``, or for the only one.
         samples: recoveries for each prediction; None for the preset's number.
         batch_size: samples predicted at once; changes nothing but the time.
         official_batch_size: rows in a batch of the official schedule.
-        convention: of `imder.metrics.CONVENTIONS`; None for the one that fits the corpus.
+        metrics: a convention of `imder.metrics.CONVENTIONS`; None for the one that fits the corpus.
         run: for the ``run`` column; by default the path of the run.
+        drop_empty: leave out samples without any modality instead of raising, when reading a path.
         device: where to compute; None leaves a `Model` where it is.
         progress: called with the numbers of predictions made and to make.
 
@@ -94,12 +99,27 @@ def evaluate(
         ImderError: a setting out of range; the model or corpus cannot be read, or they don't fit; there is no such split, or
             a label is missing; or the protocol is undefined on the split.
     """
+    missing = None if isinstance(protocol, str) else protocol
+    name = protocol if isinstance(protocol, str) else check_missing(protocol)
+    if missing is not None and rates is not RATES:
+        raise ImderError(f"rates: {missing!r} is one setting; leave rates out, or give the protocol by name, {name!r}")
     settings = EvaluationProtocol(
-        protocol, rates, draws, seed, split, samples, batch_size, official_batch_size, convention
+        name,
+        rates,
+        draws,
+        seed,
+        "test" if split is None else split,
+        samples,
+        batch_size,
+        official_batch_size,
+        metrics,
+        missing,
     )
     trained = TrainedModel.load(model, device)
-    name = run if run is not None else "" if isinstance(model, Model) else str(model)
-    return evaluate_model(trained.model, trained.read(corpus), settings, run=name, progress=progress)
+    data = trained.read(corpus, drop_empty=drop_empty)
+    settings = replace(settings, split=data.default_split if split is None else split)
+    run = run if run is not None else "" if isinstance(model, Model) else str(model)
+    return evaluate_model(trained.model, data, settings, run=run, progress=progress)
 
 
 def evaluate_model(

@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.evaluation.cells import RATES, EvaluationCell, sample_cells
+from imder.evaluation.cells import RATES, EvaluationCell, cells_of, sample_cells
 from imder.metrics import metrics_of
-from imder.missingness.protocols import protocol_named
+from imder.missingness.patterns import pattern_name
+from imder.missingness.protocols import Missing, Setting, protocol_named
 from imder.types import ImderError
+
+
+def check_missing(missing: Any) -> str:
+    """The name of a protocol given as an object.
+
+    Raises:
+        ImderError: it is no object with a `sample` method and the name of a protocol that evaluates.
+    """
+    name = getattr(missing, "protocol", None)
+    if isinstance(missing, type) or not hasattr(missing, "sample") or not isinstance(name, str):
+        kind = missing.__name__ if isinstance(missing, type) else type(missing).__name__
+        raise ImderError(f"protocol is a name such as 'random', or an object such as RandomMissing(0.3), got {kind}")
+    protocol_named(name)
+    return name
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,8 @@ class EvaluationProtocol:
         batch_size: samples predicted at once; changes nothing but the time.
         official_batch_size: rows in a batch of the official schedule.
         convention: of the metrics (`imder.metrics.CONVENTIONS`); None for the one that fits the corpus.
+        missing: the only setting to evaluate, such as ``RandomMissing(0.3)``, in place of ``rates``; None for all settings
+            of the protocol.
 
     Raises:
         ImderError: an unknown protocol or convention, or a setting out of range.
@@ -50,6 +68,7 @@ class EvaluationProtocol:
     batch_size: int = 64
     official_batch_size: int = 32
     convention: str | None = None
+    missing: Missing | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.protocol, str):
@@ -82,6 +101,11 @@ class EvaluationProtocol:
         Raises:
             ImderError: the protocol is undefined on this split, or doesn't have a rate.
         """
+        if self.missing is not None:
+            available = getattr(self.missing, "available", None)
+            subset = "" if available is None else pattern_name(available, names)
+            setting = Setting(self.missing, getattr(self.missing, "rate", None), subset)
+            return cells_of([setting], self.protocol, present, self.draws, self.seed)
         return sample_cells(
             present,
             names,

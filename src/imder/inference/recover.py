@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Ragged, Split
-from imder.data.store import write_store
+from imder.data.store import is_store, write_store
 from imder.inference.options import PredictOptions
 from imder.inference.selection import Available, Progress, Selection, batches, select
 from imder.models.base import Model
@@ -41,6 +41,7 @@ def recover(
     seed: int = 0,
     batch_size: int = 64,
     drop_empty: bool = False,
+    force: bool = False,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
@@ -61,6 +62,7 @@ def recover(
         seed: of the noise, and of a protocol's mask.
         batch_size: samples recovered at once; affects time and memory alone.
         drop_empty: leave out samples without any modality instead of raising, when reading a path.
+        force: replace a store in ``out`` instead of raising.
         device: as in `imder.predict`.
         progress: called with samples done and samples in all.
 
@@ -72,6 +74,8 @@ def recover(
             be written.
     """
     options = PredictOptions(samples, seed, batch_size)
+    if out is not None and is_store(out) and not force:
+        raise ImderError(f"{out}: holds a store already; replace it with force=True (--force), or choose another out")
     trained = TrainedModel.load(model, device)
     if not hasattr(trained.model, "recover"):
         raise ImderError(f"{trained.name}: the system {trained.model.system!r} recovers no encodings")

@@ -75,7 +75,7 @@ def select(
             mask, protocol or names for it.
     """
     if isinstance(data, Corpus):
-        name = _split_name(data, split)
+        name = data.default_split if split is None else split
         given, corpus = data[name], data
     elif not isinstance(data, Split):
         raise ImderError(f"a corpus or a split is needed, got {type(data).__name__}")
@@ -95,14 +95,6 @@ def select(
         raise ImderError(f"sample {prepared.ids[i]!r} has no modality at all: nothing can be predicted for it")
     mask = available_mask(available, prepared.present, model.spec.names, seed)
     return Selection(name, corpus.name, given, corpus.spec.classes, prepared, mask)
-
-
-def _split_name(corpus: Corpus, split: str | None) -> str:
-    if split is not None:
-        return split
-    if "test" in corpus.splits or len(corpus.splits) != 1:
-        return "test"
-    return next(iter(corpus.splits))
 
 
 def available_mask(available: Available | None, present: Mask, names: Sequence[str], seed: int = 0) -> Mask:

@@ -221,10 +221,19 @@ class DeterministicModel(Model):
             ImderError: a row has nothing available.
         """
         del samples, seed
+        check_batch(batch)
         check_available(batch.available)
         with evaluating(self):
             prediction = self.predict_batch(batch)
         return Output(prediction, prediction[None])
+
+
+def check_batch(batch: Batch, method: str = "predict") -> None:
+    """Raise `ImderError` for anything but a `Batch`, such as a corpus, which `imder.predict` and `imder.recover` take."""
+    if not isinstance(batch, Batch):
+        raise ImderError(
+            f"Model.{method} takes a Batch, got {type(batch).__name__}; for a corpus, call imder.{method}(model, corpus)"
+        )
 
 
 class evaluating:

@@ -9,6 +9,7 @@ language/            the tuned language encoder, if there is one
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -62,6 +63,8 @@ def load(model_type: type[_M], name: str | Path, **hub: Any) -> _M:
     """
     folder = Path(name)
     if not folder.is_dir():
+        if not hub and not _may_be_on_hub(name):
+            raise ImderError(f"{name}: there is no such folder here")
         folder = _download(str(name), hub)
     try:
         description = json.loads((folder / CONFIG).read_text())
@@ -69,7 +72,8 @@ def load(model_type: type[_M], name: str | Path, **hub: Any) -> _M:
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ImderError(f"{folder / CONFIG}: not a model's configuration ({error})") from None
     if not isinstance(model, model_type):
-        raise ImderError(f"{folder}: holds a {model.system!r}, not a {model_type.__name__}")
+        wanted = f"{'an' if model_type.__name__[0] in 'AEIOU' else 'a'} {model_type.__name__}"
+        raise ImderError(f"{folder}: holds a {model.system!r}, not {wanted}; use imder.Model.from_pretrained")
     load_weights(model, folder / WEIGHTS)
     if description.get("language_encoder"):
         model.language = LanguageEncoder.of_model(folder)
@@ -116,6 +120,15 @@ def load_weights(model: Model, path: Path) -> None:
         raise ImderError(f"{path}: weights of another configuration ({str(error).splitlines()[1].strip()})") from None
 
 
+def _may_be_on_hub(name: str | Path) -> bool:
+    """Whether a name can be a repository's (``owner/name``) rather than a path: no folder ``owner`` exists here."""
+    return (
+        isinstance(name, str)
+        and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII) is not None
+        and not Path(name).parent.exists()
+    )
+
+
 def _download(name: str, hub: dict[str, Any]) -> Path:
     from huggingface_hub import snapshot_download
 
@@ -124,4 +137,4 @@ def _download(name: str, hub: dict[str, Any]) -> Path:
         return Path(snapshot_download(name, allow_patterns=wanted, **hub))
     except Exception as error:  # of many libraries: no such name, no network, no permission
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ImderError(f"{name}: there is no such folder, and the hub gave no model ({reason})") from None
+        raise ImderError(f"{name}: there is no such folder here, and the hub gave no model ({reason})") from None

@@ -56,7 +56,9 @@ class TrainedModel:
         elif isinstance(model, str | Path):
             run = RunDirectory(model)
             if (run.path / "config.yaml").exists() and not run.finished():
-                raise ImderError(f"{model}: training has not finished; go on with: imder train CORPUS --resume {model}")
+                raise ImderError(
+                    f"{model}: training has not finished; go on with imder.train(corpus, {str(model)!r}, resume=True) or imder train CORPUS --resume {model}"
+                )
             found, name, recipe = Model.from_pretrained(model), name or str(model), run.recipe()
         else:
             raise ImderError(f"a model or the folder of a run is needed, got {type(model).__name__}")

@@ -152,7 +152,7 @@ def _study(optuna: Any, url: str, preset: str, corpus: str, about: dict[str, Any
             store = optuna.storages.RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=DEAD_AFTER, **options)
         study = optuna.create_study(storage=store, study_name=name, direction="minimize", load_if_exists=True)
     except Exception as error:  # each database has its own
-        raise ImderError(f"--storage {url}: {' '.join(str(error).split())[:300]}") from None
+        raise ImderError(f"storage {url}: {' '.join(str(error).split())[:300]}") from None
     text = json.dumps(about, sort_keys=True)
     if study.user_attrs.get("about", text) != text:
         found = json.loads(study.user_attrs["about"])

@@ -29,7 +29,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Model, Phase, evaluating
+from imder.models.base import Model, Phase, check_batch, evaluating
 from imder.models.parts.losses import Loss, init_head_bias, is_labelled, task_loss, to_prediction
 from imder.nn.graph import TEMPORAL, BiLSTM, GraphBranch, speaker_relations, temporal_relations
 from imder.nn.module_dict import ModuleDict
@@ -194,6 +194,7 @@ class GCNet(Model):
             ImderError: the batch doesn't say which rows are a dialogue.
         """
         del samples, seed
+        check_batch(batch)
         with evaluating(self):
             prediction = to_prediction(self(batch)[0], self.spec)
         return Output(prediction, prediction[None])

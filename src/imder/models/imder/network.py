@@ -20,7 +20,7 @@ from torch import Tensor
 
 from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import check_available, pattern_bits
-from imder.models.base import Model, evaluating
+from imder.models.base import Model, check_batch, evaluating
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.recoveries import build_recovery
 from imder.models.parts.encoder import Encoder, encode_masked, encoded_steps
@@ -172,6 +172,7 @@ class IMDerNetwork(Model):
             samples: recoveries S of each.
             seed: of the noise.
         """
+        check_batch(batch, "recover")
         with evaluating(self):
             return self._recover(self.encode(batch), batch.available, batch, samples, seed)
 
@@ -196,6 +197,7 @@ class IMDerNetwork(Model):
 
         A row whose pattern has weight 0 isn't recovered: ``recovered`` holds only what entered the predictions.
         """
+        check_batch(batch)
         check_available(batch.available)
         weight = self.branch_weight[pattern_bits(batch.available)]
         draws = self.num_samples(samples)

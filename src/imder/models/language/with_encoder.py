@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from imder.data.token_ids import LANGUAGE, as_ids
-from imder.models.base import Model, Phase, evaluating
+from imder.models.base import Model, Phase, check_batch, evaluating
 from imder.models.io import save_weights
 from imder.models.language.encoder import LanguageEncoder, LanguageEncoderConfig
 from imder.models.parts.losses import Loss
@@ -92,6 +92,7 @@ class WithLanguageEncoder(Model):
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
         """The system's predictions on features of the encoder."""
+        check_batch(batch)
         with evaluating(self.transformer):
             return self.inner.predict(self._encoded(batch), samples=samples, seed=seed)
 
