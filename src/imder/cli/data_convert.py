@@ -21,6 +21,7 @@ def add_options(parser: Parser) -> None:
     """Options of ``imder data convert``."""
     add_corpus(parser)
     parser.add_argument("out", help="store to write")
+    parser.add_argument("--force", action="store_true", help="replace a store in OUT")
     parser.add_argument(
         "--dtype", choices=["float32", "float16"], default="float32", help="type of the stored features"
     )
@@ -32,8 +33,9 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Write the store."""
     from imder.data.speaker_norm import by_speaker, speaker_norm_note
-    from imder.data.store import write_store
+    from imder.data.store import check_new_store, write_store
 
+    check_new_store(options.out, options.force)
     corpus = read_corpus(options)
     if options.by_speaker is None:
         write_store(corpus, options.out, options.dtype)

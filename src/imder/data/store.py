@@ -38,6 +38,14 @@ def is_store(path: str | Path) -> bool:
     return (Path(path) / "corpus.json").is_file()
 
 
+def check_new_store(folder: str | Path, force: bool = False) -> None:
+    """Raise `ImderError` if the folder holds a store already, unless ``force`` is True."""
+    if is_store(folder) and not force:
+        raise ImderError(
+            f"{folder}: holds a store already; replace it with force=True (--force), or choose another out"
+        )
+
+
 def read_store(folder: str | Path) -> Corpus:
     """The corpus in a store. Features are views of memory maps, read when used.
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Ragged, Split
-from imder.data.store import is_store, write_store
+from imder.data.store import check_new_store, write_store
 from imder.inference.options import PredictOptions
 from imder.inference.selection import Available, Progress, Selection, batches, select
 from imder.models.base import Model
@@ -74,8 +74,8 @@ def recover(
             be written.
     """
     options = PredictOptions(samples, seed, batch_size)
-    if out is not None and is_store(out) and not force:
-        raise ImderError(f"{out}: holds a store already; replace it with force=True (--force), or choose another out")
+    if out is not None:
+        check_new_store(out, force)
     trained = TrainedModel.load(model, device)
     if not hasattr(trained.model, "recover"):
         raise ImderError(f"{trained.name}: the system {trained.model.system!r} recovers no encodings")

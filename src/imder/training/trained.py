@@ -57,7 +57,8 @@ class TrainedModel:
             run = RunDirectory(model)
             if (run.path / "config.yaml").exists() and not run.finished():
                 raise ImderError(
-                    f"{model}: training has not finished; go on with imder.train(corpus, {str(model)!r}, resume=True) or imder train CORPUS --resume {model}"
+                    f"{model}: training has not finished; go on with imder.train(corpus, {str(model)!r}, resume=True) "
+                    f"or: imder train CORPUS --resume {model}"
                 )
             found, name, recipe = Model.from_pretrained(model), name or str(model), run.recipe()
         else:
