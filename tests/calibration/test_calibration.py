@@ -127,6 +127,8 @@ def test_few_rows_use_those_of_other_subsets_and_say_so(caplog: pytest.LogCaptur
         "language+audio: 99 calibration samples; uses those of any 2 modalities (150)",
         "language+vision+audio: 40 calibration samples; uses those of any modalities (150)",
     ]
+    assert made.notes("language+audio") == made.notes()[:1]
+    assert made.notes("language") == []
     assert [r.message for r in caplog.records] == [f"calibration of {note}" for note in made.notes()]
     assert made.group((True, False, True)) is made.sizes[2]
     assert made.group((True, True, True)) is made.all_rows

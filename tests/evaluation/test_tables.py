@@ -72,7 +72,8 @@ def test_fixed_subsets_with_their_samples() -> None:
         row("imder", None, available="audio", acc2=0.5, acc7=0.2, n=80, mae=math.nan),
     ]
     lines = markdown(summarise(found), "fixed", ("acc2", "mae")).splitlines()
-    assert lines[0] == "| available | n | imder ACC2 | imder MAE |"
+    assert lines[0] == "| available | n | ACC2 | MAE |"
+    assert make_table(summarise(found), "fixed").title.startswith("imder on ")
     assert lines[2:] == ["| language | 90 | 80.0 | 0.800 |", "| audio | 80 | 50.0 | – |"]
 
 
@@ -161,3 +162,14 @@ def test_plot_of_differences(tmp_path) -> None:
     assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ImderError, match="no systems were compared under the fixed protocol"):
         plot_differences(found, tmp_path / "e.png", protocol="fixed")
+
+
+def test_a_constant_baseline_that_varies_is_one_note() -> None:
+    found = [
+        row(model, None, available=available, mae=mae, n=n)
+        for model, shift in (("imder", 0.0), ("constant", 0.4))
+        for available, mae, n in (("language", 0.8 + shift, 90), ("audio", 0.81 + shift, 80))
+    ]
+    table = make_table(summarise(found), "fixed", ("mae",))
+    assert table.headers == ("available", "n", "MAE")
+    assert table.notes == ("constant, in every row: MAE 1.200 to 1.210.",)

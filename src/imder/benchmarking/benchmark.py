@@ -25,6 +25,7 @@ from imder.evaluation.cells import RATES
 from imder.evaluation.evaluate import convention_of
 from imder.evaluation.rendering import Table
 from imder.jobs.backends import BackendName
+from imder.metrics import metrics_of
 from imder.training.prepare import check_modalities
 from imder.types import ImderError, Rows, Task
 
@@ -124,6 +125,10 @@ def benchmark(
         ImderError: settings that don't fit the corpus, each other, or what the folder was started with.
         KeyboardInterrupt: the same call goes on with what is finished.
     """
+    chosen_models = _listed("models", models) if models is not None else None
+    chosen_protocols = _listed("protocols", protocols) if protocols is not None else None
+    if metrics is not None:
+        metrics_of(metrics)
     if table is not None and (models or protocols):
         given = "models" if models else "protocols"
         raise ImderError(f"table (--table {table}) sets models and protocols; leave out {given}")
@@ -137,7 +142,7 @@ def benchmark(
     source = _source(corpus, out, task, drop_empty)
     loaded = corpus if isinstance(corpus, Corpus) else source.load()
     wanted, shown = TABLES[table] if table is not None else (default_models(loaded.spec.names), _protocols(per_rate))
-    specs = model_specs(_listed("models", models) if models else wanted, max_epochs, label_share, tuned)
+    specs = model_specs(wanted if chosen_models is None else chosen_models, max_epochs, label_share, tuned)
     check_modalities(loaded)
     _check_labels(loaded, folds)
     plan = make_plan(
@@ -146,7 +151,7 @@ def benchmark(
         seeds=seeds,
         draws=draws,
         rates=rates,
-        protocols=_listed("protocols", protocols) if protocols else shown,
+        protocols=shown if chosen_protocols is None else chosen_protocols,
         per_rate=per_rate,
         convention=convention_of(loaded, metrics),
         official_batch_size=official_batch_size,

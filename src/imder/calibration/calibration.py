@@ -30,6 +30,7 @@ from imder.types import ImderError, Spec
 log = logging.getLogger(__name__)
 
 ENOUGH = 100
+MOST_NAMES = 8
 FILE = "calibration.json"
 VERSION = 1
 
@@ -81,16 +82,27 @@ class Calibration:
             for chunk in np.array_split(rows, -(-len(rows) // 4096)):
                 yield chunk, self.group(pattern)
 
-    def notes(self) -> list[str]:
-        """A line for each subset that uses pooled rows because it has too few of its own."""
-        lines = []
-        for name, count in self.sample_counts.items():
-            if name not in self.subsets:
+    def notes(self, only: str | None = None) -> list[str]:
+        """The subsets that use pooled rows because they have too few of their own, a line for each pool.
+
+        Args:
+            only: the subset to speak of, such as ``language+audio``; None for all.
+        """
+        pools: dict[int, list[str]] = {}  # 0: the rows of all subsets
+        for name in self.sample_counts:
+            if name not in self.subsets and only in (None, name):
                 size = name.count("+") + 1
-                used = (self.sizes.get(size) or self.all_rows).scores.samples
-                pooled = f"any {size} modalities" if size in self.sizes else "any modalities"
-                lines.append(f"{name}: {count} calibration samples; uses those of {pooled} ({used})")
-        return lines
+                pools.setdefault(size if size in self.sizes else 0, []).append(name)
+        return [self._note(names, size) for size, names in pools.items()]
+
+    def _note(self, names: Sequence[str], size: int) -> str:
+        shown = [*names[:MOST_NAMES], *([f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else [])]
+        counts = sorted({self.sample_counts[name] for name in names})
+        count = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        pooled = f"any {size} {'modality' if size == 1 else 'modalities'}" if size else "any modalities"
+        used = (self.sizes[size] if size else self.all_rows).scores.samples
+        each, verb = (" each", "use") if len(names) > 1 else ("", "uses")
+        return f"{', '.join(shown)}: {count} calibration samples{each}; {verb} those of {pooled} ({used})"
 
     def save(self, path: str | Path) -> None:
         """Write JSON, atomically; `load` restores every number exactly."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imder.cli.console import say, say_all, say_command
 from imder.cli.options import add_corpus, add_threads, thread_count
 from imder.cli.parser import listed, whole
-from imder.cli.trained import recovery_lines
+from imder.cli.trained import recovery_lines, say_calibration
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _report(model: Model, path: str, corpus: str) -> None:
     say(f"on the validation split, which chose the weights, everything present available: {metrics}")
     say_all(recovery_lines(model))
     if model.calibration is not None:
-        say_all(f"calibration of {note}" for note in model.calibration.notes())
+        say_calibration(model)
     say(f"saved in {path}; next:")
     say_command("imder", "evaluate", path, corpus)
     say_command("imder", "predict", path, corpus, "--out", "predictions.csv")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from imder.models.base import Model
     from imder.training.trained import TrainedModel
 
-SHOWN_SUBSETS = 8
-
 
 def load_model(options: Namespace) -> TrainedModel:
     """The trained system of ``run`` on the device of ``--device``."""
@@ -62,11 +60,8 @@ def say_calibration(model: Model, only: str | None = None) -> None:
 
     if model.calibration is None:
         say(f"no calibration was saved with this model (no {FILE}): predictions come without intervals or sets")
-    elif notes := [n for n in model.calibration.notes() if only is None or n.startswith(f"{only}:")]:
-        say("calibration of subsets with few validation samples:")
-        say_all(f"  {note}" for note in notes[:SHOWN_SUBSETS])
-        if len(notes) > SHOWN_SUBSETS:
-            say(f"  and {len(notes) - SHOWN_SUBSETS} more subsets")
+    else:
+        say_all(f"calibration of {note}" for note in model.calibration.notes(only))
 
 
 def recovery_lines(model: Model) -> list[str]:

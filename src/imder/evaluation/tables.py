@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 Summary = Sequence[Mapping[str, Any]]
 
-REFERENCES = ("constant", "bayes")
+CONSTANT = "constant"
+REFERENCES = (CONSTANT, "bayes")
 """Systems that are shown but never bold."""
 
 
@@ -66,14 +67,15 @@ def make_table(
         summary: what `summarise` gives, for one corpus and split (others need a table of their own).
         protocol: which of its protocols.
         metrics: which metrics; None for `default_metrics`.
-        references: systems that don't compete for bold; one that is the same in every row stands in a note instead.
+        references: systems that don't compete for bold; the constant baseline, and any that is the same in every row,
+            stands in a note instead.
         averages: of `imder.evaluation.results.averages`, with deviations; a system without any gets no average.
 
     Returns:
         Rows in the order in which settings first appear, systems likewise. Where there are rates, a last row holds
-        their average. ``eff. MR`` is the share that is truly missing, shown where it isn't the rate in the row's
-        name; ``n`` the samples served, shown where it varies; ``rec. weight`` the mean weight of the recovering branch, shown
-        where one system recovers.
+        their average. A system that has the table to itself is named in the title alone. ``eff. MR`` is the share that
+        is truly missing, shown where it isn't the rate in the row's name; ``n`` the samples served, shown where it
+        varies; ``rec. weight`` the mean weight of the recovering branch, shown where one system recovers.
 
     Raises:
         ImderError: nothing of that protocol, a metric that isn't there, or several corpora or splits at once.
@@ -92,8 +94,8 @@ def make_table(
     for row in rows:
         by_setting.setdefault((row["rate"], row["available"]), {})[row["model"]] = row
     members = list(by_setting.values())
-    unchanging = _unchanging(members, [m for m in every_model if m in references], metrics)
-    models = [m for m in every_model if m not in unchanging] or every_model
+    noted = _noted(members, [m for m in every_model if m in references], metrics)
+    models = [m for m in every_model if m not in noted] or every_model
     recovering = {row["model"] for row in rows if "recovery_weight" in row}
     weighted = next(iter(recovering)) if len(recovering) == 1 else ""
     leads = [_lead(setting, systems, weighted) for setting, systems in by_setting.items()]
@@ -110,7 +112,7 @@ def make_table(
     first = "MR" if rated else "available" if rows[0]["available"] else "protocol"
     heads = tuple(h for h, u in zip((first, "eff.\nMR", "n", "rec.\nweight"), used, strict=True) if u)
     named = [tuple((t, False) for t, u in zip(lead, used, strict=True) if u) for lead in leads]
-    notes = [f"{m}, in every row: {text}." for m, text in unchanging.items() if m not in models]
+    notes = [f"{m}, in every row: {text}." for m, text in noted.items() if m not in models]
     notes += _same_conditions(members, protocol)
     if weighted:
         notes.append(
@@ -118,9 +120,10 @@ def make_table(
         )
     notes += [f"{model}: {note}" for model in every_model if (note := system_note(model))]
     labels = [metric_info(m).label for m in metrics]
+    alone = models[0] if len(models) == 1 else ""
     return Table(
-        f"{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol",
-        (*heads, *(f"{model}\n{label}" for model in models for label in labels)),
+        f"{alone and f'{alone} on '}{rows[0]['corpus']} [{rows[0]['split']}], {protocol} protocol",
+        (*heads, *(label if alone else f"{model}\n{label}" for model in models for label in labels)),
         tuple((*s, *(cell for model in models for cell in c[model])) for s, c in zip(named, cells, strict=True)),
         notes=tuple(notes),
         lead=len(heads),
@@ -139,10 +142,13 @@ def rich_table(
     return render_blocks(make_table(summary, protocol, metrics, references=references), width)
 
 
-def _unchanging(
+def _noted(
     settings: Sequence[Mapping[str, Mapping[str, Any]]], models: Sequence[str], metrics: Sequence[str]
 ) -> dict[str, str]:
-    """Of systems whose values are the same in every one of several settings: their values as text."""
+    """The values, as text, of systems that need no column: the constant baseline, and those that are the same in every row.
+
+    The constant baseline varies over rows only as far as they serve different samples; its text then has ranges.
+    """
     texts = {}
     for model in models:
         shown = [
@@ -150,9 +156,17 @@ def _unchanging(
             for systems in settings
             if model in systems
         ]
-        if len(shown) == len(settings) > 1 and len(set(shown)) == 1:
-            texts[model] = ", ".join(f"{metric_info(m).label} {v}" for m, v in zip(metrics, shown[0], strict=True))
+        if len(shown) == len(settings) > 1 and (len(set(shown)) == 1 or model == CONSTANT):
+            ranges = [_range(m, [float(systems[model].get(m, math.nan)) for systems in settings]) for m in metrics]
+            texts[model] = ", ".join(f"{metric_info(m).label} {r}" for m, r in zip(metrics, ranges, strict=True))
     return texts
+
+
+def _range(metric: str, values: Sequence[float]) -> str:
+    """The least and the greatest of some values, nan left out, or the one that they all read as."""
+    defined = [value for value in values if not math.isnan(value)] or [math.nan]
+    ends = dict.fromkeys(format_value(metric, value) for value in (min(defined), max(defined)))
+    return " to ".join(ends)
 
 
 def paper_table(
