@@ -135,7 +135,7 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
         files.append(f"{cluster_kind}.csv")
     remarks = []
     if importlib.util.find_spec("pyarrow") is None:
-        remarks.append("results.parquet is left out: pyarrow isn't installed (pip install 'imder[parquet]')")
+        remarks.append("results.parquet is left out: pyarrow isn't installed (pip install '.[parquet]')")
     else:
         _write_parquet(rows, folder.path / "results.parquet")
         files.append("results.parquet")

@@ -41,7 +41,7 @@ def _smile() -> Any:
         import opensmile
     except ImportError as error:
         raise ImderError(
-            f"--audio egemaps: {error}; pip install 'imder[egemaps]' (openSMILE is free for research only)"
+            f"--audio egemaps: {error}; pip install '.[egemaps]' (openSMILE is free for research only)"
         ) from None
     return opensmile.Smile(
         feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.LowLevelDescriptors

@@ -88,7 +88,7 @@ def require_packages(extractor: Extractor) -> None:
     for package in extractor.needs:
         if find_spec(package) is None:
             raise ImderError(
-                f"--{extractor.modality} {extractor.name} needs {package}: pip install 'imder[{extractor.extra}]'"
+                f"--{extractor.modality} {extractor.name} needs {package}: pip install '.[{extractor.extra}]'"
             )
 
 

@@ -248,4 +248,4 @@ def _optuna() -> Any:
     try:
         return import_module("optuna")
     except ImportError as error:
-        raise ImderError(f"tune: {error}; pip install 'imder[tune]'") from None
+        raise ImderError(f"tune: {error}; pip install '.[tune]'") from None

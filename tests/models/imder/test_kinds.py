@@ -285,8 +285,8 @@ def test_the_command_line_has_a_short_word_for_it(tmp_path, capsys):
     config = load_config(file=tmp_path / "run" / "config.yaml")
     assert (config.model.recovery.kind, config.model.recovery.evaluations) == ("zero", 3)
     for mistake, message in (
-        (["--recovery", "nothing"], "kind"),
-        (["--recovery", "zero", "--preset", "zero-fill"], "unknown key model.recovery"),
+        (["--recovery", "nothing"], "recovery 'nothing' is not known"),
+        (["--recovery", "zero", "--preset", "zero-fill"], "preset 'zero-fill' recovers nothing"),
         (["--recovery", "zero", "--training.score.max_epochs", "3"], "no such phase"),
     ):
         capsys.readouterr()

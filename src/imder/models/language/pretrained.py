@@ -44,7 +44,7 @@ def transformers_for(option: str) -> Any:
         import transformers
         from transformers.utils import logging as hub_logging
     except ImportError as error:
-        raise ImderError(f"{option}: {error}; pip install 'imder[extract]'") from None
+        raise ImderError(f"{option}: {error}; pip install '.[extract]'") from None
     quiet: Any = hub_logging  # its functions have no types
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()
