@@ -33,7 +33,8 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Write the store."""
     from imder.data.speaker_norm import by_speaker, speaker_norm_note
-    from imder.data.store import check_new_store, write_store
+    from imder.data.store import check_new_store
+    from imder.data.store_writer import write_store
 
     check_new_store(options.out, options.force)
     corpus = read_corpus(options)

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Ragged, Split
-from imder.data.store import check_new_store, write_store
+from imder.data.store import check_new_store
+from imder.data.store_writer import write_store
 from imder.inference.options import PredictOptions
 from imder.inference.selection import Available, Progress, Selection, batches, select
 from imder.models.base import Model
