@@ -92,7 +92,7 @@ def test_models_of_a_benchmark_are_names(models, match, tmp_path):
 
 def test_a_run_that_exists_says_how_to_go_on_in_both_languages(run):
     corpus = imder.KnownTruth.standard().corpus(24, 16, 16, seed=0)
-    with pytest.raises(imder.ImderError, match=r"resume=True \(--resume\)"):
+    with pytest.raises(imder.ImderError, match=r"\(resume, --resume\)"):
         imder.train(corpus, run, preset="late-fusion")
 
 
