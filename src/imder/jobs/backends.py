@@ -74,4 +74,4 @@ def _optional(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ImderError(f"backend (--backend {extra}): {error}; pip install 'imder[{extra}]'") from None
+        raise ImderError(f"backend (--backend {extra}): {error}; pip install '.[{extra}]'") from None
