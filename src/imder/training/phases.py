@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Session:
+class TrainingJob:
     """What all phases of a training share.
 
     Attributes:
@@ -55,20 +55,20 @@ class Session:
     callbacks: Sequence[L.Callback] = field(default_factory=tuple)
 
 
-def run_phases(model: Model, session: Session) -> dict[Phase, dict[str, Any]]:
+def run_phases(model: Model, job: TrainingJob) -> dict[Phase, dict[str, Any]]:
     """Go through the phases of a configuration; returns what each reached: validation loss, epochs, seconds."""
     reached = {}
-    for phase in model.phases(session.settings.model):
-        learner, corpus = model, session.corpus
-        if session.language is not None:
-            learner, corpus = session.language.learner(model, phase), session.language.corpus(phase)
-        reached[phase] = _run_phase(learner, phase, corpus, session)
+    for phase in model.phases(job.settings.model):
+        learner, corpus = model, job.corpus
+        if job.language is not None:
+            learner, corpus = job.language.learner(model, phase), job.language.corpus(phase)
+        reached[phase] = _run_phase(learner, phase, corpus, job)
     return reached
 
 
-def _run_phase(model: Model, phase: Phase, corpus: Corpus, session: Session) -> dict[str, Any]:
+def _run_phase(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob) -> dict[str, Any]:
     """One phase: loaded if it is finished, taken over if it is stage 1 and another run gives it, else trained."""
-    run = session.run
+    run = job.run
     path = run.weights(phase)
     if path.exists():
         load_weights(model, path)
@@ -76,14 +76,14 @@ def _run_phase(model: Model, phase: Phase, corpus: Corpus, session: Session) -> 
         with safe_open(path, "pt") as file:
             return {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
     started = time.monotonic()
-    if phase == STAGE1 and session.stage1 is not None:
-        adopt_stage1(model, session.stage1)
-        reached: dict[str, Any] = {"from": str(session.stage1.path)}
+    if phase == STAGE1 and job.stage1 is not None:
+        adopt_stage1(model, job.stage1)
+        reached: dict[str, Any] = {"from": str(job.stage1.path)}
     else:
-        reached = _train_phase(model, phase, corpus, session)
+        reached = _train_phase(model, phase, corpus, job)
     model.requires_grad_(True)
     reached["seconds"] = round(reached.get("seconds", 0.0) + time.monotonic() - started, 1)
-    if is_main_process(session.engine):
+    if is_main_process(job.engine):
         path.parent.mkdir(exist_ok=True)
         model.save_phase(path, {k: json.dumps(v) for k, v in reached.items()})
         run.drop_checkpoint(phase)
@@ -91,9 +91,9 @@ def _run_phase(model: Model, phase: Phase, corpus: Corpus, session: Session) -> 
     return reached
 
 
-def _train_phase(model: Model, phase: Phase, corpus: Corpus, session: Session) -> dict[str, Any]:
+def _train_phase(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob) -> dict[str, Any]:
     """Train a phase, by gradient if its modules have parameters."""
-    training, context = session.settings.training, model.uses_context
+    training, context = job.settings.training, model.uses_context
     everything = natural_loader(corpus["train"], training, context=context)
     model.on_phase_start(phase, everything, training.seed, permanently_missing=training.permanently_missing)
     labelled = phase not in model.label_free
@@ -101,23 +101,23 @@ def _train_phase(model: Model, phase: Phase, corpus: Corpus, session: Session) -
         corpus["valid"], training.phase(phase), training, all_patterns=labelled, context=context
     )
     if any(True for part in model.trainable_modules(phase) for _ in part.parameters()):
-        reached = _fit(model, phase, corpus, session, validation)
+        reached = _fit(model, phase, corpus, job, validation)
         model.on_phase_end(phase, validation, VALIDATION_SEED)
         return reached
     model.on_phase_end(phase, validation, VALIDATION_SEED)
     return {"valid": _task_loss(model, phase, validation)}
 
 
-def _fit(model: Model, phase: Phase, corpus: Corpus, session: Session, validation: MaskedLoader) -> dict[str, Any]:
+def _fit(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob, validation: MaskedLoader) -> dict[str, Any]:
     """Train a phase by gradient and load its best weights."""
-    training, run, engine = session.settings.training, session.run, session.engine
+    training, run, engine = job.settings.training, job.run, job.engine
     config = training.phase(phase)
     module = PhaseModule(model, phase, config, training, corpus["train"], validation)
     best_weights = BestWeights(config.ema, config.patience)
     path = run.checkpoint(phase)
     checkpoint = Checkpoint(path, engine.checkpoint_seconds)
-    with quiet(), phase_loggers(session.loggers, run, phase) as loggers:
-        trainer = trainer_of(run, config, engine, loggers, [*session.callbacks, best_weights, checkpoint])
+    with quiet(), phase_loggers(job.loggers, run, phase) as loggers:
+        trainer = trainer_of(run, config, engine, loggers, [*job.callbacks, best_weights, checkpoint])
         with interruptible(trainer):
             trainer.fit(module, ckpt_path=path if path.exists() else None, weights_only=True)
     model.load_state_dict(best_weights.best_state)

@@ -25,7 +25,7 @@ from imder.training.config import RunConfig, load_config
 from imder.training.engine import device_of, is_main_process
 from imder.training.language import RunLanguage
 from imder.training.masks import hide_labels, training_loader
-from imder.training.phases import Session
+from imder.training.phases import TrainingJob
 from imder.training.run import RunDirectory
 from imder.training.shortcuts import Shortcuts, check_option
 from imder.training.stage1 import STAGE1, adopt_stage1
@@ -98,13 +98,13 @@ def reopen(run: RunDirectory, corpus: Corpus) -> tuple[RunConfig, RunDirectory |
     return settings, None if stage1 is None else RunDirectory(stage1)
 
 
-def prepare(session: Session) -> Session:
+def prepare(job: TrainingJob) -> TrainingJob:
     """Read the corpus as the phases do: some labels hidden on request, and token ids for a language encoder.
 
     Raises:
         ImderError: the corpus has no token ids, or the language encoder can't be loaded or doesn't fit.
     """
-    training, corpus = session.settings.training, session.corpus
+    training, corpus = job.settings.training, job.corpus
     has_encoder = training.language_encoder.name is not None
     corpus = with_token_ids(corpus) if has_encoder else corpus
     train = hide_labels(corpus["train"], training.label_share, training.seed)
@@ -113,28 +113,28 @@ def prepare(session: Session) -> Session:
         log.warning("no training sample is labelled %s; such classes are hardly ever predicted", ", ".join(missing))
     language = None
     if has_encoder:
-        stage1 = None if session.stage1 is None else session.stage1.path
+        stage1 = None if job.stage1 is None else job.stage1.path
         with reproducible(training.seed):
-            language = RunLanguage(training.language_encoder, session.run, corpus, stage1, device_of(session.engine))
-    return replace(session, corpus=corpus, language=language)
+            language = RunLanguage(training.language_encoder, job.run, corpus, stage1, device_of(job.engine))
+    return replace(job, corpus=corpus, language=language)
 
 
 @torch.no_grad()
-def initial_model(session: Session) -> Model:
+def initial_model(job: TrainingJob) -> Model:
     """A new model, its output bias at the training median or class shares: learning begins at the constant baseline."""
-    spec = session.corpus.spec if session.language is None else session.language.spec
-    model = build(session.settings.system, session.settings.model, spec)
-    train = session.corpus["train"]
+    spec = job.corpus.spec if job.language is None else job.language.spec
+    model = build(job.settings.system, job.settings.model, spec)
+    train = job.corpus["train"]
     assert train.labels is not None, "checked by check_corpus"
     model.init_output_bias(torch.from_numpy(train.labels[train.labelled]))
     return model
 
 
-def start(session: Session, model: Model, source: str, corpus: Corpus) -> None:
+def start(job: TrainingJob, model: Model, source: str, corpus: Corpus) -> None:
     """Check that every phase can be trained; then create the run directory.
 
     Args:
-        session: of the new run.
+        job: of the new run.
         model: the initial model.
         source: path or name of the corpus.
         corpus: as it was given, for its fingerprint.
@@ -142,24 +142,24 @@ def start(session: Session, model: Model, source: str, corpus: Corpus) -> None:
     Raises:
         ImderError: stage 1 of another run doesn't fit, masks that the system can't be trained on, or a run that exists.
     """
-    train, training = session.corpus["train"], session.settings.training
-    if session.stage1 is not None:
-        adopt_stage1(model, session.stage1)
-    if session.language is not None:
-        session.language.learner(model, STAGE1)
-    for phase in model.phases(session.settings.model):
+    train, training = job.corpus["train"], job.settings.training
+    if job.stage1 is not None:
+        adopt_stage1(model, job.stage1)
+    if job.language is not None:
+        job.language.learner(model, STAGE1)
+    for phase in model.phases(job.settings.model):
         training_loader(train, training.phase(phase), training, 0, context=model.uses_context)
     if model.uses_context:
-        dialogue_numbers(session.corpus["valid"])
-    if is_main_process(session.engine):
-        session.run.create(
-            session.settings,
+        dialogue_numbers(job.corpus["valid"])
+    if is_main_process(job.engine):
+        job.run.create(
+            job.settings,
             model.spec,
             corpus=source,
             fingerprint=fingerprint(corpus),
-            baseline=constant_baseline(train, session.corpus.spec),
-            stage1=None if session.stage1 is None else str(session.stage1.path),
-            recipe=session.corpus.recipe,
+            baseline=constant_baseline(train, job.corpus.spec),
+            stage1=None if job.stage1 is None else str(job.stage1.path),
+            recipe=job.corpus.recipe,
         )
 
 

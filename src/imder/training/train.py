@@ -24,7 +24,7 @@ from imder.training.calibrate import calibrate
 from imder.training.config import EngineConfig, RunConfig
 from imder.training.engine import check_engine, is_main_process, wait_for_all
 from imder.training.loggers import LoggerChoice, chosen_loggers
-from imder.training.phases import Session, run_phases
+from imder.training.phases import TrainingJob, run_phases
 from imder.training.prepare import check_corpus, initial_model, new_settings, prepare, reopen, reproducible, start
 from imder.training.progress import PhaseProgress
 from imder.training.run import RunDirectory
@@ -108,27 +108,27 @@ def train(
         settings = new_settings(preset, config, overrides, shortcuts, max_epochs)
         check_stage1(stage1, settings.training.language_encoder, corpus)
         other = None if stage1 is None else RunDirectory(stage1)
-    session = prepare(Session(run, settings, corpus, engine, None, other, loggers, tuple(callbacks)))
+    job = prepare(TrainingJob(run, settings, corpus, engine, None, other, loggers, tuple(callbacks)))
     with reproducible(settings.training.seed):
-        model = initial_model(session)
+        model = initial_model(job)
         if not resume:
-            start(session, model, source, corpus)
-        if session.language is not None and is_main_process(engine):
-            session.language.keep()
+            start(job, model, source, corpus)
+        if job.language is not None and is_main_process(engine):
+            job.language.keep()
         before = time.monotonic()
-        reached = run_phases(model, session)
+        reached = run_phases(model, job)
         own_seconds = before - started
-    return _finish(model, session, reached, own_seconds)
+    return _finish(model, job, reached, own_seconds)
 
 
-def _finish(model: Model, session: Session, reached: dict[Phase, dict[str, Any]], seconds: float) -> Model:
+def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]], seconds: float) -> Model:
     """Calibrate, evaluate on validation and save; ``seconds`` were spent outside the phases."""
     started = time.monotonic()
-    training, run, corpus = session.settings.training, session.run, session.corpus
+    training, run, corpus = job.settings.training, job.run, job.corpus
     model.eval()
-    if session.language is not None:
-        corpus, model.language = session.language.corpus(), session.language.encoder
-    if is_main_process(session.engine):
+    if job.language is not None:
+        corpus, model.language = job.language.corpus(), job.language.encoder
+    if is_main_process(job.engine):
         model.calibration = calibrate(model, corpus, training)
         model.save_pretrained(run.path)
         valid = natural_metrics(model, corpus["valid"], training)
@@ -136,7 +136,7 @@ def _finish(model: Model, session: Session, reached: dict[Phase, dict[str, Any]]
         metrics = {"phases": reached, "valid": valid, "recovery_weights": model.recovery_weights()}
         run.write_json("metrics.json", metrics | {"seconds": round(seconds, 1)})
     wait_for_all()  # other processes may read the run next
-    if not is_main_process(session.engine) and (run.path / CALIBRATION).exists():
+    if not is_main_process(job.engine) and (run.path / CALIBRATION).exists():
         model.calibration = Calibration.load(run.path / CALIBRATION)
     return model
 
