@@ -263,7 +263,9 @@ def test_a_killed_worker_is_a_failure_of_its_clip(clips, tmp_path, bert, monkeyp
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     import bomb
+    from joblib.externals.loky import get_reusable_executor
 
+    get_reusable_executor().shutdown(wait=True)  # workers of earlier tests don't know the module
     monkeypatch.setattr(runner, "_share", bomb._share)
     assert run(clips, tmp_path / "store", bert, "--jobs", "2") == 3
     assert "killed" in failures(tmp_path / "store")["b", "all"]
