@@ -50,6 +50,11 @@ def test_resume_goes_on(folder, run, tmp_path):
     assert imder_("train", folder / "corpus", "--resume", tmp_path / "run") == 0  # finished: nothing to do
 
 
+def test_resume_refuses_a_seed_of_zero_too(folder, run, capsys):
+    assert imder_("train", folder / "corpus", "--resume", run, "--seed", 0) == 2
+    assert "leave out --seed" in capsys.readouterr().err
+
+
 def test_a_capped_run_can_be_resumed_and_repeated(folder, tmp_path):
     words = ["--preset", "zero-fill", "--max-epochs", "1", "--model.encoder.width", "4"]
     assert imder_("train", folder / "corpus", "--out", tmp_path / "run", *words) == 0

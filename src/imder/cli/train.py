@@ -151,7 +151,7 @@ def preset_of(words: Sequence[str]) -> str:
 
 def _refuse_configuration(options: Namespace) -> None:
     for name in CONFIGURATION:
-        if options[name]:
+        if options[name] is not None and (options[name] or name not in ("model", "training")):
             option = f"--{name.replace('_', '-')}"
             raise ImderError(f"--resume continues with the run's own configuration; leave out {option}")
 

@@ -8,7 +8,9 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """A tensor as an array, on the CPU; anything else as it is."""
+    """A tensor as an array, on the CPU; None for a missing value of pandas; anything else as it is."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         tensor = value.detach().cpu()
         return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
