@@ -195,8 +195,13 @@ class Split:
         """``(N,)`` int64 hashes of the ids; the same sample has the same key in every order and batch."""
         return np.array([key_of(i) for i in self.ids], dtype=np.int64)
 
-    def take(self, rows: NDArray[np.int64]) -> Split:
-        """The samples at ``rows``."""
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Split:
+        """The samples at ``rows``: numbers (negative ones count from the end), or a bool mask ``(N,)``.
+
+        Raises:
+            IndexError: a number is out of range, or the mask has another length.
+        """
+        rows = np.arange(len(self))[rows]
 
         def pick(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
             return None if values is None else tuple(values[int(i)] for i in rows)
