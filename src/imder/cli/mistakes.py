@@ -42,17 +42,17 @@ def explain(message: str, prog: str, options: Sequence[str]) -> str:
     "--draws: 'x' is not a whole number"
     """
     text = " ".join(message.split())
-    if found := re.match(r"[Uu]nrecognized arguments: (.*)", text):
-        return _unrecognized(found[1].split(" "), prog, options)
-    if found := re.match(r"Group '(.*?)' does not accept option '(.*?)'", text):
-        return _unrecognized([f"--{found[1]}.{found[2]}"], prog, options)
-    if found := re.match(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", text):
-        choices = [choice.strip("' ") for choice in found[3].split(",")]
-        return f"{found[1]}: {found[2]!r} is not one of {', '.join(choices)}{nearest(found[2], choices)}"
-    if found := re.match(r"argument (\S+): expected one argument", text):
-        return f"{found[1]}: give a value"
-    if found := re.match(r"the following arguments are required: (.*)", text):
-        words = [w if w.startswith("-") else w.upper() for w in found[1].split(", ")]
+    if match := re.match(r"[Uu]nrecognized arguments: (.*)", text):
+        return _unrecognized(match[1].split(" "), prog, options)
+    if match := re.match(r"Group '(.*?)' does not accept option '(.*?)'", text):
+        return _unrecognized([f"--{match[1]}.{match[2]}"], prog, options)
+    if match := re.match(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", text):
+        choices = [choice.strip("' ") for choice in match[3].split(",")]
+        return f"{match[1]}: {match[2]!r} is not one of {', '.join(choices)}{nearest(match[2], choices)}"
+    if match := re.match(r"argument (\S+): expected one argument", text):
+        return f"{match[1]}: give a value"
+    if match := re.match(r"the following arguments are required: (.*)", text):
+        words = [w if w.startswith("-") else w.upper() for w in match[1].split(", ")]
         return f"{prog}: {' and '.join(words)} missing (see {prog} --help)"
     return plain_message(re.sub(r"^argument (\S+?):", r"\1:", text), "--")
 

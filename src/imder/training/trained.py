@@ -51,8 +51,8 @@ class TrainedModel:
             ImderError: there is no such model or device, or the run's training has not finished.
         """
         if isinstance(model, Model):
-            found, name, recipe = model, name or f"this {model.system} model", None
-            device = found.device if device is None else device
+            resolved, name, recipe = model, name or f"this {model.system} model", None
+            device = resolved.device if device is None else device
         elif isinstance(model, str | Path):
             run = RunDirectory(model)
             if (run.path / "config.yaml").exists() and not run.finished():
@@ -60,13 +60,13 @@ class TrainedModel:
                     f"{model}: training has not finished; go on with imder.train(corpus, {str(model)!r}, resume=True) "
                     f"or: imder train CORPUS --resume {model}"
                 )
-            found, name, recipe = Model.from_pretrained(model), name or str(model), run.recipe()
+            resolved, name, recipe = Model.from_pretrained(model), name or str(model), run.recipe()
         else:
             raise ImderError(f"a model or the folder of a run is needed, got {type(model).__name__}")
         if device is None or device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            return cls(found.to(device).eval(), name, recipe)
+            return cls(resolved.to(device).eval(), name, recipe)
         except (RuntimeError, AssertionError) as error:
             raise ImderError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
 
