@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmark_setup import TINY, benchmark
@@ -16,12 +15,11 @@ from imder.benchmarking import model_specs as entries_module
 from imder.benchmarking import runner
 from imder.benchmarking.cell import config_of
 from imder.benchmarking.folder import BenchmarkFolder
-from imder.benchmarking.folds import fold_of
 from imder.benchmarking.model_specs import DEFAULT_MODELS, model_specs
 from imder.benchmarking.report import write_report
 from imder.benchmarking.significance import clusters_of
 from imder.data.formats.load import load_corpus
-from imder.evaluation.results import averages, read_csv, summarise
+from imder.evaluation.results import read_csv
 from imder.jobs.locks import SILENT, Lock
 from imder.types import ImderError
 
@@ -60,38 +58,6 @@ def test_a_model_for_each_rate_of_the_official_schedule(place: Path, tmp_path: P
     assert "was started with training_protocol official" in capsys.readouterr().err
     assert benchmark(place, tmp_path / "new", *words, "--models", "gcnet", "--protocols", "official") == 2
     assert "leave gcnet out" in capsys.readouterr().err
-
-
-def test_folds_test_every_speaker_once(place: Path, tmp_path: Path) -> None:
-    corpus = load_corpus(place / "corpus")
-    parts = [fold_of(corpus, f, 4) for f in range(4)]
-    clustered_tests = [i for part in parts for i in part["test"].ids]
-    assert sorted(clustered_tests) == sorted(i for split in corpus.splits.values() for i in split.ids)
-    for part in parts:
-        speakers = [set(part[name].speaker or ()) for name in ("train", "valid", "test")]
-        assert sum(map(len, speakers)) == len(set.union(*speakers)) == 5
-    row = corpus["test"].ids.index(parts[0]["test"].ids[0]) if parts[0]["test"].ids[0] in corpus["test"].ids else None
-    if row is not None:
-        assert np.array_equal(parts[0]["test"].features["audio"][0], corpus["test"].features["audio"][row])
-    words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "natural", "--folds", 3]
-    assert benchmark(place, tmp_path / "out", *words) == 0
-    text = " ".join((tmp_path / "out" / "tables.md").read_text().split())
-    assert "Rotation over speakers in 3 folds" in text
-    assert "the test samples of all rotations together" in text
-
-
-def test_deviations_hold_that_between_folds(place: Path, tmp_path: Path) -> None:
-    """Of the average over rates too: other speakers are clustered_tests in each rotation, whatever the rate."""
-    words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--folds", 3]
-    assert benchmark(place, tmp_path / "out", *words) == 0
-    rows = read_csv(tmp_path / "out" / "results.csv")
-    for row in (*summarise(rows), *averages(rows)):
-        assert row["runs"] == {"late-fusion": 6, "2 late-fusion": 3, "constant": 3}[row["model"]]
-        assert row["draws"] == 2
-    mine = [row for row in rows if row["model"] == "late-fusion"]
-    of_runs = [np.mean([r["mae"] for r in mine if r["run"] == run]) for run in {r["run"] for r in mine}]
-    (average,) = (row for row in averages(rows) if row["model"] == "late-fusion")
-    assert average["mae_sd"] >= np.std(of_runs, ddof=1) - 1e-9
 
 
 def test_clusters(place: Path) -> None:

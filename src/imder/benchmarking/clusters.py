@@ -20,7 +20,7 @@ from imder.data.corpus import Corpus
 from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.rendering import Table
 
-MAX_CLUSTERS = 64
+MAX_CLUSTERS = 100
 """Corpora with more clusters get no table of each."""
 
 

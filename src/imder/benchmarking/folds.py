@@ -1,44 +1,73 @@
-"""Rotation over speakers: every speaker is tested once, by models that were not trained on them.
+"""Rotation over speakers or dialogues: each is tested once, by models that were not trained on it.
 
-The corpus' splits are joined and split again. Speakers are dealt to F folds in a seeded order; in rotation f, fold f is the
-test split, the next one validation, the rest training.
+The corpus' splits are joined and split again: by speaker where every sample has one, else by dialogue. These groups are dealt
+to F folds in a seeded order; in rotation f, fold f is the test split, the next one validation, the rest training.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.dialogues import dialogue_numbers
 from imder.types import ImderError
 
 ORDER_SEED = 0
+Groups = Literal["speakers", "dialogues"]
+
+
+def rotation_groups(corpus: Corpus) -> Groups:
+    """The groups that a rotation keeps whole: speakers where every sample has one, else dialogues.
+
+    Raises:
+        ImderError: samples have neither a speaker nor a dialogue.
+    """
+    if _complete([split.speaker for split in corpus.splits.values()]):
+        return "speakers"
+    for name, split in corpus.splits.items():
+        if not _complete([split.dialogue]):
+            raise ImderError(
+                f"folds (--folds): samples of {corpus.name} [{name}] have no speaker (field 'speaker') and no dialogue "
+                "(field 'dialogue'); give every sample one of the two"
+            )
+    return "dialogues"
 
 
 def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
     """The corpus of one rotation, with splits train, valid and test.
 
     Args:
-        corpus: labelled, with speakers.
+        corpus: labelled, with speakers or dialogues.
         fold: which rotation, from 0.
         folds: how many, at least 3.
 
     Raises:
-        ImderError: a sample has no speaker, an id occurs in two splits, or there are fewer speakers than folds.
+        ImderError: a sample has neither speaker nor dialogue, an id occurs in two splits, two dialogues have one name, or
+            there are fewer speakers (dialogues) than folds.
     """
     if folds < 3:
         raise ImderError(f"folds (--folds): training, validation and test need at least 3, got {folds}")
+    kind = rotation_groups(corpus)
     whole = _joined(corpus)
-    speakers = sorted(set(whole.speaker or ()))
-    if len(speakers) < folds:
-        raise ImderError(f"folds (--folds): {corpus.name} has {len(speakers)} speakers, fewer than {folds} folds")
-    order = np.random.default_rng(ORDER_SEED).permutation(len(speakers))
-    dealt = {speakers[s]: position % folds for position, s in enumerate(order.tolist())}
-    of_row = np.array([dealt[name] for name in whole.speaker or ()])
+    names = (whole.speaker if kind == "speakers" else whole.dialogue) or ()
+    if kind == "dialogues":
+        try:
+            dialogue_numbers(whole)
+        except ImderError as error:
+            raise ImderError(f"folds (--folds): {corpus.name}: {error}") from None
+    groups = sorted(set(names))
+    if len(groups) < folds:
+        raise ImderError(f"folds (--folds): {corpus.name} has {len(groups)} {kind}, fewer than {folds} folds")
+    order = np.random.default_rng(ORDER_SEED).permutation(len(groups))
+    dealt = {groups[g]: position % folds for position, g in enumerate(order.tolist())}
+    of_row = np.array([dealt[name] for name in names])
     test, valid = of_row == fold, of_row == (fold + 1) % folds
     rows = {"train": ~test & ~valid, "valid": valid, "test": test}
-    return replace(corpus, splits={name: whole.take(np.flatnonzero(mask)) for name, mask in rows.items()})
+    return replace(corpus, splits={name: whole.take(mask) for name, mask in rows.items()})
 
 
 def _joined(corpus: Corpus) -> Split:
@@ -47,22 +76,31 @@ def _joined(corpus: Corpus) -> Split:
     if len(set(ids)) < len(ids):
         raise ImderError(f"folds (--folds): ids of {corpus.name} repeat over its splits; give every sample its own")
     for name, split in corpus.splits.items():
-        if split.speaker is None or not all(split.speaker):
-            raise ImderError(f"folds (--folds): samples of {corpus.name} [{name}] have no speaker (field 'speaker')")
         if split.labels is None:
             raise ImderError(f"folds (--folds): {corpus.name} [{name}] has no labels")
     features = {name: _one_after_another([s.features[name] for s in splits]) for name in corpus.spec.names}
     tokens = [s.tokens for s in splits if s.tokens is not None]
-    positioned = all(s.dialogue is not None and s.position is not None for s in splits)
+    positions = [s.position for s in splits if s.position is not None]
     return Split(
         ids,
         features,
         np.concatenate([s.labels for s in splits if s.labels is not None]),
-        dialogue=tuple(d for s in splits for d in s.dialogue or ()) if positioned else None,
-        position=np.concatenate([s.position for s in splits if s.position is not None]) if positioned else None,
-        speaker=tuple(p for s in splits for p in s.speaker or ()),
+        dialogue=_names([s.dialogue for s in splits]),
+        position=np.concatenate(positions) if len(positions) == len(splits) else None,
+        speaker=_names([s.speaker for s in splits]),
         tokens=_one_after_another(tokens) if len(tokens) == len(splits) else None,
     )
+
+
+def _complete(columns: Sequence[tuple[str, ...] | None]) -> bool:
+    """Whether every sample has a name."""
+    return all(names is not None and all(names) for names in columns)
+
+
+def _names(columns: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """The names of all splits, one after another; None where a split has none."""
+    present = [names for names in columns if names is not None]
+    return tuple(name for names in present for name in names) if len(present) == len(columns) else None
 
 
 def _one_after_another(parts: list[Ragged]) -> Ragged:

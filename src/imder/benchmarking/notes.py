@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from imder.benchmarking.cell import config_of
+from imder.benchmarking.folds import rotation_groups
 from imder.benchmarking.model_specs import spec_note
 from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus
@@ -13,7 +14,7 @@ from imder.models.registry import system_class, system_note
 from imder.training.config import load_config
 
 
-def plan_notes(plan: Plan, finished: Sequence[GridCell], ensembled: Sequence[str]) -> tuple[str, ...]:
+def plan_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembled: Sequence[str]) -> tuple[str, ...]:
     """How the tables were made; ``ensembled`` are the names of seed ensembles."""
     notes = []
     if ensembled:
@@ -34,7 +35,8 @@ def plan_notes(plan: Plan, finished: Sequence[GridCell], ensembled: Sequence[str
         )
     notes.append(f"Mean and deviation over {_seeds(plan, finished)} and {plan.shared.draws} draws of the masks.")
     if plan.shared.folds:
-        notes.append(f"Rotation over speakers in {plan.shared.folds} folds; the deviation holds that between folds.")
+        groups = f"{rotation_groups(corpus)} in {plan.shared.folds} folds"
+        notes.append(f"Rotation over {groups}; the deviation holds that between folds.")
     return tuple(notes)
 
 

@@ -37,7 +37,7 @@ class GridCell:
         model: its name in tables.
         rate: the missing rate that it is trained and evaluated for; None for all rates.
         seed: of the training and of the noise in recoveries.
-        fold: which rotation over speakers; None for the corpus' own splits.
+        fold: which rotation over speakers or dialogues; None for the corpus' own splits.
     """
 
     model: str
@@ -59,7 +59,7 @@ class GridCell:
     def run(self) -> str:
         """Its name in the ``run`` column: models of one seed for several rates are one run.
 
-        Each rotation is a run of its own, so that deviations include the variation over test speakers.
+        Each rotation is a run of its own, so that deviations include the variation over test speakers (or dialogues).
         """
         return f"{file_name(self.model)}-{self.seed}{self._fold}"
 
@@ -79,7 +79,7 @@ class GridSettings:
         per_rate: whether each rate has a model of its own.
         convention: of the metrics.
         official_batch_size: of the released schedule.
-        folds: rotations over speakers; 0 for the corpus' own splits.
+        folds: rotations over speakers, else dialogues; 0 for the corpus' own splits.
         training_protocol: whose masks the models for single rates are trained on.
     """
 

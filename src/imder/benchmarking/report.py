@@ -116,7 +116,11 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     rows += _constant_rows(corpus, plan, calibrated=any("coverage" in row for row in rows))
     comparisons, compared = compare(folder, corpus, plan, finished, resamples=resamples)
     about_systems = system_notes(corpus, plan, finished)
-    notes = (*plan_notes(plan, finished, tuple(ensembles(plan, finished))), *about_systems, *missing_note(missing))
+    notes = (
+        *plan_notes(corpus, plan, finished, tuple(ensembles(plan, finished))),
+        *about_systems,
+        *missing_note(missing),
+    )
     mean, summary = averages(rows), summarise(rows)
     noncompeting = (*REFERENCES, *ensembles(plan, finished))
     papers = tuple(with_notes(paper_table(summary, mean, p, references=noncompeting), notes) for p in plan.protocols)

@@ -19,7 +19,7 @@ from imder import metrics
 from imder.benchmarking.bootstrap import cluster_weights
 from imder.benchmarking.ensemble import ensembles
 from imder.benchmarking.folder import BenchmarkFolder
-from imder.benchmarking.folds import fold_of
+from imder.benchmarking.folds import fold_of, rotation_groups
 from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus, Split
 from imder.evaluation.formatting import metric_info, scale_of
@@ -100,7 +100,7 @@ def clustered_tests(corpus: Corpus, plan: Plan) -> ClusteredTests:
     """The test samples of a plan."""
     folds = range(plan.shared.folds) if plan.shared.folds else [None]
     splits = {f: corpus["test"] if f is None else fold_of(corpus, f, plan.shared.folds)["test"] for f in folds}
-    by_speaker = plan.shared.folds > 0  # what the rotation is over
+    by_speaker = plan.shared.folds > 0 and rotation_groups(corpus) == "speakers"
     named = [clusters_of(replace(split, dialogue=None) if by_speaker else split) for split in splits.values()]
     return ClusteredTests(splits, ([name for part, _ in named for name in part], named[0][1]))
 
