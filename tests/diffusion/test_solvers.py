@@ -1,6 +1,8 @@
 """Solvers against exact solutions: orders of convergence for a Gaussian, and distributions for a mixture."""
 
+import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from scipy import stats
 
 from imder.diffusion import (
+    SOLVERS,
     VESchedule,
     dpmpp_2m,
     euler_maruyama,
@@ -15,8 +18,10 @@ from imder.diffusion import (
     karras_sigmas,
     log_uniform_sigmas,
     score_denoiser,
+    solvers,
     uniform_times,
 )
+from imder.training.config import load_config
 
 F64 = torch.float64
 SCHEDULE = VESchedule(25.0)
@@ -322,3 +327,28 @@ def test_the_test_sees_a_poor_sampler(distances_of, start):
     half = heun(mixture, start, log_uniform_sigmas(4, SIGMA_MAX, SIGMA_MIN))
     for poor in (few_steps, collapsed, half):
         assert distances_of(poor)[0] > 10 * CLOSE[0]
+
+
+# ------------------------------------------------------------------------------------------------ few evaluations
+@pytest.mark.parametrize(("name", "advised"), [("dpmpp_2m", 5), ("heun", 20)])
+def test_few_evaluations_warn_once(name, advised, caplog):
+    solvers._warn_of_few.cache_clear()
+    for _ in range(2):
+        load_config("fast", overrides={"model.recovery.solver": name, "model.recovery.evaluations": advised - 1})
+        load_config("fast", overrides={"model.recovery.solver": name, "model.recovery.evaluations": advised})
+    (message,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert f"solver {name}: " in message
+    assert f"with {advised - 1} evaluations (--model.recovery.evaluations); use {advised} or more" in message
+
+
+@pytest.mark.parametrize("name", [name for name, solver in SOLVERS.items() if solver.advised_evaluations > 1])
+def test_advised_evaluations_are_those_that_were_measured_to_suffice(name):
+    table = Path(__file__).parents[2] / "docs" / "results" / "quality-solvers.csv"
+    with table.open() as file:
+        energies = {
+            int(row["evaluations"]): float(row["energy unbiased"])
+            for row in csv.DictReader(file)
+            if (row["model"], row["solver"]) == ("fast", name)
+        }
+    good = {n: abs(energy - energies[500]) < 0.01 for n, energy in energies.items()}
+    assert good == {n: n >= SOLVERS[name].advised_evaluations for n in energies}

@@ -4,10 +4,13 @@ import csv
 import json
 
 import numpy as np
+import pytest
 import torch
 
 from imder.data.loader import collate
 from imder.models.base import Model
+from imder.models.presets import preset_names
+from imder.models.registry import system_class
 from imder.training.config import EngineConfig, load_config
 from imder.training.train import train
 from small_training import CPU, PHASES, Epochs, assert_same_weights, reached, tiny, weights
@@ -91,6 +94,36 @@ def test_no_phase_is_longer_than_max_epochs(corpus, tmp_path):
     train(corpus, tmp_path / "run", config=config, engine=CPU, max_epochs=2, callbacks=[epochs])
     assert epochs.count == {"stage1": 2, "score": 2, "recovery": 1}
     assert load_config(file=tmp_path / "run" / "config.yaml").training.stage1.max_epochs == 2
+
+
+def test_epochs_after_the_last_validation_are_not_trained(corpus, tmp_path):
+    """A cosine then ends at the last validation: the run equals one that asks for that many epochs."""
+    runs, counts = (tmp_path / "five", tmp_path / "four"), [Epochs(), Epochs()]
+    for run, max_epochs, epochs in zip(runs, (5, 4), counts, strict=True):
+        stage1 = {"max_epochs": max_epochs, "validate_every": 2, "patience": 0, "cosine": True}
+        config = load_config("late-fusion", overrides={"training": {"stage1": stage1}})
+        train(corpus, run, config=config, engine=CPU, callbacks=[epochs])
+    assert counts[0].count == {"stage1": 4}
+    assert counts[0].rates == counts[1].rates
+    assert reached(runs[0]) == reached(runs[1])
+    assert_same_weights(*map(weights, runs))
+
+
+def test_a_phase_shorter_than_the_time_between_validations_is_validated_at_its_end(corpus, tmp_path):
+    stage1 = {"max_epochs": 2, "validate_every": 4}
+    config = load_config("late-fusion", overrides={"training": {"stage1": stage1}})
+    train(corpus, tmp_path / "run", config=config, engine=CPU)
+    assert {k: reached(tmp_path / "run")["phases"]["stage1"][k] for k in ("epochs", "best_epoch")} == {
+        "epochs": 2,
+        "best_epoch": 1,
+    }
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_presets_end_with_a_validation(preset):
+    config = load_config(preset)
+    for name in system_class(config.system).phases(config.model):
+        assert config.training.phase(name).epochs == config.training.phase(name).max_epochs
 
 
 def test_training_stops_when_nothing_improves(corpus, tmp_path):

@@ -88,7 +88,7 @@ class PhaseModule(L.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": schedule}
         if not config.warmup and not config.cosine:
             return optimizer
-        total = config.max_epochs * len(self.train_dataloader())  # of global batches: the same on every process
+        total = config.epochs * len(self.train_dataloader())  # of global batches: the same on every process
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0

@@ -22,19 +22,19 @@ class PhaseConfig:
     """How one phase learns.
 
     Attributes:
-        max_epochs: the most epochs of the phase.
+        max_epochs: the most epochs of the phase; those after the last validation are left out (`epochs`).
         batch_size: samples of each process; approximate for a system that reads whole dialogues.
         learning_rate: learning rate of AdamW (Adam if ``weight_decay`` is 0); 0 leaves the weights as they are.
         weight_decay: weight decay of AdamW.
         missing: training masks: ``every`` (every non-empty subset of each sample in every step; first phase only), ``any``
             (a random subset), ``none`` (everything present is available) or ``rate`` (as ``missing_rate`` says).
         validate_every: number of epochs between validations.
-        patience: number of validations without improvement before the phase stops; 0 to train for ``max_epochs``.
+        patience: number of validations without improvement before the phase stops; 0 to train all epochs.
         plateau_patience: number of validations without improvement before the learning rate is multiplied by
             ``plateau_factor``; 0 for a constant rate.
         plateau_factor: see ``plateau_patience``.
         warmup: number of steps in which the learning rate rises from 0.
-        cosine: whether the learning rate falls to 0 along a cosine over ``max_epochs``.
+        cosine: whether the learning rate falls to 0 along a cosine over all epochs.
         clip_norm: largest norm of the gradient; 0 for no clipping.
         clip_value: largest absolute value of a gradient's element; 0 for no clipping. At most one of the two is above 0.
         ema: decay of the exponential moving average of the weights that is validated and kept; 0 for none.
@@ -61,3 +61,12 @@ class PhaseConfig:
             raise ImderError("training: gradients are clipped by norm or by value, not both; set one of them to 0")
         if self.cosine and self.plateau_patience:
             raise ImderError("training: cosine and plateau_patience are two schedules; choose one")
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs that are trained: up to the last validation, as later weights can't be kept.
+
+        >>> PhaseConfig(max_epochs=26, validate_every=4).epochs, PhaseConfig(max_epochs=3, validate_every=4).epochs
+        (24, 3)
+        """
+        return self.max_epochs - self.max_epochs % min(self.validate_every, self.max_epochs)
