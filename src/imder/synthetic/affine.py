@@ -143,6 +143,18 @@ class LinearModality:
             )
         return Measured(offsets @ rotation.T, rotation @ loading, self.noise, basis, scales, shift)
 
+    def sample(self, component: NDArray[np.int64], z: Array, rng: np.random.Generator) -> Ragged:
+        """Lengths and frames of N clips with components (N,) and latents z (N, Z)."""
+        n = len(z)
+        lengths = rng.integers(self.lengths[0], self.lengths[1] + 1, n)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        row = np.repeat(np.arange(n), lengths)
+        waves = self.waves((np.arange(len(row)) - offsets[row] + 0.5) / lengths[row])
+        frames = self.offsets[component[row]] + self.noise * rng.standard_normal((len(row), self.dim))
+        for wave, loading in zip(waves.T, self.loadings, strict=True):
+            frames += wave[:, None] * (z @ loading.T)[row]
+        return Ragged(frames.astype(np.float32), offsets)
+
     def groups(
         self, lengths: NDArray[np.int64], wanted: NDArray[np.bool_], encoder: AffineEncoder | None
     ) -> tuple[tuple[NDArray[np.int64], Measured], ...]:

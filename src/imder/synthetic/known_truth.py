@@ -20,20 +20,18 @@ Its Bayes MAE: all .51, language .62, vision .91, audio .86, language + vision .
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.corpus import SPLITS, Corpus, Ragged, Split, spec_of
-from imder.synthetic.affine import AffineEncoder, Array, LinearModality, Measured, Operator
-from imder.synthetic.posterior import EncodingPosterior, LabelPosterior, LatentPosterior, evidence
+from imder.data.corpus import SPLITS, Corpus, Split, spec_of
+from imder.synthetic.affine import AffineEncoder, Array, LinearModality, Operator
+from imder.synthetic.clips import CLASSES, Seed, labels_of, split_of
+from imder.synthetic.evidence import encoded_evidence, raw_evidence
+from imder.synthetic.posterior import EncodingPosterior, LabelPosterior, LatentPosterior
 from imder.types import ImderError, Task
-
-CLASSES = ("negative", "neutral", "positive")
-WORDS = "well so the film was and then they really kind of that scene it you"
-Seed = int | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -148,30 +146,11 @@ class KnownTruth:
         Ids are ``<prefix><dialogue>$_$<position>``, two speakers for each dialogue.
         """
         component, z, star = self.latents(n, seed)
-        rng, features = np.random.default_rng([*np.atleast_1d(seed).tolist(), 7]), {}
-        for m in self.modalities:
-            lengths = rng.integers(m.lengths[0], m.lengths[1] + 1, n)
-            offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-            row = np.repeat(np.arange(n), lengths)
-            waves = m.waves((np.arange(len(row)) - offsets[row] + 0.5) / lengths[row])
-            frames = m.offsets[component[row]] + m.noise * rng.standard_normal((len(row), m.dim))
-            for wave, loading in zip(waves.T, m.loadings, strict=True):
-                frames += wave[:, None] * (z @ loading.T)[row]
-            features[m.name] = Ragged(frames.astype(np.float32), offsets)
+        rng = np.random.default_rng([*np.atleast_1d(seed).tolist(), 7])
+        features = {m.name: m.sample(component, z, rng) for m in self.modalities}
         sizes = rng.integers(4, 9, n)  # at most one dialogue for each clip
-        video = np.repeat(np.arange(n), sizes)[:n]
-        position = np.concatenate([np.arange(size) for size in sizes])[:n] if n else np.zeros(0)
-        turns, words = rng.choice(["A", "B"], n), rng.choice(WORDS.split(), (n, 8))
-        classes = task == "classification"
-        return Split(
-            ids=tuple(f"{prefix}{v:04d}$_${p}" for v, p in zip(video, position, strict=True)),
-            features=features,
-            labels=np.searchsorted(self.edges, star) if classes else np.clip(star, *self.bounds).astype(np.float32),
-            texts=tuple(" ".join(row) for row in words),
-            dialogue=tuple(f"{prefix}{v:04d}" for v in video),
-            position=position.astype(np.int64),
-            speaker=tuple(f"{prefix}{v:04d}{t}" for v, t in zip(video, turns, strict=True)),
-        )
+        labels = labels_of(star, task, self.bounds, self.edges)
+        return split_of(features, labels, sizes, rng, prefix)
 
     def corpus(
         self, train: int = 2400, valid: int = 600, test: int = 1000, seed: int = 0, task: Task = "regression"
@@ -187,12 +166,7 @@ class KnownTruth:
 
     def latent_posterior(self, split: Split, available: NDArray[np.bool_]) -> LatentPosterior:
         """p(c, z | available raw features) for each row."""
-
-        def read(name: str, rows: NDArray[np.int64], measurement: Measured) -> Array:
-            return np.stack([split.features[name][int(i)].astype(np.float64).ravel() for i in rows])
-
-        lengths = {k: r.lengths for k, r in split.features.items()}
-        return self.prior().given(evidence(self.modalities, lengths, available, {}, read))
+        return self.prior().given(raw_evidence(self.modalities, split.features, available))
 
     def responsibilities(self, split: Split, available: NDArray[np.bool_]) -> Array:
         """p(c | available raw features), (N, C)."""
@@ -280,11 +254,7 @@ class KnownTruth:
         lengths: Mapping[str, NDArray[np.int64]],
         available: NDArray[np.bool_],
     ) -> LatentPosterior:
-        def read(name: str, rows: NDArray[np.int64], measurement: Measured) -> Array:
-            return measurement.measure(np.asarray(encodings[name], dtype=np.float64)[rows, : len(measurement.shift)])
-
-        encoders = {name: AffineEncoder.of(operator) for name, operator in operators.items()}
-        return self.prior().given(evidence(self.modalities, lengths, available, encoders, read))
+        return self.prior().given(encoded_evidence(self.modalities, operators, encodings, lengths, available))
 
     def _posterior(
         self,

@@ -4,8 +4,7 @@ A component c of weight pi_c has a latent z ~ N(m_c, S_c). Raw features and enco
 
     m = beta_c + H z + sqrt(d) * eps,    eps ~ N(0, I),
 
-and enters only through its *evidence*: precision P = H' D^-1 H, information h_c = H' D^-1 (m - beta_c) and energy
-q_c = (m - beta_c)' D^-1 (m - beta_c) (up to what all c share). Evidence of several modalities adds up. Given it,
+and enters only through its *evidence* P, h_c, q_c (`imder.synthetic.evidence`). Given it,
 
     z | c ~ N(mu_c, V_c),   V_c = (S_c^-1 + P)^-1,   mu_c = V_c (S_c^-1 m_c + h_c),
     log w_c = log pi_c - 1/2 [q_c + m_c' S_c^-1 m_c - mu_c' V_c^-1 mu_c + log |S_c| - log |V_c|] + const,
@@ -16,13 +15,13 @@ so every conditional below is again a mixture of Gaussians, exact up to rounding
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from imder.synthetic.affine import AffineEncoder, Array, LinearModality, Measured
+from imder.synthetic.affine import Array, Measured
+from imder.synthetic.evidence import Evidence
 
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
@@ -34,25 +33,6 @@ def normal_cdf(x: ArrayLike) -> Array:
     [0.0, 0.5, 0.8413]
     """
     return 0.5 * np.asarray(_erfc(-np.asarray(x, dtype=np.float64) / math.sqrt(2)), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The evidence of a measurement on z: ``precision`` (..., Z, Z), ``information`` (..., C, Z), ``energy`` (..., C)."""
-
-    precision: Array
-    information: Array
-    energy: Array
-
-    @classmethod
-    def of(cls, measured: Array, offsets: Array, loading: Array, variance: Array | float) -> Evidence:
-        """The evidence of ``measured`` (..., r) = offsets (C, r) + loading (r, Z) z + noise of ``variance`` (r,)."""
-        scaled, whitened = offsets / variance, loading / np.expand_dims(variance, -1)
-        return cls(
-            loading.T @ whitened,
-            (measured @ whitened)[..., None, :] - offsets @ whitened,
-            (offsets * scaled).sum(-1) - 2 * measured @ scaled.T,
-        )
 
 
 @dataclass(frozen=True)
@@ -93,29 +73,6 @@ class LatentPosterior:
         root = np.linalg.cholesky(self.covariances)[rows, component]
         noise = rng.standard_normal((*component.shape, self.means.shape[-1]))
         return component, self.means[rows, component] + np.einsum("...ij,...j->...i", root, noise)
-
-
-def evidence(
-    modalities: Sequence[LinearModality],
-    lengths: Mapping[str, NDArray[np.int64]],
-    available: NDArray[np.bool_],
-    encoders: Mapping[str, AffineEncoder],
-    read: Callable[[str, NDArray[np.int64], Measured], Array],
-) -> Evidence:
-    """The evidence of each available modality, added up, for N rows; rows of one length are computed together.
-
-    ``read(name, rows, measured)`` gives m (len(rows), r); modalities without an encoder are raw.
-    """
-    c, z = modalities[0].offsets.shape[0], modalities[0].loadings.shape[-1]
-    n = len(available)
-    total = Evidence(np.zeros((n, z, z)), np.zeros((n, c, z)), np.zeros((n, c)))
-    for k, m in enumerate(modalities):
-        for rows, model in m.groups(lengths[m.name], available[:, k], encoders.get(m.name)):
-            added = Evidence.of(read(m.name, rows, model), model.offsets, model.loading, m.noise**2)
-            total.precision[rows] += added.precision
-            total.information[rows] += added.information
-            total.energy[rows] += added.energy
-    return total
 
 
 @dataclass(frozen=True)
