@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.synthetic.affine import AffineEncoder, Array
+from imder.synthetic.affine import AffineEncoder, Array, LinearModality
 from imder.synthetic.known_truth import KnownTruth
-from imder.synthetic.posterior import EncodingPosterior
+from imder.synthetic.posterior import EncodingPosterior, LatentPosterior
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,18 @@ class UnknownLength:
                 truth.encoding_posterior(
                     encoders, encodings, {**lengths, missing: np.full(rows, length)}, available, missing
                 )
+                for length in range(low, high + 1)
+            )
+        )
+
+    @classmethod
+    def of_latent(cls, latent: LatentPosterior, missing: LinearModality, encoder: AffineEncoder) -> UnknownLength:
+        """From p(c, z) of R rows, for instance that of `DialogueTruth.encoding_latent`."""
+        rows = len(latent.weights)
+        low, high = missing.lengths
+        return cls(
+            tuple(
+                EncodingPosterior.of(latent, missing.groups(np.full(rows, length), np.ones(rows, dtype=bool), encoder))
                 for length in range(low, high + 1)
             )
         )
