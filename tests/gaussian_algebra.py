@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 from scipy import stats
+from scipy.linalg import block_diag
 
 SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(range(3), size)]
 IDS = ["".join("LVA"[k] for k in subset) for subset in SUBSETS]
@@ -56,3 +57,29 @@ def condition(weights, means, covariances, observed, value):
         out_covariances.append(s[~observed][:, ~observed] - gain @ s[observed][:, ~observed])
     probability = np.exp(np.array(logits) - max(logits))
     return probability / probability.sum(), np.array(out_means), np.array(out_covariances)
+
+
+def dialogue_joint(truth, positions, parts):
+    """Mean and covariance of stacked (affine maps of) raw features of a dialogue's clips, then of every y*.
+
+    ``parts`` are (clip, name, length, A, a); the latents of clips p and q >= p positions apart covary as F^(q - p) S.
+    """
+    size, clips = len(truth.covariance), len(positions)
+    states = np.zeros((clips, size, clips, size))
+    for p in range(clips):
+        for q in range(clips):
+            if positions[q] >= positions[p]:
+                block = np.linalg.matrix_power(truth.transition, positions[q] - positions[p]) @ truth.covariance
+                states[q, :, p], states[p, :, q] = block, block.T
+    states = states.reshape(clips * size, clips * size)
+    offset, loading, noise = [], [], []
+    for clip, name, length, matrix, shift in parts:
+        b, big_b = dense(truth, name, length)
+        offset.append(matrix @ b[0] + shift)
+        loading.append(np.kron(np.eye(clips)[clip], matrix @ big_b))
+        noise.append(truth[name].noise ** 2 * matrix @ matrix.T)
+    offset.append(np.full(clips, truth.label_offset))
+    loading.append(np.kron(np.eye(clips), truth.label_weights))
+    noise.append(truth.label_noise**2 * np.eye(clips))
+    covariance = np.concatenate(loading) @ states @ np.concatenate(loading).T + block_diag(*noise)
+    return np.concatenate(offset), covariance

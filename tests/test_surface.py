@@ -8,7 +8,7 @@ import pytest
 import imder
 
 NAMES = {
-    *("load_corpus", "Corpus", "Split", "Sample", "KnownTruth"),
+    *("load_corpus", "Corpus", "Split", "Sample", "KnownTruth", "DialogueTruth"),
     *("train", "tune", "evaluate", "benchmark", "predict", "recover", "Predictor"),
     *("IMDer", "Model", "Batch", "Output", "RecoveredEncoding", "Spec", "Modality", "Rows", "ImderError"),
     *("RandomMissing", "FixedMissing", "NaturalMissing", "OfficialSchedule", "__version__"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imder.missingness.protocols import FixedMissing, NaturalMissing, RandomMissing
     from imder.models.base import Model
     from imder.models.imder.training import IMDer
+    from imder.synthetic.dialogue_truth import DialogueTruth
     from imder.synthetic.known_truth import KnownTruth
     from imder.training.train import train
     from imder.tuning.tune import tune
@@ -42,6 +43,7 @@ _HOMES = {
     "imder.missingness.protocols": ("FixedMissing", "NaturalMissing", "RandomMissing"),
     "imder.models.base": ("Model",),
     "imder.models.imder.training": ("IMDer",),
+    "imder.synthetic.dialogue_truth": ("DialogueTruth",),
     "imder.synthetic.known_truth": ("KnownTruth",),
     "imder.training.train": ("train",),
     "imder.tuning.tune": ("tune",),
@@ -54,6 +56,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = [
     "Batch",
     "Corpus",
+    "DialogueTruth",
     "FixedMissing",
     "IMDer",
     "ImderError",
