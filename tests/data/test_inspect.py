@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ def test_summary_by_hand() -> None:
         "texts": True,
         "dialogues": 3,
         "speakers": 2,
+        "neighbours": None,
     }
     assert labels["counts"] == {"-1": 1, "0": 1, "1": 0, "2": 1}
     assert (labels["min"], labels["median"]) == (-1, pytest.approx(0.4))
@@ -117,8 +119,36 @@ def test_tables() -> None:
         "audio: 1 constant columns in train: 1",
         "train and test share 1 ids: d",
         "train and test share 2 dialogues: y, z",
+        "train: dialogues without positions (field 'position'): no clip has neighbours",
+        "test: dialogues without positions (field 'position'): no clip has neighbours",
     ]
     assert notes({"constant": {"modalities": {}}, "shared": {}})[0].startswith("No constant columns")
+
+
+def test_neighbours() -> None:
+    """Clips that share a dialogue; a clip without one stands alone, and two at one position have no order."""
+    names = ("x",) * 5 + ("y",) * 2 + ("", "", "z")
+    split = Split(
+        tuple(f"{i}" for i in range(10)),
+        {"language": ragged(*[1] * 10), "audio": ragged(*[1] * 10)},
+        dialogue=names,
+        position=np.arange(10),
+    )
+    doubled = replace(split, ids=tuple(f"t{i}" for i in range(10)), position=np.zeros(10, np.int64))
+    corpus = Corpus("c", spec_of({"train": split}, "regression"), {"train": split, "test": doubled})
+    summary = inspect_corpus(corpus)
+    lengths = {"1": 3, "2 to 4": 1, "5 to 9": 1, "10 to 19": 0, "20 to 49": 0, "50 or more": 0}
+    assert summary["splits"]["train"]["neighbours"] == {"clips": 7, "dialogues": lengths}
+    assert summary["splits"]["test"]["neighbours"] is None
+    (remark,) = summary["unordered"]
+    assert remark.startswith("test: samples 't0' and 't1' both have position 0 of dialogue 'x'")
+    assert remark in notes(summary)
+    console = Console(file=io.StringIO(), width=160)
+    console.print(render(summary))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "7 (70 %)" in printed
+    assert "2 to 4" in printed
+    assert "10 to 19" not in printed
 
 
 def test_an_empty_split_and_names_with_brackets() -> None:

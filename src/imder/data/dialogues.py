@@ -7,13 +7,16 @@ without a dialogue name or a position is a dialogue of its own.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.corpus import Split
-from imder.data.loader import MaskedLoader
 from imder.types import ImderError
+
+if TYPE_CHECKING:
+    from imder.data.loader import MaskedLoader
 
 
 def dialogue_numbers(split: Split) -> NDArray[np.int64]:

@@ -14,10 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.dialogues import dialogue_numbers
 from imder.data.speaker_norm import standardised
+from imder.types import ImderError
 
 _CHUNK = 1 << 22  # values compared at a time
 _EXAMPLES = 5
+DIALOGUE_LENGTHS = {"1": 1, "2 to 4": 2, "5 to 9": 5, "10 to 19": 10, "20 to 49": 20, "50 or more": 50}
+"""Ranges of the number of clips in a dialogue, each with its least."""
 
 
 def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
@@ -30,7 +34,10 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
         histogram (``counts``) and, for regression, ``min``, ``median``, ``mean`` and ``max``; ``present`` and
         ``nonfinite`` by modality, ``lengths`` (min, median and max over the samples that have the modality, and frames
         in total), ``patterns`` (samples by their present modalities, as ``language+audio``), the number of
-        ``dialogues`` and ``speakers`` (None if unknown) and whether there are ``texts``;
+        ``dialogues`` and ``speakers`` (None if unknown), whether there are ``texts``, and ``neighbours``: how many
+        ``clips`` share a dialogue with another, and by `DIALOGUE_LENGTHS` how many ``dialogues`` have so many clips (a clip
+        without a dialogue is one of its own), or None where the order of clips is unknown;
+        ``unordered``: for splits with dialogues, why the order of their clips is unknown;
         ``unread``: remarks on fields of the file that look like labels or features and were not read;
         ``constant``: the examined split (train, or else the first) and, by modality, the number (``n``) and indices
         (``columns``) of columns that have one value in all valid frames;
@@ -51,6 +58,7 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
             for m in corpus.spec.modalities
         },
         "splits": {name: _split(split, corpus.spec.classes) for name, split in corpus.splits.items()},
+        "unordered": [remark for name, split in corpus.splits.items() if (remark := _unordered(name, split))],
         "unread": list(dict.fromkeys(remark for split in corpus.splits.values() for remark in split.unread)),
         "constant": {
             "split": chosen,
@@ -83,7 +91,34 @@ def _split(split: Split, classes: tuple[str, ...]) -> dict[str, Any]:
         "texts": split.texts is not None,
         "dialogues": None if split.dialogue is None else len(set(split.dialogue)),
         "speakers": None if split.speaker is None else len(set(split.speaker)),
+        "neighbours": _neighbours(split),
     }
+
+
+def _neighbours(split: Split) -> dict[str, Any] | None:
+    """Clips that have neighbours and dialogues by length; None where the order of clips is unknown."""
+    if split.dialogue is None or split.position is None:
+        return None
+    try:
+        clips = np.unique(dialogue_numbers(split), return_counts=True)[1]
+    except ImderError:
+        return None
+    ranges = np.digitize(clips, list(DIALOGUE_LENGTHS.values())) - 1
+    counts = np.bincount(ranges, minlength=len(DIALOGUE_LENGTHS)).tolist()
+    return {"clips": int(clips[clips > 1].sum()), "dialogues": dict(zip(DIALOGUE_LENGTHS, counts))}
+
+
+def _unordered(name: str, split: Split) -> str:
+    """Why the order of a split's dialogues is unknown; empty where it is known or there are no dialogues."""
+    if split.dialogue is None:
+        return ""
+    if split.position is None:
+        return f"{name}: dialogues without positions (field 'position'): no clip has neighbours"
+    try:
+        dialogue_numbers(split)
+    except ImderError as error:
+        return f"{name}: {error}"
+    return ""
 
 
 def _lengths(ragged: Ragged) -> dict[str, Any]:

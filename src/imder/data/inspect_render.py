@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from imder.data.inspect import DIALOGUE_LENGTHS
 from imder.data.speaker_norm import speaker_norm_note
 
 _MOST_PATTERNS = 16
@@ -18,10 +19,10 @@ _MOST_COLUMNS = 12
 
 def render(summary: Mapping[str, Any]) -> Group:
     """Tables of splits, modalities, patterns and labels, followed by `notes`."""
-    parts: list[RenderableType] = [_splits(summary), _modalities(summary), _patterns(summary)]
-    labels = _labels(summary)
+    tables: list[RenderableType | None] = [_splits(summary), _dialogues(summary), _modalities(summary)]
+    tables += [_patterns(summary), _labels(summary)]
     remarks = [note for note in (speaker_norm_note(summary), *notes(summary)) if note]
-    return Group(*parts, *([labels] if labels else []), *map(Text, remarks))
+    return Group(*(table for table in tables if table is not None), *map(Text, remarks))
 
 
 def _table(title: str, first: str, others: list[str]) -> Table:
@@ -42,6 +43,19 @@ def _splits(summary: Mapping[str, Any]) -> Table:
     for name, s in summary["splits"].items():
         numbers = (s["n"], s["labelled"], s["dropped"], s["dialogues"], s["speakers"])
         table.add_row(escape(name), *map(_count, numbers), "yes" if s["texts"] else "no")
+    return table
+
+
+def _dialogues(summary: Mapping[str, Any]) -> Table | None:
+    splits = {name: s for name, s in summary["splits"].items() if s["neighbours"]}
+    if not splits:
+        return None
+    ranges = [key for key in DIALOGUE_LENGTHS if any(s["neighbours"]["dialogues"][key] for s in splits.values())]
+    table = _table("Dialogues by number of clips", "split", ["clips with\nneighbours", *ranges])
+    for name, s in splits.items():
+        clips, n = s["neighbours"]["clips"], s["n"]
+        share = f"{clips} ({100 * clips / n:.0f} %)" if n else "0"
+        table.add_row(escape(name), share, *(str(s["neighbours"]["dialogues"][key]) for key in ranges))
     return table
 
 
@@ -94,7 +108,7 @@ def _number(key: str) -> float:
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """Warnings, one a line: constant columns, ids, dialogues or speakers that splits share, and unread fields."""
+    """Warnings, one a line: constant columns, names that splits share, dialogues without an order, unread fields."""
     lines = []
     for modality, constant in summary["constant"]["modalities"].items():
         if constant["n"]:
@@ -106,5 +120,5 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     for what, pairs in summary["shared"].items():
         for pair, overlap in pairs.items():
             lines.append(f"{pair} share {overlap['n']} {what}: {', '.join(overlap['examples'])}")
-    lines += summary.get("unread", [])
+    lines += [*summary.get("unordered", []), *summary.get("unread", [])]
     return lines or ["No constant columns; the splits share no ids, dialogues or speakers."]
