@@ -65,11 +65,16 @@ def read_labels(
 
 
 def check_splits(clips: Sequence[Clip], where: str) -> None:
-    """Raise an `ImderError` if only some clips have a split, or the order within a dialogue is unknown."""
+    """Raise an `ImderError` if only some clips have a split, or only some of those in dialogues a position."""
     with_split = [clip for clip in clips if clip.split is not None]
     if with_split and len(with_split) < len(clips):
         without = next(clip for clip in clips if clip.split is None)
         raise ImderError(f"{where}: clip {without.id!r} has no split, others have one: give all or none")
+    check_positions(clips, where)
+
+
+def check_positions(clips: Sequence[Clip], where: str) -> None:
+    """Raise an `ImderError` if some clips of dialogues have a position and others don't."""
     if any(clip.position is not None for clip in clips):
         for clip in clips:
             if clip.dialogue is not None and clip.position is None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from imder.calibration.describe import check_recoveries
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.speaker_norm import standardise
+from imder.extract.assemble import check_positions
 from imder.extract.clip import extract_clip
 from imder.extract.extractors import leaves_video_unused
 from imder.extract.manifest import Clip
@@ -97,8 +98,11 @@ def predict_clips(
         progress: called with the numbers of finished clips and of all clips.
 
     Raises:
-        ImderError: as `imder.predict`, or two clips of a dialogue have the same position.
+        ImderError: as `imder.predict`, or the system reads dialogues and two clips of one have the same position, or only
+            some have a position.
     """
+    if model.uses_context:
+        check_positions(clips, "clips to predict")
     failures: list[tuple[str, str, str]] = []
     remarks: list[tuple[str, str, str]] = []
     all_clips = (*clips, *same_speakers)

@@ -4,13 +4,15 @@ Windows start every ``hop`` seconds as long as they end within the recording. If
 with the recording. A recording shorter than a window is one window.
 
 All windows of a recording share one id and thus the noise of recoveries, so differences between windows come from the
-recording, not from sampling.
+recording, not from sampling. They are the clips of one dialogue, in the order of their starts: to a system with context,
+windows before and after are neighbours, also where they overlap.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from imder.data.corpus import Split
 from imder.extract.clip import extract_clip
@@ -92,6 +94,7 @@ def predict_windows(
     bounds = window_bounds(recording.seconds, window, hop)
     language_between = _language_reader(recipe, recording)
     empty: set[int] = set()
+    size = len(bounds) if model.uses_context else options.batch_size  # neighbours are needed at once
 
     def parts() -> Iterator[Split]:
         kept: list[ExtractedClip] = []
@@ -103,8 +106,9 @@ def predict_windows(
             if not features:
                 empty.add(i)
                 continue
-            kept.append(ExtractedClip(language.clip, features, language.tokens, language.text))
-            if len(kept) == options.batch_size:
+            clip = replace(language.clip, dialogue=recording.clip.id, position=i)
+            kept.append(ExtractedClip(clip, features, language.tokens, language.text))
+            if len(kept) == size:
                 yield split_of(kept, recipe)
                 kept = []
         if kept:
@@ -132,7 +136,7 @@ def check_min_coverage(min_coverage: float) -> None:
 
 def _language_reader(recipe: Recipe, recording: Recording) -> Callable[[float, float], ExtractedClip]:
     """A function that returns the language of a window; consecutive windows with the same text are encoded once."""
-    clip = Clip(recording.clip.id)  # without a dialogue, since windows overlap
+    clip = Clip(recording.clip.id, speaker=recording.clip.speaker)
     without_times = ExtractedClip(clip, {}, recording.tokens, recording.clip.text or "")
     latest = without_times
     language_alone = recipe.only({"language"})
