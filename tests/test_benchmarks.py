@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from dialogues import EVIDENCE, bayes_errors, recoverable
 from distances import energy_distance, sliced_wasserstein
 from known import Case, Encoders, absolute_error
 from measure import alternate, flops, markdown, ratio
@@ -14,6 +15,7 @@ from uncertainty import exact_scores
 from imder.models.imder.training import IMDer
 from imder.models.presets import read_preset
 from imder.models.registry import build
+from imder.synthetic.dialogue_truth import DialogueTruth
 from imder.synthetic.known_truth import KnownTruth
 from imder.synthetic.posterior import LabelPosterior
 
@@ -120,3 +122,16 @@ def test_start_up_is_measured_in_seconds_of_cpu():
     idle, busy = (cpu_seconds(["-c", code], rounds=2) for code in ("import time; time.sleep(.3)", "sum(range(10**7))"))
     assert 0 < idle < 0.3
     assert busy > idle
+
+
+def test_optima_on_dialogues_are_those_of_the_labels_and_fall_with_evidence():
+    truth = DialogueTruth.standard()
+    split = truth.sample(600, seed=0)
+    complete, half = bayes_errors(truth, split, range(2), rates=(0.0, 0.5))
+    expected = abs(truth.label_posterior(split, split.present).median() - split.labels)
+    assert complete["both, whole dialogue"] == pytest.approx(expected.mean(), abs=4 * expected.std() / 600**0.5)
+    for row in (complete, half, *recoverable(truth, split)):
+        sign = 1 if "modality" in row else -1
+        values = [sign * row[name] for name in EVIDENCE]
+        assert values == sorted(values)
+    assert half["both, window 4"] < 0.9 * half["clip alone"]
