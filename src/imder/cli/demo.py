@@ -1,12 +1,14 @@
 """``imder demo``: IMDer and zero-fill on a corpus whose answers are known, against the exact optimum.
 
 No download and no licence is needed. The Bayes-optimal predictor knows the distribution that the corpus was drawn from, so
-nothing can have a lower expected error: the table shows how far a trained model is from it.
+nothing can have a lower expected error: the table shows how far a trained model is from it. With ``--dialogues`` clips follow
+one another, and the optimum is given for a clip alone, with earlier clips, and with the whole dialogue.
 """
 
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +17,28 @@ from imder.cli.options import add_seed, add_threads, thread_count
 from imder.types import ImderError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from jsonargparse import Namespace
     from numpy.typing import NDArray
 
     from imder.cli.parser import Parser
-    from imder.data.corpus import Split
+    from imder.data.corpus import Corpus, Split
     from imder.evaluation.predicting import Predict
-    from imder.synthetic.known_truth import KnownTruth
+    from imder.synthetic.dialogue_truth import Direction
+    from imder.synthetic.posterior import LabelPosterior
+
+    Posterior = Callable[[Split, NDArray[np.bool_]], LabelPosterior]
 
 TRAIN, VALID, TEST = 3200, 400, 800
 DRAWS = 10
 BAYES = "Bayes-optimal"
+EVIDENCE: dict[str, tuple[Direction, int | None]] = {
+    "alone": ("both", 0),
+    "past": ("past", None),
+    "both": ("both", None),
+}
 PRESETS = {"imder": "fast", "zero-fill": "zero-fill"}
 
 
@@ -34,6 +46,9 @@ def add_options(parser: Parser) -> None:
     """Options of ``imder demo``."""
     parser.add_argument(
         "--out", default="demo", help="folder for the runs, the corpus, results.csv and the plot mae.png"
+    )
+    parser.add_argument(
+        "--dialogues", action="store_true", help="clips that follow one another, so that neighbours are informative"
     )
     add_seed(parser)
     add_threads(parser)
@@ -49,7 +64,6 @@ def run(options: Namespace) -> int:
     from imder.evaluation.tables import rich_table
     from imder.jobs.progress import counting
     from imder.jobs.threads import set_threads
-    from imder.synthetic.known_truth import KnownTruth
     from imder.training.config import load_config
     from imder.training.progress import PhaseProgress
     from imder.training.train import train
@@ -61,8 +75,7 @@ def run(options: Namespace) -> int:
         raise ImderError(f"{out}: is not empty and holds no demo; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     marker.touch()
-    truth = KnownTruth.standard()
-    corpus = truth.corpus(TRAIN, VALID, TEST, seed=seed)
+    corpus, optima = _dialogues(seed) if options.dialogues else _independent_clips(seed)
     models = {}
     for name, preset in PRESETS.items():
         shutil.rmtree(out / name, ignore_errors=True)
@@ -75,11 +88,12 @@ def run(options: Namespace) -> int:
             evaluate = evaluator(model, corpus, seed=seed, progress=report)
             rows += [row for protocol in protocols for row in evaluate(protocol)]
     for protocol in protocols:
-        rows += evaluate_predictor(BAYES, _bayes(truth), corpus, protocol)
+        for name, posterior in optima.items():
+            rows += evaluate_predictor(name, _median(posterior), corpus, protocol, whole=options.dialogues)
     for shown in ("random", "fixed"):
-        show(rich_table(summarise(rows), shown, ["mae", "acc2"], references=(BAYES,), width=width()))
+        show(rich_table(summarise(rows), shown, ["mae", "acc2"], references=tuple(optima), width=width()))
     write_csv(rows, out / "results.csv")
-    plot_rates(rows, "mae", out / "mae.png", references=(BAYES,))
+    plot_rates(rows, "mae", out / "mae.png", references=tuple(optima))
     write_store(corpus, out / "corpus")
     say(f"runs, corpus, results.csv and mae.png saved in {out}; next:")
     say_command("imder", "data", "inspect", f"{out}/corpus")
@@ -87,10 +101,36 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def _bayes(truth: KnownTruth) -> Predict:
+def _independent_clips(seed: int) -> tuple[Corpus, dict[str, Posterior]]:
+    """The known-truth corpus and its exact answer."""
+    from imder.synthetic.known_truth import KnownTruth
+
+    truth = KnownTruth.standard()
+    return truth.corpus(TRAIN, VALID, TEST, seed=seed), {BAYES: truth.label_posterior}
+
+
+def _dialogues(seed: int) -> tuple[Corpus, dict[str, Posterior]]:
+    """The corpus of dialogues and its exact answers by which clips are evidence."""
+    from imder.synthetic.dialogue_truth import DialogueTruth
+
+    truth = DialogueTruth.standard()
+    answers: dict[str, Posterior] = {
+        f"Bayes, {name}": partial(truth.label_posterior, direction=direction, window=window)
+        for name, (direction, window) in EVIDENCE.items()
+    }
+    return truth.corpus(TRAIN, VALID, TEST, seed=seed), answers
+
+
+def _median(posterior: Posterior) -> Predict:
     """The median of the exact posterior given what is available: the optimum of the mean absolute error."""
 
     def predict(split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return truth.label_posterior(split.take(rows), available).median()[:, None]
+        import numpy as np
+
+        out = np.empty((len(rows), 1))
+        for start in range(0, len(rows), len(split)):  # whole cells follow one another
+            part = slice(start, start + len(split))
+            out[part, 0] = posterior(split.take(rows[part]), available[part]).median()
+        return out
 
     return predict
