@@ -12,7 +12,8 @@ the same function. The test split is then evaluated at every missing rate and fo
   like the labels (`imder.synthetic.posterior.LabelPosterior`), on the same rows. Its expectation is at least 1.
 
 ``--task classification`` compares the coverage of prediction sets and the negative log-likelihood in the same way. The
-targets, coverage within 2 points of 90 % and a ratio of at most 1.1, have a mark where they are missed.
+targets, coverage within 2 points of 90 % and a ratio of at most 1.1, have a mark where they are missed. ``--dialogues`` does it
+on dialogues (`imder.synthetic.dialogue_truth`), against the exact distribution given all that is available in the dialogue.
 
 For `fast`, predicting every sample under every subset with eight recoveries takes about as long as training. Finished
 trainings in DIR are reused. Prints tables of the larger calibration and a line on that of training; writes both to
@@ -44,6 +45,7 @@ from imder.evaluation.predicting import memoized, model_predict
 from imder.evaluation.protocol import EvaluationProtocol
 from imder.evaluation.results import write_csv
 from imder.models.base import Model
+from imder.synthetic.dialogue_truth import DialogueTruth
 from imder.synthetic.known_truth import KnownTruth
 from imder.synthetic.posterior import LabelPosterior
 from imder.training.calibrate import calibrate
@@ -63,6 +65,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--presets", default="fast", help="separated by commas")
     parser.add_argument("--task", choices=["regression", "classification"], default="regression")
+    parser.add_argument("--dialogues", action="store_true", help="clips that follow one another")
     for name, size in (("train", TRAIN), ("valid", VALID), ("calibration", 4000), ("test", 4000)):
         parser.add_argument(f"--{name}", type=int, default=size, help=f"samples (default: {size})")
     parser.add_argument("--draws", type=int, default=1, help="of the masks of each rate")
@@ -73,7 +76,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     sizes = f"{options.train} / {options.valid} / {options.calibration} / {options.test}"
     print(f"{machine()}; {sizes} samples to train, validate, calibrate, test\n")
-    truth = KnownTruth.standard()
+    truth = DialogueTruth.standard() if options.dialogues else KnownTruth.standard()
     corpus = truth.corpus(options.train, options.valid, options.test, options.seed, options.task)
     fresh = truth.sample(options.calibration, (options.seed, 4), "calibration", options.task)
     exact = exact_scores(truth, corpus["test"], options.task)
@@ -124,7 +127,8 @@ def _verdict(preset: str, size: int, rows: Sequence[Row]) -> str:
 
 def _trained(preset: str, corpus: Corpus, options: argparse.Namespace) -> tuple[Model, float]:
     """A finished model or one trained now, and the seconds of its training."""
-    out = options.out / f"{preset}-{options.task}-{options.train}-{options.valid}-{options.seed}"
+    kind = "-dialogues" if options.dialogues else ""
+    out = options.out / f"{preset}-{options.task}-{options.train}-{options.valid}-{options.seed}{kind}"
     if RunDirectory(out).finished():
         return Model.from_pretrained(out), 0.0
     started = time.monotonic()
@@ -134,10 +138,13 @@ def _trained(preset: str, corpus: Corpus, options: argparse.Namespace) -> tuple[
     return model, time.monotonic() - started
 
 
-def exact_scores(truth: KnownTruth, split: Split, task: Task) -> Callable[[NDArray[np.bool_]], NDArray[np.float64]]:
+def exact_scores(
+    truth: KnownTruth | DialogueTruth, split: Split, task: Task
+) -> Callable[[NDArray[np.bool_]], NDArray[np.float64]]:
     """A function from a mask (N, K) to the scores (N,) of the exact label distributions given the available features.
 
-    The score is the CRPS for regression, -ln p for classes; each (sample, subset) pair is computed once.
+    The score is the CRPS for regression, -ln p for classes. Where clips are independent, each (sample, subset) pair is
+    computed once; in dialogues all of a mask counts.
     """
     labels = split.labels
     assert labels is not None
@@ -150,6 +157,8 @@ def exact_scores(truth: KnownTruth, split: Split, task: Task) -> Callable[[NDArr
         return np.asarray(-np.log(np.clip(p[np.arange(len(labels)), labels], MIN_PROBABILITY, None)))
 
     def exact(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        if isinstance(truth, DialogueTruth):
+            return score(truth.label_posterior(split, mask))
         out = np.empty(len(mask))
         for pattern in map(tuple, np.unique(mask, axis=0).tolist()):
             if pattern not in cache:

@@ -118,6 +118,15 @@ def test_exact_scores_are_those_of_each_samples_own_subset(task):
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+def test_exact_scores_on_dialogues_are_those_of_whole_masks():
+    truth = DialogueTruth.standard()
+    split = truth.sample(60, 0)
+    mask = np.random.default_rng(0).random((60, 3)) < 0.5
+    scores = exact_scores(truth, split, "regression")(mask)
+    np.testing.assert_allclose(scores, truth.label_posterior(split, mask).crps(split.labels), rtol=1e-9)
+    assert scores.mean() < truth.label_posterior(split, mask, window=0).crps(split.labels).mean()
+
+
 def test_start_up_is_measured_in_seconds_of_cpu():
     idle, busy = (cpu_seconds(["-c", code], rounds=2) for code in ("import time; time.sleep(.3)", "sum(range(10**7))"))
     assert 0 < idle < 0.3
