@@ -244,7 +244,8 @@ def _training_protocol(entries: Sequence[ModelSpec], protocols: tuple[str, ...])
                 f"per_rate (--per-rate): under the {name} protocol alone models train on its masks, which cannot be "
                 f"permanently missing; leave {entry.name} out, or evaluate random too"
             )
-        if system_class(entry.config.system).uses_context and isinstance(masks(0.0, 1), MissingByBatch):
+        reads_context = system_class(entry.config.system).reads_context(entry.config.model)
+        if reads_context and isinstance(masks(0.0, 1), MissingByBatch):
             raise ImderError(
                 f"per_rate (--per-rate): under the {name} protocol alone models train on its masks, which are not made for "
                 f"whole dialogues; leave {entry.name} out, or evaluate random too"

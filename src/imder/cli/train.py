@@ -64,7 +64,7 @@ def add_options(parser: Parser) -> None:
     add_threads(parser)
     system = system_class(read_preset(preset_of(parser.words))["system"])
     parser.add_overrides("model", system.config_type)
-    parser.add_overrides("training", training_config_type(system.phase_names))
+    parser.add_overrides("training", training_config_type(system.configured_phases()))
     parser.add_settings("engine", EngineConfig, EngineConfig())
     parser.usage = "imder train CORPUS (--out RUN | --resume RUN) [options]"
 

@@ -45,6 +45,20 @@ def dialogue_numbers(split: Split) -> NDArray[np.int64]:
     return out
 
 
+def has_neighbours(split: Split) -> bool:
+    """Whether any dialogue has two clips.
+
+    >>> has_neighbours(Split(("a", "b"), {}, dialogue=("x", "x"), position=np.array([0, 1])))
+    True
+    >>> has_neighbours(Split(("a", "b"), {}))
+    False
+    """
+    if split.dialogue is None or split.position is None:
+        return False
+    named = [name for name in split.dialogue if name]
+    return len(set(named)) < len(named)
+
+
 def whole_dialogues(
     pairs: MaskedLoader, copy: NDArray[np.int64] | None = None, at_once: int | None = None
 ) -> MaskedLoader:

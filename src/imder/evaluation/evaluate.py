@@ -145,7 +145,7 @@ def evaluator(
 ) -> Evaluator:
     """Evaluates one system on one corpus under several protocols, which share their predictions.
 
-    A system that looks at other samples (`Model.uses_context`) shares nothing: it predicts the whole cells of each protocol.
+    A system that looks at other samples (`Model.needs_dialogues`) shares nothing: it predicts the whole cells of each protocol.
 
     Args:
         model: the system.
@@ -164,8 +164,8 @@ def evaluator(
         ImderError: the corpus doesn't fit the model.
     """
     predict = model_predict(model, samples=samples, seed=seed, batch_size=batch_size, progress=progress)
-    predict = predict if model.uses_context else memoized(predict)
     prepared = model.prepare(corpus, split)
+    predict = predict if model.needs_dialogues(prepared[split]) else memoized(predict)
 
     def evaluate_protocol(protocol: EvaluationProtocol, on_cell: OnCell | None = None) -> Rows:
         if (protocol.split, protocol.samples) != (split, samples):
@@ -192,7 +192,7 @@ def _evaluate(
         corpus,
         protocol,
         run=run,
-        whole=model.uses_context,
+        whole=model.needs_dialogues(corpus[protocol.split]),
         calibration=model.calibration,
         recovery_weights=model.recovery_weights(),
         on_cell=on_cell,

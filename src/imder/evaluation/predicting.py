@@ -11,7 +11,7 @@ labels nor features of modalities that aren't available.
 Predictions come as a *spread* (M, S, ...): one for each of S recoveries of the missing modalities, S = 1 where nothing is
 sampled. Metrics use the mean over S; the variation over S measures uncertainty.
 
-A system whose prediction for a sample depends on other samples of the split (`Model.uses_context`) receives whole cells
+A system whose prediction for a sample depends on other samples of the split (`Model.needs_dialogues`) receives whole cells
 instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once.
 """
 
@@ -78,9 +78,9 @@ def model_predict(
 
     That of a model that uses context raises an `ImderError` unless it gets whole cells.
     """
-    in_order = _by_dialogue if model.uses_context else _by_pattern
 
     def predict(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
+        in_order = _by_dialogue if model.needs_dialogues(split) else _by_pattern
         pairs, order = in_order(MaskedLoader(split, rows, available, batch_size))
         spreads: list[Values] = []
         done = 0

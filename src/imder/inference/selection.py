@@ -166,14 +166,15 @@ def batches(
     A system without context is handed ``rows``, by default those that have something available; one with context whole
     dialogues, all of them.
     """
-    if model.uses_context:
+    context = model.needs_dialogues(split)
+    if context:
         rows = np.arange(len(split))
     elif rows is None:
         rows = np.flatnonzero(mask.any(axis=1))
     frames = (np.stack([r.lengths[rows] for r in split.features.values()], axis=1) * mask[rows]).sum(axis=1)
     rows = rows[np.lexsort((frames, *mask[rows].T))]
     loader = MaskedLoader(replace(split, labels=None), rows, mask[rows], batch_size, mask)
-    if model.uses_context:
+    if context:
         loader = whole_dialogues(loader, at_once=batch_size)
     done = 0
     for number, batch in enumerate(loader):

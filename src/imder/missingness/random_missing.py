@@ -47,7 +47,7 @@ class RandomMissing:
         """
         present = check_present(present)
         generator = stream("random", seed, self.rate)
-        kept = _one_of_each(present, generator)
+        kept = one_of_each(present, generator)
         available: Mask = present.copy()
         others = np.flatnonzero(present & ~kept)
         count = min(round(self.rate * int(present.sum())), len(others))
@@ -55,7 +55,7 @@ class RandomMissing:
         return available
 
 
-def _one_of_each(present: Mask, generator: np.random.Generator) -> Mask:
+def one_of_each(present: Mask, generator: np.random.Generator) -> Mask:
     """One present cell of each row, uniformly: the largest of independent uniform scores, ``(N, K)`` bool."""
     scores = np.where(present, generator.random(present.shape), -1.0)
     one: Mask = np.zeros_like(present)

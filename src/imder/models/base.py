@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -22,7 +23,7 @@ from imder.types import Batch, ImderError, Output, Spec
 
 if TYPE_CHECKING:
     from imder.calibration.calibration import Calibration
-    from imder.data.corpus import Corpus
+    from imder.data.corpus import Corpus, Split
     from imder.models.language.encoder import LanguageEncoder
 
 Phase = str
@@ -49,8 +50,14 @@ class Model(nn.Module, ABC):
     phase_names: ClassVar[tuple[Phase, ...]] = ("stage1",)
     """All phases that a configuration can make it go through."""
 
-    uses_context: ClassVar[bool] = False
-    """Whether a prediction depends on the other clips of its dialogue: batches then hold whole dialogues (`Batch`)."""
+    phase_settings: ClassVar[Mapping[Phase, Phase]] = MappingProxyType({})
+    """Phases that are trained with the settings of another one."""
+
+    all_subsets: ClassVar[bool] = True
+    """Whether `losses` can learn from every subset of a sample's modalities in one step."""
+
+    self_distills: ClassVar[bool] = False
+    """Whether `losses` takes ``self_distillation``, the weight of the prediction from everything available as a teacher."""
 
     label_free: ClassVar[frozenset[Phase]] = frozenset()
     """Phases that need no labels: they learn from unlabelled samples too."""
@@ -66,6 +73,8 @@ class Model(nn.Module, ABC):
         self.config = config
         self.calibration: Calibration | None = None
         """Uncertainty of its predictions, fitted at the end of training; None where it wasn't."""
+        self.uses_context = self.reads_context(config)
+        """Whether a prediction depends on the other clips of its dialogue: batches then hold whole dialogues (`Batch`)."""
         self.language: LanguageEncoder | None = None
         """The transformer tuned for it, which makes language features of token ids; None: the corpus' own are used."""
 
@@ -75,6 +84,18 @@ class Model(nn.Module, ABC):
         tensors = itertools.chain(self.parameters(), self.buffers())
         return next((t.device for t in tensors), torch.device("cpu"))
 
+    @classmethod
+    def reads_context(cls, config: Any) -> bool:
+        """Whether systems of a configuration use context (default: no)."""
+        del config
+        return False
+
+    def needs_dialogues(self, split: Split) -> bool:
+        """Whether batches of a split must hold whole dialogues: with context, if any clip has a neighbour."""
+        from imder.data.dialogues import has_neighbours
+
+        return self.uses_context and has_neighbours(split)
+
     # Training.
 
     @classmethod
@@ -82,6 +103,16 @@ class Model(nn.Module, ABC):
         """The phases of training under a configuration, in order (default: all of `phase_names`)."""
         del config
         return cls.phase_names
+
+    @classmethod
+    def configured_phases(cls) -> tuple[Phase, ...]:
+        """The phases that have settings of their own."""
+        return tuple(phase for phase in cls.phase_names if phase not in cls.phase_settings)
+
+    @classmethod
+    def settings_of(cls, phase: Phase) -> Phase:
+        """The phase whose settings a phase is trained with."""
+        return cls.phase_settings.get(phase, phase)
 
     def init_output_bias(self, labels: Tensor) -> None:
         """Start the output at the constant baseline of the training labels ``(N,)`` (default: do nothing)."""

@@ -160,7 +160,7 @@ class RunConfig:
             ImderError: unknown names or keys, or values that don't fit.
         """
         kind = system_class(str(data["system"]))
-        training = from_mapping(training_config_type(kind.phase_names), data["training"], "training")
+        training = from_mapping(training_config_type(kind.configured_phases()), data["training"], "training")
         model = from_mapping(kind.config_type, data["model"])
         return cls(str(data["system"]), model, training, str(data.get("preset", "")))
 
@@ -172,7 +172,8 @@ class RunConfig:
         """
         POSITIVE_COUNT.check("max_epochs", max_epochs)
         phases: dict[str, Any] = {}
-        for name in system_class(self.system).phases(self.model):
+        system = system_class(self.system)
+        for name in {system.settings_of(phase) for phase in system.phases(self.model)}:
             phase = self.training.phase(name)
             phases[name] = replace(phase, max_epochs=min(phase.max_epochs, max_epochs))
         return replace(self, training=replace(self.training, **phases))
@@ -254,7 +255,7 @@ def _without_idle_phases(config: RunConfig) -> RunConfig:
     kind, training = system_class(config.system), config.training
     usual = RunConfig.from_dict(read_preset(config.preset))
     idle: dict[str, Any] = {}
-    for name in sorted(set(kind.phase_names) - set(kind.phases(config.model))):
+    for name in sorted(set(kind.configured_phases()) - set(kind.phases(config.model))):
         if training.phase(name) == PhaseConfig():
             continue
         if name not in kind.phases(usual.model):

@@ -4,7 +4,7 @@ Training draws new masks each epoch, from (seed, epoch). Validation masks are fi
 are few, else a fixed number of draws. Epochs, and systems, are thus compared on the same masks.
 
 A system with ``context`` gets whole dialogues, in which each clip has its own pattern. Clips without a label serve as
-neighbours.
+neighbours. Where every subset of a clip is tried, the masks of the batch are those of its neighbours.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
 from imder.data.loader import MaskedLoader, available_loader
+from imder.missingness.any_rate import AnyRate
 from imder.missingness.patterns import patterns
 from imder.missingness.protocols import PROTOCOLS, AnySubset, Missing, MissingByBatch, NaturalMissing, RandomMissing
 from imder.training.config import TrainingConfig
@@ -37,9 +38,18 @@ def mode_of(phase: PhaseConfig, training: TrainingConfig) -> str:
     return "rate"
 
 
-def protocol_of(phase: PhaseConfig, training: TrainingConfig) -> Missing:
-    """The protocol that draws a phase's training masks."""
+def protocol_of(phase: PhaseConfig, training: TrainingConfig, dialogue: NDArray[np.int64] | None = None) -> Missing:
+    """The protocol that draws a phase's training masks.
+
+    Args:
+        phase: its kind of masks.
+        training: missing rate.
+        dialogue: ``(N,)`` dialogues of the samples, for a system with context: where every subset of a clip is tried, its
+            neighbours have masks of `AnyRate`.
+    """
     mode = mode_of(phase, training)
+    if mode == "every" and dialogue is not None:
+        return AnyRate(dialogue)
     if mode in ("none", "every") or (mode == "rate" and training.permanently_missing):
         return NaturalMissing()
     if mode == "any":
@@ -80,32 +90,26 @@ def training_loader(
     Raises:
         ImderError: the official schedule where it is undefined, or masks that cannot be drawn for dialogues.
     """
-    protocol, seed = protocol_of(phase, training), _epoch_seed(training, epoch)
-    if context:
-        _check_dialogues(mode_of(phase, training), protocol)
+    seed = _epoch_seed(training, epoch)
     visible = permanent_mask(split, training) if training.permanently_missing else None
-    rows = np.arange(len(split)) if unlabelled else np.flatnonzero(_training_rows(split, context))
-    available = protocol.sample((split.present if visible is None else visible)[rows], seed)
+    present = split.present if visible is None else visible
+    wanted = np.ones(len(split), dtype=bool) if unlabelled else _training_rows(split, context)
+    rows = np.flatnonzero(wanted & (context | present.any(1)))
+    served = present[rows].any(1)  # in dialogues, a clip of nothing keeps its position
+    protocol = protocol_of(phase, training, dialogue_numbers(split)[rows[served]] if context else None)
+    if context and isinstance(protocol, MissingByBatch):
+        raise ImderError(
+            f"missing_rate {protocol.protocol!r} draws one pattern for a batch of single samples; "
+            "this system reads whole dialogues: use 'any' or a number"
+        )
+    available = np.zeros((len(rows), present.shape[1]), dtype=bool)
+    available[served] = protocol.sample(present[rows[served]], seed)
     loader = MaskedLoader(split, rows, available, phase.batch_size * world, visible, rank, world)
     if isinstance(protocol, MissingByBatch):
         order = protocol.order(len(rows), seed)
         return replace(loader, rows=rows[order], available=available[order])
     loader = whole_dialogues(loader) if context else loader
     return loader.shuffled(training.seed, epoch)
-
-
-def _check_dialogues(mode: str, protocol: Missing) -> None:
-    """Raise `ImderError` for masks that cannot be drawn for whole dialogues."""
-    if mode == "every":
-        raise ImderError(
-            "training.stage1.missing 'every' tries every pattern of a sample alone; this system reads whole dialogues, "
-            "in which each sample has a pattern: use 'any' or 'rate'"
-        )
-    if isinstance(protocol, MissingByBatch):
-        raise ImderError(
-            f"missing_rate {protocol.protocol!r} draws one pattern for a batch of single samples; "
-            "this system reads whole dialogues: use 'any' or a number"
-        )
 
 
 def permanent_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
@@ -138,12 +142,21 @@ def validation_loader(
         subsets = np.array(patterns(present.shape[1]))
         masks = [np.where((s & ~present).any(1, keepdims=True), False, present & s) for s in subsets]
     else:
-        masks = [AnySubset().sample(present, 10_000 + i) for i in range(training.validation_draws)]
+        draws = MANY_PATTERNS if context and mode == "every" else training.validation_draws
+        masks = [_any_subset(present, 10_000 + i) for i in range(draws)]
     wanted = _training_rows(split, context)
     rows = [np.flatnonzero((m.any(1) | context) & wanted) for m in masks]
     available = np.concatenate([m[r] for m, r in zip(masks, rows, strict=True)])
     pairs = MaskedLoader(split, np.concatenate(rows), available, 256, visible)
     return whole_dialogues(pairs, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), 256) if context else pairs
+
+
+def _any_subset(present: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
+    """`AnySubset` for the rows that hold anything."""
+    rows = np.flatnonzero(present.any(1))
+    available = np.zeros_like(present)
+    available[rows] = AnySubset().sample(present[rows], seed)
+    return available
 
 
 def natural_loader(

@@ -117,7 +117,7 @@ class PhaseModule(L.LightningModule):
 
     def _loader_of(self, epoch: int) -> MaskedLoader:
         rank, world = self._rank_and_world()
-        context = self.model.uses_context
+        context = self.model.needs_dialogues(self.split)
         return training_loader(
             self.split,
             self.config,
@@ -170,7 +170,10 @@ class PhaseModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted objective of one batch."""
         all_subsets = mode_of(self.config, self.training_config) == "every"
-        losses = self.model.losses(batch, self.phase, self._seed_of(self.current_epoch), all_subsets=all_subsets)
+        distillation = self.config.distillation_weight(self.model.spec.task) if all_subsets else 0.0
+        options = {"self_distillation": distillation} if distillation else {}  # other systems don't take it
+        seed = self._seed_of(self.current_epoch)
+        losses = self.model.losses(batch, self.phase, seed, all_subsets=all_subsets, **options)
         padding = self._training.is_padding(batch_idx)
         counts, finite = self._counts({} if padding else losses, len(losses))
         total = torch.zeros((), device=self.device)

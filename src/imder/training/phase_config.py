@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imder.models.configuration import AMOUNT, COUNT, POSITIVE_COUNT, Number, check_numbers
-from imder.types import ImderError
+from imder.types import ImderError, Task
 
 _PHASE_NUMBERS = {
     **dict.fromkeys(("max_epochs", "batch_size", "validate_every"), POSITIVE_COUNT),
@@ -15,6 +15,9 @@ _PHASE_NUMBERS = {
     "plateau_factor": Number(above=0, below=1),
     "ema": Number(least=0, below=1),
 }
+
+
+_SHARE = Number(least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class PhaseConfig:
         cosine: whether the learning rate falls to 0 along a cosine over all epochs.
         clip_norm: largest norm of the gradient; 0 for no clipping.
         clip_value: largest absolute value of a gradient's element; 0 for no clipping. At most one of the two is above 0.
+        self_distillation: weight, in the loss of every subset, of the averaged prediction from everything available as its
+            teacher, instead of the label (``missing: every``); ``auto`` for .5 in classification and 0 in regression.
         ema: decay of the exponential moving average of the weights that is validated and kept; 0 for none.
     """
 
@@ -54,9 +59,12 @@ class PhaseConfig:
     clip_norm: float = 1.0
     clip_value: float = 0.0
     ema: float = 0.0
+    self_distillation: float | Literal["auto"] = 0.0
 
     def __post_init__(self) -> None:
         check_numbers(self, _PHASE_NUMBERS, "training.<phase>")
+        if self.self_distillation != "auto":
+            _SHARE.check("training.<phase>.self_distillation", self.self_distillation)
         if self.clip_norm and self.clip_value:
             raise ImderError("training: gradients are clipped by norm or by value, not both; set one of them to 0")
         if self.cosine and self.plateau_patience:
@@ -70,3 +78,9 @@ class PhaseConfig:
         (24, 3)
         """
         return self.max_epochs - self.max_epochs % min(self.validate_every, self.max_epochs)
+
+    def distillation_weight(self, task: Task) -> float:
+        """``self_distillation`` for a task."""
+        if self.self_distillation != "auto":
+            return self.self_distillation
+        return 0.5 if task == "classification" else 0.0

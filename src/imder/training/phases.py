@@ -93,12 +93,16 @@ def _run_phase(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob) -> 
 
 def _train_phase(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob) -> dict[str, Any]:
     """Train a phase, by gradient if its modules have parameters."""
-    training, context = job.settings.training, model.uses_context
-    everything = natural_loader(corpus["train"], training, context=context)
+    training, train, valid = job.settings.training, corpus["train"], corpus["valid"]
+    everything = natural_loader(train, training, context=model.needs_dialogues(train))
     model.on_phase_start(phase, everything, training.seed, permanently_missing=training.permanently_missing)
     labelled = phase not in model.label_free
     validation = validation_loader(
-        corpus["valid"], training.phase(phase), training, all_patterns=labelled, context=context
+        valid,
+        training.phase(model.settings_of(phase)),
+        training,
+        all_patterns=labelled,
+        context=model.needs_dialogues(valid),
     )
     if any(True for part in model.trainable_modules(phase) for _ in part.parameters()):
         reached = _fit(model, phase, corpus, job, validation)
@@ -111,7 +115,7 @@ def _train_phase(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob) -
 def _fit(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob, validation: MaskedLoader) -> dict[str, Any]:
     """Train a phase by gradient and load its best weights."""
     training, run, engine = job.settings.training, job.run, job.engine
-    config = training.phase(phase)
+    config = training.phase(model.settings_of(phase))
     module = PhaseModule(model, phase, config, training, corpus["train"], validation)
     best_weights = BestWeights(config.ema, config.patience)
     path = run.checkpoint(phase)

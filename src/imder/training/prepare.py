@@ -19,12 +19,12 @@ from imder.data.corpus import Corpus, classes_without, constant_baseline
 from imder.data.dialogues import dialogue_numbers
 from imder.data.fingerprint import fingerprint
 from imder.data.token_ids import as_ids, with_token_ids
-from imder.models.base import Model
+from imder.models.base import Model, Phase
 from imder.models.registry import build
-from imder.training.config import RunConfig, load_config
+from imder.training.config import RunConfig, TrainingConfig, load_config
 from imder.training.engine import device_of, is_main_process
 from imder.training.language import RunLanguage
-from imder.training.masks import hide_labels, training_loader
+from imder.training.masks import hide_labels, mode_of, training_loader
 from imder.training.phases import TrainingJob
 from imder.training.run import RunDirectory
 from imder.training.shortcuts import Shortcuts, check_option
@@ -148,7 +148,10 @@ def start(job: TrainingJob, model: Model, source: str, corpus: Corpus) -> None:
     if job.language is not None:
         job.language.learner(model, STAGE1)
     for phase in model.phases(job.settings.model):
-        training_loader(train, training.phase(phase), training, 0, context=model.uses_context)
+        check_objective(model, phase, training)
+        training_loader(
+            train, training.phase(model.settings_of(phase)), training, 0, context=model.needs_dialogues(train)
+        )
     if model.uses_context:
         dialogue_numbers(job.corpus["valid"])
     if is_main_process(job.engine):
@@ -160,6 +163,21 @@ def start(job: TrainingJob, model: Model, source: str, corpus: Corpus) -> None:
             baseline=constant_baseline(train, job.corpus.spec),
             stage1=None if job.stage1 is None else str(job.stage1.path),
             recipe=job.corpus.recipe,
+        )
+
+
+def check_objective(model: Model, phase: Phase, training: TrainingConfig) -> None:
+    """Raise `ImderError` for an objective that the system doesn't have."""
+    settings = training.phase(model.settings_of(phase))
+    every = mode_of(settings, training) == "every"
+    if every and not model.all_subsets:
+        raise ImderError(
+            f"training.{phase}.missing 'every': {model.system} can't try every subset of a sample in one step; "
+            "use 'any' or 'rate'"
+        )
+    if settings.distillation_weight(model.spec.task) and not (every and model.self_distills):
+        raise ImderError(
+            f"training.{phase}.self_distillation: {model.system} with missing {settings.missing!r} has none; set it to 0"
         )
 
 

@@ -76,7 +76,7 @@ def predict_validation(
         raise ImderError(f"{corpus.name}: no labelled sample of split 'valid' has a visible modality")
     rng = np.random.default_rng((SEED, training.seed))
     chosen = np.sort(rng.permutation(candidates)[:most])
-    pairs = _dialogue_pairs(valid, visible) if model.uses_context else _pairs(valid, visible, chosen)
+    pairs = _dialogue_pairs(valid, visible) if model.needs_dialogues(valid) else _pairs(valid, visible, chosen)
     spread = _predict(model, pairs)
     kept = np.flatnonzero(np.isin(pairs.rows, chosen) & pairs.available.any(1))
     rows = pairs.rows[kept]
@@ -100,7 +100,8 @@ def validation_loss(model: Model, corpus: Corpus, training: TrainingConfig) -> f
 def natural_metrics(model: Model, split: Split, training: TrainingConfig) -> dict[str, float]:
     """Metrics on validation with everything that is present available."""
     predictions, labels = [], []
-    for batch in natural_loader(split, replace(training, permanently_missing=False), 64, context=model.uses_context):
+    training = replace(training, permanently_missing=False)
+    for batch in natural_loader(split, training, 64, context=model.needs_dialogues(split)):
         assert batch.labels is not None
         rows = is_labelled(batch.labels, model.spec) & batch.available.any(1)
         predictions.append(model.predict(batch.to(model.device)).prediction[rows].cpu())

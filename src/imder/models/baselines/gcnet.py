@@ -24,18 +24,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from imder.models.base import Model, Phase, check_batch, evaluating
+from imder.models.parts.context import dialogue_steps
 from imder.models.parts.losses import Loss, init_head_bias, is_labelled, task_loss, to_prediction
 from imder.nn.graph import TEMPORAL, BiLSTM, GraphBranch, speaker_relations, temporal_relations
 from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together
 from imder.types import Batch, ImderError, Output, Spec
+
+if TYPE_CHECKING:
+    from imder.data.corpus import Split
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class GCNet(Model):
     """Graph Completion Network (Lian et al., TPAMI 2023)."""
 
     system = "gcnet"
-    uses_context = True
+    all_subsets = False
     note = "predicts a clip from the whole dialogue, neighbouring clips included; the other systems see the clip alone"
     config_type = GCNetConfig
     config: GCNetConfig
@@ -120,6 +124,17 @@ class GCNet(Model):
         super().__init__(spec, config)
         self.standardizers = ModuleDict[Standardizer]({m.name: Standardizer(m.dim) for m in spec.modalities})
         self.network = GraphCompletion(sum(m.dim for m in spec.modalities), spec.outputs, config)
+
+    @classmethod
+    def reads_context(cls, config: Any) -> bool:
+        """Every configuration does."""
+        del config
+        return True
+
+    def needs_dialogues(self, split: Split) -> bool:
+        """Always: a clip without neighbours is a dialogue of its own."""
+        del split
+        return True
 
     def init_output_bias(self, labels: Tensor) -> None:
         """Start the head at the constant baseline."""
@@ -212,23 +227,6 @@ def utterance_means(batch: Batch, mask: Tensor) -> dict[str, tuple[Tensor, Tenso
         total = torch.where(valid, features, 0.0).sum(1)
         out[name] = total / lengths.clamp(min=1)[:, None], lengths > 0
     return out
-
-
-def dialogue_steps(dialogue: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The dialogue of each row ``(B,)``, numbered from 0, its step in it ``(B,)``, and the lengths of the dialogues.
-
-    Dialogues are sequences without gaps: only the order of the positions counts.
-
-    >>> dialogue_steps(torch.tensor([7, 3, 7, 7]), torch.tensor([5, 0, 1, 9]))
-    (tensor([1, 0, 1, 1]), tensor([1, 0, 0, 2]), tensor([1, 3]))
-    """
-    _, number, lengths = torch.unique(dialogue, return_inverse=True, return_counts=True)
-    order = position.argsort(stable=True)
-    order = order[number[order].argsort(stable=True)]
-    begins = (lengths.cumsum(0) - lengths)[number[order]]
-    step = torch.empty_like(order)
-    step[order] = torch.arange(len(order), device=order.device) - begins
-    return number, step, lengths
 
 
 def relative_speakers(voices: Tensor) -> Tensor:

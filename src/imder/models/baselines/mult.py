@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from imder.models.baselines.fusion_model import FusionModel
+from imder.models.fusion_system import FusionSystem
 from imder.models.parts.encoder import EncoderConfig
 from imder.models.parts.fusions.base import FusionConfig
 from imder.types import ImderError
@@ -38,7 +38,7 @@ class MulTConfig:
             )
 
 
-class MulT(FusionModel):
+class MulT(FusionSystem):
     """Encoders on one time grid and the multimodal transformer."""
 
     system = "mult"

@@ -7,35 +7,26 @@ recovery, states and averaging together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from imder.models.baselines.fusion_model import FusionModel
-from imder.models.parts.encoder import EncoderConfig
-from imder.models.parts.fusions.base import AVAILABLE, FusionConfig
+from imder.models.baselines.late_fusion import LateFusionConfig
+from imder.models.fusion_system import FusionSystem
+from imder.models.parts.fusions.base import AVAILABLE, ClipVectors
 
 
-@dataclass(frozen=True)
-class ZeroFillConfig:
-    """Encoders and fusion; the defaults are those of ``fast``."""
-
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    fusion: FusionConfig = field(default_factory=FusionConfig)
-
-
-class ZeroFill(FusionModel):
+class ZeroFill(FusionSystem):
     """Encoders and fusion with zeros for missing encodings."""
 
     system = "zero-fill"
-    config_type = ZeroFillConfig
-    config: ZeroFillConfig
+    config_type = LateFusionConfig
+    config: LateFusionConfig
 
-    def fuse(self, encodings: Mapping[str, Tensor], available: Tensor, rows: Tensor) -> Tensor:
+    def fuse(self, encodings: Mapping[str, Tensor], available: Tensor, rows: Tensor | None = None) -> ClipVectors:
         """See the base class; one more encoding, of zeros, stands for every missing one."""
         zeros = len(next(iter(encodings.values())))
         padded = {k: torch.cat([e, torch.zeros_like(e[:1])]) for k, e in encodings.items()}
         state = torch.full_like(available, AVAILABLE, dtype=torch.int64)
-        output: Tensor = self.fusion(padded, state, torch.where(available, rows[:, None], zeros))
-        return output
+        rows = torch.arange(zeros, device=available.device) if rows is None else rows
+        return self.fusion.vectors(padded, state, torch.where(available, rows[:, None], zeros))

@@ -17,11 +17,13 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
+from imder.models.imder.neighbour_condition import NeighbourEncodings, NeighbourTokens
 from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import resample
 from imder.types import ImderError
 
-SUMMARY = 4  # width of the summary's perceptron, in widths of a token
+SUMMARY = 4
+"""Width of the summary's perceptron, in widths of a token."""
 
 
 class TokenCondition(nn.Module):
@@ -32,9 +34,17 @@ class TokenCondition(nn.Module):
         width: channels of the encodings.
         condition: width of the tokens.
         tokens: at most so many for each modality.
+        neighbours: the tokens of neighbouring clips, if they are read; its summary has the width of `SUMMARY` tokens.
     """
 
-    def __init__(self, steps: Mapping[str, int], width: int, condition: int, tokens: int) -> None:
+    def __init__(
+        self,
+        steps: Mapping[str, int],
+        width: int,
+        condition: int,
+        tokens: int,
+        neighbours: NeighbourTokens | None = None,
+    ) -> None:
         super().__init__()
         self.tokens = {k: min(n, tokens) for k, n in steps.items()}
         self.in_proj = nn.Linear(width, condition)
@@ -49,13 +59,20 @@ class TokenCondition(nn.Module):
         hidden = SUMMARY * condition
         self.summaries = ModuleDict[nn.Linear]({k: nn.Linear(n * condition, hidden) for k, n in self.tokens.items()})
         self.summary = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, condition))
+        self.neighbours = neighbours
 
-    def forward(self, encodings: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Concatenate the tokens of all modalities.
+    def forward(
+        self,
+        encodings: Mapping[str, Tensor],
+        available: Mapping[str, Tensor],
+        near: NeighbourEncodings | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Concatenate the tokens of all modalities, and of the neighbours.
 
         Args:
             encodings: for some modalities ``(R, width, steps)``.
             available: for the same modalities ``(R,)`` bool.
+            near: the neighbours of the rows; None for none.
 
         Returns:
             Tokens ``(R, N, condition)`` and their mask ``(R, N)`` bool. Values of unavailable rows never reach a query.
@@ -72,6 +89,11 @@ class TokenCondition(nn.Module):
             tokens.append(self.in_proj(clean) + self.positions[name])
             summary = summary + torch.where(mask[:, None], self.summaries[name](tokens[-1].flatten(1)), 0.0)
             masks.append(mask[:, None].expand(-1, count))
+        if near is not None and self.neighbours is not None:
+            token, mask, added = self.neighbours(near)
+            tokens.append(token)
+            masks.append(mask)
+            summary = summary + added
         first = self.null_token + self.summary(summary)
         sequence = torch.cat([first[:, None], *tokens], dim=1)
         return self.norm(sequence + self.ffn(sequence)), torch.cat(masks, dim=1)

@@ -7,6 +7,9 @@ from typing import Literal
 
 from imder.diffusion.loss import ConditionNoise
 from imder.diffusion.solvers import solver_named
+from imder.models.configuration import check_numbers
+from imder.models.fusion_system import MEMBERS
+from imder.models.parts.context import ContextConfig
 from imder.models.parts.encoder import EncoderConfig
 from imder.models.parts.fusions import fusion_class
 from imder.models.parts.fusions.base import FusionConfig
@@ -137,6 +140,9 @@ class IMDerConfig:
         recovery: settings of the recovery.
         refinement: settings of the refinement.
         fusion: settings of the fusion.
+        members: number of members: encoders, fusions and attentions of their own, trained together, whose predictions are
+            averaged.
+        context: settings of the attention to neighbouring clips, whose encodings are then part of the condition.
         num_samples: recoveries averaged in each prediction; one where nothing is sampled.
         two_branches: whether the missing-token branch exists and is averaged in; needs a fusion that reads states.
         auxiliary_weight: weight of score matching and reconstruction relative to the task's loss (paper: 0.1).
@@ -148,12 +154,17 @@ class IMDerConfig:
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
+    members: int = 1
+    context: ContextConfig = field(default_factory=ContextConfig)
     num_samples: int = 8
     two_branches: bool = True
     auxiliary_weight: float = 0.1
     cached_draws: int = 2
 
     def __post_init__(self) -> None:
+        check_numbers(self, {"members": MEMBERS}, "model")
+        if (self.members > 1 or self.context.offsets) and not self.two_branches:
+            raise ImderError("model.members and model.context need two_branches (preset fast)")
         if self.two_branches != fusion_class(self.fusion.kind).reads_state:
             raise ImderError("two_branches needs fusion.kind 'pooled' (the multimodal transformer isn't told states)")
         if (self.recovery.condition == "channels") != (self.encoder.time_grid != "native"):

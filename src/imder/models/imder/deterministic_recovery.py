@@ -17,6 +17,7 @@ from torch import Tensor
 
 from imder.diffusion import Denoiser, KeyedNoise
 from imder.models.imder.config import RecoveryConfig
+from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recovery import Encodings, RecoveryModel, TokenRecovery
 from imder.nn.module_dict import ModuleDict
 from imder.nn.standardize import Standardizer, fit_together
@@ -25,17 +26,31 @@ from imder.nn.standardize import Standardizer, fit_together
 class ZeroRecovery(RecoveryModel):
     """Zeros for every row."""
 
-    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
-        super().__init__(steps, width, config)
+    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> None:
+        super().__init__(steps, width, config, offsets)
         self.statistics = ModuleDict[Standardizer]({k: Standardizer(width * n) for k, n in steps.items()})
 
     def losses(
-        self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
+        self,
+        target: str,
+        clean: Tensor,
+        encodings: Encodings,
+        available: Tensor,
+        keys: Tensor,
+        seed: int,
+        near: NeighbourEncodings | None = None,
     ) -> Tensor:
         """Zeros ``(R,)``: there is nothing to learn (see the base class)."""
         return clean.new_zeros(len(keys))
 
-    def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
+    def denoiser(
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        noise: KeyedNoise,
+        near: NeighbourEncodings | None = None,
+    ) -> Denoiser:
         """The fitted mean, which stays 0 unless a subclass fits it."""
         mean = self.statistics[target].mean
         return lambda x, sigma: mean.reshape(x.shape[1:]).expand_as(x)
@@ -54,20 +69,36 @@ class RegressionRecovery(TokenRecovery):
     """The networks of `TokenRecovery` as regressions: no noisy input, one evaluation is the result."""
 
     def losses(
-        self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
+        self,
+        target: str,
+        clean: Tensor,
+        encodings: Encodings,
+        available: Tensor,
+        keys: Tensor,
+        seed: int,
+        near: NeighbourEncodings | None = None,
     ) -> Tensor:
         """Squared error of the standardised encoding, averaged over coordinates; no noise (see the base class)."""
-        predicted = self._predicted(target, encodings, available)
+        predicted = self._predicted(target, encodings, available, near)
         return (predicted - self.scale(target, clean)).square().flatten(1).mean(1)
 
-    def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
+    def denoiser(
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        noise: KeyedNoise,
+        near: NeighbourEncodings | None = None,
+    ) -> Denoiser:
         """The prediction, for any x and sigma."""
-        predicted = self._predicted(target, encodings, available)
+        predicted = self._predicted(target, encodings, available, near)
         return lambda x, sigma: predicted
 
-    def _predicted(self, target: str, encodings: Encodings, available: Tensor) -> Tensor:
+    def _predicted(
+        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
+    ) -> Tensor:
         """``(R, width, steps)``, standardised; starts at 0, the training mean."""
-        condition = self.condition(target, encodings, available)
+        condition = self.condition(target, encodings, available, near)
         zeros = condition.mask.new_zeros(len(available), self.width, self.steps[target], dtype=torch.float32)
         predicted: Tensor = self.networks[target](zeros, zeros.new_zeros(1), condition)
         return predicted

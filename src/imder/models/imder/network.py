@@ -5,10 +5,14 @@
     r_k = D_k(s_k)                    refined                          (`imder.nn.rcab`)
     y   = fusion(e or r of every k)                                    (`imder.models.parts.fusions`)
 
-``fast`` has two branches. The *missing-token* branch is stage 1's fusion, trained on every pattern; it never reads a
-recovery. The *recovery* branch starts as its copy and learns, in stage 2, to use recovered encodings and their state. The
-prediction averages the recovery branch over several recoveries, then both branches by a weight that is chosen for each
-pattern of availability on validation; weight 0 turns recovery off. The paper's and the official presets have one fusion.
+``fast`` has two branches. The *missing-token* branch is stage 1's fusion and context, trained on every pattern; it never
+reads a recovery. The *recovery* branch starts as its copy and learns, in stage 2, to use recovered encodings and their
+state; the *control* branch learns the same from zeros in place of recoveries. The prediction averages the recovery branch
+over several recoveries, then both branches by a weight that is chosen for each pattern of availability on validation, where
+recoveries must beat the control; weight 0 turns recovery off. The paper's and the official presets have one fusion.
+
+With several members, diffusion works on the encoding of the first; each member's recovery branch reads recoveries with a
+reader of its own. With context, the neighbours' encodings are part of the condition, the missing modality's own included.
 """
 
 from __future__ import annotations
@@ -20,12 +24,15 @@ from torch import Tensor
 
 from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import check_available, pattern_bits
-from imder.models.base import Model, check_batch, evaluating
+from imder.models.base import check_batch, evaluating
+from imder.models.fusion_system import FusionSystem
+from imder.models.imder.branch import RecoveryBranch
 from imder.models.imder.config import IMDerConfig
+from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recoveries import build_recovery
-from imder.models.parts.encoder import Encoder, encode_masked, encoded_steps
-from imder.models.parts.fusions import build_fusion
-from imder.models.parts.fusions.base import AVAILABLE, MISSING, RECOVERED, Fusion
+from imder.models.parts.context import neighbours
+from imder.models.parts.fusions.base import AVAILABLE, RECOVERED
+from imder.models.parts.fusions.pooled import PooledFusion
 from imder.models.parts.losses import is_labelled, row_losses, to_prediction
 from imder.nn.module_dict import ModuleDict
 from imder.nn.rcab import ResidualChannelAttention
@@ -35,7 +42,7 @@ Recovered = dict[str, RecoveredEncoding]
 """For each modality that some row lacks, its recovery."""
 
 
-class IMDerNetwork(Model):
+class IMDerNetwork(FusionSystem):
     """The network and its use; `imder.models.imder.training` trains it.
 
     Args:
@@ -48,37 +55,37 @@ class IMDerNetwork(Model):
     cooccurrence: Tensor
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:
-        super().__init__(spec, config)
         if config.encoder.time_grid != "native" and len(spec.names) > 6:
             raise ImderError(
                 f"recovery.condition 'channels' has a layer for each subset: K = {len(spec.names)} is too many, use fast"
             )
+        # Encoders, fusion and context first: with one seed, they then start from the weights that `late-fusion` starts from.
+        super().__init__(spec, config)
         width, refinement = config.encoder.width, config.refinement
-        self.encoders = ModuleDict[Encoder]({m.name: Encoder(m, config.encoder) for m in spec.modalities})
-        steps = {m.name: encoded_steps(m, config.encoder) for m in spec.modalities}
-        # Encoders and fusion first: with one seed, they then start from the weights that `late-fusion` starts from.
-        self.fusion = build_fusion(steps, width, spec.outputs, config.fusion)
-        self.recovery = build_recovery(steps, width, config.recovery)
+        self.recovery = build_recovery(self.steps, width, config.recovery, len(config.context.offsets))
         self.refiners = ModuleDict[ResidualChannelAttention](
             {
                 k: ResidualChannelAttention(width, refinement.channels, refinement.blocks, refinement.reduction)
-                for k in steps
+                for k in self.steps
             }
         )
-        self.recovered_fusion: Fusion | None = (
-            build_fusion(steps, width, spec.outputs, config.fusion) if config.two_branches else None
+        self.recovery_branch = self._new_branch() if config.two_branches else None
+        self.control_branch = self._new_branch() if config.two_branches else None
+        self.register_buffer("branch_weight", torch.full((2 ** len(self.steps),), 0.0 if config.two_branches else 1.0))
+        self.register_buffer("cooccurrence", torch.ones(len(self.steps), len(self.steps), dtype=torch.bool))
+
+    def _new_branch(self) -> RecoveryBranch:
+        config = self.config
+        fusion = PooledFusion(
+            self.steps, config.encoder.width, self.spec.outputs, config.fusion, self.members, reads_recoveries=True
         )
-        self.register_buffer("branch_weight", torch.full((2 ** len(steps),), 0.5 if config.two_branches else 1.0))
-        self.register_buffer("cooccurrence", torch.ones(len(steps), len(steps), dtype=torch.bool))
+        return RecoveryBranch(fusion, self.new_context())
 
     # Parts.
 
-    def encode(self, batch: Batch, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Encodings ``(B, width, steps_k)`` of the available modalities, zero elsewhere.
-
-        ``mask`` (B, K) encodes other modalities than the available ones (training only).
-        """
-        return encode_masked(self.encoders, batch, batch.available if mask is None else mask)
+    def shared(self, encodings: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The encodings ``(B, width, steps_k)`` in which diffusion works: those of the first member."""
+        return {k: e[:, : self.config.encoder.width] for k, e in encodings.items()}
 
     def refine(self, name: str, sampled: Tensor) -> Tensor:
         """D_k of sampled encodings ``(..., width, steps)``."""
@@ -86,9 +93,25 @@ class IMDerNetwork(Model):
         return refined.reshape(sampled.shape)
 
     def sample(
-        self, encodings: Mapping[str, Tensor], mask: Tensor, available: Tensor, keys: Tensor, draws: int, seed: int
+        self,
+        encodings: Mapping[str, Tensor],
+        mask: Tensor,
+        available: Tensor,
+        keys: Tensor,
+        draws: int,
+        seed: int,
+        near: NeighbourEncodings | None = None,
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Sample every modality that some row lacks and that isn't marked in ``mask`` (B, K).
+
+        Args:
+            encodings: of the available modalities, ``(B, width, steps_k)`` (`shared`).
+            mask: ``(B, K)`` bool.
+            available: ``(B, K)`` bool.
+            keys: ``(B,)``.
+            draws: S.
+            seed: of the noise.
+            near: the neighbours of the B rows, with context.
 
         Returns:
             For each of them the rows ``(R,)`` and the draws ``(S, R, width, steps)``.
@@ -99,24 +122,30 @@ class IMDerNetwork(Model):
             if len(rows):
                 given = {k: e[rows] for k, e in encodings.items()}
                 usable = self.usable(i, available[rows])
-                out[name] = (rows, self.recovery.sample(name, given, usable, keys[rows], draws=draws, seed=seed))
+                beside = None if near is None else near.take(rows)
+                drawn = self.recovery.sample(name, given, usable, keys[rows], draws=draws, seed=seed, near=beside)
+                out[name] = (rows, drawn)
         return out
 
     def usable(self, target: int, available: Tensor) -> Tensor:
         """``available`` (B, K) without the modalities that never occur together with the target in training."""
         return available & self.cooccurrence[target]
 
-    def recovered_outputs(
+    def neighbour_encodings(self, shared: Mapping[str, Tensor], batch: Batch) -> NeighbourEncodings | None:
+        """The encodings of each row's neighbours, under their own availability; None without context."""
+        near = neighbours(batch, self.context_config)
+        return None if near is None else NeighbourEncodings.of(shared, batch.available, near)
+
+    def filled_outputs(
         self, encodings: Mapping[str, Tensor], available: Tensor, recovered: Recovered, draws: int
     ) -> Tensor:
-        """The recovery branch's outputs ``(S, B, O)``; rows that lack nothing are computed once."""
+        """The only fusion's outputs ``(S, M, B, O)`` where there is one branch; rows that lack nothing are computed once."""
         incomplete = (~available).any(1)
         out = encodings[self.spec.names[0]].new_zeros(draws, len(available), self.spec.outputs)
-        branch = self.fusion if self.recovered_fusion is None else self.recovered_fusion
         whole = (~incomplete).nonzero().squeeze(1)
         if len(whole):
             state = torch.full_like(available[whole], AVAILABLE, dtype=torch.int64)
-            out[:, whole] = branch({k: e[whole] for k, e in encodings.items()}, state).to(out.dtype)
+            out[:, whole] = self.fusion({k: e[whole] for k, e in encodings.items()}, state).to(out.dtype)
         rows = incomplete.nonzero().squeeze(1)
         if len(rows):
             filled = {}
@@ -126,8 +155,8 @@ class IMDerNetwork(Model):
                     full = full.index_copy(1, recovered[name].rows, recovered[name].refined.to(full.dtype))
                 filled[name] = full[:, rows].flatten(0, 1)
             state = torch.where(available[rows], AVAILABLE, RECOVERED).repeat(draws, 1)
-            out[:, rows] = branch(filled, state).reshape(draws, len(rows), -1).to(out.dtype)
-        return out
+            out[:, rows] = self.fusion(filled, state).reshape(draws, len(rows), -1).to(out.dtype)
+        return out[:, None]
 
     def branches(
         self, encodings: Mapping[str, Tensor], batch: Batch, draws: int, seed: int, recovering: Tensor
@@ -135,27 +164,33 @@ class IMDerNetwork(Model):
         """Predictions of both branches.
 
         Args:
-            encodings: of the available modalities, ``(B, width, steps_k)``.
+            encodings: of the available modalities, ``(B, members * width, steps_k)``.
             batch: B rows.
             draws: recoveries S of each row.
             seed: of the noise.
             recovering: ``(B,)`` bool, the rows to recover; the recovery branch's output of the others is meaningless.
 
         Returns:
-            The recovery branch's ``(S, B, ...)``, the missing-token branch's ``(B, ...)`` (None where there is one branch
-            only), and the recoveries.
+            The recovery branch's ``(S, M, B, ...)``, the missing-token branch's ``(M, B, ...)`` (None where there is one
+            branch only), and the recoveries.
         """
         mask = batch.available | ~recovering[:, None]
         recovered = self._recover(encodings, mask, batch, draws, seed)
-        spread = to_prediction(self.recovered_outputs(encodings, mask, recovered, draws), self.spec)
-        if self.recovered_fusion is None:
-            return spread, None, recovered
-        token = self.fusion(encodings, torch.where(batch.available, AVAILABLE, MISSING))
-        return spread, to_prediction(token, self.spec), recovered
+        if self.recovery_branch is None:
+            return to_prediction(self.filled_outputs(encodings, mask, recovered, draws), self.spec), None, recovered
+        near = neighbours(batch, self.context_config)
+        clips = self.fuse(encodings, batch.available)
+        token = to_prediction(self.in_context(clips, clips, near), self.spec)
+        if not bool(recovering.any()):
+            return token.expand(draws, *token.shape), token, recovered
+        outputs = self.recovery_branch(encodings, mask, recovered, draws, clips, near)
+        return to_prediction(outputs, self.spec), token, recovered
 
     def _recover(self, encodings: Mapping[str, Tensor], mask: Tensor, batch: Batch, draws: int, seed: int) -> Recovered:
         """The draws of `sample`, refined."""
-        drawn = self.sample(encodings, mask, batch.available, batch.keys, draws, seed)
+        shared = self.shared(encodings)
+        near = self.neighbour_encodings(shared, batch)
+        drawn = self.sample(shared, mask, batch.available, batch.keys, draws, seed, near)
         return {
             k: RecoveredEncoding(rows, x, self.refine(k, x), torch.full_like(rows, x.shape[-1]))
             for k, (rows, x) in drawn.items()
@@ -198,13 +233,15 @@ class IMDerNetwork(Model):
         A row whose pattern has weight 0 isn't recovered: ``recovered`` holds only what entered the predictions.
         """
         check_batch(batch)
-        check_available(batch.available)
+        if batch.dialogue is None:
+            check_available(batch.available)
         weight = self.branch_weight[pattern_bits(batch.available)]
         draws = self.num_samples(samples)
         spread, token, recovered = self.branches(self.encode(batch), batch, draws, seed, weight > 0)
         if token is not None:
-            by_row = weight.reshape(-1, *[1] * (spread.ndim - 2))
+            by_row = weight.reshape(-1, *[1] * (spread.ndim - 3))
             spread = by_row * spread + (1 - by_row) * token
+        spread = spread.flatten(0, 1)
         prediction = spread.mean(0)
         losses = {}
         if batch.labels is not None:
@@ -219,8 +256,9 @@ class IMDerNetwork(Model):
             return self.forward(batch, samples, seed)
 
     def num_samples(self, samples: int | None) -> int:
-        """The number of recoveries for each prediction: 1 where all would be equal, None for the configured number."""
+        """The number of recoveries for each prediction: 1 where all would be equal; ``samples`` None for the configured number."""
         count = self.config.num_samples if samples is None else samples
         if count < 1:
             raise ImderError(f"samples must be at least 1, got {count}")
-        return count if self.config.recovery_kind.sampled else 1
+        recovers = self.config.recovery_kind.sampled and bool((self.branch_weight > 0).any())
+        return count if recovers else 1

@@ -18,6 +18,7 @@ from torch import Tensor
 from imder.diffusion import Denoiser, KeyedNoise, NoiseSource, condition_noise, score_denoiser, score_matching_loss
 from imder.models.imder.conditions import SubsetCondition
 from imder.models.imder.config import RecoveryConfig
+from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recovery import Encodings, RecoveryModel
 from imder.nn.module_dict import ModuleDict
 from imder.nn.score import PaperScoreNetwork
@@ -30,8 +31,8 @@ LOSS_TIME = 1e-5
 class PaperRecovery(RecoveryModel):
     """The paper's score networks and sampler, for any mix of patterns in a batch."""
 
-    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
-        super().__init__(steps, width, config)
+    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> None:
+        super().__init__(steps, width, config, offsets)
         if len(set(steps.values())) != 1:
             raise ImderError(f"condition 'channels' needs one common length, got {dict(steps)}")
         net = config.network
@@ -67,7 +68,14 @@ class PaperRecovery(RecoveryModel):
         return score
 
     def losses(
-        self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
+        self,
+        target: str,
+        clean: Tensor,
+        encodings: Encodings,
+        available: Tensor,
+        keys: Tensor,
+        seed: int,
+        near: NeighbourEncodings | None = None,
     ) -> Tensor:
         """The paper's loss: summed over channels and time (see the base class)."""
         noise = KeyedNoise(keys, seed)
@@ -100,7 +108,14 @@ class PaperRecovery(RecoveryModel):
             out = out.index_copy(0, rows, score_matching_loss(score, z[rows], std[rows]).to(out.dtype))
         return out
 
-    def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
+    def denoiser(
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        noise: KeyedNoise,
+        near: NeighbourEncodings | None = None,
+    ) -> Denoiser:
         """Tweedie's formula on the score; unless clean, the condition gets new noise at every evaluation."""
         groups = self.groups(target, encodings, available)
 

@@ -22,12 +22,13 @@ RECOVERIES: dict[Kind, dict[str, type[RecoveryModel]]] = {
 """``recovery.kind`` -> ``recovery.condition`` -> class."""
 
 
-def build_recovery(steps: Mapping[str, int], width: int, config: RecoveryConfig) -> RecoveryModel:
+def build_recovery(steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> RecoveryModel:
     """A new recovery of the configured kind.
 
     Args:
         steps: of each modality's encoding, in the order of masks.
         width: channels of the encodings.
         config: see `RecoveryConfig`.
+        offsets: number of neighbouring clips whose encodings enter the condition.
     """
-    return RECOVERIES[config.kind][config.condition](steps, width, config)
+    return RECOVERIES[config.kind][config.condition](steps, width, config, offsets)

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from imder.diffusion import Denoiser, KeyedNoise, VESchedule, edm_denoiser, edm_loss
 from imder.diffusion.sample import TIME_MIN, sample
-from imder.models.imder.conditions import TokenCondition
+from imder.models.imder.conditions import SUMMARY, TokenCondition
 from imder.models.imder.config import KINDS, RecoveryConfig
+from imder.models.imder.neighbour_condition import NeighbourEncodings, NeighbourTokens
 from imder.nn.module_dict import ModuleDict
 from imder.nn.standardize import Standardizer, fit_together
 from imder.nn.unet import Condition, UNet, UNetConfig
@@ -46,10 +47,12 @@ class RecoveryModel(nn.Module, ABC):
         steps: of each modality's encoding.
         width: channels of the encodings.
         config: see `RecoveryConfig`.
+        offsets: number of neighbouring clips whose encodings enter the condition.
     """
 
-    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
+    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> None:
         super().__init__()
+        self.offsets = offsets
         self.names = tuple(steps)
         self.steps = dict(steps)
         self.width = width
@@ -66,7 +69,14 @@ class RecoveryModel(nn.Module, ABC):
 
     @abstractmethod
     def losses(
-        self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
+        self,
+        target: str,
+        clean: Tensor,
+        encodings: Encodings,
+        available: Tensor,
+        keys: Tensor,
+        seed: int,
+        near: NeighbourEncodings | None = None,
     ) -> Tensor:
         """Denoising score matching.
 
@@ -77,13 +87,21 @@ class RecoveryModel(nn.Module, ABC):
             available: ``(R, K)`` bool, what the condition may use (``target`` itself is never used).
             keys: ``(R,)``, for the noise.
             seed: of the noise.
+            near: the neighbours of the rows, if they are read.
 
         Returns:
             ``(R,)``.
         """
 
     @abstractmethod
-    def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
+    def denoiser(
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        noise: KeyedNoise,
+        near: NeighbourEncodings | None = None,
+    ) -> Denoiser:
         """The denoiser for ``R * S`` rows (draws of a row adjacent), in the space where diffusion works."""
 
     def restore(self, target: str, x: Tensor) -> Tensor:
@@ -92,7 +110,15 @@ class RecoveryModel(nn.Module, ABC):
 
     @torch.no_grad()
     def sample(
-        self, target: str, encodings: Encodings, available: Tensor, keys: Tensor, *, draws: int, seed: int
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        keys: Tensor,
+        *,
+        draws: int,
+        seed: int,
+        near: NeighbourEncodings | None = None,
     ) -> Tensor:
         """Sample encodings of ``target`` given the available ones: ``(draws, R, width, steps)``.
 
@@ -103,24 +129,38 @@ class RecoveryModel(nn.Module, ABC):
             keys: ``(R,)``.
             draws: for each row; all equal, for any seed, where the kind samples nothing.
             seed: of the noise.
+            near: the neighbours of the rows, if they are read.
         """
         if not self.kind.sampled:
-            return self._estimate(target, encodings, available, keys).expand(draws, -1, -1, -1)
+            return self._estimate(target, encodings, available, keys, near).expand(draws, -1, -1, -1)
         rows, most = len(keys), max(1, CPU_ROWS // draws)
         if keys.device.type == "cpu" and rows > most:
             chunks = [slice(i, i + most) for i in range(0, rows, most)]
-            parts = [({k: e[c] for k, e in encodings.items()}, available[c], keys[c]) for c in chunks]
-            return torch.cat([self.sample(target, *part, draws=draws, seed=seed) for part in parts], dim=1)
+            parts = [
+                self.sample(
+                    target,
+                    {k: e[c] for k, e in encodings.items()},
+                    available[c],
+                    keys[c],
+                    draws=draws,
+                    seed=seed,
+                    near=None if near is None else near.take(c),
+                )
+                for c in chunks
+            ]
+            return torch.cat(parts, dim=1)
         index = self.names.index(target)
         stream = torch.arange(draws, device=keys.device) * len(self.names) + index
         noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed)
         shape = (rows * draws, self.width, self.steps[target])
-        denoise = self.denoiser(target, encodings, available, noise)
+        denoise = self.denoiser(target, encodings, available, noise, near)
         x = sample(denoise, shape, noise, self.schedule, self.config.solver, self.config.evaluations)
         restored = self.restore(target, x)
         return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
 
-    def _estimate(self, target: str, encodings: Encodings, available: Tensor, keys: Tensor) -> Tensor:
+    def _estimate(
+        self, target: str, encodings: Encodings, available: Tensor, keys: Tensor, near: NeighbourEncodings | None
+    ) -> Tensor:
         """The denoised x at the largest noise level, ``(R, width, steps)``.
 
         There x carries almost no information, so that D(x) is the mean of p(x0 | condition); x is 0, its own mean. A
@@ -129,36 +169,50 @@ class RecoveryModel(nn.Module, ABC):
         noise = KeyedNoise(keys + self.names.index(target) * DRAW_STEP, 0)
         x = encodings[target].new_zeros(len(keys), self.width, self.steps[target])
         sigma = self.schedule.std(x.new_tensor(1.0))
-        return self.restore(target, self.denoiser(target, encodings, available, noise)(x, sigma))
+        return self.restore(target, self.denoiser(target, encodings, available, noise, near)(x, sigma))
 
 
 class TokenRecovery(RecoveryModel):
     """Conditional EDM on standardised encodings; the networks attend to the condition's tokens."""
 
-    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig) -> None:
-        super().__init__(steps, width, config)
+    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> None:
+        super().__init__(steps, width, config, offsets)
         net = config.network
         self.standardize = ModuleDict[Standardizer]({k: Standardizer(width) for k in steps})
         others = {k: {j: n for j, n in steps.items() if j != k} for k in steps}
         self.conditions = ModuleDict[TokenCondition](
-            {k: TokenCondition(others[k], width, net.condition_width, net.tokens) for k in steps}
+            {
+                k: TokenCondition(others[k], width, net.condition_width, net.tokens, self._neighbour_tokens())
+                for k in steps
+            }
         )
         unet = UNetConfig(
             net.widths, net.condition_width, net.heads, net.attention_layers, net.embedding, net.dropout, net.patch
         )
         self.networks = ModuleDict[UNet]({k: UNet(width, n, unet) for k, n in steps.items()})
 
+    def _neighbour_tokens(self) -> NeighbourTokens | None:
+        if not self.offsets:
+            return None
+        condition = self.config.network.condition_width
+        return NeighbourTokens(self.names, self.width, condition, self.offsets, SUMMARY * condition)
+
     def fit(self, encodings: Iterable[Encodings]) -> None:
         """Fit mean and deviation of each channel, over rows and time."""
         rows = ({k: e.transpose(1, 2).flatten(0, 1) for k, e in given.items()} for given in encodings)
         fit_together(dict(self.standardize.items()), rows)
 
-    def condition(self, target: str, encodings: Encodings, available: Tensor) -> Condition:
+    def condition(
+        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None = None
+    ) -> Condition:
         """The condition for a target, with keys and values computed once for all evaluations."""
         others, mask = [k for k in self.names if k != target], self.condition_mask(available)
         scaled = {k: self.scale(k, encodings[k]) for k in others}
         masks = {k: mask[:, self.names.index(k)] for k in others}
-        return self.networks[target].prepare(*self.conditions[target](scaled, masks))
+        if near is not None:
+            means = {k: self.standardize[k](m) for k, m in near.means.items()}
+            near = NeighbourEncodings(means, self.condition_mask(near.available))
+        return self.networks[target].prepare(*self.conditions[target](scaled, masks, near))
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """Standardise encodings ``(R, width, steps)``."""
@@ -170,10 +224,17 @@ class TokenRecovery(RecoveryModel):
         return self.standardize[target].inverse(x.transpose(1, 2)).transpose(1, 2)
 
     def losses(
-        self, target: str, clean: Tensor, encodings: Encodings, available: Tensor, keys: Tensor, seed: int
+        self,
+        target: str,
+        clean: Tensor,
+        encodings: Encodings,
+        available: Tensor,
+        keys: Tensor,
+        seed: int,
+        near: NeighbourEncodings | None = None,
     ) -> Tensor:
         """EDM's loss with normally distributed ln sigma (see the base class)."""
-        network, condition = self.networks[target], self.condition(target, encodings, available)
+        network, condition = self.networks[target], self.condition(target, encodings, available, near)
         rows, levels = len(keys), self.config.noise_levels_per_sample
         noise = KeyedNoise(keys, seed)
         log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
@@ -183,7 +244,14 @@ class TokenRecovery(RecoveryModel):
         z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
         return edm_loss(lambda x, c: network(x, c, condition), clean, sigma, z).reshape(rows, levels).mean(1)
 
-    def denoiser(self, target: str, encodings: Encodings, available: Tensor, noise: KeyedNoise) -> Denoiser:
+    def denoiser(
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        noise: KeyedNoise,
+        near: NeighbourEncodings | None = None,
+    ) -> Denoiser:
         """EDM's denoiser; the condition is computed here, once."""
-        network, condition = self.networks[target], self.condition(target, encodings, available)
+        network, condition = self.networks[target], self.condition(target, encodings, available, near)
         return edm_denoiser(lambda x, c: network(x, c, condition))

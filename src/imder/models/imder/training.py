@@ -1,29 +1,41 @@
 """IMDer's training.
 
 Stage 1 trains encoders and fusion. Stage 2 of the paper's and the official presets trains everything else at once
-(``joint``), sampling in every step. Stage 2 of ``fast`` has two phases, since no gradient passes through the sampler: score
-networks learn without any sampling (``score``), then refinement and the second fusion learn from recoveries that are sampled
-once (``recovery``). At the end, the weight of the recovery branch is chosen on validation for each pattern of availability.
+(``joint``), sampling in every step. Stage 2 of ``fast`` has three phases, since no gradient passes through the sampler: score
+networks learn without any sampling (``score``); refinement and the recovery branch learn from recoveries that are sampled
+once, with context in each epoch (``recovery``); the control branch learns in the same way from zeros (``control``). At the
+end, the weight of the recovery branch is chosen on validation for each pattern of availability, against the control.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from imder.missingness.subsets import every_subset, pattern_bits
+from imder.missingness.subsets import pattern_bits
 from imder.models.base import Phase, evaluating
+from imder.models.imder.branch import RecoveryBranch
 from imder.models.imder.branch_weights import BRANCH_WEIGHTS, BranchLosses
 from imder.models.imder.config import IMDerConfig
-from imder.models.imder.network import IMDerNetwork
+from imder.models.imder.neighbour_condition import NeighbourEncodings
+from imder.models.imder.network import IMDerNetwork, Recovered
 from imder.models.imder.pool import Draws, RecoveryPool
+from imder.models.parts.context import neighbours
 from imder.models.parts.encoder import fit_features
-from imder.models.parts.fusions.base import AVAILABLE, MISSING
-from imder.models.parts.losses import Loss, init_head_bias, row_losses, task_loss
+from imder.models.parts.fusions.pooled import PooledFusion
+from imder.models.parts.losses import (
+    Loss,
+    averaged_loss,
+    is_labelled,
+    members_loss,
+    row_losses,
+    to_prediction,
+)
 from imder.types import Batch, ImderError, RecoveredEncoding, Spec
 
 log = logging.getLogger(__name__)
@@ -42,7 +54,8 @@ class IMDer(IMDerNetwork):
 
     system = "imder"
     config_type = IMDerConfig
-    phase_names = ("stage1", "score", "recovery", "joint")
+    phase_names = ("stage1", "score", "recovery", "control", "joint")
+    phase_settings = MappingProxyType({"control": "recovery"})
     label_free = frozenset({"score"})
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:
@@ -74,22 +87,25 @@ class IMDer(IMDerNetwork):
         """
         if not config.two_branches:
             return ("stage1", "joint")
-        return ("stage1", "score", "recovery") if config.recovery_kind.learned else ("stage1", "recovery")
+        score = ("score",) if config.recovery_kind.learned else ()
+        return ("stage1", *score, "recovery", "control")
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """The modules that a phase trains; encoders learn in stage 1 only."""
         if phase == "stage1":
-            return [self.encoders, self.fusion]
+            return [self.encoders, self.fusion, *([] if self.context is None else [self.context])]
         if phase == "score":
             return [self.recovery]
         if phase == "joint":
             return [self.recovery, self.refiners, self.fusion]
-        assert self.recovered_fusion is not None
-        return [self.refiners, self.recovered_fusion]
+        branch = self._branch_of(phase)
+        return [self.refiners, branch] if phase == "recovery" else [branch]
 
-    def init_output_bias(self, labels: Tensor) -> None:
-        """Start the fusion's head at the constant baseline."""
-        init_head_bias(self.fusion.head, labels, self.spec)
+    def _branch_of(self, phase: Phase) -> RecoveryBranch:
+        """The branch that a phase trains."""
+        branch = self.recovery_branch if phase == "recovery" else self.control_branch
+        assert branch is not None
+        return branch
 
     @torch.no_grad()
     def on_phase_start(
@@ -106,14 +122,14 @@ class IMDer(IMDerNetwork):
                 if kind.conditional:
                     self._record_cooccurrence(batches)
                 self.recovery.fit(self._available_encodings(batches))
-        if phase == "recovery":
-            assert self.recovered_fusion is not None
-            self.recovered_fusion.load_state_dict(self.fusion.state_dict())
+        if phase in ("recovery", "control"):
+            assert isinstance(self.fusion, PooledFusion)
+            self._branch_of(phase).start_from(self.fusion, self.context)
 
     def _available_encodings(self, batches: Iterable[Batch]) -> Iterator[dict[str, Tensor]]:
-        """The available encodings of each batch."""
+        """The available encodings of each batch, in which diffusion works."""
         for batch in batches:
-            encodings = self.encode(batch)
+            encodings = self.shared(self.encode(batch))
             yield {k: e[batch.available[:, i]] for i, (k, e) in enumerate(encodings.items())}
 
     def _record_cooccurrence(self, batches: Iterable[Batch]) -> None:
@@ -131,22 +147,17 @@ class IMDer(IMDerNetwork):
                     ", ".join(apart),
                 )
 
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
+    def losses(
+        self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False, self_distillation: float = 0.0
+    ) -> dict[str, Loss]:
         """Paper, equation 12: task + 0.1 (score matching + reconstruction), or the terms that a phase trains."""
         assert batch.labels is not None
         if phase == "stage1":
-            encodings = self.encode(batch)
-            if not all_subsets:
-                output = self.fusion(encodings, torch.where(batch.available, AVAILABLE, MISSING))
-                return {"task": task_loss(output, batch.labels, self.spec)}
-            rows, available = every_subset(batch.available, batch.keys, seed)
-            state = torch.where(available, AVAILABLE, MISSING)
-            output = self.fusion(encodings, state, rows[:, None].expand_as(state))
-            return {"task": task_loss(output, batch.labels[rows], self.spec)}
+            return super().losses(batch, phase, seed, all_subsets=all_subsets, self_distillation=self_distillation)
         with torch.no_grad():
             truth = self.encode(batch, batch.present)
         if phase == "score":
-            return self._score_losses(truth, batch.present, batch, seed)
+            return self._score_losses(self.shared(truth), batch.present, batch, seed)
         return self._recovery_losses(truth, batch, phase, seed)
 
     def _score_losses(
@@ -154,29 +165,66 @@ class IMDer(IMDerNetwork):
     ) -> dict[str, Loss]:
         """Score matching for each modality over the rows marked in ``targets`` (B, K)."""
         losses = {}
+        near = self.neighbour_encodings(truth, batch)
         for i, name in enumerate(self.spec.names):
             rows = targets[:, i].nonzero().squeeze(1)
             if len(rows):
                 given = {k: e[rows] for k, e in truth.items()}
                 available, keys = self.usable(i, batch.available[rows]), batch.keys[rows]
-                each = self.recovery.losses(name, given[name], given, available, keys, seed * len(truth) + i)
+                beside = None if near is None else near.take(rows)
+                each = self.recovery.losses(name, given[name], given, available, keys, seed * len(truth) + i, beside)
                 losses[f"score/{name}"] = Loss(each.sum(), float(len(rows)), weight)
             else:
                 losses[f"score/{name}"] = Loss(_zero_of(self.recovery), 0.0, weight)
         return losses
 
     def _recovery_losses(self, truth: Mapping[str, Tensor], batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
-        """Task and reconstruction on recoveries: from the pool, or newly sampled (``joint``)."""
+        """Task and reconstruction on recoveries: from the pool, newly sampled, or zeros (``control``)."""
         assert batch.labels is not None
-        auxiliary = self.config.auxiliary_weight
         encodings = {
             k: torch.where(batch.available[:, i, None, None], e, 0.0) for i, (k, e) in enumerate(truth.items())
         }
-        if phase == "joint":
-            sampled = self._sample_once(encodings, batch.available, batch.keys, seed)
+        visible = batch.available.any(1)
+        mask = batch.available | ~visible[:, None]  # in dialogues, a clip of nothing only keeps its position
+        recovered = {}
+        losses: dict[str, Loss] = {}
+        if phase == "control":
+            recovered = self._zeros(mask)
         else:
-            training = self.refiners.training
-            sampled = self._pool.get(encodings, batch, seed, self._sample_once, training=training)
+            sampled = self._sampled(self.shared(encodings), mask, batch, phase, seed)
+            recovered, losses = self._refined(sampled, self.shared(truth), batch)
+        if phase == "joint":
+            output = self.filled_outputs(encodings, batch.available, recovered, 1)[0]
+        else:
+            near = neighbours(batch, self.context_config)
+            with torch.no_grad():
+                clips = self.fuse(encodings, batch.available)
+            output = self._branch_of(phase)(encodings, mask, recovered, 1, clips, near)[0]
+        if self.recovery.training or self.refiners.training or (self.control_branch or self).training:
+            task = members_loss(output[:, visible], batch.labels[visible], self.spec)
+        else:
+            task = averaged_loss(to_prediction(output, self.spec), batch.labels, self.spec, visible)
+        losses = {"task": task, **losses}
+        if phase == "joint" and self.config.recovery_kind.learned:
+            # Where modalities are missing for good, each present one is learned from the others instead.
+            targets = batch.present if self._permanently_missing else batch.present & ~batch.available
+            losses |= self._score_losses(truth, targets, batch, seed, self.config.auxiliary_weight)
+        return losses
+
+    def _sampled(self, shared: Mapping[str, Tensor], mask: Tensor, batch: Batch, phase: Phase, seed: int) -> Draws:
+        """One draw of every modality outside the mask.
+
+        From the pool, which keeps what depends on the sample and its pattern alone: with context, and in ``joint``, draws
+        are new in every step.
+        """
+        near = self.neighbour_encodings(shared, batch)
+        if phase == "joint" or near is not None:
+            return self._sample_once(shared, mask, batch.keys, seed, batch.available, near)
+        return self._pool.get(shared, batch, seed, self._sample_once, training=self.refiners.training)
+
+    def _refined(self, sampled: Draws, truth: Mapping[str, Tensor], batch: Batch) -> tuple[Recovered, dict[str, Loss]]:
+        """Refined draws, and the reconstruction losses of those whose truth is present."""
+        auxiliary = self.config.auxiliary_weight
         losses: dict[str, Loss] = {}
         recovered = {}
         for i, name in enumerate(self.spec.names):
@@ -189,47 +237,76 @@ class IMDer(IMDerNetwork):
             recovered[name] = RecoveredEncoding(rows, x[None], refined[None], torch.full_like(rows, x.shape[-1]))
             error = (refined - truth[name][rows]).square().flatten(1).mean(1) * present[rows]
             losses[f"reconstruction/{name}"] = Loss(error.sum(), float(present[rows].sum()), auxiliary)
-        output = self.recovered_outputs(encodings, batch.available, recovered, 1)[0]
-        losses = {"task": task_loss(output, batch.labels, self.spec), **losses}
-        if phase == "joint" and self.config.recovery_kind.learned:
-            # Where modalities are missing for good, each present one is learned from the others instead.
-            targets = batch.present if self._permanently_missing else batch.present & ~batch.available
-            losses |= self._score_losses(truth, targets, batch, seed, auxiliary)
-        return losses
+        return recovered, losses
+
+    def _zeros(self, mask: Tensor) -> Recovered:
+        """Zeros in place of one recovery of every modality outside the mask ``(B, K)``: what the control reads."""
+        out = {}
+        for i, name in enumerate(self.spec.names):
+            rows = (~mask[:, i]).nonzero().squeeze(1)
+            if len(rows):
+                zeros = torch.zeros(1, len(rows), self.config.encoder.width, self.steps[name], device=mask.device)
+                out[name] = RecoveredEncoding(rows, zeros, zeros, torch.full_like(rows, self.steps[name]))
+        return out
 
     @torch.no_grad()
     def replay(self, phase: Phase, batches: Iterable[tuple[Batch, int]]) -> None:
         """Fill the pool as earlier epochs filled it (see `Model`)."""
-        if phase == "recovery":
-            with evaluating(self):
-                self._pool.replay(batches, self.encode, self._sample_once)
+        if phase != "recovery":
+            return
+        with evaluating(self):
+            alone = ((batch, seed) for batch, seed in batches if neighbours(batch, self.context_config) is None)
+            self._pool.replay(alone, lambda batch: self.shared(self.encode(batch)), self._sample_once)
 
     @torch.no_grad()
-    def _sample_once(self, encodings: Mapping[str, Tensor], available: Tensor, keys: Tensor, seed: int) -> Draws:
-        """One draw of every missing modality."""
+    def _sample_once(
+        self,
+        shared: Mapping[str, Tensor],
+        mask: Tensor,
+        keys: Tensor,
+        seed: int,
+        available: Tensor | None = None,
+        near: NeighbourEncodings | None = None,
+    ) -> Draws:
+        """One draw of every modality outside ``mask`` (B, K), which is what is available unless that is given too."""
         with evaluating(self.recovery):
-            drawn = self.sample(encodings, available, available, keys, 1, seed)
+            drawn = self.sample(shared, mask, mask if available is None else available, keys, 1, seed, near)
         return {name: (rows, x[0]) for name, (rows, x) in drawn.items()}
 
     @torch.no_grad()
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Choose the weight of the recovery branch for each pattern (`imder.models.imder.branch_weights`)."""
         self._pool.clear()
-        if phase != "recovery":
+        if phase != "control":
             return
         branch_losses = BranchLosses()
         with evaluating(self):
             for batch in batches:
-                assert batch.labels is not None
-                everything = batch.available.any(1)
-                draws = self.num_samples(SELECTION_DRAWS)
-                branch, token, _ = self.branches(self.encode(batch), batch, draws, seed, everything)
-                assert token is not None
-                branch = branch.mean(0)
-                losses = [row_losses(w * branch + (1 - w) * token, batch.labels, self.spec) for w in BRANCH_WEIGHTS]
-                branch_losses.add(pattern_bits(batch.available), batch.keys, torch.stack(losses, dim=1))
+                self._add_branch_losses(branch_losses, batch, seed)
         for pattern, weight in branch_losses.select().items():
             self.branch_weight[pattern] = weight
+
+    def _add_branch_losses(self, branch_losses: BranchLosses, batch: Batch, seed: int) -> None:
+        """Add the losses of every candidate weight on the labelled rows of a batch."""
+        assert batch.labels is not None
+        visible, encodings = batch.available.any(1), self.encode(batch)
+        draws = SELECTION_DRAWS if self.config.recovery_kind.sampled else 1
+        branch, token, _ = self.branches(encodings, batch, draws, seed, visible)
+        assert token is not None
+        mask, near = batch.available | ~visible[:, None], neighbours(batch, self.context_config)
+        clips = self.fuse(encodings, batch.available)
+        control = self._branch_of("control")(encodings, mask, self._zeros(mask), 1, clips, near)
+        rows = (visible & is_labelled(batch.labels, self.spec)).nonzero().squeeze(1)
+        base, labels = token.mean(0)[rows], batch.labels[rows]
+
+        def losses_of(prediction: Tensor) -> Tensor:
+            other = prediction.mean((0, 1))[rows]
+            each = [row_losses(w * other + (1 - w) * base, labels, self.spec) for w in BRANCH_WEIGHTS]
+            return torch.stack(each, dim=1)
+
+        patterns = pattern_bits(batch.available[rows])
+        control_losses = losses_of(to_prediction(control, self.spec))
+        branch_losses.add(patterns, batch.keys[rows], losses_of(branch), control_losses)
 
 
 def _zero_of(module: nn.Module) -> Tensor:

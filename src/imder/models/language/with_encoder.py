@@ -52,7 +52,9 @@ class WithLanguageEncoder(Model):
                 f"{inner.system!r} has nothing to train by gradient, so no language encoder can be trained with it; use an untrained one with "
                 "--training.language_encoder.learning_rate 0"
             )
-        self.uses_context = inner.uses_context  # type: ignore[misc]  # of this pair, not of all
+        self.uses_context = inner.uses_context
+        self.all_subsets = inner.all_subsets  # type: ignore[misc]  # of this pair, not of all
+        self.self_distills = inner.self_distills  # type: ignore[misc]
         self.inner = inner
         self.transformer = encoder.module
         self._encoder, self._config, self._folder, self._device = encoder, config, folder, device

@@ -57,14 +57,18 @@ def encoded_steps(modality: Modality, config: EncoderConfig) -> int:
 
 
 class Encoder(nn.Module):
-    """E_k of one modality: ``(B, T, D)`` with lengths -> ``(B, width, steps)``."""
+    """E_k of one modality: ``(B, T, D)`` with lengths -> ``(B, members * width, steps)``.
 
-    def __init__(self, modality: Modality, config: EncoderConfig) -> None:
+    The members are encoders with weights and dropout of their own, whose channels lie side by side.
+    """
+
+    def __init__(self, modality: Modality, config: EncoderConfig, members: int = 1) -> None:
         super().__init__()
         self.config = config
+        self.members = members
         self.steps = encoded_steps(modality, config)
         self.standardize = Standardizer(modality.dim)
-        self.conv = nn.Conv1d(modality.dim, config.width, config.kernel, bias=config.bias)
+        self.conv = nn.Conv1d(modality.dim, members * config.width, config.kernel, bias=config.bias)
         if config.time_grid == "native" and modality.length == 1:  # only the kernel's centre is used: unit variance
             nn.init.normal_(self.conv.weight, std=modality.dim**-0.5)
 
@@ -81,21 +85,48 @@ class Encoder(nn.Module):
         if config.standardize:
             x = self.standardize(x) * valid
             x = x.clamp(-config.clip, config.clip) if config.clip else x
+        keep = None
         if self.training and config.feature_dropout:
-            keep = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= config.feature_dropout
-            x = x * keep / (1 - config.feature_dropout)
+            rows = torch.rand(self.members * x.shape[0], 1, x.shape[2], device=x.device)
+            keep = (rows >= config.feature_dropout) / (1 - config.feature_dropout)
+        valid = valid[..., 0]
         needed = config.steps + config.kernel - 1
         if config.time_grid == "resampled":
-            x = resample(x, lengths, needed)
+            x, valid = resample(x, lengths, needed), (lengths > 0)[:, None].expand(-1, needed)
         elif config.time_grid == "truncated":
             x = nn.functional.pad(x, (0, 0, 0, max(0, needed - x.shape[1])))[:, :needed]
+            valid = frame_mask(lengths, needed)
         if config.time_grid != "native":
-            return self._convolve(x, 0)
-        return resample(self._convolve(x, config.kernel // 2).transpose(1, 2), lengths, self.steps).transpose(1, 2)
+            return self._convolve(x, 0, keep, valid)
+        return resample(self._convolve(x, config.kernel // 2, keep, valid).transpose(1, 2), lengths, self.steps).transpose(
+            1, 2
+        )
 
-    def _convolve(self, x: Tensor, padding: int) -> Tensor:
-        """``(B, T, D)`` -> ``(B, width, T')``."""
-        return nn.functional.conv1d(x.transpose(1, 2), self.conv.weight, self.conv.bias, padding=padding)
+    def _convolve(self, x: Tensor, padding: int, keep: Tensor | None, valid: Tensor) -> Tensor:
+        """``(B, T, D)``, zero outside ``valid`` (B, T) -> ``(B, members * width, T')``.
+
+        Features are scaled by ``keep`` (members * B, 1, D) first.
+        """
+        weight, bias = self.conv.weight, self.conv.bias
+        if self.members == 1:
+            x = x if keep is None else x * keep
+            return nn.functional.conv1d(x.transpose(1, 2), weight, bias, padding=padding)
+        # One product for all members, over valid frames alone; the taps of the kernel are shifted and added afterwards, where
+        # there are few channels.
+        members, (batch, frames, dim), taps = self.members, x.shape, weight.shape[2]
+        rows, times = valid.nonzero(as_tuple=True)
+        inputs = x[rows, times].expand(members, -1, -1)
+        if keep is not None:
+            inputs = inputs * keep.reshape(members, batch, dim)[:, rows]
+        by_tap = weight.reshape(members, -1, dim, taps).permute(0, 2, 3, 1).flatten(2)
+        products = torch.bmm(inputs, by_tap)
+        padded = products.new_zeros(members, batch, frames + 2 * padding, products.shape[2])
+        padded = padded.index_put((torch.arange(members, device=x.device)[:, None], rows, times + padding), products)
+        each = padded.reshape(members, batch, frames + 2 * padding, taps, -1)
+        length = frames + 2 * padding - taps + 1
+        out = sum((each[:, :, i : i + length, i] for i in range(1, taps)), each[:, :, :length, 0])
+        out = out.permute(1, 0, 3, 2).flatten(1, 2)
+        return out if bias is None else out + bias[:, None]
 
 
 def fit_features(standardizers: Mapping[str, Standardizer], batches: Iterable[Batch]) -> None:
@@ -111,7 +142,7 @@ def fit_features(standardizers: Mapping[str, Standardizer], batches: Iterable[Ba
 
 
 def encode_masked(encoders: ModuleDict[Encoder], batch: Batch, mask: Tensor) -> dict[str, Tensor]:
-    """Encodings ``(B, width, steps_k)`` of the modalities marked in ``mask`` (B, K), zero elsewhere."""
+    """Encodings ``(B, members * width, steps_k)`` of the modalities marked in ``mask`` (B, K), zero elsewhere."""
     out = {}
     for i, (name, encoder) in enumerate(encoders.items()):
         rows = mask[:, i]

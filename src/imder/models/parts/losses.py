@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imder.nn.members import MemberLinear
 from imder.types import Spec
 
 
@@ -49,6 +50,25 @@ def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0
     return Loss((rows * labelled).sum(), float(labelled.sum()))
 
 
+def members_loss(outputs: Tensor, labels: Tensor, spec: Spec) -> Loss:
+    """The mean over M members of each one's `task_loss`, from outputs ``(M, B, O)``."""
+    each = [task_loss(output, labels, spec) for output in outputs]
+    return Loss(torch.stack([loss.total for loss in each]).mean(), each[0].count)
+
+
+def averaged_loss(predictions: Tensor, labels: Tensor, spec: Spec, rows: Tensor) -> Loss:
+    """The loss of the members' averaged prediction over some labelled rows.
+
+    Args:
+        predictions: ``(M, B)``, or probabilities ``(M, B, C)``.
+        labels: ``(B,)``.
+        spec: with the task.
+        rows: ``(B,)`` bool.
+    """
+    losses = row_losses(predictions.mean(0), labels, spec) * rows
+    return Loss(losses.sum(), float((is_labelled(labels, spec) & rows).sum()))
+
+
 def row_losses(prediction: Tensor, labels: Tensor, spec: Spec) -> Tensor:
     """``(B,)`` absolute errors or negative log-likelihoods of predictions; 0 where unlabelled."""
     if spec.task == "classification":
@@ -63,10 +83,11 @@ def to_prediction(output: Tensor, spec: Spec) -> Tensor:
 
 
 @torch.no_grad()
-def init_head_bias(head: nn.Linear, labels: Tensor, spec: Spec) -> None:
+def init_head_bias(head: nn.Linear | MemberLinear, labels: Tensor, spec: Spec) -> None:
     """Set a head's bias to the constant baseline: the median, or the logarithm of the class frequencies."""
+    assert head.bias is not None
     if spec.task == "classification":
         counts = torch.bincount(labels, minlength=spec.outputs).float()
-        head.bias.copy_(((counts + 1) / (counts.sum() + spec.outputs)).log())
+        head.bias.copy_(((counts + 1) / (counts.sum() + spec.outputs)).log().expand_as(head.bias))
     else:
         head.bias.fill_(float(labels.median()))

@@ -27,16 +27,25 @@ def fusion_class(kind: str) -> type[Fusion]:
     return FUSIONS[kind]
 
 
-def build_fusion(steps: Mapping[str, int], width: int, outputs: int, config: FusionConfig) -> Fusion:
+def build_fusion(steps: Mapping[str, int], width: int, outputs: int, config: FusionConfig, members: int = 1) -> Fusion:
     """A new fusion of the configured kind.
 
     Args:
         steps: of each modality's encoding, in the order of masks.
-        width: channels of the encodings.
+        width: channels of the encodings, for each member.
         outputs: width of the output.
         config: see `FusionConfig`.
+        members: fusions side by side.
+
+    Raises:
+        ImderError: a kind that can't have several members.
 
     >>> build_fusion({"language": 4, "audio": 1}, 8, 1, FusionConfig()).head.out_features
     1
     """
-    return fusion_class(config.kind)(steps, width, outputs, config)
+    kind = fusion_class(config.kind)
+    if issubclass(kind, PooledFusion):
+        return kind(steps, width, outputs, config, members)
+    if members != 1:
+        raise ImderError(f"model.members {members}: fusion.kind {config.kind!r} has one; use 'pooled'")
+    return kind(steps, width, outputs, config)

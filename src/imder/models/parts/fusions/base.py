@@ -12,10 +12,25 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from imder.nn.members import MemberLinear
 from imder.types import ImderError
 
 MISSING, AVAILABLE, RECOVERED = 0, 1, 2
 """States of a modality in one row."""
+
+
+@dataclass(frozen=True)
+class ClipVectors:
+    """Clips as M members of a fusion see them.
+
+    Attributes:
+        fused: ``(M, B, H)``, from which neighbouring clips are read (`imder.models.parts.context`); None for a kind of fusion
+            that has no such vector.
+        output: ``(M, B, O)``, the output from the clip alone.
+    """
+
+    fused: Tensor | None
+    output: Tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ class Fusion(nn.Module, ABC):
     reads_state: ClassVar[bool]
     """Whether missing, available and recovered encodings are told apart."""
 
-    head: nn.Linear
+    head: nn.Linear | MemberLinear
     """The output layer, whose bias starts at the constant baseline."""
 
     def __init__(self, steps: Mapping[str, int], width: int, outputs: int, config: FusionConfig) -> None:
@@ -84,3 +99,7 @@ class Fusion(nn.Module, ABC):
         Returns:
             ``(B, O)``.
         """
+
+    def vectors(self, encodings: Mapping[str, Tensor], state: Tensor, rows: Tensor | None = None) -> ClipVectors:
+        """The output of each member, and the vectors that context reads if there are any; arguments as in `forward`."""
+        return ClipVectors(None, self(encodings, state, rows)[None])

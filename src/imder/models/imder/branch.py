@@ -1,0 +1,84 @@
+"""The recovery branch: a second fusion, and its attention to neighbours, that reads recovered encodings.
+
+It starts as a copy of stage 1's fusion and attention, so that it predicts the same, and learns what recoveries add
+(`imder.models.parts.fusions.pooled`). Its neighbours are the vectors of stage 1's fusion: they hold no recovery, and are the
+same for every draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from imder.models.parts.context import ContextAttention, Neighbours
+from imder.models.parts.fusions.base import AVAILABLE, RECOVERED, ClipVectors
+from imder.models.parts.fusions.pooled import PooledFusion
+from imder.types import RecoveredEncoding
+
+
+class RecoveryBranch(nn.Module):
+    """A fusion that reads recoveries, amid neighbours.
+
+    Args:
+        fusion: reads recoveries.
+        context: None for a system without context.
+    """
+
+    def __init__(self, fusion: PooledFusion, context: ContextAttention | None) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.context = context
+
+    def start_from(self, fusion: PooledFusion, context: ContextAttention | None) -> None:
+        """Copy stage 1."""
+        self.fusion.start_from(fusion)
+        if self.context is not None and context is not None:
+            self.context.load_state_dict(context.state_dict())
+
+    def forward(
+        self,
+        encodings: Mapping[str, Tensor],
+        available: Tensor,
+        recovered: Mapping[str, RecoveredEncoding],
+        draws: int,
+        clips: ClipVectors,
+        near: Neighbours | None,
+    ) -> Tensor:
+        """The outputs under each of S draws, ``(S, M, B, O)``; rows that lack nothing are computed once.
+
+        Args:
+            encodings: of the available modalities, ``(B, M W, L_k)``.
+            available: ``(B, K)`` bool; the others are recovered.
+            recovered: their S draws each.
+            draws: S.
+            clips: the vectors of the B rows in stage 1's fusion, which are read as neighbours.
+            near: the neighbours of the rows.
+        """
+        complete = available.all(1)
+        out = clips.output.new_zeros(draws, *clips.output.shape)
+        for rows, repeats in ((complete.nonzero().squeeze(1), 1), ((~complete).nonzero().squeeze(1), draws)):
+            if not len(rows):
+                continue
+            given = {} if repeats == 1 and bool(complete[rows].all()) else _drawn(recovered, rows, len(available))
+            index = rows.repeat(repeats)
+            state = torch.where(available[index], AVAILABLE, RECOVERED)
+            targets = self.fusion.vectors(encodings, state, index[:, None].expand_as(state), given)
+            output = targets.output
+            if self.context is not None and near is not None:
+                output = output + self.context(targets, clips, near.take(index))
+            out[:, :, rows] = output.reshape(len(output), repeats, len(rows), -1).transpose(0, 1).to(out.dtype)
+        return out
+
+
+def _drawn(recovered: Mapping[str, RecoveredEncoding], rows: Tensor, count: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Recoveries of S draws as rows of one batch, draw after draw of ``rows`` (R,)."""
+    place = torch.zeros(count, dtype=torch.int64, device=rows.device)
+    place[rows] = torch.arange(len(rows), device=rows.device)
+    out = {}
+    for name, recovery in recovered.items():
+        draws = len(recovery.refined)
+        starts = torch.arange(draws, device=rows.device)[:, None] * len(rows)
+        out[name] = ((starts + place[recovery.rows]).flatten(), recovery.refined.flatten(0, 1))
+    return out
