@@ -158,14 +158,11 @@ class FusionSystem(Model):
         """The task's loss: of every member in training, of the averaged prediction in validation."""
         del phase
         assert batch.labels is not None
-        if not self.training and not self.fusion.training:
-            visible = batch.available.any(1)
-            prediction = to_prediction(self.outputs(batch), self.spec)
-            return {"task": averaged_loss(prediction, batch.labels, self.spec, visible)}
         if not all_subsets:
-            visible = batch.available.any(1)
-            outputs = self.outputs(batch)[:, visible]
-            return {"task": members_loss(outputs, batch.labels[visible], self.spec)}
+            visible, outputs = batch.available.any(1), self.outputs(batch)
+            if self.fusion.training:
+                return {"task": members_loss(outputs[:, visible], batch.labels[visible], self.spec)}
+            return {"task": averaged_loss(to_prediction(outputs, self.spec), batch.labels, self.spec, visible)}
         labelled = is_labelled(batch.labels, self.spec).nonzero().squeeze(1)
         index, available = every_subset(batch.present[labelled], batch.keys[labelled], seed)
         rows = labelled[index]

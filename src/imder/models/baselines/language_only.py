@@ -72,7 +72,8 @@ class LanguageOnly(DeterministicModel):
         if not len(rows):
             return self.head.bias.new_zeros(0, self.spec.outputs)
         features, lengths = batch.features[self.config.modality], batch.lengths[self.config.modality]
-        out: Tensor = self.head(self.reader(pool(self.encoder(features[rows], lengths[rows]))))
+        pooled = pool(self.encoder(features[rows], lengths[rows]))
+        out: Tensor = self.head(self.reader(pooled)[0])
         return out
 
     def _rows(self, batch: Batch) -> Tensor:

@@ -98,9 +98,9 @@ class Encoder(nn.Module):
             valid = frame_mask(lengths, needed)
         if config.time_grid != "native":
             return self._convolve(x, 0, keep, valid)
-        return resample(self._convolve(x, config.kernel // 2, keep, valid).transpose(1, 2), lengths, self.steps).transpose(
-            1, 2
-        )
+        return resample(
+            self._convolve(x, config.kernel // 2, keep, valid).transpose(1, 2), lengths, self.steps
+        ).transpose(1, 2)
 
     def _convolve(self, x: Tensor, padding: int, keep: Tensor | None, valid: Tensor) -> Tensor:
         """``(B, T, D)``, zero outside ``valid`` (B, T) -> ``(B, members * width, T')``.
