@@ -12,7 +12,8 @@ Predictions come as a *spread* (M, S, ...): one for each of S recoveries of the 
 sampled. Metrics use the mean over S; the variation over S measures uncertainty.
 
 A system whose prediction for a sample depends on other samples of the split (`Model.needs_dialogues`) receives whole cells
-instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once.
+instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once. What it needs
+of each (sample, pattern) pair alone (`Model.clip_states`) is computed once for all cells.
 """
 
 from __future__ import annotations
@@ -22,14 +23,22 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from imder.data.corpus import Split
 from imder.data.dialogues import whole_dialogues
 from imder.data.loader import MaskedLoader, collate
 from imder.evaluation.cells import EvaluationCell
 from imder.models.base import Model
-from imder.types import ImderError, Task
+from imder.types import Batch, ImderError, Task
+
+STATES_AT_ONCE = 2048
+"""Clips whose neighbours are read at once, from cached states."""
+
+MOST_MODALITIES = 12
+"""With more, a table of all patterns of each sample would be too large."""
 
 RowNumbers = NDArray[np.int64]
 Values = NDArray[Any]
@@ -80,28 +89,104 @@ def model_predict(
     """
 
     def predict(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
-        in_order = _by_dialogue if model.needs_dialogues(split) else _by_pattern
-        pairs, order = in_order(MaskedLoader(split, rows, available, batch_size))
-        spreads: list[Values] = []
-        done = 0
-        for index in range(len(pairs)):
-            if progress is not None:
-                progress(done, len(order))
-            indices = pairs.batch_indices(index)
-            mask = pairs.available[indices]
-            dialogue = None if pairs.dialogue is None else pairs.dialogue[indices]
-            batch = collate(split, pairs.rows[indices], mask, visible=mask, dialogue=dialogue).to(model.device)
-            spread = model.predict(batch, samples=samples, seed=seed).spread
-            spreads.append(spread.transpose(0, 1).cpu().numpy())
-            done += len(indices)
-        if progress is not None:
-            progress(len(order), len(order))
-        sorted_values = np.concatenate(spreads) if spreads else np.zeros((0, 1))
-        values = np.empty_like(sorted_values)
-        values[order] = sorted_values
+        if not model.needs_dialogues(split):
+            pairs, order = _by_pattern(MaskedLoader(split, rows, available, batch_size))
+            predictions = _predict_batches(model, pairs, samples, seed, progress)
+        else:
+            states = _StateCache.of(model, MaskedLoader(split, rows, available, batch_size), progress)
+            size = batch_size if states is None else max(batch_size, STATES_AT_ONCE)
+            pairs, order = _by_dialogue(MaskedLoader(split, rows, available, size))
+            if states is None:
+                predictions = _predict_batches(model, pairs, samples, seed, progress)
+            else:
+                predictions = states.predict(model, pairs)
+        values = np.empty_like(predictions)
+        values[order] = predictions
         return values
 
     return predict
+
+
+def _predict_batches(
+    model: Model, pairs: MaskedLoader, samples: int | None, seed: int, progress: Progress | None
+) -> Values:
+    """The spread of all pairs, in their order."""
+    spreads: list[Values] = []
+    done = 0
+    for index in range(len(pairs)):
+        if progress is not None:
+            progress(done, len(pairs.rows))
+        batch = _batch(pairs, pairs.batch_indices(index)).to(model.device)
+        spreads.append(model.predict(batch, samples=samples, seed=seed).spread.transpose(0, 1).cpu().numpy())
+        done += len(batch)
+    if progress is not None:
+        progress(len(pairs.rows), len(pairs.rows))
+    return np.concatenate(spreads) if spreads else np.zeros((0, 1))
+
+
+def _batch(pairs: MaskedLoader, indices: NDArray[np.int64]) -> Batch:
+    """A batch of some pairs, which holds nothing that isn't available."""
+    mask = pairs.available[indices]
+    dialogue = None if pairs.dialogue is None else pairs.dialogue[indices]
+    return collate(pairs.split, pairs.rows[indices], mask, visible=mask, dialogue=dialogue)
+
+
+class _StateCache:
+    """The states (`Model.clip_states`) of every (sample, pattern) pair of some cells.
+
+    Args:
+        pairs: distinct, each with something available.
+        states: of the pairs, ``(P, ...)`` by name.
+    """
+
+    def __init__(self, pairs: MaskedLoader, states: dict[str, Tensor]) -> None:
+        self._states = states
+        self._bits = 1 << np.arange(pairs.available.shape[1])
+        self._number = np.full((len(pairs.split), 1 << pairs.available.shape[1]), -1, dtype=np.int64)
+        self._number[pairs.rows, pairs.available @ self._bits] = np.arange(len(pairs.rows))
+
+    @classmethod
+    def of(cls, model: Model, pairs: MaskedLoader, progress: Progress | None) -> _StateCache | None:
+        """Of all distinct pairs; None for a model without states, or with too many modalities for a table of patterns."""
+        count = pairs.available.shape[1]
+        keep = np.flatnonzero(pairs.available.any(1))
+        if count > MOST_MODALITIES or not len(keep):
+            return None
+        number = pairs.rows[keep] * (1 << count) + pairs.available[keep] @ (1 << np.arange(count))
+        first = keep[np.unique(number, return_index=True)[1]]
+        distinct, _ = _by_pattern(replace(pairs, rows=pairs.rows[first], available=pairs.available[first]))
+        parts: list[dict[str, Tensor]] = []
+        done = 0
+        for index in range(len(distinct)):
+            if progress is not None:
+                progress(done, len(first))
+            batch = _batch(distinct, distinct.batch_indices(index)).to(model.device)
+            state = model.clip_states(batch)
+            if state is None:
+                return None
+            parts.append(state)
+            done += len(batch)
+        if progress is not None:
+            progress(len(first), len(first))
+        return cls(distinct, {k: torch.cat([part[k] for part in parts]) for k in parts[0]})
+
+    def predict(self, model: Model, pairs: MaskedLoader) -> Values:
+        """The spread of whole dialogues; a pair with nothing available has the states of any other."""
+        split, spreads = pairs.split, []
+        position = np.zeros(len(split), np.int64) if split.position is None else split.position
+        for index in range(len(pairs)):
+            indices = pairs.batch_indices(index)
+            number = self._number[pairs.rows[indices], pairs.available[indices] @ self._bits].clip(min=0)
+            rows = torch.from_numpy(number).to(model.device)
+            mask = torch.from_numpy(pairs.available[indices])
+            keys, steps = split.keys[pairs.rows[indices]], position[pairs.rows[indices]]
+            assert pairs.dialogue is not None
+            dialogue = torch.from_numpy(pairs.dialogue[indices])
+            columns = (torch.from_numpy(keys), None, dialogue, torch.from_numpy(steps))
+            batch = Batch({}, {}, mask, mask, *columns).to(model.device)
+            spread = model.predict_states({k: v[rows] for k, v in self._states.items()}, batch).spread
+            spreads.append(spread.transpose(0, 1).cpu().numpy())
+        return np.concatenate(spreads)
 
 
 def mean_of(spread: Values, task: Task) -> Values:

@@ -187,12 +187,44 @@ class Model(nn.Module, ABC):
             seed: of the noise, together with the samples' keys.
         """
 
+    def clip_states(self, batch: Batch) -> dict[str, Tensor] | None:
+        """With context: what predictions need of each row alone, so that it is computed once for many masks of its neighbours.
+
+        Args:
+            batch: B rows under their masks.
+
+        Returns:
+            Tensors ``(B, ...)`` by name; None for a system that can't tell them apart (default).
+        """
+        del batch
+        return None
+
+    def predict_states(self, states: dict[str, Tensor], batch: Batch) -> Output:
+        """`predict` from `clip_states` of the batch's rows; ``batch`` needs no features.
+
+        Raises:
+            NotImplementedError: the system has no states (default).
+        """
+        raise NotImplementedError(f"{self.system} has no states of clips")
+
     def recovery_weights(self) -> dict[str, float]:
         """For each pattern of availability (``"language+audio"``), the weight of the recovering branch in predictions.
 
         Where nothing is missing that branch recovers nothing; it is then a second fusion of what is available. Empty for a
         system that recovers nothing (default).
         """
+        return {}
+
+    def recovery_r2(self, batches: Iterable[Batch], seed: int = 0) -> dict[str, float]:
+        """The share of the variance of missing encodings that recoveries explain (`imder.models.imder.recovery_r2`).
+
+        By modality and by modality and pattern of availability. Empty for a system that recovers nothing (default).
+
+        Args:
+            batches: samples whose missing modalities are present, so that there is a truth.
+            seed: of the noise.
+        """
+        del batches, seed
         return {}
 
     def prepare(self, corpus: Corpus, only: str | None = None) -> Corpus:

@@ -201,6 +201,25 @@ class FusionSystem(Model):
             spread = to_prediction(self.outputs(batch), self.spec)
         return Output(spread.mean(0), spread)
 
+    @torch.no_grad()
+    def clip_states(self, batch: Batch) -> dict[str, Tensor] | None:
+        """The vectors and outputs of clips alone; None without context (see `Model`)."""
+        if self.context is None:
+            return None
+        with evaluating(self):
+            clips = self.fuse(self.encode(batch), batch.available)
+        assert clips.fused is not None
+        return {"fused": clips.fused.transpose(0, 1), "output": clips.output.transpose(0, 1)}
+
+    @torch.no_grad()
+    def predict_states(self, states: dict[str, Tensor], batch: Batch) -> Output:
+        """Only the attention to the neighbours is left to do (see `Model`)."""
+        clips = ClipVectors(states["fused"].transpose(0, 1), states["output"].transpose(0, 1))
+        with evaluating(self):
+            outputs = self.in_context(clips, clips, neighbours(batch, self.context_config))
+        spread = to_prediction(outputs, self.spec)
+        return Output(spread.mean(0), spread)
+
 
 def _context_of(config: Any) -> ContextConfig:
     context: ContextConfig = getattr(config, "context", ContextConfig())

@@ -30,7 +30,7 @@ from imder.training.progress import PhaseProgress
 from imder.training.run import RunDirectory
 from imder.training.shortcuts import Shortcuts, check_option
 from imder.training.stage1 import check_stage1
-from imder.training.validation import natural_metrics
+from imder.training.validation import natural_metrics, recovery_r2
 from imder.types import ImderError, Task
 
 
@@ -134,6 +134,7 @@ def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]]
         valid = natural_metrics(model, corpus["valid"], training)
         seconds += time.monotonic() - started + sum(phase["seconds"] for phase in reached.values())
         metrics = {"phases": reached, "valid": valid, "recovery_weights": model.recovery_weights()}
+        metrics["recovery_r2"] = recovery_r2(model, corpus, training) if model.recovery_weights() else {}
         run.write_json("metrics.json", metrics | {"seconds": round(seconds, 1)})
     wait_for_all()  # other processes may read the run next
     if not is_main_process(job.engine) and (run.path / CALIBRATION).exists():

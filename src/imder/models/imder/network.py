@@ -17,7 +17,8 @@ reader of its own. With context, the neighbours' encodings are part of the condi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from imder.models.imder.branch import RecoveryBranch
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recoveries import build_recovery
+from imder.models.imder.recovery_r2 import RecoveryR2
 from imder.models.parts.context import neighbours
 from imder.models.parts.fusions.base import AVAILABLE, RECOVERED
 from imder.models.parts.fusions.pooled import PooledFusion
@@ -211,6 +213,23 @@ class IMDerNetwork(FusionSystem):
         with evaluating(self):
             return self._recover(self.encode(batch), batch.available, batch, samples, seed)
 
+    @torch.no_grad()
+    def recovery_r2(self, batches: Iterable[Batch], seed: int = 0) -> dict[str, float]:
+        """From the mean of `num_samples` refined draws (see `Model`)."""
+        names, sums = self.spec.names, RecoveryR2()
+        draws = self.config.num_samples if self.config.recovery_kind.sampled else 1
+        with evaluating(self):
+            for batch in batches:
+                truth = self.shared(self.encode(batch, batch.present))
+                hidden = batch.present & ~batch.available & batch.available.any(1)[:, None]
+                recovered = self._recover(self.encode(batch), ~hidden, batch, draws, seed)
+                for name, recovery in recovered.items():
+                    mean, clean = recovery.refined.mean(0), truth[name][recovery.rows]
+                    for pattern in torch.unique(batch.available[recovery.rows], dim=0):
+                        rows = (batch.available[recovery.rows] == pattern).all(1)
+                        sums.add(name, pattern_name(pattern.tolist(), names), mean[rows].cpu(), clean[rows].cpu())
+        return sums.result()
+
     def recovery_weights(self) -> dict[str, float]:
         """The weight of the recovery branch for each pattern of availability (see `Model`)."""
         names = self.spec.names
@@ -254,6 +273,14 @@ class IMDerNetwork(FusionSystem):
         """`forward` without gradients, in evaluation mode (see `Model.predict`)."""
         with evaluating(self):
             return self.forward(batch, samples, seed)
+
+    def clip_states(self, batch: Batch) -> dict[str, Tensor] | None:
+        """None where recoveries enter predictions: they depend on the neighbours (see `Model`)."""
+        return None if bool((self.branch_weight > 0).any()) else super().clip_states(batch)
+
+    def predict_states(self, states: dict[str, Tensor], batch: Batch) -> Output:
+        """See `FusionSystem`; the weight of recovery is 0 everywhere."""
+        return replace(super().predict_states(states, batch), recovery_weight=self._entering_weight(batch.available))
 
     def num_samples(self, samples: int | None) -> int:
         """The number of recoveries for each prediction: 1 where all would be equal; ``samples`` None for the configured number."""
