@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -28,8 +28,10 @@ from imder.evaluation.cells import EvaluationCell
 from imder.evaluation.evaluate import evaluator
 from imder.jobs.locks import Lock
 from imder.models.base import Model
-from imder.training.config import EngineConfig, RunConfig
+from imder.models.registry import system_class
+from imder.training.config import EngineConfig, RunConfig, TrainingConfig
 from imder.training.run import RunDirectory
+from imder.training.stage1 import STAGE1
 from imder.training.train import train
 from imder.types import ImderError, Task
 
@@ -109,6 +111,8 @@ def _do(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, dev
     model = _trained(folder, corpus, plan, cell, device)
     reached = RunDirectory(folder.run(cell)).read_json("metrics.json")
     trained = float(reached.get("seconds", sum(phase["seconds"] for phase in reached["phases"].values())))
+    if other := reached["phases"].get(STAGE1, {}).get("from"):  # what the other run spent on the stage that both share
+        trained += float(RunDirectory(other).read_json("metrics.json")["phases"][STAGE1]["seconds"])
     started = time.monotonic()
     samples = corpus["test"]
     kept: dict[str, list[tuple[EvaluationCell, NDArray[Any]]]] = {}
@@ -151,8 +155,35 @@ def _trained(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell
         if begun and run.open() != config:
             raise ImderError(f"{run.path}: was started with another configuration; remove it to train it again")
         engine = EngineConfig(accelerator="cpu" if device == "cpu" else "gpu")
-        train(corpus, run.path, config=None if begun else config, resume=begun, engine=engine)
+        if begun:
+            train(corpus, run.path, resume=True, engine=engine)
+        else:
+            train(corpus, run.path, config=config, stage1=_stage1_run(folder, plan, cell), engine=engine)
     return Model.from_pretrained(run.path).to(device)
+
+
+def _stage1_run(folder: BenchmarkFolder, plan: Plan, cell: GridCell) -> Path | None:
+    """A finished run of another model whose stage 1 is this cell's, to the last bit; None if there is none."""
+    wanted = _stage1_key(config_of(plan, cell))
+    if wanted is None:
+        return None
+    for model in plan.models:
+        other = replace(cell, model=model)
+        run = RunDirectory(folder.run(other))
+        if model == cell.model or not run.finished() or _stage1_key(config_of(plan, other)) != wanted:
+            continue
+        if "from" not in run.read_json("metrics.json")["phases"].get(STAGE1, {"from": ""}):
+            return run.path
+    return None
+
+
+def _stage1_key(config: RunConfig) -> tuple[Any, ...] | None:
+    """What decides a run's stage 1; None where no other system has the same, or an encoder of its own is trained in it."""
+    model, training = system_class(config.system).stage1_of(config.model), config.training
+    if model is None or STAGE1 not in training.phase_names or training.language_encoder.name is not None:
+        return None
+    shared = {f.name: getattr(training, f.name) for f in fields(TrainingConfig)}
+    return model, shared, training.phase(STAGE1)
 
 
 def config_of(plan: Plan, cell: GridCell) -> RunConfig:

@@ -19,14 +19,15 @@ from imder.types import ImderError
 
 DEFAULT_MODELS = (
     "imder",
+    "imder:no-context",
+    "imder:past",
+    "imder:zero",
     "imder:unconditional",
-    "imder:mean",
     "regression",
+    "late-fusion:context",
     "late-fusion",
-    "zero-fill",
-    "mult",
-    "mmin",
     "gcnet",
+    "mmin",
     "language-only",
     "ridge",
 )
@@ -35,6 +36,12 @@ DEFAULT_MODELS = (
 PRESETS: Mapping[str, str] = {"imder": "fast"}
 """Presets of systems that have another name."""
 
+_STAGE1_OF_FAST = {
+    "model.members": 8,
+    "model.context.direction": "both",
+    "training.stage1.self_distillation": "auto",
+}
+
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "imder": {
         "unconditional": {"model.recovery.kind": "unconditional"},
@@ -42,6 +49,15 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "train-mean": {"model.recovery.kind": "train-mean"},
         "zero": {"model.recovery.kind": "zero"},
         "one-draw": {"model.num_samples": 1},
+        "no-context": {"model.context.direction": "none"},
+        "past": {"model.context.direction": "past"},
+        "one-member": {"model.members": 1},
+    },
+    "late-fusion": {
+        "context": _STAGE1_OF_FAST,
+        "past": {**_STAGE1_OF_FAST, "model.context.direction": "past"},
+        "members": {**_STAGE1_OF_FAST, "model.context.direction": "none"},
+        "one-member": {**_STAGE1_OF_FAST, "model.members": 1},
     },
 }
 """For each model its variants and the keys that they change."""

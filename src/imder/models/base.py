@@ -90,6 +90,15 @@ class Model(nn.Module, ABC):
         del config
         return False
 
+    @classmethod
+    def stage1_of(cls, config: Any) -> Any:
+        """What decides stage 1, besides the training configuration: systems of equal values learn the same one.
+
+        None for a system whose stage 1 serves no other (default).
+        """
+        del config
+        return None
+
     def needs_dialogues(self, split: Split) -> bool:
         """Whether batches of a split must hold whole dialogues: with context, if any clip has a neighbour."""
         from imder.data.dialogues import has_neighbours

@@ -92,6 +92,11 @@ class FusionSystem(Model):
         """Whether the configuration has a direction of context."""
         return bool(_context_of(config).offsets)
 
+    @classmethod
+    def stage1_of(cls, config: Any) -> Any:
+        """Encoders, fusion, members and context."""
+        return config.encoder, config.fusion, getattr(config, "members", 1), _context_of(config)
+
     # Parts.
 
     def encode(self, batch: Batch, mask: Tensor | None = None) -> dict[str, Tensor]:

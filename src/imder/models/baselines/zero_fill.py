@@ -7,6 +7,7 @@ recovery, states and averaging together.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,12 @@ class ZeroFill(FusionSystem):
     system = "zero-fill"
     config_type = LateFusionConfig
     config: LateFusionConfig
+
+    @classmethod
+    def stage1_of(cls, config: Any) -> Any:
+        """None: no other system is trained with zeros."""
+        del config
+        return None
 
     def fuse(self, encodings: Mapping[str, Tensor], available: Tensor, rows: Tensor | None = None) -> ClipVectors:
         """See the base class; one more encoding, of zeros, stands for every missing one."""
