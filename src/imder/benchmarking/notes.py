@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from imder.benchmarking.cell import config_of
+from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import rotation_groups
 from imder.benchmarking.model_specs import spec_note
 from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus
+from imder.data.dialogues import has_neighbours
 from imder.data.speaker_norm import speaker_norm_note
 from imder.models.registry import system_class, system_note
 from imder.training.config import load_config
@@ -44,8 +46,42 @@ def system_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tu
     """Notes on the models of any table and on the preprocessing of the features."""
     finished_models = [model for model in plan.models if any(cell.model == model for cell in finished)]
     notes = {model: system_note(model) or spec_note(model, plan.models[model]["system"]) for model in finished_models}
-    sentences = tuple(f"{model}: {note}" for model, note in notes.items() if note)
+    sentences = tuple(f"{model}: {note}" for model, note in notes.items() if note) + context_note(
+        corpus, plan, finished
+    )
     return sentences + ((note,) if (note := speaker_norm_note(corpus.recipe)) else ())
+
+
+def context_note(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tuple[str, ...]:
+    """Which models see neighbouring clips; nothing where none does."""
+    directions: dict[str, list[str]] = {}
+    for model in plan.models:
+        if cells := [cell for cell in finished if cell.model == model]:
+            config = config_of(plan, cells[0])
+            if system_class(config.system).reads_context(config.model):
+                context = getattr(config.model, "context", None)
+                directions.setdefault("both" if context is None else context.direction, []).append(model)
+    if not directions:
+        return ()
+    if not any(has_neighbours(split) for split in corpus.splits.values()):
+        return ("No clip of this corpus has neighbours.",)
+    both, past = directions.get("both", []), directions.get("past", [])
+    seen = [*both, *(f"{name} (earlier ones only)" for name in past)]
+    return (f"See neighbouring clips: {', '.join(seen)}; the others see the clip alone.",)
+
+
+def recovery_note(folder: BenchmarkFolder, finished: Sequence[GridCell]) -> tuple[str, ...]:
+    """Recovery R^2 on the test split, mean over seeds: for each model and modality; nothing where none recovers."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for cell in finished:
+        for name, value in ((folder.about(cell) or {}).get("recovery_r2") or {}).items():
+            if "|" not in name:
+                values.setdefault(cell.model, {}).setdefault(name, []).append(float(value))
+    texts = [
+        f"{model} " + ", ".join(f"{name} {sum(each) / len(each):.2f}" for name, each in by_modality.items())
+        for model, by_modality in values.items()
+    ]
+    return (f"Recovery R^2 on test (1: exact, 0: no better than the mean): {'; '.join(texts)}.",) if texts else ()
 
 
 def missing_note(missing: Mapping[str, str]) -> tuple[str, ...]:
@@ -77,6 +113,8 @@ def _cut_short(plan: Plan) -> list[str]:
     for name, model in plan.models.items():
         usual = load_config(str(model["preset"])).training
         phases = system_class(str(model["system"])).phases(config_of(plan, GridCell(name, None, 0)).model)
-        if any(model["training"][phase]["max_epochs"] < getattr(usual, phase).max_epochs for phase in phases):
+        kind = system_class(str(model["system"]))
+        settings = {kind.settings_of(phase) for phase in phases}
+        if any(model["training"][phase]["max_epochs"] < getattr(usual, phase).max_epochs for phase in settings):
             short.append(name)
     return short

@@ -16,7 +16,7 @@ from imder.benchmarking.clusters import by_cluster, cluster_tables
 from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
-from imder.benchmarking.notes import label_shares, missing_note, plan_notes, system_notes
+from imder.benchmarking.notes import label_shares, missing_note, plan_notes, recovery_note, system_notes
 from imder.benchmarking.plan import GridCell, Plan
 from imder.benchmarking.significance import RESAMPLES, compare, comparison_tables
 from imder.data.corpus import Corpus, constant_baseline
@@ -119,6 +119,7 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     notes = (
         *plan_notes(corpus, plan, finished, tuple(ensembles(plan, finished))),
         *about_systems,
+        *recovery_note(folder, finished),
         *missing_note(missing),
     )
     mean, summary = averages(rows), summarise(rows)

@@ -30,7 +30,7 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Evaluate, print a table, write the rows."""
     from imder.calibration.describe import LEVEL
-    from imder.cli.trained import load_both, promise, recovery_lines, say_calibration, trained_on
+    from imder.cli.trained import load_both, promise, recovery_lines, recovery_r2_lines, say_calibration, trained_on
     from imder.data.speaker_norm import speaker_norm_note
     from imder.evaluation.cells import RATES as DEFAULT_RATES
     from imder.evaluation.constant import constant_rows
@@ -39,6 +39,7 @@ def run(options: Namespace) -> int:
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table, uncertainty_metrics
     from imder.jobs.progress import counting
+    from imder.training.explained import split_r2
 
     model, corpus = load_both(options)
     protocol = EvaluationProtocol(
@@ -68,6 +69,8 @@ def run(options: Namespace) -> int:
         show(rich_table(summary, options.protocol, uncertainty_metrics(summary), width=width()))
     say_calibration(model)
     say_all(recovery_lines(model))
+    if model.recovery_weights():
+        say_all(recovery_r2_lines(split_r2(model, model.prepare(corpus, protocol.split)[protocol.split])))
     if options.out:
         write_csv(rows, options.out)
         say(f"saved in {options.out}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imder.cli.console import say, say_all, say_command
 from imder.cli.options import add_corpus, add_threads, thread_count
 from imder.cli.parser import listed, whole
-from imder.cli.trained import recovery_lines, say_calibration
+from imder.cli.trained import recovery_lines, recovery_r2_lines, say_calibration
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ def _report(model: Model, path: str, corpus: str) -> None:
     metrics = ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items())
     say(f"on the validation split, which chose the weights, everything present available: {metrics}")
     say_all(recovery_lines(model))
+    for name, values in reached["recovery_r2"].items():
+        say_all(recovery_r2_lines(values, name))
     if model.calibration is not None:
         say_calibration(model)
     say(f"saved in {path}; next:")

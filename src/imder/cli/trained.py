@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from imder.cli.console import say, say_all
@@ -77,3 +78,10 @@ def recovery_lines(model: Model) -> list[str]:
     if weights[everything]:
         lines.append(f"with everything available, the second fusion has weight {weights[everything]:g}")
     return lines
+
+
+def recovery_r2_lines(values: Mapping[str, float], split: str = "") -> list[str]:
+    """Recovery R^2 of each modality, a line; none where there is nothing to compare with."""
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if "|" not in name)
+    where = f" on {split}" if split else ""
+    return [f"recovery R^2{where} (1: exact, 0: no better than the mean): {shown}"] if shown else []

@@ -23,6 +23,7 @@ from imder.models.configuration import POSITIVE_COUNT
 from imder.training.calibrate import calibrate
 from imder.training.config import EngineConfig, RunConfig
 from imder.training.engine import check_engine, is_main_process, wait_for_all
+from imder.training.explained import explained_by_recovery
 from imder.training.loggers import LoggerChoice, chosen_loggers
 from imder.training.phases import TrainingJob, run_phases
 from imder.training.prepare import check_corpus, initial_model, new_settings, prepare, reopen, reproducible, start
@@ -30,7 +31,7 @@ from imder.training.progress import PhaseProgress
 from imder.training.run import RunDirectory
 from imder.training.shortcuts import Shortcuts, check_option
 from imder.training.stage1 import check_stage1
-from imder.training.validation import natural_metrics, recovery_r2
+from imder.training.validation import natural_metrics
 from imder.types import ImderError, Task
 
 
@@ -134,7 +135,7 @@ def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]]
         valid = natural_metrics(model, corpus["valid"], training)
         seconds += time.monotonic() - started + sum(phase["seconds"] for phase in reached.values())
         metrics = {"phases": reached, "valid": valid, "recovery_weights": model.recovery_weights()}
-        metrics["recovery_r2"] = recovery_r2(model, corpus, training) if model.recovery_weights() else {}
+        metrics["recovery_r2"] = explained_by_recovery(model, corpus, training)
         run.write_json("metrics.json", metrics | {"seconds": round(seconds, 1)})
     wait_for_all()  # other processes may read the run next
     if not is_main_process(job.engine) and (run.path / CALIBRATION).exists():

@@ -2,7 +2,7 @@
 
 If there are too many subsets, random ones stand for them. The predictions tell how good a system is in use
 (`validation_loss`, by which tuning compares settings) and calibrate its uncertainty (`imder.training.calibrate`).
-`natural_metrics` are the metrics with everything available, `recovery_r2` tells how much recoveries explain.
+`natural_metrics` are the metrics with everything available.
 
 For a system that reads whole dialogues, masks are drawn for all clips at once, each clip with its own subset,
 `DIALOGUE_DRAWS` times.
@@ -11,7 +11,6 @@ For a system that reads whole dialogues, masks are drawn for all clips at once, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,13 +27,12 @@ from imder.models.base import Model
 from imder.models.parts.losses import is_labelled, row_losses
 from imder.training.config import TrainingConfig
 from imder.training.masks import natural_loader, permanent_mask
-from imder.types import Batch, ImderError
+from imder.types import ImderError
 
 MANY_PATTERNS = 31
 """Up to so many patterns, all subsets are tried; beyond, `SUBSET_DRAWS` random ones of each sample."""
 SUBSET_DRAWS = 16
 DIALOGUE_DRAWS = 8
-R2_SAMPLES = 1024
 SEED = 20_000
 """Of masks and noise; different from the seeds of training and of its validation."""
 
@@ -111,33 +109,6 @@ def natural_metrics(model: Model, split: Split, training: TrainingConfig) -> dic
     truth = torch.cat(labels).numpy()
     convention = metrics.default_convention(model.spec.task, truth)
     return metrics.evaluate(convention, torch.cat(predictions).numpy(), truth)
-
-
-def recovery_r2(model: Model, corpus: Corpus, training: TrainingConfig) -> dict[str, dict[str, float]]:
-    """Recovery R^2 (`Model.recovery_r2`) on training and on validation samples, which tells whether recovery over-fits.
-
-    Every sample has a random subset of its modalities; at most about `R2_SAMPLES` samples of each split are recovered.
-    """
-    return {name: model.recovery_r2(_r2_pairs(model, corpus[name], training), SEED) for name in ("train", "valid")}
-
-
-def _r2_pairs(model: Model, split: Split, training: TrainingConfig) -> Iterator[Batch]:
-    """Batches of samples under random subsets, their missing modalities present where the corpus holds them."""
-    visible = permanent_mask(split, training) if training.permanently_missing else split.present
-    rows = np.flatnonzero(visible.any(1))
-    masks = np.zeros_like(visible)
-    masks[rows] = AnySubset().sample(visible[rows], SEED)
-    hidden = visible if training.permanently_missing else None
-    if model.needs_dialogues(split):
-        pairs = whole_dialogues(MaskedLoader(split, np.arange(len(split)), masks, 256, hidden), at_once=256)
-    else:
-        chosen = np.random.default_rng(SEED).permutation(rows)[:R2_SAMPLES]
-        pairs = MaskedLoader(split, chosen, masks[chosen], 256, hidden)
-    count = 0
-    for batch in pairs:
-        if count < R2_SAMPLES:
-            yield batch.to(model.device)
-        count += len(batch)
 
 
 def _pairs(split: Split, visible: NDArray[np.bool_], chosen: NDArray[np.int64]) -> MaskedLoader:

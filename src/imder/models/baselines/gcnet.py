@@ -116,7 +116,6 @@ class GCNet(Model):
 
     system = "gcnet"
     all_subsets = False
-    note = "predicts a clip from the whole dialogue, neighbouring clips included; the other systems see the clip alone"
     config_type = GCNetConfig
     config: GCNetConfig
 

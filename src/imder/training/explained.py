@@ -1,0 +1,62 @@
+"""How much recoveries explain: recovery R^2 of a trained system on a split (`imder.models.imder.recovery_r2`).
+
+Every sample has a random subset of its modalities, and so have its neighbours; what is missing is recovered and compared with
+what is present. A value on training samples far above that on others shows that recovery has over-fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from imder.data.corpus import Corpus, Split
+from imder.data.dialogues import whole_dialogues
+from imder.data.loader import MaskedLoader
+from imder.missingness.protocols import AnySubset
+from imder.models.base import Model
+from imder.training.config import TrainingConfig
+from imder.training.masks import permanent_mask
+from imder.types import Batch
+
+MOST_SAMPLES = 1024
+"""At most about so many samples of a split are recovered."""
+SEED = 20_001
+
+
+def explained_by_recovery(model: Model, corpus: Corpus, training: TrainingConfig) -> dict[str, dict[str, float]]:
+    """Recovery R^2 on training and on validation samples; empty for a system that recovers nothing."""
+    if not model.recovery_weights():
+        return {}
+    return {name: split_r2(model, corpus[name], training) for name in ("train", "valid")}
+
+
+def split_r2(model: Model, split: Split, training: TrainingConfig | None = None) -> dict[str, float]:
+    """Recovery R^2 on a split, by modality and by modality and pattern of availability.
+
+    Args:
+        model: trained.
+        split: what the model reads (`Model.prepare`).
+        training: what is permanently missing has no truth; None for nothing.
+    """
+    return model.recovery_r2(_batches(model, split, training), SEED)
+
+
+def _batches(model: Model, split: Split, training: TrainingConfig | None) -> Iterator[Batch]:
+    """Batches under random subsets, with what is missing still present."""
+    hidden = permanent_mask(split, training) if training is not None and training.permanently_missing else None
+    visible = split.present if hidden is None else hidden
+    rows = np.flatnonzero(visible.any(1))
+    masks = np.zeros_like(visible)
+    masks[rows] = AnySubset().sample(visible[rows], SEED)
+    if model.needs_dialogues(split):
+        pairs = whole_dialogues(MaskedLoader(split, np.arange(len(split)), masks, 256, hidden), at_once=256)
+    else:
+        chosen = np.random.default_rng(SEED).permutation(rows)[:MOST_SAMPLES]
+        pairs = MaskedLoader(split, chosen, masks[chosen], 256, hidden)
+    count = 0
+    for batch in pairs:
+        if count >= MOST_SAMPLES:
+            return
+        yield batch.to(model.device)
+        count += len(batch)
