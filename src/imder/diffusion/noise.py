@@ -34,6 +34,7 @@ class KeyedNoise:
         keys: ``(B,)`` int64, one for each row of every draw.
         seed: any integer.
         dtype: of the draws.
+        sign: ``(B,)`` of 1 and -1, which multiplies normal draws: rows of one key and opposite signs are antithetic. None for 1.
 
     >>> keys = torch.tensor([7, 8, 9])
     >>> a = KeyedNoise(keys, seed=1).normal((3, 4))
@@ -42,8 +43,9 @@ class KeyedNoise:
     True
     """
 
-    def __init__(self, keys: Tensor, seed: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, keys: Tensor, seed: int, dtype: torch.dtype = torch.float32, sign: Tensor | None = None) -> None:
         self._keys = keys
+        self._sign = sign
         self._seed = seed
         self._dtype = dtype
         self._calls = 0
@@ -65,7 +67,8 @@ class KeyedNoise:
         radius = torch.sqrt(-2 * torch.log(_uniform(_shift(bits, 40), self._dtype)))
         angle = 2 * math.pi * _uniform(bits & 0xFFFFFF, self._dtype)
         pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
-        return pairs.flatten(1)[:, :size].reshape(shape)
+        draws = pairs.flatten(1)[:, :size]
+        return (draws if self._sign is None else draws * self._sign[:, None]).reshape(shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
         """Uniform draw on (0, 1], shape (B, ...)."""

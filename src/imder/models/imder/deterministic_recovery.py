@@ -10,7 +10,7 @@ kind ``mean`` estimates with a diffusion model: comparing the two measures the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,7 +26,9 @@ from imder.nn.standardize import Standardizer, fit_together
 class ZeroRecovery(RecoveryModel):
     """Zeros for every row."""
 
-    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> None:
+    def __init__(
+        self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: Sequence[int] = ()
+    ) -> None:
         super().__init__(steps, width, config, offsets)
         self.statistics = ModuleDict[Standardizer]({k: Standardizer(width * n) for k, n in steps.items()})
 
@@ -97,8 +99,8 @@ class RegressionRecovery(TokenRecovery):
     def _predicted(
         self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
     ) -> Tensor:
-        """``(R, width, steps)``, standardised; starts at 0, the training mean."""
-        condition = self.condition(target, encodings, available, near)
+        """``(R, width, steps)``, standardised; starts at the linear mean."""
+        condition, mean = self.condition(target, encodings, available, near)
         zeros = condition.mask.new_zeros(len(available), self.width, self.steps[target], dtype=torch.float32)
         predicted: Tensor = self.networks[target](zeros, zeros.new_zeros(1), condition)
-        return predicted
+        return mean + predicted

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import check_available, pattern_bits
@@ -64,13 +64,18 @@ class IMDerNetwork(FusionSystem):
         # Encoders, fusion and context first: with one seed, they then start from the weights that `late-fusion` starts from.
         super().__init__(spec, config)
         width, refinement = config.encoder.width, config.refinement
-        self.recovery = build_recovery(self.steps, width, config.recovery, len(config.context.offsets))
+        self.recovery = build_recovery(self.steps, width, config.recovery, config.context.offsets)
         self.refiners = ModuleDict[ResidualChannelAttention](
             {
                 k: ResidualChannelAttention(width, refinement.channels, refinement.blocks, refinement.reduction)
                 for k in self.steps
             }
         )
+        if config.two_branches:
+            for refiner in self.refiners.values():
+                nn.init.zeros_(refiner.contract.weight)
+                if refiner.contract.bias is not None:
+                    nn.init.zeros_(refiner.contract.bias)
         self.recovery_branch = self._new_branch() if config.two_branches else None
         self.control_branch = self._new_branch() if config.two_branches else None
         self.register_buffer("branch_weight", torch.full((2 ** len(self.steps),), 0.0 if config.two_branches else 1.0))
@@ -90,9 +95,9 @@ class IMDerNetwork(FusionSystem):
         return {k: e[:, : self.config.encoder.width] for k, e in encodings.items()}
 
     def refine(self, name: str, sampled: Tensor) -> Tensor:
-        """D_k of sampled encodings ``(..., width, steps)``."""
-        refined: Tensor = self.refiners[name](sampled.flatten(0, -3))
-        return refined.reshape(sampled.shape)
+        """D_k of sampled encodings ``(..., width, steps)``; with two branches what D_k adds to them, at first nothing."""
+        refined: Tensor = self.refiners[name](sampled.flatten(0, -3)).reshape(sampled.shape)
+        return sampled + refined if self.config.two_branches else refined
 
     def sample(
         self,

@@ -10,7 +10,7 @@ The official code's two conventions of attention, causal masks and no position f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,7 +31,9 @@ LOSS_TIME = 1e-5
 class PaperRecovery(RecoveryModel):
     """The paper's score networks and sampler, for any mix of patterns in a batch."""
 
-    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> None:
+    def __init__(
+        self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: Sequence[int] = ()
+    ) -> None:
         super().__init__(steps, width, config, offsets)
         if len(set(steps.values())) != 1:
             raise ImderError(f"condition 'channels' needs one common length, got {dict(steps)}")

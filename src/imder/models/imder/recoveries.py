@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from imder.models.imder.config import Kind, RecoveryConfig
 from imder.models.imder.deterministic_recovery import RegressionRecovery, TrainMeanRecovery, ZeroRecovery
@@ -22,13 +22,15 @@ RECOVERIES: dict[Kind, dict[str, type[RecoveryModel]]] = {
 """``recovery.kind`` -> ``recovery.condition`` -> class."""
 
 
-def build_recovery(steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> RecoveryModel:
+def build_recovery(
+    steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: Sequence[int] = ()
+) -> RecoveryModel:
     """A new recovery of the configured kind.
 
     Args:
         steps: of each modality's encoding, in the order of masks.
         width: channels of the encodings.
         config: see `RecoveryConfig`.
-        offsets: number of neighbouring clips whose encodings enter the condition.
+        offsets: of the neighbouring clips whose encodings enter the condition, such as (-1, 1).
     """
     return RECOVERIES[config.kind][config.condition](steps, width, config, offsets)

@@ -1,7 +1,7 @@
 """Recovery: score networks that learn p(encoding of k | available encodings), and the sampler that draws from it.
 
-`TokenRecovery` is the recovery of ``fast``: a clean condition as tokens, EDM preconditioning on standardised encodings, a
-deterministic solver. `imder.models.imder.paper` is the paper's. Other *kinds* of recovery replace the draw from
+`TokenRecovery` is the recovery of ``fast``: a clean condition as tokens, a linear mean in closed form, EDM preconditioning on
+the standardised rest, a deterministic solver. `imder.models.imder.paper` is the paper's. Other *kinds* of recovery replace the draw from
 p(e_k | available), to measure what each part contributes (`imder.models.imder.recoveries` lists the classes):
 
     conditional     a draw from p(e_k | available e)         (the method)
@@ -14,13 +14,15 @@ p(e_k | available), to measure what each part contributes (`imder.models.imder.r
 The last four sample nothing: they are denoisers that need no noise. All are refined and fused in the same way.
 
 Rows that lack modality k are gathered, whatever else they lack, into one sampler call for k. Noise belongs to
-(seed, key, modality, draw).
+(seed, key, modality, draw), or pair of antithetic draws.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ from imder.diffusion import Denoiser, KeyedNoise, VESchedule, edm_denoiser, edm_
 from imder.diffusion.sample import TIME_MIN, sample
 from imder.models.imder.conditions import SUMMARY, TokenCondition
 from imder.models.imder.config import KINDS, RecoveryConfig
+from imder.models.imder.linear_mean import Example, LinearMean
 from imder.models.imder.neighbour_condition import NeighbourEncodings, NeighbourTokens
 from imder.nn.module_dict import ModuleDict
 from imder.nn.standardize import Standardizer, fit_together
@@ -40,19 +43,45 @@ CPU_ROWS = 512  # sequences that a CPU samples at once: with more, intermediate 
 Encodings = Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class MaskedEncodings:
+    """B training samples under random masks.
+
+    Attributes:
+        encodings: of all that is present, ``(B, width, steps_k)``.
+        present: ``(B, K)`` bool.
+        available: ``(B, K)`` bool.
+        fold: ``(B,)``, below `imder.models.imder.linear_mean.FOLDS`; equal within a dialogue.
+        near: the neighbours under their masks, with context.
+    """
+
+    encodings: dict[str, Tensor]
+    present: Tensor
+    available: Tensor
+    fold: Tensor
+    near: NeighbourEncodings | None
+
+
 class RecoveryModel(nn.Module, ABC):
     """The contract of a recovery, and what all share: the schedule, the solver, the gathering of draws.
+
+    Where draws are `antithetic`, those of number 2 i and 2 i + 1 have opposite noise. Each has the right distribution; their
+    mean is much nearer to the conditional mean than that of independent draws.
 
     Args:
         steps: of each modality's encoding.
         width: channels of the encodings.
         config: see `RecoveryConfig`.
-        offsets: number of neighbouring clips whose encodings enter the condition.
+        offsets: of the neighbouring clips whose encodings enter the condition, such as (-1, 1).
     """
 
-    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> None:
+    antithetic: ClassVar[bool] = False
+
+    def __init__(
+        self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: Sequence[int] = ()
+    ) -> None:
         super().__init__()
-        self.offsets = offsets
+        self.offsets = tuple(offsets)
         self.names = tuple(steps)
         self.steps = dict(steps)
         self.width = width
@@ -66,6 +95,9 @@ class RecoveryModel(nn.Module, ABC):
 
     def fit(self, encodings: Iterable[Encodings]) -> None:
         """Compute statistics of training encodings, if the kind needs any."""
+
+    def fit_means(self, batches: Callable[[], Iterable[MaskedEncodings]]) -> None:
+        """Fit what is linear in the condition, if the kind has such a part; ``batches`` gives training encodings anew."""
 
     @abstractmethod
     def losses(
@@ -150,8 +182,11 @@ class RecoveryModel(nn.Module, ABC):
             ]
             return torch.cat(parts, dim=1)
         index = self.names.index(target)
-        stream = torch.arange(draws, device=keys.device) * len(self.names) + index
-        noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed)
+        draw = torch.arange(draws, device=keys.device)
+        odd = draw % 2 if self.antithetic else torch.zeros_like(draw)
+        stream = (draw - odd) * len(self.names) + index
+        sign = (1.0 - 2.0 * odd).repeat(rows) if self.antithetic else None
+        noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed, sign=sign)
         shape = (rows * draws, self.width, self.steps[target])
         denoise = self.denoiser(target, encodings, available, noise, near)
         x = sample(denoise, shape, noise, self.schedule, self.config.solver, self.config.evaluations)
@@ -175,7 +210,11 @@ class RecoveryModel(nn.Module, ABC):
 class TokenRecovery(RecoveryModel):
     """Conditional EDM on standardised encodings; the networks attend to the condition's tokens."""
 
-    def __init__(self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: int = 0) -> None:
+    antithetic = True
+
+    def __init__(
+        self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: Sequence[int] = ()
+    ) -> None:
         super().__init__(steps, width, config, offsets)
         net = config.network
         self.standardize = ModuleDict[Standardizer]({k: Standardizer(width) for k in steps})
@@ -190,29 +229,57 @@ class TokenRecovery(RecoveryModel):
             net.widths, net.condition_width, net.heads, net.attention_layers, net.embedding, net.dropout, net.patch
         )
         self.networks = ModuleDict[UNet]({k: UNet(width, n, unet) for k, n in steps.items()})
+        self.means = ModuleDict[LinearMean](
+            {k: LinearMean(tuple(others[k]), self.names, width, n, self.offsets) for k, n in steps.items()}
+        )
 
     def _neighbour_tokens(self) -> NeighbourTokens | None:
         if not self.offsets:
             return None
         condition = self.config.network.condition_width
-        return NeighbourTokens(self.names, self.width, condition, self.offsets, SUMMARY * condition)
+        return NeighbourTokens(self.names, self.width, condition, len(self.offsets), SUMMARY * condition)
 
     def fit(self, encodings: Iterable[Encodings]) -> None:
         """Fit mean and deviation of each channel, over rows and time."""
         rows = ({k: e.transpose(1, 2).flatten(0, 1) for k, e in given.items()} for given in encodings)
         fit_together(dict(self.standardize.items()), rows)
 
-    def condition(
-        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None = None
-    ) -> Condition:
-        """The condition for a target, with keys and values computed once for all evaluations."""
+    @torch.no_grad()
+    def fit_means(self, batches: Callable[[], Iterable[MaskedEncodings]]) -> None:
+        """Fit the linear part of each modality (`imder.models.imder.linear_mean`)."""
+        if not self.kind.conditional:
+            return
+        for i, (target, mean) in enumerate(self.means.items()):
+
+            def examples(target: str = target, mean: LinearMean = mean, i: int = i) -> Iterator[Example]:
+                for batch in batches():
+                    rows = batch.present[:, i].nonzero().squeeze(1)
+                    given = {k: e[rows] for k, e in batch.encodings.items()}
+                    near = None if batch.near is None else batch.near.take(rows)
+                    inputs = self._inputs(target, given, batch.available[rows], near)
+                    yield mean.features(*inputs), self.scale(target, given[target]), batch.fold[rows]
+
+            mean.fit(examples())
+
+    def _inputs(
+        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], NeighbourEncodings | None]:
+        """What a condition is made of: standardised encodings of the other modalities, which are available, neighbours."""
         others, mask = [k for k in self.names if k != target], self.condition_mask(available)
         scaled = {k: self.scale(k, encodings[k]) for k in others}
         masks = {k: mask[:, self.names.index(k)] for k in others}
         if near is not None:
             means = {k: self.standardize[k](m) for k, m in near.means.items()}
             near = NeighbourEncodings(means, self.condition_mask(near.available))
-        return self.networks[target].prepare(*self.conditions[target](scaled, masks, near))
+        return scaled, masks, near
+
+    def condition(
+        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None = None
+    ) -> tuple[Condition, Tensor]:
+        """The condition for a target, with keys and values computed once for all evaluations, and the linear mean."""
+        inputs = self._inputs(target, encodings, available, near)
+        mean: Tensor = self.means[target](*inputs)
+        return self.networks[target].prepare(*self.conditions[target](*inputs)), mean
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """Standardise encodings ``(R, width, steps)``."""
@@ -233,14 +300,14 @@ class TokenRecovery(RecoveryModel):
         seed: int,
         near: NeighbourEncodings | None = None,
     ) -> Tensor:
-        """EDM's loss with normally distributed ln sigma (see the base class)."""
-        network, condition = self.networks[target], self.condition(target, encodings, available, near)
+        """EDM's loss with normally distributed ln sigma, on what the linear mean leaves (see the base class)."""
+        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near)
         rows, levels = len(keys), self.config.noise_levels_per_sample
         noise = KeyedNoise(keys, seed)
         log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
         ends = self.schedule.std(torch.tensor([TIME_MIN, 1.0])).log().tolist()
         sigma = log_sigma.clamp(*ends).exp()
-        clean = self.scale(target, clean).repeat_interleave(levels, dim=0)
+        clean = (self.scale(target, clean) - mean).repeat_interleave(levels, dim=0)
         z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
         return edm_loss(lambda x, c: network(x, c, condition), clean, sigma, z).reshape(rows, levels).mean(1)
 
@@ -252,6 +319,12 @@ class TokenRecovery(RecoveryModel):
         noise: KeyedNoise,
         near: NeighbourEncodings | None = None,
     ) -> Denoiser:
-        """EDM's denoiser; the condition is computed here, once."""
-        network, condition = self.networks[target], self.condition(target, encodings, available, near)
-        return edm_denoiser(lambda x, c: network(x, c, condition))
+        """EDM's denoiser of what the linear mean leaves; the condition is computed here, once."""
+        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near)
+        denoise_rest = edm_denoiser(lambda x, c: network(x, c, condition))
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            shift = mean.repeat_interleave(len(x) // len(mean), dim=0)
+            return shift + denoise_rest(x - shift, sigma)
+
+        return denoise

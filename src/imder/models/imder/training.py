@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from imder.diffusion import KeyedNoise
 from imder.missingness.subsets import pattern_bits
 from imder.models.base import Phase, evaluating
 from imder.models.imder.branch import RecoveryBranch
 from imder.models.imder.branch_weights import BRANCH_WEIGHTS, BranchLosses
 from imder.models.imder.config import IMDerConfig
+from imder.models.imder.linear_mean import FOLDS
 from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.network import IMDerNetwork, Recovered
 from imder.models.imder.pool import Draws, RecoveryPool
+from imder.models.imder.recovery import MaskedEncodings
 from imder.models.parts.context import neighbours
 from imder.models.parts.encoder import fit_features
 from imder.models.parts.fusions.pooled import PooledFusion
@@ -42,6 +46,10 @@ log = logging.getLogger(__name__)
 
 SELECTION_DRAWS = 4
 """Recoveries of each validation row from which the branch weights are chosen."""
+
+
+MASKS_EACH = 4
+"""Random masks of each training sample, for the linear part of recovery."""
 
 
 class IMDer(IMDerNetwork):
@@ -62,6 +70,11 @@ class IMDer(IMDerNetwork):
         super().__init__(spec, config)
         self._pool = RecoveryPool(spec.names, config.cached_draws)
         self._permanently_missing = False
+
+    @property
+    def _pair(self) -> int:
+        """Draws that are refined together: two where they are antithetic."""
+        return 2 if self.recovery.antithetic and self.config.recovery_kind.sampled else 1
 
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
@@ -122,6 +135,7 @@ class IMDer(IMDerNetwork):
                 if kind.conditional:
                     self._record_cooccurrence(batches)
                 self.recovery.fit(self._available_encodings(batches))
+                self.recovery.fit_means(lambda: self._masked_encodings(batches, seed))
         if phase in ("recovery", "control"):
             assert isinstance(self.fusion, PooledFusion)
             self._branch_of(phase).start_from(self.fusion, self.context)
@@ -131,6 +145,17 @@ class IMDer(IMDerNetwork):
         for batch in batches:
             encodings = self.shared(self.encode(batch))
             yield {k: e[batch.available[:, i]] for i, (k, e) in enumerate(encodings.items())}
+
+    def _masked_encodings(self, batches: Iterable[Batch], seed: int) -> Iterator[MaskedEncodings]:
+        """Training encodings under `MASKS_EACH` random masks of everything."""
+        for batch in batches:
+            encodings = self.shared(self.encode(batch))
+            groups = batch.keys if batch.dialogue is None else batch.dialogue
+            for i in range(MASKS_EACH):
+                kept = KeyedNoise(batch.keys, seed * MASKS_EACH + i).uniform(tuple(batch.available.shape)) < 0.5
+                available = batch.available & (kept | ~(batch.available & kept).any(1, keepdim=True))
+                near = self.neighbour_encodings(encodings, replace(batch, available=available))
+                yield MaskedEncodings(encodings, batch.available, available, groups % FOLDS, near)
 
     def _record_cooccurrence(self, batches: Iterable[Batch]) -> None:
         """Record which pairs of modalities occur together in training; others can't be conditioned on each other."""
@@ -212,7 +237,7 @@ class IMDer(IMDerNetwork):
         return losses
 
     def _sampled(self, shared: Mapping[str, Tensor], mask: Tensor, batch: Batch, phase: Phase, seed: int) -> Draws:
-        """One draw of every modality outside the mask.
+        """A pair of draws of every modality outside the mask (`_sample_once`).
 
         From the pool, which keeps what depends on the sample and its pattern alone: with context, and in ``joint``, draws
         are new in every step.
@@ -223,7 +248,11 @@ class IMDer(IMDerNetwork):
         return self._pool.get(shared, batch, seed, self._sample_once, training=self.refiners.training)
 
     def _refined(self, sampled: Draws, truth: Mapping[str, Tensor], batch: Batch) -> tuple[Recovered, dict[str, Loss]]:
-        """Refined draws, and the reconstruction losses of those whose truth is present."""
+        """The first of each pair of draws, refined, and the reconstruction losses where the truth is present.
+
+        The pair's refined mean is compared with the truth. A single draw's error would teach D_k to shrink draws towards the
+        mean of all encodings, and their average with them.
+        """
         auxiliary = self.config.auxiliary_weight
         losses: dict[str, Loss] = {}
         recovered = {}
@@ -232,10 +261,11 @@ class IMDer(IMDerNetwork):
             if name not in sampled:
                 losses[f"reconstruction/{name}"] = Loss(_zero_of(self.refiners[name]), 0.0, auxiliary)
                 continue
-            rows, x = sampled[name]
+            rows, stacked = sampled[name]
+            x = stacked.reshape(len(rows), self._pair, -1, stacked.shape[-1]).transpose(0, 1)
             refined = self.refine(name, x)
-            recovered[name] = RecoveredEncoding(rows, x[None], refined[None], torch.full_like(rows, x.shape[-1]))
-            error = (refined - truth[name][rows]).square().flatten(1).mean(1) * present[rows]
+            recovered[name] = RecoveredEncoding(rows, x[:1], refined[:1], torch.full_like(rows, x.shape[-1]))
+            error = (refined.mean(0) - truth[name][rows]).square().flatten(1).mean(1) * present[rows]
             losses[f"reconstruction/{name}"] = Loss(error.sum(), float(present[rows].sum()), auxiliary)
         return recovered, losses
 
@@ -268,10 +298,13 @@ class IMDer(IMDerNetwork):
         available: Tensor | None = None,
         near: NeighbourEncodings | None = None,
     ) -> Draws:
-        """One draw of every modality outside ``mask`` (B, K), which is what is available unless that is given too."""
+        """A pair of draws of every modality outside ``mask`` (B, K), which is what is available unless that is given too.
+
+        The pair's encodings lie side by side, ``(R, 2 width, steps)``; a kind that has no pairs has one.
+        """
         with evaluating(self.recovery):
-            drawn = self.sample(shared, mask, mask if available is None else available, keys, 1, seed, near)
-        return {name: (rows, x[0]) for name, (rows, x) in drawn.items()}
+            drawn = self.sample(shared, mask, mask if available is None else available, keys, self._pair, seed, near)
+        return {name: (rows, x.transpose(0, 1).flatten(1, 2)) for name, (rows, x) in drawn.items()}
 
     @torch.no_grad()
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
