@@ -18,7 +18,8 @@ from torch import Tensor
 from imder.diffusion import Denoiser, KeyedNoise
 from imder.models.imder.config import RecoveryConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.recovery import Encodings, RecoveryModel, TokenRecovery
+from imder.models.imder.recovery import Encodings, RecoveryModel
+from imder.models.imder.token_recovery import TokenRecovery
 from imder.nn.module_dict import ModuleDict
 from imder.nn.standardize import Standardizer, fit_together
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from imder.models.imder.config import Kind, RecoveryConfig
 from imder.models.imder.deterministic_recovery import RegressionRecovery, TrainMeanRecovery, ZeroRecovery
 from imder.models.imder.paper import PaperRecovery
-from imder.models.imder.recovery import RecoveryModel, TokenRecovery
+from imder.models.imder.recovery import RecoveryModel
+from imder.models.imder.token_recovery import TokenRecovery
 
 _SCORE_NETWORKS: dict[str, type[RecoveryModel]] = {"tokens": TokenRecovery, "channels": PaperRecovery}
 

@@ -20,22 +20,17 @@ Rows that lack modality k are gathered, whatever else they lack, into one sample
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from imder.diffusion import Denoiser, KeyedNoise, VESchedule, edm_denoiser, edm_loss
-from imder.diffusion.sample import TIME_MIN, sample
-from imder.models.imder.conditions import SUMMARY, TokenCondition
+from imder.diffusion import Denoiser, KeyedNoise, VESchedule
+from imder.diffusion.sample import sample
 from imder.models.imder.config import KINDS, RecoveryConfig
-from imder.models.imder.linear_mean import Example, LinearMean
-from imder.models.imder.neighbour_condition import NeighbourEncodings, NeighbourTokens
-from imder.nn.module_dict import ModuleDict
-from imder.nn.standardize import Standardizer, fit_together
-from imder.nn.unet import Condition, UNet, UNetConfig
+from imder.models.imder.neighbour_condition import NeighbourEncodings
 
 DRAW_STEP = 0x1F123BB5159A55E5  # from the noise key of one (draw, modality) to the next; odd, so that none coincide
 CPU_ROWS = 512  # sequences that a CPU samples at once: with more, intermediate results no longer fit its caches
@@ -205,126 +200,3 @@ class RecoveryModel(nn.Module, ABC):
         x = encodings[target].new_zeros(len(keys), self.width, self.steps[target])
         sigma = self.schedule.std(x.new_tensor(1.0))
         return self.restore(target, self.denoiser(target, encodings, available, noise, near)(x, sigma))
-
-
-class TokenRecovery(RecoveryModel):
-    """Conditional EDM on standardised encodings; the networks attend to the condition's tokens."""
-
-    antithetic = True
-
-    def __init__(
-        self, steps: Mapping[str, int], width: int, config: RecoveryConfig, offsets: Sequence[int] = ()
-    ) -> None:
-        super().__init__(steps, width, config, offsets)
-        net = config.network
-        self.standardize = ModuleDict[Standardizer]({k: Standardizer(width) for k in steps})
-        others = {k: {j: n for j, n in steps.items() if j != k} for k in steps}
-        self.conditions = ModuleDict[TokenCondition](
-            {
-                k: TokenCondition(others[k], width, net.condition_width, net.tokens, self._neighbour_tokens())
-                for k in steps
-            }
-        )
-        unet = UNetConfig(
-            net.widths, net.condition_width, net.heads, net.attention_layers, net.embedding, net.dropout, net.patch
-        )
-        self.networks = ModuleDict[UNet]({k: UNet(width, n, unet) for k, n in steps.items()})
-        self.means = ModuleDict[LinearMean](
-            {k: LinearMean(tuple(others[k]), self.names, width, n, self.offsets) for k, n in steps.items()}
-        )
-
-    def _neighbour_tokens(self) -> NeighbourTokens | None:
-        if not self.offsets:
-            return None
-        condition = self.config.network.condition_width
-        return NeighbourTokens(self.names, self.width, condition, len(self.offsets), SUMMARY * condition)
-
-    def fit(self, encodings: Iterable[Encodings]) -> None:
-        """Fit mean and deviation of each channel, over rows and time."""
-        rows = ({k: e.transpose(1, 2).flatten(0, 1) for k, e in given.items()} for given in encodings)
-        fit_together(dict(self.standardize.items()), rows)
-
-    @torch.no_grad()
-    def fit_means(self, batches: Callable[[], Iterable[MaskedEncodings]]) -> None:
-        """Fit the linear part of each modality (`imder.models.imder.linear_mean`)."""
-        if not self.kind.conditional:
-            return
-        for i, (target, mean) in enumerate(self.means.items()):
-
-            def examples(target: str = target, mean: LinearMean = mean, i: int = i) -> Iterator[Example]:
-                for batch in batches():
-                    rows = batch.present[:, i].nonzero().squeeze(1)
-                    given = {k: e[rows] for k, e in batch.encodings.items()}
-                    near = None if batch.near is None else batch.near.take(rows)
-                    inputs = self._inputs(target, given, batch.available[rows], near)
-                    yield mean.features(*inputs), self.scale(target, given[target]), batch.fold[rows]
-
-            mean.fit(examples())
-
-    def _inputs(
-        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], NeighbourEncodings | None]:
-        """What a condition is made of: standardised encodings of the other modalities, which are available, neighbours."""
-        others, mask = [k for k in self.names if k != target], self.condition_mask(available)
-        scaled = {k: self.scale(k, encodings[k]) for k in others}
-        masks = {k: mask[:, self.names.index(k)] for k in others}
-        if near is not None:
-            means = {k: self.standardize[k](m) for k, m in near.means.items()}
-            near = NeighbourEncodings(means, self.condition_mask(near.available))
-        return scaled, masks, near
-
-    def condition(
-        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None = None
-    ) -> tuple[Condition, Tensor]:
-        """The condition for a target, with keys and values computed once for all evaluations, and the linear mean."""
-        inputs = self._inputs(target, encodings, available, near)
-        mean: Tensor = self.means[target](*inputs)
-        return self.networks[target].prepare(*self.conditions[target](*inputs)), mean
-
-    def scale(self, name: str, x: Tensor) -> Tensor:
-        """Standardise encodings ``(R, width, steps)``."""
-        scaled: Tensor = self.standardize[name](x.transpose(1, 2))
-        return scaled.transpose(1, 2)
-
-    def restore(self, target: str, x: Tensor) -> Tensor:
-        """Undo the standardisation."""
-        return self.standardize[target].inverse(x.transpose(1, 2)).transpose(1, 2)
-
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-    ) -> Tensor:
-        """EDM's loss with normally distributed ln sigma, on what the linear mean leaves (see the base class)."""
-        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near)
-        rows, levels = len(keys), self.config.noise_levels_per_sample
-        noise = KeyedNoise(keys, seed)
-        log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
-        ends = self.schedule.std(torch.tensor([TIME_MIN, 1.0])).log().tolist()
-        sigma = log_sigma.clamp(*ends).exp()
-        clean = (self.scale(target, clean) - mean).repeat_interleave(levels, dim=0)
-        z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
-        return edm_loss(lambda x, c: network(x, c, condition), clean, sigma, z).reshape(rows, levels).mean(1)
-
-    def denoiser(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        noise: KeyedNoise,
-        near: NeighbourEncodings | None = None,
-    ) -> Denoiser:
-        """EDM's denoiser of what the linear mean leaves; the condition is computed here, once."""
-        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near)
-        denoise_rest = edm_denoiser(lambda x, c: network(x, c, condition))
-
-        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            shift = mean.repeat_interleave(len(x) // len(mean), dim=0)
-            return shift + denoise_rest(x - shift, sigma)
-
-        return denoise

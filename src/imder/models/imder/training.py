@@ -10,7 +10,7 @@ end, the weight of the recovery branch is chosen on validation for each pattern 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Self
@@ -21,26 +21,20 @@ from torch import Tensor, nn
 from imder.diffusion import KeyedNoise
 from imder.missingness.subsets import pattern_bits
 from imder.models.base import Phase, evaluating
-from imder.models.imder.branch import RecoveryBranch
 from imder.models.imder.branch_weights import BRANCH_WEIGHTS, BranchLosses
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.linear_mean import FOLDS
-from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.network import IMDerNetwork, Recovered
-from imder.models.imder.pool import Draws, RecoveryPool
+from imder.models.imder.objectives import IMDerObjectives
 from imder.models.imder.recovery import MaskedEncodings
 from imder.models.parts.context import neighbours
 from imder.models.parts.encoder import fit_features
 from imder.models.parts.fusions.pooled import PooledFusion
 from imder.models.parts.losses import (
-    Loss,
-    averaged_loss,
     is_labelled,
-    members_loss,
     row_losses,
     to_prediction,
 )
-from imder.types import Batch, ImderError, RecoveredEncoding, Spec
+from imder.types import Batch, ImderError, Spec
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +46,7 @@ MASKS_EACH = 4
 """Random masks of each training sample, for the linear part of recovery."""
 
 
-class IMDer(IMDerNetwork):
+class IMDer(IMDerObjectives):
     """Incomplete Multimodality-Diffused Emotion Recognition (Wang, Li, Cui, NeurIPS 2023).
 
     Args:
@@ -68,13 +62,6 @@ class IMDer(IMDerNetwork):
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:
         super().__init__(spec, config)
-        self._pool = RecoveryPool(spec.names, config.cached_draws)
-        self._permanently_missing = False
-
-    @property
-    def _pair(self) -> int:
-        """Draws that are refined together: two where they are antithetic."""
-        return 2 if self.recovery.antithetic and self.config.recovery_kind.sampled else 1
 
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
@@ -111,14 +98,8 @@ class IMDer(IMDerNetwork):
             return [self.recovery]
         if phase == "joint":
             return [self.recovery, self.refiners, self.fusion]
-        branch = self._branch_of(phase)
+        branch = self.branch_of(phase)
         return [self.refiners, branch] if phase == "recovery" else [branch]
-
-    def _branch_of(self, phase: Phase) -> RecoveryBranch:
-        """The branch that a phase trains."""
-        branch = self.recovery_branch if phase == "recovery" else self.control_branch
-        assert branch is not None
-        return branch
 
     @torch.no_grad()
     def on_phase_start(
@@ -138,7 +119,7 @@ class IMDer(IMDerNetwork):
                 self.recovery.fit_means(lambda: self._masked_encodings(batches, seed))
         if phase in ("recovery", "control"):
             assert isinstance(self.fusion, PooledFusion)
-            self._branch_of(phase).start_from(self.fusion, self.context)
+            self.branch_of(phase).start_from(self.fusion, self.context)
 
     def _available_encodings(self, batches: Iterable[Batch]) -> Iterator[dict[str, Tensor]]:
         """The available encodings of each batch, in which diffusion works."""
@@ -172,113 +153,6 @@ class IMDer(IMDerNetwork):
                     ", ".join(apart),
                 )
 
-    def losses(
-        self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False, self_distillation: float = 0.0
-    ) -> dict[str, Loss]:
-        """Paper, equation 12: task + 0.1 (score matching + reconstruction), or the terms that a phase trains."""
-        assert batch.labels is not None
-        if phase == "stage1":
-            return super().losses(batch, phase, seed, all_subsets=all_subsets, self_distillation=self_distillation)
-        with torch.no_grad():
-            truth = self.encode(batch, batch.present)
-        if phase == "score":
-            return self._score_losses(self.shared(truth), batch.present, batch, seed)
-        return self._recovery_losses(truth, batch, phase, seed)
-
-    def _score_losses(
-        self, truth: Mapping[str, Tensor], targets: Tensor, batch: Batch, seed: int, weight: float = 1.0
-    ) -> dict[str, Loss]:
-        """Score matching for each modality over the rows marked in ``targets`` (B, K)."""
-        losses = {}
-        near = self.neighbour_encodings(truth, batch)
-        for i, name in enumerate(self.spec.names):
-            rows = targets[:, i].nonzero().squeeze(1)
-            if len(rows):
-                given = {k: e[rows] for k, e in truth.items()}
-                available, keys = self.usable(i, batch.available[rows]), batch.keys[rows]
-                beside = None if near is None else near.take(rows)
-                each = self.recovery.losses(name, given[name], given, available, keys, seed * len(truth) + i, beside)
-                losses[f"score/{name}"] = Loss(each.sum(), float(len(rows)), weight)
-            else:
-                losses[f"score/{name}"] = Loss(_zero_of(self.recovery), 0.0, weight)
-        return losses
-
-    def _recovery_losses(self, truth: Mapping[str, Tensor], batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
-        """Task and reconstruction on recoveries: from the pool, newly sampled, or zeros (``control``)."""
-        assert batch.labels is not None
-        encodings = {
-            k: torch.where(batch.available[:, i, None, None], e, 0.0) for i, (k, e) in enumerate(truth.items())
-        }
-        visible = batch.available.any(1)
-        mask = batch.available | ~visible[:, None]  # in dialogues, a clip of nothing only keeps its position
-        recovered = {}
-        losses: dict[str, Loss] = {}
-        if phase == "control":
-            recovered = self._zeros(mask)
-        else:
-            sampled = self._sampled(self.shared(encodings), mask, batch, phase, seed)
-            recovered, losses = self._refined(sampled, self.shared(truth), batch)
-        if phase == "joint":
-            output = self.filled_outputs(encodings, batch.available, recovered, 1)[0]
-        else:
-            near = neighbours(batch, self.context_config)
-            with torch.no_grad():
-                clips = self.fuse(encodings, batch.available)
-            output = self._branch_of(phase)(encodings, mask, recovered, 1, clips, near)[0]
-        if self.recovery.training or self.refiners.training or (self.control_branch or self).training:
-            task = members_loss(output[:, visible], batch.labels[visible], self.spec)
-        else:
-            task = averaged_loss(to_prediction(output, self.spec), batch.labels, self.spec, visible)
-        losses = {"task": task, **losses}
-        if phase == "joint" and self.config.recovery_kind.learned:
-            # Where modalities are missing for good, each present one is learned from the others instead.
-            targets = batch.present if self._permanently_missing else batch.present & ~batch.available
-            losses |= self._score_losses(truth, targets, batch, seed, self.config.auxiliary_weight)
-        return losses
-
-    def _sampled(self, shared: Mapping[str, Tensor], mask: Tensor, batch: Batch, phase: Phase, seed: int) -> Draws:
-        """A pair of draws of every modality outside the mask (`_sample_once`).
-
-        From the pool, which keeps what depends on the sample and its pattern alone: with context, and in ``joint``, draws
-        are new in every step.
-        """
-        near = self.neighbour_encodings(shared, batch)
-        if phase == "joint" or near is not None:
-            return self._sample_once(shared, mask, batch.keys, seed, batch.available, near)
-        return self._pool.get(shared, batch, seed, self._sample_once, training=self.refiners.training)
-
-    def _refined(self, sampled: Draws, truth: Mapping[str, Tensor], batch: Batch) -> tuple[Recovered, dict[str, Loss]]:
-        """The first of each pair of draws, refined, and the reconstruction losses where the truth is present.
-
-        The pair's refined mean is compared with the truth. A single draw's error would teach D_k to shrink draws towards the
-        mean of all encodings, and their average with them.
-        """
-        auxiliary = self.config.auxiliary_weight
-        losses: dict[str, Loss] = {}
-        recovered = {}
-        for i, name in enumerate(self.spec.names):
-            present = batch.present[:, i]
-            if name not in sampled:
-                losses[f"reconstruction/{name}"] = Loss(_zero_of(self.refiners[name]), 0.0, auxiliary)
-                continue
-            rows, stacked = sampled[name]
-            x = stacked.reshape(len(rows), self._pair, -1, stacked.shape[-1]).transpose(0, 1)
-            refined = self.refine(name, x)
-            recovered[name] = RecoveredEncoding(rows, x[:1], refined[:1], torch.full_like(rows, x.shape[-1]))
-            error = (refined.mean(0) - truth[name][rows]).square().flatten(1).mean(1) * present[rows]
-            losses[f"reconstruction/{name}"] = Loss(error.sum(), float(present[rows].sum()), auxiliary)
-        return recovered, losses
-
-    def _zeros(self, mask: Tensor) -> Recovered:
-        """Zeros in place of one recovery of every modality outside the mask ``(B, K)``: what the control reads."""
-        out = {}
-        for i, name in enumerate(self.spec.names):
-            rows = (~mask[:, i]).nonzero().squeeze(1)
-            if len(rows):
-                zeros = torch.zeros(1, len(rows), self.config.encoder.width, self.steps[name], device=mask.device)
-                out[name] = RecoveredEncoding(rows, zeros, zeros, torch.full_like(rows, self.steps[name]))
-        return out
-
     @torch.no_grad()
     def replay(self, phase: Phase, batches: Iterable[tuple[Batch, int]]) -> None:
         """Fill the pool as earlier epochs filled it (see `Model`)."""
@@ -287,24 +161,6 @@ class IMDer(IMDerNetwork):
         with evaluating(self):
             alone = ((batch, seed) for batch, seed in batches if neighbours(batch, self.context_config) is None)
             self._pool.replay(alone, lambda batch: self.shared(self.encode(batch)), self._sample_once)
-
-    @torch.no_grad()
-    def _sample_once(
-        self,
-        shared: Mapping[str, Tensor],
-        mask: Tensor,
-        keys: Tensor,
-        seed: int,
-        available: Tensor | None = None,
-        near: NeighbourEncodings | None = None,
-    ) -> Draws:
-        """A pair of draws of every modality outside ``mask`` (B, K), which is what is available unless that is given too.
-
-        The pair's encodings lie side by side, ``(R, 2 width, steps)``; a kind that has no pairs has one.
-        """
-        with evaluating(self.recovery):
-            drawn = self.sample(shared, mask, mask if available is None else available, keys, self._pair, seed, near)
-        return {name: (rows, x.transpose(0, 1).flatten(1, 2)) for name, (rows, x) in drawn.items()}
 
     @torch.no_grad()
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
@@ -328,7 +184,7 @@ class IMDer(IMDerNetwork):
         assert token is not None
         mask, near = batch.available | ~visible[:, None], neighbours(batch, self.context_config)
         clips = self.fuse(encodings, batch.available)
-        control = self._branch_of("control")(encodings, mask, self._zeros(mask), 1, clips, near)
+        control = self.branch_of("control")(encodings, mask, self._zeros(mask), 1, clips, near)
         rows = (visible & is_labelled(batch.labels, self.spec)).nonzero().squeeze(1)
         base, labels = token.mean(0)[rows], batch.labels[rows]
 
@@ -340,8 +196,3 @@ class IMDer(IMDerNetwork):
         patterns = pattern_bits(batch.available[rows])
         control_losses = losses_of(to_prediction(control, self.spec))
         branch_losses.add(patterns, batch.keys[rows], losses_of(branch), control_losses)
-
-
-def _zero_of(module: nn.Module) -> Tensor:
-    """A zero that depends on a module's parameters, so that every process reduces the same gradients."""
-    return sum((p.sum() * 0.0 for p in module.parameters()), torch.zeros(()))
