@@ -107,7 +107,12 @@ def test_each_member_drops_features_of_its_own(grid):
 # ------------------------------------------------------------------------------------------------ fusion
 STEPS = {"language": 4, "audio": 1, "vision": 3}
 STATES = torch.tensor(
-    [[AVAILABLE, MISSING, AVAILABLE], [RECOVERED, AVAILABLE, RECOVERED], [MISSING, RECOVERED, AVAILABLE], [AVAILABLE] * 3]
+    [
+        [AVAILABLE, MISSING, AVAILABLE],
+        [RECOVERED, AVAILABLE, RECOVERED],
+        [MISSING, RECOVERED, AVAILABLE],
+        [AVAILABLE] * 3,
+    ]
 )
 
 
