@@ -243,16 +243,18 @@ def test_members_are_1_to_32(preset, members):
     assert load_config(preset, overrides={"model.members": 32}).model.members == 32
 
 
-def test_members_need_a_fusion_and_branches_that_have_them():
-    """One line each, before anything is trained."""
-    mult = {"model.fusion": {"kind": "mult", "heads": 2, "layers": 1}, "model.encoder.width": 4}
-    for preset, overrides in (
-        ("late-fusion", mult | {"model.members": 2}),
-        ("zero-fill", mult | {"model.members": 2}),
-        ("paper-mosi", {"model.members": 2}),
-        ("official-mosi", {"model.members": 2}),
-    ):
-        with pytest.raises(ImderError, match="members") as caught:
-            config = load_config(preset, overrides=overrides)
-            LateFusion(SPEC, config.model)
-        assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill"])
+def test_members_need_a_fusion_that_has_them(preset):
+    mult = {"fusion": {"kind": "mult", "heads": 2, "layers": 1, "hidden": 8}}
+    with pytest.raises(ImderError, match=r"model\.members.*'mult'") as caught:
+        system_of(preset, 2, "none", **mult)
+    assert "\n" not in str(caught.value)
+    system_of(preset, 1, "none", **mult)
+
+
+@pytest.mark.parametrize("preset", ["paper-mosi", "official-mosi"])
+@pytest.mark.parametrize("option", [{"model.members": 2}, {"model.context.direction": "past"}])
+def test_members_and_context_need_two_branches(preset, option):
+    with pytest.raises(ImderError, match=r"model\.members and model\.context need two_branches") as caught:
+        load_config(preset, overrides=option)
+    assert "\n" not in str(caught.value)
