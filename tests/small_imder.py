@@ -1,4 +1,4 @@
-"""IMDer with small networks of every kind, `fast`, `paper` and `official`, and batches for it."""
+"""IMDer with small networks of every kind, `fast`, `fast` with three members, `paper` and `official`, and batches for it."""
 
 import math
 
@@ -12,7 +12,8 @@ from imder.models.presets import read_preset
 from imder.nn.standardize import Standardizer
 from imder.types import Batch, Modality, Spec
 
-KINDS = ("fast", "paper", "official")
+KINDS = ("fast", "members", "paper", "official")
+MEMBERS = {"fast": 1, "members": 3, "paper": 1, "official": 1}
 SPEC = Spec((Modality("language", 6, 7), Modality("audio", 3, 1), Modality("vision", 4, 9)))
 SMALL = {
     "encoder": {"width": 8},
@@ -24,6 +25,7 @@ SMALL_FAST = {
     "encoder": {"steps": 5},
     "recovery": {"evaluations": 3, "network": {"condition_width": 8}},
     "fusion": {"hidden": 16},
+    "context": {"direction": "none"},
     "num_samples": 3,
     "cached_draws": 2,
 }
@@ -40,8 +42,10 @@ def merged(first, *others):
 
 def small_config(kind):
     """A preset with small networks; everything else is as the preset says."""
-    preset = read_preset("fast" if kind == "fast" else f"{kind}-mosi")["model"]
-    return from_mapping(IMDerConfig, merged(preset, SMALL, SMALL_FAST if kind == "fast" else SMALL_OFFICIAL))
+    if kind in ("fast", "members"):
+        changes = merged(SMALL_FAST, {"members": MEMBERS[kind]})
+        return from_mapping(IMDerConfig, merged(read_preset("fast")["model"], SMALL, changes))
+    return from_mapping(IMDerConfig, merged(read_preset(f"{kind}-mosi")["model"], SMALL, SMALL_OFFICIAL))
 
 
 def small_model(kind, spec=SPEC):

@@ -9,11 +9,13 @@ from safetensors.torch import load_file
 
 from imder.training.config import EngineConfig, load_config
 
-PHASES = ("stage1", "score", "recovery")
+PHASES = ("stage1", "score", "recovery", "control")
 NETWORK = {"widths": [8], "heads": 2, "embedding": 8, "condition_width": 8, "tokens": 2}
 TINY = {
     "model": {
         "encoder": {"width": 4, "steps": 6},
+        "members": 1,
+        "context": {"direction": "none"},
         "recovery": {"evaluations": 2, "network": NETWORK},
         "refinement": {"channels": 8, "blocks": 1, "reduction": 4},
         "fusion": {"hidden": 8},

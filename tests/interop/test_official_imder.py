@@ -119,7 +119,8 @@ def test_incomplete_patterns(golden, subset, monkeypatch):
     recorded, model, batch = golden
     asked = {}
 
-    def sample(target, encodings, available, keys, *, draws, seed):
+    def sample(target, encodings, available, keys, *, draws, seed, near):
+        assert near is None
         ((rows, condition),) = model.recovery.groups(target, encodings, available)
         assert rows.tolist() == [0, 1, 2]
         asked[target] = condition

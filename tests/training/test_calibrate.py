@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
@@ -46,6 +47,8 @@ SMALL = {
         "model.refinement": {"channels": 8, "blocks": 1, "reduction": 4},
         "model.fusion.hidden": 8,
         "model.num_samples": 3,
+        "model.members": 1,
+        "model.context.direction": "none",
         "training": {"stage1": QUICK, "score": QUICK | {"validate_every": 1}, "recovery": QUICK},
     },
     "zero-fill": {"training": {"stage1": QUICK}},
@@ -87,7 +90,7 @@ def test_every_system_is_calibrated(system: str, classes: Corpus, corpus: Corpus
     made = model.calibration
     assert made is not None
     assert set(made.sample_counts) == {pattern_name(p, corpus.spec.names) for p in patterns(3)}
-    assert made.recoveries == (3 if system == "imder" else 1)
+    assert made.recoveries == (model.num_samples(None) if system == "imder" else getattr(model, "members", 1))
     assert all(count == 160 or (model.uses_context and 60 < count < 160) for count in made.sample_counts.values())
     assert Model.from_pretrained(tmp_path).calibration == made
     rows = evaluate(model, corpus, protocol="fixed")
@@ -131,7 +134,12 @@ def test_rates_and_protocols_agree_on_what_is_certain(run: tuple[Model, Path], c
 def test_another_number_of_recoveries_is_warned_of(
     run: tuple[Model, Path], corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Predictor(run[0]).predict(corpus, samples=2)
+    model = copy.deepcopy(run[0])
+    model.branch_weight.fill_(0.5)  # recoveries enter predictions
+    model.calibration = calibrate(model, corpus, TrainingConfig())
+    assert model.calibration is not None
+    assert model.calibration.recoveries == 3
+    Predictor(model).predict(corpus, samples=2)
     assert [r.levelname for r in caplog.records if "calibrated with 3 recoveries" in r.message] == ["WARNING"]
 
 

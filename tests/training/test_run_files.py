@@ -92,7 +92,7 @@ def test_no_phase_is_longer_than_max_epochs(corpus, tmp_path):
     epochs = Epochs()
     config = tiny(training__recovery={"max_epochs": 1})
     train(corpus, tmp_path / "run", config=config, engine=CPU, max_epochs=2, callbacks=[epochs])
-    assert epochs.count == {"stage1": 2, "score": 2, "recovery": 1}
+    assert epochs.count == {"stage1": 2, "score": 2, "recovery": 1, "control": 1}
     assert load_config(file=tmp_path / "run" / "config.yaml").training.stage1.max_epochs == 2
 
 
@@ -122,8 +122,10 @@ def test_a_phase_shorter_than_the_time_between_validations_is_validated_at_its_e
 @pytest.mark.parametrize("preset", preset_names())
 def test_presets_end_with_a_validation(preset):
     config = load_config(preset)
-    for name in system_class(config.system).phases(config.model):
-        assert config.training.phase(name).epochs == config.training.phase(name).max_epochs
+    system = system_class(config.system)
+    for phase in system.phases(config.model):
+        settings = config.training.phase(system.settings_of(phase))
+        assert settings.epochs == settings.max_epochs
 
 
 def test_training_stops_when_nothing_improves(corpus, tmp_path):

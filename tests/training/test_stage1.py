@@ -14,7 +14,7 @@ def test_stage_1_of_another_run_is_used_as_it_is(finished, corpus, tmp_path):
     epochs = Epochs()
     config = tiny(training__seed=5)
     train(corpus, tmp_path / "run", config=config, engine=CPU, stage1=out, callbacks=[epochs])
-    assert list(epochs.count) == ["score", "recovery"]
+    assert list(epochs.count) == ["score", "recovery", "control"]
     ours, theirs = load_file(out / "phases" / "stage1.safetensors"), weights(tmp_path / "run")
     kept = [k for k in ours if k.startswith(("encoders.", "fusion."))]
     assert len({k.split(".")[0] for k in kept}) == 2

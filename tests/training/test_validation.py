@@ -26,6 +26,8 @@ SMALL = {
     "model.refinement.reduction": 4,
     "model.num_samples": 3,
     "model.fusion.hidden": 8,
+    "model.members": 1,
+    "model.context.direction": "none",
 }
 
 
@@ -38,6 +40,7 @@ def model_of(corpus: Corpus):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build("imder", load_config("fast", overrides=SMALL).model, corpus.spec)
+    model.branch_weight.fill_(0.5)  # recoveries enter predictions
     return model.eval()
 
 

@@ -82,7 +82,8 @@ def test_correlation_under_each_condition_noise(mode):
 
 
 class GivenTokens(nn.Module):
-    def forward(self, encodings, available):
+    def forward(self, encodings, available, near=None):
+        assert near is None
         return encodings["given"].transpose(1, 2), available["given"][:, None]
 
 

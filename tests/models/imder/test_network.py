@@ -9,7 +9,7 @@ from batches import spoiled, take
 from golden_rule import assert_parity
 from imder.models.imder.conditions import TokenCondition
 from imder.types import ImderError, Modality, Spec
-from small_imder import KINDS, SPEC, assert_same, make_batch, small_model
+from small_imder import KINDS, MEMBERS, SPEC, assert_same, make_batch, small_model
 
 
 def test_what_may_not_be_read_changes_nothing(model):
@@ -97,7 +97,7 @@ def test_every_modality_and_draw_has_noise_of_its_own(model, monkeypatch):
 def test_recovery_reads_nothing_of_the_unavailable(model):
     """The target's own encoding and what is unavailable may hold anything."""
     batch = make_batch()
-    encodings = model.encode(batch, batch.present)
+    encodings = model.shared(model.encode(batch, batch.present))
     for i, name in enumerate(SPEC.names):
         rows = (~batch.available[:, i]).nonzero().squeeze(1)
         given = {k: e[rows] for k, e in encodings.items()}
@@ -154,13 +154,13 @@ def test_any_number_of_modalities_and_lengths(kind, count):
     model, batch = small_model(kind, spec), make_batch(spec, copies=1)
     output = model.predict(batch, samples=2)
     assert output.prediction.shape == (len(batch),)
-    assert output.spread.shape == (2, len(batch))
+    assert output.spread.shape == (2 * MEMBERS[kind], len(batch))
     assert torch.isfinite(output.spread).all()
     assert list(output.recovered) == list(spec.names)
     rows = list(range(0, len(batch), 2))
     assert_same(output, model.predict(take(batch, rows), samples=2), rows)
     assert_same(output, model.predict(spoiled(batch, batch.available), samples=2))
-    if kind == "fast":
+    if kind in ("fast", "members"):
         assert output.recovered["m0"].sampled.shape[-1] == 1  # a clock of its own
 
 
@@ -170,7 +170,7 @@ def test_classification(kind):
     model, batch = small_model(kind, spec), make_batch(spec)
     output = model.predict(batch, samples=2)
     assert output.prediction.shape == (len(batch), 4)
-    assert output.spread.shape == (2, len(batch), 4)
+    assert output.spread.shape == (2 * MEMBERS[kind], len(batch), 4)
     for probabilities in (output.prediction, output.spread):
         assert (probabilities >= 0).all()
         torch.testing.assert_close(probabilities.sum(-1), torch.ones(probabilities.shape[:-1]))

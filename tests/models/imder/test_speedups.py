@@ -10,9 +10,11 @@ differences through the evaluations of a sampler. A wrong result is off by a ten
 """
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from batches import take
@@ -32,6 +34,8 @@ SPEC = Spec((Modality("language", 6, 7), Modality("vision", 4, 9), Modality("aud
 NETWORK = {"widths": (8, 16), "heads": 2, "attention_layers": 1, "embedding": 8}
 COMMON = {"refinement": {"channels": 8, "blocks": 1, "reduction": 4}}
 FAST = COMMON | {
+    "members": 1,
+    "context": {"direction": "none"},
     "encoder": {"width": 8, "steps": 5},
     "recovery": {"evaluations": 4, "network": NETWORK | {"condition_width": 8}},
     "fusion": {"hidden": 16},
@@ -193,7 +197,7 @@ def test_large_batches_are_drawn_in_parts(model, monkeypatch):
     for name, found in model.recover(batch, samples=2).items():
         scale = float(found.sampled.std())
         torch.testing.assert_close(found.sampled / scale, whole[name].sampled / scale, rtol=1e-4, atol=1e-4)
-    assert [len(available) for _, _, available, _ in calls] == 3 * [4, 2]  # six lack each modality
+    assert [len(available) for _, _, available, *_ in calls] == 3 * [4, 2]  # six lack each modality
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -201,18 +205,23 @@ def test_rows_that_lack_nothing_are_computed_once(model, samples, monkeypatch):
     """And rows and draws are fused side by side: against every row, draw after draw."""
     batch = all_patterns()
     model.branch_weight.fill_(1.0)  # the branch that uses recoveries, alone
-    branch = model.recovered_fusion if model.config.two_branches else model.fusion
-    calls = counted(monkeypatch, branch, "forward")
+    branches = model.config.two_branches
+    branch = model.recovery_branch.fusion if branches else model.fusion
+    calls = counted(monkeypatch, branch, "vectors" if branches else "forward")
     output = model.predict(batch, samples=samples)
     lacking = int((~batch.available).any(1).sum())
-    assert sum(len(next(iter(encodings.values()))) for encodings, *_ in calls) == lacking * samples + 2
+    assert sum(len(state) for _, state, *_ in calls) == lacking * samples + 2
     encodings = model.encode(batch)
     for s in range(samples):
-        filled = {k: e.detach().clone() for k, e in encodings.items()}
-        for name, found in output.recovered.items():
-            filled[name][found.rows] = found.refined[s]
         state = torch.where(batch.available, 1, 2)
-        plain = branch(filled, state)
+        if branches:
+            drawn = {name: (found.rows, found.refined[s]) for name, found in output.recovered.items()}
+            plain = branch.vectors(encodings, state, None, drawn).output.mean(0)
+        else:
+            filled = {k: e.detach().clone() for k, e in encodings.items()}
+            for name, found in output.recovered.items():
+                filled[name][found.rows] = found.refined[s]
+            plain = branch(filled, state)
         torch.testing.assert_close(output.spread[s], plain[:, 0], rtol=1e-4, atol=1e-4)
 
 
@@ -233,13 +242,21 @@ def test_recoveries_drawn_once_are_those_drawn_again(model, monkeypatch):
             assert loss.count == fresh[name].count
 
 
-@pytest.mark.parametrize("name", ["fast", "late-fusion", "zero-fill", "mult"])
-def test_a_row_is_encoded_and_pooled_once_for_all_its_patterns(name):
+@pytest.mark.parametrize(
+    ("name", "members"), [*((name, m) for name in ("fast", "late-fusion", "zero-fill") for m in (1, 3)), ("mult", 1)]
+)
+def test_a_row_is_encoded_and_pooled_once_for_all_its_patterns(name, members):
     """Loss and gradients are those of a batch that repeats a row for each subset of what it has."""
-    overrides = {"model.encoder.width": 8, "model.encoder.steps": 5}
+    overrides = {"model.encoder.width": 8, "model.encoder.steps": 5, "model.encoder.feature_dropout": 0.0}
+    if name != "mult":
+        overrides |= {"model.members": members, "model.context.direction": "none"}
     system = load_config(name).system
-    model = scrambled(build(system, load_config(name, overrides=overrides).model, SPEC))
+    model = scrambled(build(system, load_config(name, overrides=overrides).model, SPEC)).train(members > 1)
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
     batch = all_patterns()
+    batch = replace(batch, present=batch.available)
     rows, masks = every_subset(batch.available, batch.keys)
     assert len(rows) == 2 * (3 * 1 + 3 * 3 + 7)
     repeated = take(batch, rows).with_available(masks)
@@ -262,7 +279,7 @@ def test_what_is_meant_several_times_is_pooled_once(monkeypatch):
     state = torch.tensor([[AVAILABLE, RECOVERED], [RECOVERED, MISSING], [AVAILABLE, AVAILABLE], [MISSING, AVAILABLE]])
     plain = fusion({k: e[rows[:, i]] for i, (k, e) in enumerate(encodings.items())}, state)
     pooled = []
-    monkeypatch.setattr("imder.models.parts.fusions.pooled.pool", lambda e: pooled.append(len(e)) or pool(e))
+    monkeypatch.setattr("imder.models.parts.fusions.pooled.pool", lambda *a: pooled.append(len(a[0])) or pool(*a))
     torch.testing.assert_close(fusion(encodings, state, rows), plain, rtol=1e-5, atol=1e-6)
     assert pooled == [2, 2]
 
@@ -272,4 +289,4 @@ def test_the_deviation_of_pooling_is_the_population_one():
     expected = torch.cat(
         [x.mean(2), (x.var(2, correction=0) + 1e-6).sqrt(), (x.diff(dim=2).square().mean(2) + 1e-6).sqrt()], 1
     )
-    torch.testing.assert_close(pool(x), expected)
+    torch.testing.assert_close(pool(x)[0], expected)

@@ -69,7 +69,7 @@ def test_stage_1_changes_the_transformer_and_stage_2_does_not(corpus, bert, tmp_
     final = weights(tmp_path / "run" / "language")
     before = weights(bert)
     assert changed(before, final) == {k for k in before if not k.startswith("pooler")}
-    assert set(states) == {"score", "recovery"}
+    assert set(states) == {"score", "recovery", "control"}
     for state in states.values():
         assert not changed(state, final)
     assert not model.language.module.training

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from imder.models.io import save_weights
 from imder.models.language.encoder import LanguageEncoder, LanguageEncoderConfig
 from imder.models.parts.losses import Loss
 from imder.types import Batch, ImderError, Output
+
+if TYPE_CHECKING:
+    from imder.data.corpus import Split
 
 
 class WithLanguageEncoder(Model):
@@ -80,12 +84,18 @@ class WithLanguageEncoder(Model):
         """The encoder's own learning rate, or the system's choice."""
         return self._config.learning_rate if any(part is m for m in self._tuned) else self.inner.learning_rate_for(part)
 
-    def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
-        """The system's losses on features of the encoder."""
+    def needs_dialogues(self, split: Split) -> bool:
+        """As the system does."""
+        return self.inner.needs_dialogues(split)
+
+    def losses(
+        self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False, **options: Any
+    ) -> dict[str, Loss]:
+        """The system's losses on features of the encoder; ``options`` are the system's own."""
         if torch.is_grad_enabled():
             self._cache.clear()
-            return self.inner.losses(self._encoded(batch), phase, seed, all_subsets=all_subsets)
-        return self.inner.losses(self._encoded_once(batch), phase, seed, all_subsets=all_subsets)
+            return self.inner.losses(self._encoded(batch), phase, seed, all_subsets=all_subsets, **options)
+        return self.inner.losses(self._encoded_once(batch), phase, seed, all_subsets=all_subsets, **options)
 
     def replay(self, phase: Phase, batches: Iterable[tuple[Batch, int]]) -> None:
         """Replay the system's phase (see `Model`)."""
