@@ -29,11 +29,11 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def config_of(preset, members=1, direction="both", window=2, **more):
+def config_of(preset, members=1, direction="both", window=2, *, training=None, **more):
     """The configuration of a small system; ``fusion__kind="mult"`` overrides ``model.fusion.kind``."""
     context = {"model.members": members, "model.context.direction": direction, "model.context.window": window}
     overrides = {"model." + key.replace("__", "."): value for key, value in more.items()}
-    return load_config(preset, overrides=PRESETS[preset] | context | overrides)
+    return load_config(preset, overrides=PRESETS[preset] | context | overrides | {"training": training or {}})
 
 
 @torch.no_grad()

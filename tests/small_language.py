@@ -12,7 +12,7 @@ from imder.training.config import EngineConfig, load_config
 
 CPU = EngineConfig(accelerator="cpu", checkpoint_seconds=0)
 WORDS = 50
-FUSION = {"model": {"encoder": {"width": 4, "steps": 6}, "fusion": {"hidden": 8}}}
+FUSION = {"model": {"encoder": {"width": 4, "steps": 6}, "fusion": {"hidden": 8}, "members": 1}}
 LATE = FUSION | {"training": {"stage1": {"max_epochs": 3, "batch_size": 16}, "calibration_samples": 0}}
 FAST = {
     "model": {

@@ -179,7 +179,8 @@ def test_late_fusion_and_the_first_stage_of_fast_are_one_training(trained, tmp_p
 def test_settings_are_those_of_fast():
     fast, late = load_config("fast"), load_config("late-fusion")
     assert (late.model.encoder, late.model.fusion) == (fast.model.encoder, fast.model.fusion)
-    assert late.training.stage1 == fast.training.stage1
+    assert late.training.stage1 == replace(fast.training.stage1, self_distillation=0.0)
+    assert (late.model.members, late.model.context.direction) == (1, "none")
 
 
 @pytest.mark.parametrize("preset", ["late-fusion", "zero-fill"])
