@@ -12,13 +12,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from imder.benchmarking.additions import addition_rows, addition_table
+from imder.benchmarking.bootstrap import cluster_weights
 from imder.benchmarking.clusters import by_cluster, cluster_tables
 from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.notes import label_shares, missing_note, plan_notes, system_notes
 from imder.benchmarking.plan import GridCell, Plan
-from imder.benchmarking.significance import RESAMPLES, compare, comparison_tables
+from imder.benchmarking.resampled import clustered_tests, resample_models
+from imder.benchmarking.significance import RESAMPLES, SEED, compare, comparison_tables
 from imder.data.corpus import Corpus, constant_baseline
 from imder.evaluation.constant import constant_rows
 from imder.evaluation.formatting import metric_info
@@ -48,7 +51,8 @@ class Report:
         protocols: in the order of the tables.
         rows: tidy rows of all finished cells and of the constant baseline.
         tables: for each protocol the layout of the papers.
-        comparisons: for each protocol the differences on average, a line for each system.
+        comparisons: for each protocol the differences on average, and the largest loss from adding a modality: a line for
+            each system.
         missing: for each cell that isn't finished, why.
         files: names of the files written.
         remarks: what was left out, and why.
@@ -91,7 +95,7 @@ class Report:
 
 
 def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int = RESAMPLES) -> Report:
-    """Write ``results.csv``, ``tables.md``, ``tables.tex``, ``significance.csv`` and a plot of each metric.
+    """Write ``results.csv``, ``tables.md``, ``tables.tex``, comparisons as CSV and a plot of each metric.
 
     ``results.parquet`` is written too where pyarrow is installed.
 
@@ -114,7 +118,7 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     together = ensemble_rows(folder, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _constant_rows(corpus, plan, calibrated=any("coverage" in row for row in rows))
-    comparisons, compared = compare(folder, corpus, plan, finished, resamples=resamples)
+    compared = _compared(folder, corpus, plan, finished, resamples)
     about_systems = system_notes(corpus, plan, finished)
     notes = (
         *plan_notes(corpus, plan, finished, tuple(ensembles(plan, finished))),
@@ -124,19 +128,13 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     mean, summary = averages(rows), summarise(rows)
     noncompeting = (*REFERENCES, *ensembles(plan, finished))
     papers = tuple(with_notes(paper_table(summary, mean, p, references=noncompeting), notes) for p in plan.protocols)
-    tables = comparison_tables(comparisons, compared)
-    cluster_rows, cluster_kind = by_cluster(folder, corpus, plan, finished)
-    tables += cluster_tables(cluster_rows, cluster_kind, plan.shared.convention)
+    tables = compared.tables(plan.shared.convention)
     tables = tuple(with_notes(table, about_systems) for table in tables)
-    files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
+    files = ["results.csv", "tables.md", "tables.tex"]
     write_csv(rows, folder.path / "results.csv")
-    if comparisons:
-        write_csv(comparisons, folder.path / "significance.csv")
-    else:
-        files.remove("significance.csv")
-    if cluster_rows:
-        write_csv(cluster_rows, folder.path / f"{cluster_kind}.csv")
-        files.append(f"{cluster_kind}.csv")
+    for name, content in compared.files().items():
+        write_csv(content, folder.path / name)
+        files.append(name)
     remarks = []
     if importlib.util.find_spec("pyarrow") is None:
         remarks.append("results.parquet is left out: pyarrow isn't installed (pip install '.[parquet]')")
@@ -153,9 +151,48 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     _write(
         folder.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, all_tables)])
     )
-    files += _plots(folder, rows, comparisons, plan)
-    brief = tuple(with_notes(table, about_systems) for table in comparison_tables(comparisons, compared, brief=True))
+    files += _plots(folder, rows, compared.differences, plan)
+    brief = tuple(with_notes(table, about_systems) for table in compared.tables(plan.shared.convention, brief=True))
     return Report(plan.protocols, rows, papers, brief, missing, tuple(files), tuple(remarks), noncompeting)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Paired comparisons on resamples of the test samples: rows, and what was resampled, in words."""
+
+    differences: list[dict[str, Any]]
+    additions: list[dict[str, Any]]
+    by_cluster: list[dict[str, Any]]
+    clusters: str
+    resampling: str
+
+    def tables(self, convention: str, *, brief: bool = False) -> tuple[Table, ...]:
+        """Differences, losses from additions and clusters; briefly, only averages of differences, and losses."""
+        tables = comparison_tables(self.differences, self.resampling, brief=brief)
+        tables += addition_table(self.additions, self.resampling, convention)
+        return tables if brief else tables + cluster_tables(self.by_cluster, self.clusters, convention)
+
+    def files(self) -> dict[str, list[dict[str, Any]]]:
+        """The CSV files that have rows."""
+        every = {
+            "significance.csv": self.differences,
+            "additions.csv": self.additions,
+            f"{self.clusters}.csv": self.by_cluster,
+        }
+        return {name: rows for name, rows in every.items() if rows}
+
+
+def _compared(
+    folder: BenchmarkFolder, corpus: Corpus, plan: Plan, finished: Sequence[GridCell], resamples: int
+) -> _Compared:
+    tests = clustered_tests(corpus, plan)
+    weights = cluster_weights(tests.clusters[0], resamples, SEED)
+    return _Compared(
+        compare(resample_models(folder, plan, finished, tests, weights), plan),
+        addition_rows(folder, plan, finished, tests, weights),
+        *by_cluster(folder, plan, finished, tests),
+        tests.resampling(resamples),
+    )
 
 
 def _of_metric(
