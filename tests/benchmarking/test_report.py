@@ -137,6 +137,25 @@ def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> N
     assert at.plan().models["late-fusion"]["training"]["label_share"] == 0.5
 
 
+def test_differences_from_late_fusion_too(place: Path, tmp_path: Path) -> None:
+    """Where another system is the reference: the same resamples with the sign turned round, and their picture."""
+    words = [*TINY, "--models", "ridge,late-fusion", "--seeds", 1, "--protocols", "random"]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    rows = read_comparisons(tmp_path / "out" / "significance.csv")
+    by_key = {(r["model"], r["rate"], r["available"], r["metric"]): r for r in rows}
+    assert {(r["model"], r["reference"]) for r in rows} == {("late-fusion", "ridge"), ("ridge", "late-fusion")}
+    for (model, *setting), row in by_key.items():
+        if model == "ridge":
+            other = by_key["late-fusion", *setting]
+            turned = [-float(other[key]) for key in ("difference", "high", "low")]
+            assert [float(row[key]) for key in ("difference", "low", "high")] == pytest.approx(turned)
+            assert row["effective_rate"] == other["effective_rate"]
+    assert (tmp_path / "out" / "random-mae-differences.png").stat().st_size > 1000
+    text = (tmp_path / "out" / "tables.md").read_text()
+    assert "difference from ridge" in text
+    assert "difference from late-fusion" not in text
+
+
 def test_averages_over_seeds_are_compared_too(place: Path, tmp_path: Path) -> None:
     """With the reference's seeds, on average: by hand from the predictions."""
     words = [*TINY, "--models", "late-fusion,zero-fill", "--seeds", 2, "--protocols", "natural"]

@@ -6,24 +6,22 @@ It is made from the cells' files alone, at any time, for any part of the grid.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from imder.benchmarking.additions import addition_rows, addition_table
-from imder.benchmarking.bootstrap import cluster_weights
-from imder.benchmarking.clusters import by_cluster, cluster_tables
+from imder.benchmarking.comparisons import Comparisons, paired_comparisons
 from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.notes import label_shares, missing_note, plan_notes, system_notes
 from imder.benchmarking.plan import GridCell, Plan
-from imder.benchmarking.resampled import clustered_tests, resample_models
-from imder.benchmarking.significance import RESAMPLES, SEED, compare, comparison_tables
+from imder.benchmarking.significance import RESAMPLES
 from imder.data.corpus import Corpus, constant_baseline
 from imder.evaluation.constant import constant_rows
+from imder.evaluation.difference_plot import difference_lines, plot_rate_differences
 from imder.evaluation.formatting import metric_info
 from imder.evaluation.layout import fit, markdown_blocks
 from imder.evaluation.plots import plot_differences, plot_rates
@@ -38,6 +36,7 @@ from imder.evaluation.tables import (
     uncertainty_metrics,
 )
 from imder.jobs.files import atomic_write
+from imder.metrics import names_of
 from imder.missingness.protocols import PROTOCOLS
 from imder.training.masks import hide_labels
 from imder.types import ImderError
@@ -118,7 +117,7 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     together = ensemble_rows(folder, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _constant_rows(corpus, plan, calibrated=any("coverage" in row for row in rows))
-    compared = _compared(folder, corpus, plan, finished, resamples)
+    compared = paired_comparisons(folder, corpus, plan, finished, resamples)
     about_systems = system_notes(corpus, plan, finished)
     notes = (
         *plan_notes(corpus, plan, finished, tuple(ensembles(plan, finished))),
@@ -151,48 +150,9 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     _write(
         folder.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, all_tables)])
     )
-    files += _plots(folder, rows, compared.differences, plan)
+    files += [*_plots(folder, rows, plan), *_difference_plots(folder, compared, plan, tuple(ensembles(plan, finished)))]
     brief = tuple(with_notes(table, about_systems) for table in compared.tables(plan.shared.convention, brief=True))
     return Report(plan.protocols, rows, papers, brief, missing, tuple(files), tuple(remarks), noncompeting)
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """Paired comparisons on resamples of the test samples: rows, and what was resampled, in words."""
-
-    differences: list[dict[str, Any]]
-    additions: list[dict[str, Any]]
-    by_cluster: list[dict[str, Any]]
-    clusters: str
-    resampling: str
-
-    def tables(self, convention: str, *, brief: bool = False) -> tuple[Table, ...]:
-        """Differences, losses from additions and clusters; briefly, only averages of differences, and losses."""
-        tables = comparison_tables(self.differences, self.resampling, brief=brief)
-        tables += addition_table(self.additions, self.resampling, convention)
-        return tables if brief else tables + cluster_tables(self.by_cluster, self.clusters, convention)
-
-    def files(self) -> dict[str, list[dict[str, Any]]]:
-        """The CSV files that have rows."""
-        every = {
-            "significance.csv": self.differences,
-            "additions.csv": self.additions,
-            f"{self.clusters}.csv": self.by_cluster,
-        }
-        return {name: rows for name, rows in every.items() if rows}
-
-
-def _compared(
-    folder: BenchmarkFolder, corpus: Corpus, plan: Plan, finished: Sequence[GridCell], resamples: int
-) -> _Compared:
-    tests = clustered_tests(corpus, plan)
-    weights = cluster_weights(tests.clusters[0], resamples, SEED)
-    return _Compared(
-        compare(resample_models(folder, plan, finished, tests, weights), plan),
-        addition_rows(folder, plan, finished, tests, weights),
-        *by_cluster(folder, plan, finished, tests),
-        tests.resampling(resamples),
-    )
 
 
 def _of_metric(
@@ -238,19 +198,35 @@ def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict
     return out
 
 
-def _plots(
-    folder: BenchmarkFolder, rows: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]], plan: Plan
-) -> list[str]:
-    """A plot of each metric under each protocol with rates, and one of the differences under each; their names."""
+def _plots(folder: BenchmarkFolder, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
+    """A plot of each metric under each protocol with rates; their names."""
     names = []
     for protocol in plan.protocols:
-        if any(row["protocol"] == protocol for row in comparisons):
-            names.append(f"{protocol}-differences.png")
-            plot_differences(comparisons, folder.path / names[-1], protocol=protocol)
         if PROTOCOLS[protocol].has_rates:
             for metric in metric_names([row for row in rows if row["protocol"] == protocol]):
                 names.append(f"{protocol}-{metric}.png")
                 plot_rates(rows, metric, folder.path / names[-1], protocol=protocol)
+    return names
+
+
+def _difference_plots(
+    folder: BenchmarkFolder, compared: Comparisons, plan: Plan, ensembled: Sequence[str]
+) -> list[str]:
+    """Plots of differences: on average under each protocol, and of main metrics over the rates; their names."""
+    names = []
+    rows = compared.from_plain
+    for protocol in plan.protocols:
+        if any(row["protocol"] == protocol for row in compared.differences):
+            names.append(f"{protocol}-differences.png")
+            plot_differences(compared.differences, folder.path / names[-1], protocol=protocol)
+        for metric in names_of(plan.shared.convention, "main"):
+            lines = difference_lines(
+                [r for r in rows if (r["protocol"], r["metric"]) == (protocol, metric) and r["rate"] is not None],
+                protocol,
+            )
+            if lines.keys() - set(ensembled):
+                names.append(f"{protocol}-{metric}-differences.png")
+                plot_rate_differences(rows, metric, folder.path / names[-1], protocol=protocol, leave_out=ensembled)
     return names
 
 

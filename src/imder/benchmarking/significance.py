@@ -22,6 +22,8 @@ from imder.evaluation.rendering import Table
 
 RESAMPLES = 1000
 SEED = 0
+PLAIN = "late-fusion"
+"""The strongest plain system, from which the pictures of differences over the missing rate start."""
 
 
 def main_reference(measured: ResampledModels) -> str:
@@ -38,11 +40,12 @@ def compare(measured: ResampledModels, plan: Plan, reference: str | None = None)
         reference: one of the models; None for `main_reference`.
 
     Returns:
-        A row for each (protocol, setting, model, metric), with ``difference``, ``low``, ``high`` and ``defined`` (the share
-        of resamples in which the metric was defined); nothing where there is one model.
+        A row for each (protocol, setting, model, metric), with ``effective_rate`` (None where the protocol has no rates),
+        ``difference``, ``low``, ``high`` and ``defined`` (the share of resamples in which the metric was defined); nothing
+        where there is one model.
     """
     return [
-        about | _row(key, metric, difference)
+        about | _row(key, metric, difference, None if key[1] is None else measured.rates[key[0], key[1]])
         for about, key, metric, difference in differences(measured, plan, reference)
     ]
 
@@ -76,12 +79,13 @@ def _apart(
             yield about, key, metric, mine[key][metric] - theirs[key][metric]
 
 
-def _row(key: Key, metric: str, difference: Array) -> dict[str, Any]:
+def _row(key: Key, metric: str, difference: Array, effective_rate: float | None) -> dict[str, Any]:
     """A row from differences ``(B,)``: the first is that of the sample itself, the others of its resamples."""
     low, high, defined = interval(difference)
     return {
         "protocol": key[0],
         "rate": key[1],
+        "effective_rate": effective_rate,
         "available": key[2],
         "metric": metric,
         "difference": float(difference[0]),
