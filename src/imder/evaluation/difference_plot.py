@@ -69,9 +69,8 @@ def plot_rate_differences(
         raise ImderError(f"differences from several systems ({', '.join(sorted(references))}): make a plot of each")
     (reference,) = references
     info = metric_info(metric)
-    sign = 1 if info.higher_is_better else -1
-    best = sorted(lines, key=lambda model: -sign * float(np.nanmean(lines[model][1])))[:MOST_LINES]
-    figure = difference_figure({m: line for m, line in lines.items() if m in best}, reference, scale_of(metric)[0])
+    best = best_lines(lines, higher_is_better=bool(info.higher_is_better))
+    figure = difference_figure(best, reference, scale_of(metric)[0])
     nominal = PROTOCOLS[protocol].nominal
     figure.supxlabel(f"missing rate ({'nominal' if nominal else 'share of modalities that are missing'})", fontsize=10)
     unit = ", points" if info.share else ""
@@ -94,6 +93,13 @@ def difference_lines(rows: Sequence[Row], protocol: str) -> dict[str, Line]:
         if len(points) > 1:
             lines[model] = np.array([[float(row[k]) for row in points] for k in (key, "difference", "low", "high")])
     return lines
+
+
+def best_lines(lines: Mapping[str, Line], *, higher_is_better: bool) -> dict[str, Line]:
+    """At most `MOST_LINES` of the lines, the best on average, in the order given."""
+    sign = 1 if higher_is_better else -1
+    best = sorted(lines, key=lambda model: -sign * float(np.nanmean(lines[model][1])))[:MOST_LINES]
+    return {model: line for model, line in lines.items() if model in best}
 
 
 def difference_figure(lines: Mapping[str, Line], reference: str, scale: float = 1.0) -> Figure:
