@@ -1,7 +1,8 @@
-"""The measured results in ``docs/results``: values, differences from IMDer and differences by cluster, as CSV.
+"""The measured results in ``docs/results`` as CSV, written by ``benchmarks/results_collect.py``.
 
 ``NAME.csv`` holds a mean and a deviation for each protocol, setting, metric and system; ``NAME-differences.csv`` the paired
-difference of each system from ``imder`` with its 95 % interval; ``NAME-clusters.csv`` how many speakers or videos agree.
+difference of each system from a reference (``imder``, where there is no such column) with its 95 % interval;
+``NAME-additions.csv`` what adding a modality costs; ``NAME-clusters.csv`` how many speakers or videos agree.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ LABELS = {
     "nll_calibrated": "NLL, calibrated",
     "ece_calibrated": "ECE, calibrated",
 }
+PLAIN = "late-fusion"
+"""The second reference of differences."""
 HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "acc2", "f1", "acc7", "corr"})
 SYSTEMS = (
     "imder",
@@ -62,6 +65,8 @@ class Results:
         about: title, corpus, command, minutes, seeds, what was resampled, notes.
         values: (protocol, setting, metric, system) -> (mean, deviation), as text; the deviation may be empty.
         differences: the same keys -> (difference from imder, low, high), as text.
+        from_plain: the same for differences from late fusion; empty where they were not measured.
+        additions: (system, metric) -> for each addition of a modality (loss, low, high, subset, added), as text.
         clusters: (protocol, metric, system) -> (difference, deviation, better, clusters, kind), as text.
         samples: (protocol, setting) -> number of test samples, where it differs between settings.
         dropped: rate -> share of the cells that it drops, as text.
@@ -71,6 +76,8 @@ class Results:
     about: dict[str, Any]
     values: dict[tuple[str, str, str, str], tuple[str, str]]
     differences: dict[tuple[str, str, str, str], tuple[str, str, str]]
+    from_plain: dict[tuple[str, str, str, str], tuple[str, str, str]]
+    additions: dict[tuple[str, str], list[tuple[str, str, str, str, str]]]
     clusters: dict[tuple[str, str, str], tuple[str, ...]]
     samples: dict[tuple[str, str], str]
     dropped: dict[str, str]
@@ -94,6 +101,10 @@ class Results:
         measured = {key[2] for key in self.differences}
         return [m for m in LABELS if m in measured]
 
+    def main_metric(self) -> str:
+        """Accuracy, or MAE."""
+        return next(m for m in ("accuracy", "mae") if m in self.metrics())
+
     def gain(self, protocol: str, setting: str, metric: str, system: str) -> tuple[float, float, float] | None:
         """IMDer's gain over a system with its 95 % interval: positive where IMDer is better."""
         if (key := (protocol, setting, metric, system)) not in self.differences:
@@ -112,13 +123,25 @@ def read_results(name: str, folder: Path = FOLDER) -> Results:
     about = tomllib.loads((folder / "benchmarks.toml").read_text(encoding="utf-8"))[name]
     values = _rows(folder / f"{name}.csv")
     differences = _rows(folder / f"{name}-differences.csv")
+    additions: dict[tuple[str, str], list[tuple[str, str, str, str, str]]] = {}
+    for row in _rows(folder / f"{name}-additions.csv"):
+        entry = _pick(row, "loss", "low", "high", "subset", "added")
+        additions.setdefault(_pick(row, "system", "metric"), []).append(entry)
     clusters = _rows(folder / f"{name}-clusters.csv")
     key = ("protocol", "setting", "metric", "system")
     return Results(
         name,
         about,
         {_pick(row, *key): _pick(row, "mean", "deviation") for row in values},
-        {_pick(row, *key): _pick(row, "difference", "low", "high") for row in differences},
+        *(
+            {
+                _pick(row, *key): _pick(row, "difference", "low", "high")
+                for row in differences
+                if row.get("reference", "imder") == reference
+            }
+            for reference in ("imder", PLAIN)
+        ),
+        additions,
         {
             _pick(row, "protocol", "metric", "system"): _pick(
                 row, "difference", "deviation", "better", "clusters", "kind"

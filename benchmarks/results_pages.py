@@ -22,6 +22,10 @@ SECONDS = {
     "language-only": "5", "ridge": "2", "mmin": "146", "mult": "62", "gcnet": "109", "3 late-fusion": "72", "3 imder": "162",
 }  # fmt: skip
 """Seconds of one training and evaluation on ``mosi_complete``, one core."""
+ADDITIONS = (
+    "For each system the largest loss from adding one available modality to a subset, on the clips that have it; above 0 the "
+    "addition makes the metric worse. Bold: the interval lies above 0. The largest of several is above 0 by chance too."
+)
 MARKS = re.compile(r"(<!-- summary:[^\n]*-->\n).*?(<!-- /summary -->)", re.DOTALL)
 
 
@@ -60,6 +64,17 @@ def page(results: Results) -> str:
         ]
         for metric in compared:
             parts += [f"### Difference in {LABELS[metric]}", rate_differences(results, metric)]
+    if results.from_plain:
+        metric = results.main_metric()
+        parts += [
+            "## Differences from late fusion",
+            f"![Difference in {LABELS[metric]} from late fusion over missing rates]({results.name}-{metric}-differences.png)",
+            f"System minus `late-fusion` in {LABELS[metric]}, random protocol, with intervals as above. Bold: better than late "
+            "fusion, the interval without 0.",
+            plain_differences(results, metric),
+        ]
+    if results.additions:
+        parts += ["## Never worse than less", ADDITIONS, largest_losses(results)]
     if kind := cluster_kind(results):
         parts += [f"## By {kind.removesuffix('s')}", by_cluster(results, compared)]
     if uncertain := [m for m in UNCERTAINTY if m in measured]:
@@ -97,6 +112,8 @@ def summary() -> str:
 def downloads(results: Results) -> str:
     """Links to the CSV files."""
     files = [("every value", f"{results.name}.csv"), ("every difference", f"{results.name}-differences.csv")]
+    if results.additions:
+        files.append(("every added modality", f"{results.name}-additions.csv"))
     if results.clusters:
         files.append(("agreement of speakers or videos", f"{results.name}-clusters.csv"))
     return "All rates, subsets and metrics: " + ", ".join(f"[{words}]({file})" for words, file in files) + "."
@@ -111,7 +128,8 @@ def rate_note(results: Results) -> str:
 
 def shown_rates(results: Results) -> list[str]:
     """A few rates, without those that drop no more than the one before, and the average."""
-    return [rate for rate in SHOWN_RATES if rate != "0.7" or float(results.dropped["0.7"]) > 0.501]
+    measured = [rate for rate in SHOWN_RATES if rate in results.dropped or rate == "average"]
+    return [rate for rate in measured if rate != "0.7" or float(results.dropped["0.7"]) > 0.501]
 
 
 def value(results: Results, key: tuple[str, str, str, str], best: str = "") -> str:
@@ -181,6 +199,41 @@ def difference(results: Results, key: tuple[str, str, str, str]) -> str:
     gain = results.gain(*key)
     text = f"{middle} ({low} to {high})"
     return f"**{text}**" if gain is not None and gain[2] < 0 else text
+
+
+def plain_differences(results: Results, metric: str) -> str:
+    """A row for each system, a column for each of a few rates: differences from late fusion."""
+    shown = [r for r in ("0", "0.3", "0.5", "0.7", "average") if r in shown_rates(results)]
+    compared = [s for s in results.systems() if ("random", "average", metric, s) in results.from_plain]
+    rows = []
+    for system in compared:
+        cells = []
+        for rate in shown:
+            middle, low, high = results.from_plain["random", rate, metric, system]
+            better = float(low) > 0 if metric in HIGHER_IS_BETTER else float(high) < 0
+            text = f"{middle} ({low} to {high})"
+            cells.append(f"**{text}**" if better else text)
+        rows.append([system, *cells])
+    return table(["system", *("MR " + r if r != "average" else r for r in shown)], rows)
+
+
+def largest_losses(results: Results) -> str:
+    """A row for each system: its worst addition of a modality, in each metric."""
+    measured = [m for m in LABELS if any(m == metric for _, metric in results.additions)]
+    rows = []
+    for system in results.systems():
+        cells = []
+        for metric in measured:
+            entries = results.additions.get((system, metric), [])
+            if not entries:
+                cells.append("–")
+                continue
+            loss, low, high, subset, added = max(entries, key=lambda entry: float(entry[0]))
+            text = f"{loss} ({low} to {high})"
+            cells.append(f"{f'**{text}**' if float(low) > 0 else text}, {added} to {subset}")
+        if (system, measured[0]) in results.additions:
+            rows.append([system, *cells])
+    return table(["system", *(f"loss in {LABELS[m]}" for m in measured)], rows)
 
 
 def cluster_kind(results: Results) -> str:

@@ -14,7 +14,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, Results, read_results
+from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, PLAIN, Results, names, read_results
+
+from imder.evaluation.difference_plot import best_lines, difference_figure, difference_lines
 
 BLUE, ORANGE, GREEN, GREY, LIGHT = "#1f5fa8", "#d9730d", "#2a8c5a", "#555555", "#c9ced6"
 STYLE = {
@@ -136,6 +138,25 @@ def curves(results: Results, metric: str) -> Figure:
     return figure
 
 
+def from_plain(results: Results, metric: str) -> Figure:
+    """Differences from late fusion over the missing rate, with the bands of their intervals."""
+    rows = [
+        {"model": system, "rate": float(rate), "effective_rate": float(results.dropped[rate])}
+        | dict(zip(("difference", "low", "high"), map(float, triple)))
+        for (protocol, rate, m, system), triple in results.from_plain.items()
+        if (protocol, m) == ("random", metric) and rate != "average" and not system[:1].isdigit()
+    ]
+    lines = difference_lines(rows, "random")
+    shown = best_lines(lines, higher_is_better=metric in HIGHER_IS_BETTER)
+    figure = difference_figure({ROWS.get(system, system): one for system, one in shown.items()}, ROWS[PLAIN])
+    arrow = "↑" if metric in HIGHER_IS_BETTER else "↓"
+    figure.supxlabel("share of cells dropped")
+    figure.supylabel(f"difference in {LABELS[metric]} ({arrow} better)")
+    count = f"; the best {len(shown)} of {len(lines)}" if len(lines) > len(shown) else ""
+    figure.suptitle(f"{results.name}: difference from late fusion, bands: 95 % intervals{count}", fontsize=10)
+    return figure
+
+
 def line(
     ax: Any,
     results: Results,
@@ -241,6 +262,10 @@ def main(folder: Path = FOLDER) -> None:
     for name in ("mosi_standard", "mosi_complete", "ravdess_av"):
         metric = SUMMARY[name][0]
         pictures[f"{name}-{metric}"] = curves(read_results(name), metric)
+    for name in names():
+        if (results := read_results(name)).from_plain:
+            metric = results.main_metric()
+            pictures[f"{name}-{metric}-differences"] = from_plain(results, metric)
     pictures["../quality"] = quality()
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", metadata={"Software": None})

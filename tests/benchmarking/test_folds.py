@@ -12,7 +12,7 @@ from benchmark_setup import TINY, benchmark, read_comparisons
 from imder.benchmarking.bootstrap import cluster_weights
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of, rotation_groups
-from imder.benchmarking.significance import clustered_tests
+from imder.benchmarking.resampled import clustered_tests
 from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus
 from imder.data.store import write_store

@@ -17,7 +17,7 @@ from imder.benchmarking.cell import config_of
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.model_specs import DEFAULT_MODELS, model_specs
 from imder.benchmarking.report import write_report
-from imder.benchmarking.significance import clusters_of
+from imder.benchmarking.resampled import clusters_of
 from imder.data.formats.load import load_corpus
 from imder.evaluation.results import read_csv
 from imder.jobs.locks import SILENT, Lock

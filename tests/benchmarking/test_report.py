@@ -96,6 +96,32 @@ def test_each_cluster_by_itself(done: Path, place: Path) -> None:
     )
 
 
+def test_losses_from_adding_a_modality(done: Path, place: Path) -> None:
+    """``additions.csv`` against the predictions of both seeds; the table has the largest of each system."""
+    at, test = BenchmarkFolder(done), load_corpus(place / "corpus")["test"]
+    rows = read_comparisons(done / "additions.csv")
+    assert len(rows) == 2 * 9
+    for row in rows:
+        subset, added = row["subset"], row["added"]
+        larger = "+".join(name for name in test.features if name in (*subset.split("+"), added))
+        losses = []
+        for cell in (c for c in at.plan().cells() if c.model == row["model"]):
+            arrays = at.predictions(cell)
+            errors = np.abs(arrays["fixed"] - arrays["labels"])
+            by_subset = dict(zip(arrays["fixed_available"].tolist(), errors, strict=True))
+            losses.append((by_subset[larger] - by_subset[subset]).mean())
+        assert float(row["loss"]) == pytest.approx(np.mean(losses), abs=1e-6)
+        assert float(row["low"]) <= float(row["loss"]) <= float(row["high"])
+        assert (int(row["n"]), int(row["seeds"])) == (len(test), 2)
+    text = (done / "tables.md").read_text()
+    section = text[text.index("## fixed protocol: largest loss from adding an available modality") :]
+    for model in ("zero-fill", "narrow"):
+        worst = max((row for row in rows if row["model"] == model), key=lambda row: float(row["loss"]))
+        line = next(line for line in section.splitlines() if line.startswith(f"| {model} |"))
+        assert f"{float(worst['loss']):+.3f} [" in line
+        assert f"| {worst['added']} to {worst['subset']} |" in line
+
+
 def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> None:
     words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--label-share", 0.5]
     assert benchmark(place, tmp_path / "out", *words) == 0
@@ -109,6 +135,25 @@ def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> N
     assert "Trained for fewer epochs than their presets: late-fusion." in text
     assert "Share of training labels used: 50 %." in text
     assert at.plan().models["late-fusion"]["training"]["label_share"] == 0.5
+
+
+def test_differences_from_late_fusion_too(place: Path, tmp_path: Path) -> None:
+    """Where another system is the reference: the same resamples with the sign turned round, and their picture."""
+    words = [*TINY, "--models", "ridge,late-fusion", "--seeds", 1, "--protocols", "random"]
+    assert benchmark(place, tmp_path / "out", *words) == 0
+    rows = read_comparisons(tmp_path / "out" / "significance.csv")
+    by_key = {(r["model"], r["rate"], r["available"], r["metric"]): r for r in rows}
+    assert {(r["model"], r["reference"]) for r in rows} == {("late-fusion", "ridge"), ("ridge", "late-fusion")}
+    for (model, *setting), row in by_key.items():
+        if model == "ridge":
+            other = by_key["late-fusion", *setting]
+            turned = [-float(other[key]) for key in ("difference", "high", "low")]
+            assert [float(row[key]) for key in ("difference", "low", "high")] == pytest.approx(turned)
+            assert row["effective_rate"] == other["effective_rate"]
+    assert (tmp_path / "out" / "random-mae-differences.png").stat().st_size > 1000
+    text = (tmp_path / "out" / "tables.md").read_text()
+    assert "difference from ridge" in text
+    assert "difference from late-fusion" not in text
 
 
 def test_averages_over_seeds_are_compared_too(place: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def test_evaluate(protocol, cells, folder, run, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "imder" in shown
     assert "constant" in shown
+    assert ("largest loss from adding a modality (above 0 is worse): MAE " in shown) == (protocol == "fixed")
 
 
 def test_evaluate_is_the_same_every_time(folder, run, tmp_path):

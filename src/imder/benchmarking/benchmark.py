@@ -58,7 +58,7 @@ class BenchmarkResult:
         return [] if self._report is None else self._report.fitting(width)
 
     def comparisons(self, width: int | None = None) -> list[Table]:
-        """For each protocol the differences from the reference system on average, in blocks that fit ``width``."""
+        """The differences from the reference system on average, and losses from adding a modality, in blocks that fit."""
         return [] if self._report is None else self._report.comparing(width)
 
 

@@ -33,3 +33,18 @@ def cluster_weights(clusters: Sequence[str], resamples: int, seed: int) -> Array
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     return np.concatenate([np.ones((1, len(number))), drawn[:, number].astype(np.float64)])
+
+
+def interval(difference: Array) -> tuple[float, float, float]:
+    """The 95 % interval of resampled differences, and the share of resamples in which the difference is defined.
+
+    Args:
+        difference: ``(B,)``; the first is that of the sample itself and doesn't count.
+
+    >>> interval(np.array([0.5, 0.0, 1.0, np.nan, 2.0]))
+    (0.05, 1.95, 0.75)
+    """
+    resampled = difference[1:]
+    defined = resampled[~np.isnan(resampled)]
+    low, high = np.quantile(defined, [0.025, 0.975]).tolist() if len(defined) else (float("nan"), float("nan"))
+    return low, high, len(defined) / max(1, len(resampled))

@@ -15,8 +15,8 @@ from imder import metrics
 from imder.benchmarking.bootstrap import Array
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.plan import GridCell, Plan
-from imder.benchmarking.significance import Key, clustered_tests, differences
-from imder.data.corpus import Corpus
+from imder.benchmarking.resampled import ClusteredTests, Key, resample_models
+from imder.benchmarking.significance import differences
 from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.rendering import Table
 
@@ -25,21 +25,20 @@ MAX_CLUSTERS = 100
 
 
 def by_cluster(
-    folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cells: Sequence[GridCell]
+    folder: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: ClusteredTests
 ) -> tuple[list[dict[str, Any]], str]:
     """Differences of each model from the reference for each speaker, or else dialogue, of the test samples.
 
     Args:
         folder: the benchmark's folder.
-        corpus: of the benchmark.
         plan: its plan.
         cells: finished ones.
+        tests: its test samples.
 
     Returns:
         A row for each (protocol, setting, model, metric, cluster) with ``difference`` and the cluster's samples ``n``, and
         what clusters are; nothing where samples stand alone or there are too many clusters.
     """
-    tests = clustered_tests(corpus, plan)
     names, what = tests.clusters
     distinct = list(dict.fromkeys(names))
     if what == "samples" or not 1 < len(distinct) <= MAX_CLUSTERS:
@@ -47,7 +46,8 @@ def by_cluster(
     whose = np.array(names)
     weights: Array = np.stack([np.ones(len(names)), *((whose == name).astype(np.float64) for name in distinct)])
     rows = []
-    for about, key, metric, resampled in differences(folder, plan, cells, tests, weights):
+    measured = resample_models(folder, plan, cells, tests, weights)
+    for about, key, metric, resampled in differences(measured, plan):
         for name, value in zip(distinct, resampled[1:].tolist(), strict=True):
             rows.append(about | _setting(key) | {"metric": metric, "cluster": name, "difference": value})
             rows[-1]["n"] = int((whose == name).sum())

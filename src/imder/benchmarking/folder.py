@@ -7,7 +7,7 @@ cells/<cell>.npz     its predictions, sample by sample
 cells/<cell>.json    written last: the cell is finished, what it was evaluated on, how long it took
 cells/<cell>.failed.json   why it failed
 cells/<cell>.lock    while a process works on it
-results.csv, tables.md, tables.tex, significance.csv, *.png     written by `imder.benchmarking.report`
+results.csv, tables.md, tables.tex, significance.csv, additions.csv, *.png     written by `imder.benchmarking.report`
 """
 
 from __future__ import annotations

@@ -6,21 +6,22 @@ It is made from the cells' files alone, at any time, for any part of the grid.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from imder.benchmarking.clusters import by_cluster, cluster_tables
+from imder.benchmarking.comparisons import Comparisons, paired_comparisons
 from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.notes import label_shares, missing_note, plan_notes, recovery_note, system_notes
 from imder.benchmarking.plan import GridCell, Plan
-from imder.benchmarking.significance import RESAMPLES, compare, comparison_tables
+from imder.benchmarking.significance import RESAMPLES
 from imder.data.corpus import Corpus, constant_baseline
 from imder.evaluation.constant import constant_rows
+from imder.evaluation.difference_plot import difference_lines, plot_rate_differences
 from imder.evaluation.formatting import metric_info
 from imder.evaluation.layout import fit, markdown_blocks
 from imder.evaluation.plots import plot_differences, plot_rates
@@ -35,6 +36,7 @@ from imder.evaluation.tables import (
     uncertainty_metrics,
 )
 from imder.jobs.files import atomic_write
+from imder.metrics import names_of
 from imder.missingness.protocols import PROTOCOLS
 from imder.training.masks import hide_labels
 from imder.types import ImderError
@@ -48,7 +50,8 @@ class Report:
         protocols: in the order of the tables.
         rows: tidy rows of all finished cells and of the constant baseline.
         tables: for each protocol the layout of the papers.
-        comparisons: for each protocol the differences on average, a line for each system.
+        comparisons: for each protocol the differences on average, and the largest loss from adding a modality: a line for
+            each system.
         missing: for each cell that isn't finished, why.
         files: names of the files written.
         remarks: what was left out, and why.
@@ -91,7 +94,7 @@ class Report:
 
 
 def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int = RESAMPLES) -> Report:
-    """Write ``results.csv``, ``tables.md``, ``tables.tex``, ``significance.csv`` and a plot of each metric.
+    """Write ``results.csv``, ``tables.md``, ``tables.tex``, comparisons as CSV and a plot of each metric.
 
     ``results.parquet`` is written too where pyarrow is installed.
 
@@ -114,7 +117,7 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     together = ensemble_rows(folder, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _constant_rows(corpus, plan, calibrated=any("coverage" in row for row in rows))
-    comparisons, compared = compare(folder, corpus, plan, finished, resamples=resamples)
+    compared = paired_comparisons(folder, corpus, plan, finished, resamples)
     about_systems = system_notes(corpus, plan, finished)
     notes = (
         *plan_notes(corpus, plan, finished, tuple(ensembles(plan, finished))),
@@ -125,19 +128,13 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     mean, summary = averages(rows), summarise(rows)
     noncompeting = (*REFERENCES, *ensembles(plan, finished))
     papers = tuple(with_notes(paper_table(summary, mean, p, references=noncompeting), notes) for p in plan.protocols)
-    tables = comparison_tables(comparisons, compared)
-    cluster_rows, cluster_kind = by_cluster(folder, corpus, plan, finished)
-    tables += cluster_tables(cluster_rows, cluster_kind, plan.shared.convention)
+    tables = compared.tables(plan.shared.convention)
     tables = tuple(with_notes(table, about_systems) for table in tables)
-    files = ["results.csv", "significance.csv", "tables.md", "tables.tex"]
+    files = ["results.csv", "tables.md", "tables.tex"]
     write_csv(rows, folder.path / "results.csv")
-    if comparisons:
-        write_csv(comparisons, folder.path / "significance.csv")
-    else:
-        files.remove("significance.csv")
-    if cluster_rows:
-        write_csv(cluster_rows, folder.path / f"{cluster_kind}.csv")
-        files.append(f"{cluster_kind}.csv")
+    for name, content in compared.files().items():
+        write_csv(content, folder.path / name)
+        files.append(name)
     remarks = []
     if importlib.util.find_spec("pyarrow") is None:
         remarks.append("results.parquet is left out: pyarrow isn't installed (pip install '.[parquet]')")
@@ -154,8 +151,8 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     _write(
         folder.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, all_tables)])
     )
-    files += _plots(folder, rows, comparisons, plan)
-    brief = tuple(with_notes(table, about_systems) for table in comparison_tables(comparisons, compared, brief=True))
+    files += [*_plots(folder, rows, plan), *_difference_plots(folder, compared, plan, tuple(ensembles(plan, finished)))]
+    brief = tuple(with_notes(table, about_systems) for table in compared.tables(plan.shared.convention, brief=True))
     return Report(plan.protocols, rows, papers, brief, missing, tuple(files), tuple(remarks), noncompeting)
 
 
@@ -202,19 +199,35 @@ def _constant_rows(corpus: Corpus, plan: Plan, *, calibrated: bool) -> list[dict
     return out
 
 
-def _plots(
-    folder: BenchmarkFolder, rows: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]], plan: Plan
-) -> list[str]:
-    """A plot of each metric under each protocol with rates, and one of the differences under each; their names."""
+def _plots(folder: BenchmarkFolder, rows: list[dict[str, Any]], plan: Plan) -> list[str]:
+    """A plot of each metric under each protocol with rates; their names."""
     names = []
     for protocol in plan.protocols:
-        if any(row["protocol"] == protocol for row in comparisons):
-            names.append(f"{protocol}-differences.png")
-            plot_differences(comparisons, folder.path / names[-1], protocol=protocol)
         if PROTOCOLS[protocol].has_rates:
             for metric in metric_names([row for row in rows if row["protocol"] == protocol]):
                 names.append(f"{protocol}-{metric}.png")
                 plot_rates(rows, metric, folder.path / names[-1], protocol=protocol)
+    return names
+
+
+def _difference_plots(
+    folder: BenchmarkFolder, compared: Comparisons, plan: Plan, ensembled: Sequence[str]
+) -> list[str]:
+    """Plots of differences: on average under each protocol, and of main metrics over the rates; their names."""
+    names = []
+    rows = compared.from_plain
+    for protocol in plan.protocols:
+        if any(row["protocol"] == protocol for row in compared.differences):
+            names.append(f"{protocol}-differences.png")
+            plot_differences(compared.differences, folder.path / names[-1], protocol=protocol)
+        for metric in names_of(plan.shared.convention, "main"):
+            lines = difference_lines(
+                [r for r in rows if (r["protocol"], r["metric"]) == (protocol, metric) and r["rate"] is not None],
+                protocol,
+            )
+            if lines.keys() - set(ensembled):
+                names.append(f"{protocol}-{metric}-differences.png")
+                plot_rate_differences(rows, metric, folder.path / names[-1], protocol=protocol, leave_out=ensembled)
     return names
 
 

@@ -32,9 +32,10 @@ def run(options: Namespace) -> int:
     from imder.calibration.describe import LEVEL
     from imder.cli.trained import load_both, promise, recovery_lines, recovery_r2_lines, say_calibration, trained_on
     from imder.data.speaker_norm import speaker_norm_note
+    from imder.evaluation.additions import FixedPredictions, largest_loss_line
     from imder.evaluation.cells import RATES as DEFAULT_RATES
     from imder.evaluation.constant import constant_rows
-    from imder.evaluation.evaluate import evaluate_model
+    from imder.evaluation.evaluate import convention_of, evaluate_model
     from imder.evaluation.protocol import EvaluationProtocol
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table, uncertainty_metrics
@@ -54,14 +55,21 @@ def run(options: Namespace) -> int:
         convention=options.metrics,
     )
     run = str(options.run)
+    predictions = FixedPredictions()
+    on_cell = predictions if options.protocol == "fixed" else None
     with counting("predicting") as report:
-        rows = evaluate_model(model, corpus, protocol, run=run, progress=report)
+        rows = evaluate_model(model, corpus, protocol, run=run, progress=report, on_cell=on_cell)
     baseline = trained_on(options.run).get("constant_baseline")
     calibrated = model.calibration is not None
     if model.system != "constant":
         rows += constant_rows(corpus, protocol, baseline=baseline, run=run, calibrated=calibrated)
     summary = summarise(rows)
     show(rich_table(summary, options.protocol, width=width()))
+    if options.protocol == "fixed":
+        convention, labels = convention_of(corpus, options.metrics), corpus[protocol.split].labels
+        assert labels is not None, "evaluate_model checks it"
+        if line := largest_loss_line(predictions.additions(labels, convention), convention):
+            say(line)
     if note := speaker_norm_note(corpus.recipe):
         say(note)
     if model.calibration is not None:

@@ -123,13 +123,19 @@ def evaluate(
 
 
 def evaluate_model(
-    model: Model, corpus: Corpus, protocol: EvaluationProtocol, *, run: str = "", progress: Progress | None = None
+    model: Model,
+    corpus: Corpus,
+    protocol: EvaluationProtocol,
+    *,
+    run: str = "",
+    progress: Progress | None = None,
+    on_cell: OnCell | None = None,
 ) -> Rows:
-    """`evaluate` of a model in memory, with its settings in one object."""
+    """`evaluate` of a model in memory, with its settings in one object; ``on_cell`` is called with all predictions."""
     predict = model_predict(
         model, samples=protocol.samples, seed=protocol.seed, batch_size=protocol.batch_size, progress=progress
     )
-    return _evaluate(model, predict, model.prepare(corpus, protocol.split), protocol, run)
+    return _evaluate(model, predict, model.prepare(corpus, protocol.split), protocol, run, on_cell)
 
 
 def evaluator(

@@ -107,7 +107,7 @@ def plot_rates(
         figure.legend(handles, labels, frameon=False, loc="outside upper right", ncols=len(labels), fontsize=9)
     else:
         grid.flat[0].legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_differences(comparisons: Sequence[Row], path: str | Path, *, protocol: str) -> None:
@@ -155,7 +155,7 @@ def plot_differences(comparisons: Sequence[Row], path: str | Path, *, protocol: 
     figure.supxlabel(key, fontsize=9)
     title = f"{protocol} protocol{setting}: difference from {reference}, 95 % interval"
     figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _setting(row: Row) -> tuple[Any, str]:
@@ -190,7 +190,8 @@ def _draw(axes: Axes, line: Line, label: str, colour: str, dashes: str, marker: 
     axes.plot(x, mean, dashes, color=colour, marker=marker, markersize=4, linewidth=1.6, label=label)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, atomically."""
     canvas = FigureCanvasAgg(figure)
     with atomic_write(path) as part, part.open("wb") as file:
         canvas.print_png(file)  # type: ignore[no-untyped-call]

@@ -39,7 +39,7 @@ from imder.types import ImderError, Task
 CONVENTIONS = ("mosi", "sims", "classification")
 """Names of the conventions."""
 
-Role = Literal["table", "paper", "comparison"]
+Role = Literal["table", "paper", "comparison", "main"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Metric(MetricInfo):
         function: see `imder.metrics.functions.MetricFunction`.
         conventions: those that have it. A name may have one row for each convention; its label and direction are the same.
         roles: ``table``: shown unless others are asked for; ``paper``: part of the papers' layout; ``comparison``: systems
-            are compared by it (`imder.benchmarking.significance`).
+            are compared by it (`imder.benchmarking.significance`); ``main``: the first to look at, in pictures and where one
+            number must do.
     """
 
     function: MetricFunction
@@ -89,13 +90,13 @@ METRICS: list[Metric] = [
     Metric("f1", "F1", True, True, functions.sims_f1, ("sims",), ("table", "paper")),
     Metric("acc3", "ACC3", True, True, functions.binned(-0.1, 0.1), ("sims",)),
     Metric("acc5", "ACC5", True, True, functions.binned(-0.7, -0.1, 0.1, 0.7), ("sims",), ("table", "paper")),
-    Metric("mae", "MAE", False, False, functions.mae, ("mosi", "sims"), ("table", "comparison")),
+    Metric("mae", "MAE", False, False, functions.mae, ("mosi", "sims"), ("table", "comparison", "main")),
     Metric("corr", "Corr", True, False, functions.correlation, ("mosi", "sims"), ("table", "comparison")),
-    Metric("accuracy", "Accuracy", True, True, functions.accuracy, _CLASSES, _ALL),
+    Metric("accuracy", "Accuracy", True, True, functions.accuracy, _CLASSES, (*_ALL, "main")),
     Metric("balanced_accuracy", "Balanced acc.", True, True, functions.balanced_accuracy, _CLASSES),
     Metric("weighted_f1", "Weighted F1", True, True, functions.class_weighted_f1, _CLASSES),
     Metric("macro_f1", "Macro F1", True, True, functions.macro_f1, _CLASSES, _ALL),
-    Metric("nll", "NLL", False, False, functions.nll, _CLASSES, _ALL),
+    Metric("nll", "NLL", False, False, functions.nll, _CLASSES, (*_ALL, "main")),
     Metric("ece", "ECE", False, False, functions.ece, _CLASSES),
 ]
 """Every metric of predictions; `Metric` says what a row holds. Within a convention the order is that of results."""

@@ -1,0 +1,79 @@
+"""All paired comparisons of a benchmark: between systems, between availabilities, and on each speaker or dialogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from imder.benchmarking.additions import addition_rows, addition_table
+from imder.benchmarking.bootstrap import cluster_weights
+from imder.benchmarking.clusters import by_cluster, cluster_tables
+from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.plan import GridCell, Plan
+from imder.benchmarking.resampled import clustered_tests, resample_models
+from imder.benchmarking.significance import PLAIN, SEED, compare, comparison_tables, main_reference
+from imder.data.corpus import Corpus
+from imder.evaluation.rendering import Table
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Paired comparisons on resamples of the test samples.
+
+    Attributes:
+        differences: rows of `imder.benchmarking.significance.compare` with the main reference.
+        from_plain: those with `imder.benchmarking.significance.PLAIN` as the reference, where it was measured; else the same.
+        additions: rows of `imder.benchmarking.additions.addition_rows`.
+        by_cluster: rows of `imder.benchmarking.clusters.by_cluster`.
+        clusters: what clusters are.
+        resampling: what was resampled, in words.
+    """
+
+    differences: list[dict[str, Any]]
+    from_plain: list[dict[str, Any]]
+    additions: list[dict[str, Any]]
+    by_cluster: list[dict[str, Any]]
+    clusters: str
+    resampling: str
+
+    def tables(self, convention: str, *, brief: bool = False) -> tuple[Table, ...]:
+        """Differences, losses from additions and clusters; briefly, only averages of differences, and losses."""
+        tables = comparison_tables(self.differences, self.resampling, brief=brief)
+        tables += addition_table(self.additions, self.resampling, convention)
+        return tables if brief else tables + cluster_tables(self.by_cluster, self.clusters, convention)
+
+    def files(self) -> dict[str, list[dict[str, Any]]]:
+        """The CSV files that have rows."""
+        every = {
+            "significance.csv": self.differences + ([] if self.from_plain is self.differences else self.from_plain),
+            "additions.csv": self.additions,
+            f"{self.clusters}.csv": self.by_cluster,
+        }
+        return {name: rows for name, rows in every.items() if rows}
+
+
+def paired_comparisons(
+    folder: BenchmarkFolder, corpus: Corpus, plan: Plan, finished: Sequence[GridCell], resamples: int
+) -> Comparisons:
+    """Compare the finished cells of a benchmark.
+
+    Args:
+        folder: the benchmark's folder.
+        corpus: source of the groups (dialogues, speakers) that the bootstrap resamples.
+        plan: the whole plan.
+        finished: the finished cells.
+        resamples: number of bootstrap resamples.
+    """
+    tests = clustered_tests(corpus, plan)
+    weights = cluster_weights(tests.clusters[0], resamples, SEED)
+    measured = resample_models(folder, plan, finished, tests, weights)
+    differences = compare(measured, plan)
+    from_plain = PLAIN in measured.by_seed and main_reference(measured) != PLAIN
+    return Comparisons(
+        differences,
+        compare(measured, plan, PLAIN) if from_plain else differences,
+        addition_rows(folder, plan, finished, tests, weights),
+        *by_cluster(folder, plan, finished, tests),
+        tests.resampling(resamples),
+    )
