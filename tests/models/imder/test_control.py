@@ -86,7 +86,9 @@ def test_the_control_reads_zeros_in_place_of_recoveries(monkeypatch):
     close(losses["task"].total, (output - batch.labels)[visible].abs().sum())
     assert losses["task"].count == int(visible.sum())
     other = {k: x + 5.0 for k, x in batch.features.items()}  # what isn't available is never read
-    hidden = {k: torch.where(batch.available[:, i, None, None], batch.features[k], other[k]) for i, k in enumerate(other)}
+    hidden = {
+        k: torch.where(batch.available[:, i, None, None], batch.features[k], other[k]) for i, k in enumerate(other)
+    }
     close(model.losses(replace(batch, features=hidden), "control", 3)["task"].total, losses["task"].total)
 
 
