@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from imder.models.imder.linear_mean import LinearMean
 from imder.models.registry import build
 from imder.nn.standardize import Standardizer
 from imder.training.config import load_config
@@ -47,6 +48,8 @@ def scrambled(module, seed=0):
         if isinstance(part, Standardizer):
             part.mean.copy_(torch.randn(part.mean.shape, generator=generator))
             part.std.copy_(0.5 + torch.rand(part.std.shape, generator=generator))
+        if isinstance(part, LinearMean):
+            part.weight.copy_(0.3 * torch.randn(part.weight.shape, generator=generator))
     return module.eval()
 
 
