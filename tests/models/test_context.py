@@ -136,11 +136,10 @@ def test_a_clip_without_neighbours_is_predicted_as_without_context(preset, membe
     plain = system_of(preset, members, "none")
     state = plain.state_dict()
     for name, value in model.state_dict().items():
-        if ".means." not in name:
-            state[name] = value if name in state else None
-        elif name.endswith("weight"):  # the linear mean has no rows for features of neighbours
-            state[name] = torch.cat([value[: len(state[name]) - 1], value[-1:]])
-    plain.load_state_dict({k: v for k, v in state.items() if v is not None})
+        if name in state and not name.endswith("nearness"):
+            linear = ".means." in name  # which has no rows for features of neighbours
+            state[name] = torch.cat([value[: len(state[name]) - 1], value[-1:]]) if linear else value
+    plain.load_state_dict(state)
     same(plain.predict(batch, seed=1).spread, expected.spread)
     assert not torch.allclose(model.predict(batch, seed=1).prediction, expected.prediction, atol=1e-3)
 
