@@ -62,7 +62,7 @@ def predict(
     Returns:
         For each sample ``id``; ``available`` and ``missing``: names joined by ``+``; for systems that recover,
         ``recovered``: the missing modalities whose recovery entered the prediction, and ``recovery_weight``: the weight of
-        the recovering branch, in [0, 1]; ``true_label`` and ``text`` where the corpus has them; then
+        the recovery branch, in [0, 1]; ``true_label`` and ``text`` where the corpus has them; then
 
         * regression: ``prediction``; ``std``, ``q05``, ``q95``: standard deviation (of a sample, n - 1; 0 for one
             member without recoveries) and quantiles over recoveries and members;
