@@ -178,8 +178,9 @@ class Output:
 
     Attributes:
         prediction: ``(B,)`` for regression, ``(B, C)`` class probabilities (summing to 1) for classification.
-        spread: ``(S, B)`` or ``(S, B, C)``: the prediction under each of S recoveries (S = 1 where nothing is sampled).
-        recovery_weight: ``(B,)``, the weight of the recovering branch in each prediction (for a row that lacks nothing: of
+        spread: ``(S, B)`` or ``(S, B, C)``: the prediction of every member under every recovery (S = 1 for one member where
+            nothing is sampled).
+        recovery_weight: ``(B,)``, the weight of the recovery branch in each prediction (for a row that lacks nothing: of
             its fusion, since nothing is recovered); None for a system that recovers nothing.
         recovered: for each modality that some row lacks, its `RecoveredEncoding`.
         losses: named scalar losses (training only).

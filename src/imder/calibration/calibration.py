@@ -52,7 +52,7 @@ class Calibration:
     Attributes:
         spec: of the corpus.
         bounds: the smallest and the largest label; None for classification.
-        recoveries: S of the predictions it was fitted on; the spread depends on S.
+        recoveries: S of the predictions it was fitted on, members included; the spread depends on S.
         sample_counts: the number of calibration samples of each subset, by its name ("language+audio").
         subsets: groups of the subsets that have at least ``enough`` samples, by name.
         sizes: groups of all rows with a number of available modalities that have at least ``enough`` samples.
@@ -182,7 +182,7 @@ def fit_calibration(
 
     Args:
         spec: of the corpus.
-        spread: predictions under each of S recoveries: ``(M, S)`` values or ``(M, S, C)`` probabilities.
+        spread: S predictions of each row (recoveries, members): ``(M, S)`` values or ``(M, S, C)`` probabilities.
         available: ``(M, K)`` bool. Rows without any available modality count only among all rows.
         labels: ``(M,)``, none missing.
         samples: ``(M,)``, the sample of each row; a sample may have rows under several subsets.

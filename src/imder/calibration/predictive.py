@@ -1,13 +1,14 @@
-"""Predictive distributions of a label: the spread of predictions over recoveries, and the residual noise.
+"""Predictive distributions of a label: the spread of predictions over recoveries and members, and the residual noise.
 
-A system predicts s_1 ... s_S for a row, one for each recovery of what is missing (S = 1 where nothing is sampled), and m
-is their mean. The s_j differ only by the content of the missing modalities; a label differs from m also by noise
-that no modality explains and by errors of the network. The *predictive distribution* has both:
+A system predicts s_1 ... s_S for a row, one for each recovery of what is missing and each member (S = 1 for one member where
+nothing is sampled), and m is their mean. The s_j differ by the content of the missing modalities and by how networks differ; a
+label differs from m also by noise that no modality explains and by errors that all members share. The *predictive
+distribution* has both:
 
 * regression: equally weighted points clip(m + c (s_j - m) + b e_i, low, high) for all j and i, where e_i are quantiles
   of the residuals y - m on validation rows. c = 0 ignores the spread, for systems whose spread doesn't predict errors;
   b < 1 removes from the residuals the part that the spread explains. Both minimise the mean CRPS over a grid;
-* classification: p ~ (mean over recoveries of the probabilities)^(1 / T), normalised, with the temperature T that minimises the
+* classification: p ~ (mean over j of the probabilities)^(1 / T), normalised, with the temperature T that minimises the
   negative log-likelihood (Guo et al., ICML 2017). This is convex in 1 / T, so its minimum is where the slope changes sign.
 """
 
@@ -33,7 +34,7 @@ class ValuePredictive:
     """The predictive distribution of a number.
 
     Attributes:
-        recovery: c, the factor of the spread over recoveries.
+        recovery: c, the factor of the spread.
         noise: b, the factor of the residuals.
         residuals: e_i, in increasing order.
     """

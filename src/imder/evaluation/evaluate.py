@@ -92,7 +92,7 @@ def evaluate(
     Returns:
         A row for each setting of the protocol and draw of its masks, with `COLUMNS`, the convention's metrics, those of
         `imder.evaluation.uncertainty_metrics` where the system is calibrated, and ``recovery_weight`` where it recovers: the
-        mean weight of the recovering branch over the served samples. ``rate`` is None where the protocol has none; ``n``
+        mean weight of the recovery branch over the served samples. ``rate`` is None where the protocol has none; ``n``
         counts the served samples; metrics are nan where they are undefined.
 
     Raises:
@@ -227,7 +227,7 @@ def evaluate_predictor(
         run: for the ``run`` column.
         whole: whether ``predict`` looks at other samples too and needs whole cells (`predict_cells`).
         calibration: of what predicts.
-        recovery_weights: for each pattern of availability the weight of the recovering branch; empty or None for a system
+        recovery_weights: for each pattern of availability the weight of the recovery branch; empty or None for a system
             that recovers nothing.
         on_cell: called with the predictions of each cell.
 
@@ -262,7 +262,7 @@ def evaluate_predictor(
 
 
 def _mean_weight(masks: Mask, names: Sequence[str], weights: Mapping[str, float]) -> float:
-    """The mean weight of the recovering branch over rows of masks."""
+    """The mean weight of the recovery branch over rows of masks."""
     if not len(masks):
         return float("nan")
     patterns, counts = np.unique(masks, axis=0, return_counts=True)

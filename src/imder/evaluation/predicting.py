@@ -8,8 +8,8 @@ instead of eighty. Recoveries are the same in every draw; only the masks vary.
 Pairs are sorted by pattern, then by length, so that batches are uniform with little padding. A system receives neither
 labels nor features of modalities that aren't available.
 
-Predictions come as a *spread* (M, S, ...): one for each of S recoveries of the missing modalities, S = 1 where nothing is
-sampled. Metrics use the mean over S; the variation over S measures uncertainty.
+Predictions come as a *spread* (M, S, ...): one for each recovery of the missing modalities and each member, S = 1 for one
+member where nothing is sampled. Metrics use the mean over S; the variation over S measures uncertainty.
 
 A system whose prediction for a sample depends on other samples of the split (`Model.needs_dialogues`) receives whole cells
 instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once. What it needs
@@ -45,7 +45,7 @@ Values = NDArray[Any]
 Predict = Callable[[Split, RowNumbers, NDArray[np.bool_]], Values]
 """From a split, M row numbers and their ``available`` (M, K) to a spread: (M, S) values, or (M, S, C) probabilities.
 
-S, the number of recoveries, is the same for all rows; it is 1 for a system that samples nothing.
+S, the number of recoveries times that of members, is the same for all rows.
 """
 Progress = Callable[[int, int], None]
 """Called with the number of predicted rows and the number of all rows."""
@@ -190,7 +190,7 @@ class _StateCache:
 
 
 def mean_of(spread: Values, task: Task) -> Values:
-    """The prediction (M,) or (M, C) of a spread (M, S) or (M, S, C): its mean over recoveries.
+    """The prediction (M,) or (M, C) of a spread (M, S) or (M, S, C): its mean over S.
 
     Raises:
         ImderError: the spread has another shape.

@@ -75,7 +75,7 @@ def make_table(
         Rows in the order in which settings first appear, systems likewise. Where there are rates, a last row holds
         their average. A system that has the table to itself is named in the title alone. ``eff. MR`` is the share that
         is truly missing, shown where it isn't the rate in the row's name; ``n`` the samples served, shown where it
-        varies; ``rec. weight`` the mean weight of the recovering branch, shown where one system recovers.
+        varies; ``rec. weight`` the mean weight of the recovery branch, shown where one system recovers.
 
     Raises:
         ImderError: nothing of that protocol, a metric that isn't there, or several corpora or splits at once.

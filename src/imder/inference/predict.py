@@ -1,8 +1,9 @@
 """Predictions of a trained system.
 
-The spread of a prediction is over recoveries: how much it depends on what the missing modalities may have been. It is zero
-where nothing is missing and for systems that sample nothing, and it leaves out the noise of the labels. Intervals and
-prediction sets (`imder.calibration`) include that noise, for every model that was saved with a calibration.
+The spread of a prediction is over recoveries (how much it depends on what the missing modalities may have been) and over
+members (how much trained networks differ). It is zero for a system of one member where nothing is recovered, and it leaves
+out the noise of the labels. Intervals and prediction sets (`imder.calibration`) include that noise, for every model that was
+saved with a calibration.
 """
 
 from __future__ import annotations
@@ -61,12 +62,12 @@ def predict(
     Returns:
         For each sample ``id``; ``available`` and ``missing``: names joined by ``+``; for systems that recover,
         ``recovered``: the missing modalities whose recovery entered the prediction, and ``recovery_weight``: the weight of
-        the recovering branch, in [0, 1]; ``true_label`` and ``text`` where the corpus has them; then
+        the recovery branch, in [0, 1]; ``true_label`` and ``text`` where the corpus has them; then
 
-        * regression: ``prediction``; ``std``, ``q05``, ``q95``: standard deviation (of a sample, n - 1; 0 for a single
-            recovery) and quantiles over recoveries;
-        * classification: ``label``; ``p_<class>`` for each class, averaged over recoveries; ``entropy`` of these, in
-            nats;
+        * regression: ``prediction``; ``std``, ``q05``, ``q95``: standard deviation (of a sample, n - 1; 0 for one
+            member without recoveries) and quantiles over recoveries and members;
+        * classification: ``label``; ``p_<class>`` for each class, averaged over recoveries and members; ``entropy`` of
+            these, in nats;
         * with a calibration: ``low`` and ``high``, the ends of the interval, or ``set``, the classes of the prediction
             set joined by ``|``.
 

@@ -217,7 +217,7 @@ class Model(nn.Module, ABC):
         raise NotImplementedError(f"{self.system} has no states of clips")
 
     def recovery_weights(self) -> dict[str, float]:
-        """For each pattern of availability (``"language+audio"``), the weight of the recovering branch in predictions.
+        """For each pattern of availability (``"language+audio"``), the weight of the recovery branch in predictions.
 
         Where nothing is missing that branch recovers nothing; it is then a second fusion of what is available. Empty for a
         system that recovers nothing (default).

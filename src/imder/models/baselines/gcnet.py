@@ -11,8 +11,7 @@ zeros where it is missing. With G a `GraphBranch` (window of two utterances):
                   of |r_tk - u_tk|^2 / D_k, divided by the number of utterances
 
 as in the official code: mean squared error for regression, cross-entropy for classification; both terms have weight 1.
-Unlike every other system it reads the other clips of a dialogue, which tables note. A clip without a known dialogue is a
-dialogue of its own.
+It reads all clips of a dialogue. A clip without a known dialogue is a dialogue of its own.
 
 Two habits of the official code are left out. Its BiLSTMs read the padding behind shorter dialogues, so that a prediction
 depends on the rest of the batch; here every dialogue is read to its own end. Its reconstruction loss orders utterances by
