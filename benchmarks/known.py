@@ -39,7 +39,7 @@ class Encoders:
         self.model = model
         self.width: int = model.config.encoder.width
         with torch.no_grad(), evaluating(model):
-            encoded = [model.encode(batch) for batch in available_loader(train, train.present, 256)]
+            encoded = [model.shared(model.encode(batch)) for batch in available_loader(train, train.present, 256)]
         self.standardizers: dict[str, Standardizer] = {}
         for name in model.spec.names:
             self.standardizers[name] = Standardizer(self.width)
@@ -51,7 +51,8 @@ class Encoders:
         def encode(features: NDArray[np.float32]) -> NDArray[np.float32]:
             lengths = torch.full((len(features),), features.shape[1])
             with evaluating(self.model):
-                return self.scale(name, self.model.encoders[name](torch.from_numpy(features), lengths))
+                encodings = {name: self.model.encoders[name](torch.from_numpy(features), lengths)}
+                return self.scale(name, self.model.shared(encodings)[name])
 
         return encode
 
@@ -64,6 +65,44 @@ class Encoders:
         """The inverse of standardising, from flattened ``(..., F)``, as the model's ``(..., width, steps)``."""
         x = torch.from_numpy(unflatten(scaled, self.width).astype(np.float32))
         return self.standardizers[name].inverse(x.transpose(-1, -2)).transpose(-1, -2).contiguous()
+
+    def sample(
+        self,
+        missing: str,
+        encodings: dict[str, Tensor],
+        batch: Batch,
+        rows: NDArray[np.int64],
+        draws: int,
+        solver: str = "dpmpp_2m",
+        evaluations: int = 8,
+        seed: int = 1,
+    ) -> Array:
+        """The model's own draws (S, R, F) of the modality that R ``rows`` of a batch lack, given their neighbours in it.
+
+        They are independent: of antithetic draws, variances and distances would be biased.
+        """
+        model, recovery = self.model, self.model.recovery
+        index = torch.from_numpy(rows)
+        kept = recovery.config
+        recovery.config = replace(kept, solver=solver, evaluations=evaluations)
+        recovery.antithetic = False  # type: ignore[misc]
+        try:
+            with torch.no_grad(), evaluating(model):
+                shared = model.shared(encodings)
+                near = model.neighbour_encodings(shared, batch)
+                sampled = recovery.sample(
+                    missing,
+                    {k: e[index] for k, e in shared.items()},
+                    model.usable(model.spec.names.index(missing), batch.available[index]),
+                    batch.keys[index],
+                    draws=draws,
+                    seed=seed,
+                    near=None if near is None else near.take(index),
+                )
+        finally:
+            recovery.config = kept
+            del recovery.antithetic
+        return flatten(self.scale(missing, sampled))
 
 
 @dataclass
@@ -91,7 +130,8 @@ class Case:
         self.batch: Batch = collate(self.split, np.arange(len(self.split)), self.available)
         with torch.no_grad(), evaluating(model):
             self.encoded = model.encode(self.batch)
-        self.encodings = {k: flatten(self.encoders.scale(k, self.encoded[k])) for k in self.given}
+        shared = model.shared(self.encoded)
+        self.encodings = {k: flatten(self.encoders.scale(k, shared[k])) for k in self.given}
         self.lengths = {k: r.lengths for k, r in self.split.features.items()}
         self.exact = self._posterior(self.encodings, self.available)
         self._alone = self._posterior({}, np.zeros_like(self.available))
@@ -138,32 +178,16 @@ class Case:
 
     def sample(self, solver: str, evaluations: int, seed: int = 1) -> Array:
         """The model's own draws (S, R, F)."""
-        recovery = self.encoders.model.recovery
-        kept = recovery.config
-        recovery.config = replace(kept, solver=solver, evaluations=evaluations)  # type: ignore[arg-type]
-        try:
-            with evaluating(recovery):
-                sampled = recovery.sample(
-                    self.missing, self.encoded, self.batch.available, self.batch.keys, draws=self.draws, seed=seed
-                )
-        finally:
-            recovery.config = kept
-        return flatten(self.encoders.scale(self.missing, sampled))
+        return self.encoders.sample(
+            self.missing, self.encoded, self.batch, np.arange(len(self.split)), self.draws, solver, evaluations, seed
+        )
 
     def measure(self, drawn: Array) -> dict[str, float]:
         """Distances, errors and moments of draws (S, R, F)."""
         correlations, shares = self._exact_statistics
         drawn_correlations, drawn_shares = self.correlations(drawn), self.shares(drawn)
-        noise = float(drawn.var(0, ddof=1).mean())
-        bias = float(((drawn.mean(0) - self.mean) ** 2).mean()) - noise / len(
-            drawn
-        )  # minus the sampling error of S draws
         numbers = {
-            "sliced W2": sliced_wasserstein(drawn / self.unit, self.drawn / self.unit),
-            "energy": energy_distance(drawn / self.unit, self.drawn / self.unit),
-            "energy, unbiased": energy_distance(drawn / self.unit, self.drawn / self.unit, unbiased=True),
-            "mean error": max(0.0, bias) ** 0.5 / self.unit,
-            "variance ratio": noise / self.variance,
+            **against_exact(drawn, self.drawn, self.mean, self.variance),
             "correlation error": max(abs(drawn_correlations[k] - correlations[k]) for k in correlations),
             "share error": float(abs((drawn_shares - shares).mean(0)).max()),
             "share error by sample": float(abs(drawn_shares - shares).max(1).mean()),
@@ -182,8 +206,13 @@ class Case:
             recovered = {
                 self.missing: RecoveredEncoding(rows, sampled, refined, torch.full_like(rows, sampled.shape[-1]))
             }
-            output = model.recovered_outputs(self.encoded, self.batch.available, recovered, len(drawn))
-        return float(absolute_error(self.labels, output.mean(0)[:, 0].double().numpy()).mean())
+            available = self.batch.available
+            if model.recovery_branch is None:
+                output = model.filled_outputs(self.encoded, available, recovered, len(drawn))
+            else:
+                clips = model.fuse(self.encoded, available)
+                output = model.recovery_branch(self.encoded, available, recovered, len(drawn), clips, None)
+        return float(absolute_error(self.labels, output.mean((0, 1))[:, 0].double().numpy()).mean())
 
     def lost_to_encoding(self) -> dict[str, float]:
         """The loss of conditioning on encodings instead of raw features."""
@@ -203,6 +232,20 @@ class Case:
             "Bayes label MAE given encodings": float(absolute_error(self.labels, encoded.median()).mean()),
             "Bayes label MAE given raw features": self.bayes,
         }
+
+
+def against_exact(drawn: Array, exact: Array, mean: Array, variance: float) -> dict[str, float]:
+    """Distances and moments of draws (S, R, F) against exact ones, their mean (R, F) and mean total variance."""
+    unit = variance**0.5
+    noise = float(drawn.var(0, ddof=1).mean())
+    bias = float(((drawn.mean(0) - mean) ** 2).mean()) - noise / len(drawn)  # minus the sampling error of S draws
+    return {
+        "sliced W2": sliced_wasserstein(drawn / unit, exact / unit),
+        "energy": energy_distance(drawn / unit, exact / unit),
+        "energy, unbiased": energy_distance(drawn / unit, exact / unit, unbiased=True),
+        "mean error": max(0.0, bias) ** 0.5 / unit,
+        "variance ratio": noise / variance,
+    }
 
 
 def absolute_error(posterior: LabelPosterior, prediction: Array, points: int = 601) -> Array:

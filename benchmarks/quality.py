@@ -1,6 +1,6 @@
 """Are recoveries right? Sampled encodings of trained models against exact conditional draws, on the known-truth corpus.
 
-    python benchmarks/quality.py [--out DIR] [--rows 8] [--draws 32]
+    python benchmarks/quality.py [--out DIR] [--rows 8] [--draws 32] [--dialogues]
 
 Trains `fast` as the demo does, and the network of `paper-mosi` with small widths on the same corpus for as many seconds,
 without sampling while its score networks learn (as published, sampling would take nearly all of its time). Then every
@@ -9,8 +9,13 @@ describe *sampled* encodings, before refinement; distances and errors are in uni
 deviation. The label MAE is that of the recovery branch alone, which reads refined encodings.
 
 `fast` is measured in one process while the paper's network is trained and measured in another, with one thread each, so
-that all training has the same resources. Prints tables; writes ``quality.csv`` and ``quality.png``. Finished trainings in
-DIR are reused.
+that all training has the same resources.
+
+Prints tables; writes ``quality.csv`` and ``quality.png``. Finished trainings in DIR are reused.
+
+``--dialogues`` trains `fast` on dialogues instead (`imder.synthetic.dialogue_truth`) and judges its draws for
+clips that lack a modality, at a missing rate of .5, against the exact distribution given the neighbours. Prints a table and
+writes ``quality-dialogues.csv``.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from known import Array, Case, Encoders
+from known_dialogues import DialogueCase
 from measure import machine, markdown
 from papers import train_paper
 
@@ -39,8 +45,10 @@ from imder.diffusion.solvers import SOLVERS
 from imder.evaluation.results import write_csv
 from imder.jobs.files import atomic_write
 from imder.missingness.patterns import patterns
+from imder.missingness.random_missing import RandomMissing
 from imder.models.base import Model
 from imder.models.imder.training import IMDer
+from imder.synthetic.dialogue_truth import DialogueTruth
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.run import RunDirectory
 from imder.training.train import train
@@ -56,13 +64,19 @@ def main() -> None:
     """Train, sample, measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--rows", type=int, default=8, help="samples; twelve times as many where nothing is slow")
+    parser.add_argument("--rows", type=int, default=8, help="samples; 12 or 24 times as many where nothing is slow")
     parser.add_argument("--draws", type=int, default=32)
+    parser.add_argument("--dialogues", action="store_true", help="recoveries given neighbours, and nothing else")
     options = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()
     out = options.out or Path(tempfile.mkdtemp(prefix="imder-quality-"))
     print(f"{machine()}\n", flush=True)
+    if options.dialogues:
+        title, table = _given_neighbours(out, 24 * options.rows, options.draws)
+        print(f"{title}\n\n{markdown(table)}\n\n{time.monotonic() - began:.0f} s")
+        write_csv(table, out / "quality-dialogues.csv")
+        return
     _fast(_corpus(), out / "fast")
     print(f"fast is trained: {time.monotonic() - began:.0f} s", file=sys.stderr)
     measured = Parallel(n_jobs=2)(delayed(f)(out, options.rows, options.draws) for f in (_measure_fast, _measure_paper))
@@ -111,6 +125,24 @@ def _measure_paper(out: Path, count: int, draws: int) -> list[Table]:
     print(f"seconds of training: fast {spent}, paper as many\n", flush=True)
     cases = _cases(encoders, corpus["test"].take(np.arange(count)), draws)
     return [(f"Paper, {count} samples, mean over the three modalities", list(_grid("paper", cases)))]
+
+
+def _given_neighbours(out: Path, count: int, draws: int) -> Table:
+    """Draws of `fast` with context, exact draws, and exact draws given the clip alone, for each modality."""
+    truth = DialogueTruth.standard()
+    corpus = truth.corpus(TRAIN, VALID, TEST, seed=0)
+    model = _fast(corpus, out / "dialogues")
+    context = model.config.context
+    assert context.direction != "none"
+    encoders, samples = Encoders(model, corpus["train"]), corpus["test"].take(np.arange(count))
+    available = RandomMissing(0.5).sample(samples.present, 0)
+    rows: list[Row] = []
+    for missing in truth.names:
+        case = DialogueCase(truth, encoders, samples, available, missing, draws, context.direction, context.window)
+        alone = case.alone.sample(draws, np.random.default_rng(1))
+        for name, drawn in (("fast", case.sample()), ("exact", case.again), ("exact, clip alone", alone)):
+            rows.append({"missing": missing, "clips": len(case.rows), "draws": name, **case.measure(drawn)})
+    return f"Given neighbours, {count} clips of dialogues, missing rate .5", rows
 
 
 def _fast(corpus: Corpus, out: Path) -> IMDer:

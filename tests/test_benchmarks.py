@@ -8,6 +8,7 @@ import torch
 from dialogues import EVIDENCE, bayes_errors, recoverable
 from distances import energy_distance, sliced_wasserstein
 from known import Case, Encoders, absolute_error
+from known_dialogues import DialogueCase
 from measure import alternate, flops, markdown, ratio
 from startup import cpu_seconds
 from uncertainty import exact_scores
@@ -144,3 +145,37 @@ def test_optima_on_dialogues_are_those_of_the_labels_and_fall_with_evidence():
         values = [sign * row[name] for name in EVIDENCE]
         assert values == sorted(values)
     assert half["both, window 4"] < 0.9 * half["clip alone"]
+
+
+def test_exact_draws_given_neighbours_pass_and_those_of_the_clip_alone_do_not():
+    truth = DialogueTruth.standard(lengths={"language": (2, 3), "vision": (3, 4), "audio": (2, 3)})
+    corpus = truth.corpus(200, 20, 60, seed=0)
+    config = read_preset("fast")["model"] | {
+        "encoder": {"width": 8, "steps": 4},
+        "context": {"direction": "both", "window": 2},
+    }
+    torch.manual_seed(0)
+    model = build("imder", config, corpus.spec)
+    assert isinstance(model, IMDer)
+    with torch.no_grad():  # untrained networks ignore their condition: their last layers are zero
+        for parameter in model.recovery.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    available = np.random.default_rng(0).random((60, 3)) < 0.6
+    case = DialogueCase(truth, Encoders(model, corpus["train"]), corpus["test"], available, "audio", 64, window=2)
+    assert (available[case.rows].any(axis=1) & ~available[case.rows, 2]).all()
+    good = case.measure(case.again)
+    alone = case.measure(case.alone.sample(64, np.random.default_rng(1)))
+    assert good["mean error"] < 0.1
+    assert good["variance ratio"] == pytest.approx(1, abs=0.1)
+    assert alone["mean error"] > 0.3
+    assert alone["energy, unbiased"] > good["energy, unbiased"] + 0.02
+    assert alone["variance ratio"] > 1.2
+    assert good["R^2"] == pytest.approx(case.r2(case.mean), abs=0.03)
+    assert abs(case.r2(case.alone.mean())) < 0.05 < 0.2 < case.r2(case.mean)
+    sampled = case.sample(evaluations=2)
+    assert sampled.shape == case.drawn.shape
+    changed = available.copy()
+    changed[np.setdiff1d(np.arange(60), case.rows)] = False  # the neighbours' cells reach the network
+    silent = DialogueCase(truth, case.encoders, corpus["test"], changed, "audio", 64, window=2)
+    assert (silent.rows == case.rows).all()
+    assert not np.allclose(silent.sample(evaluations=2), sampled)
