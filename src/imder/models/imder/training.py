@@ -166,7 +166,9 @@ class IMDer(IMDerObjectives):
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Choose the weight of the recovery branch for each pattern (`imder.models.imder.branch_weights`)."""
         self._pool.clear()
-        if phase != "control" or not self.config.recovery_kind.learned:  # constants in place of recoveries are the control
+        if (
+            phase != "control" or not self.config.recovery_kind.learned
+        ):  # constants in place of recoveries are the control
             return
         branch_losses = BranchLosses()
         with evaluating(self):
