@@ -39,6 +39,7 @@ PRESETS: Mapping[str, str] = {"imder": "fast"}
 _STAGE1_OF_FAST = {
     "model.members": 8,
     "model.context.direction": "both",
+    "model.fusion.dropout": 0.5,
     "training.stage1.self_distillation": "auto",
 }
 

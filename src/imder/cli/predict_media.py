@@ -127,7 +127,7 @@ def describe(row: Row, spec: Spec, level: float) -> list[str]:
         lines = [
             ("prediction", f"{row['prediction']:.3f}"),
             *([(f"{share} interval", f"{row['low']:.3f} to {row['high']:.3f}")] if "low" in row else []),
-            ("over recoveries", f"deviation {row['std']:.3f}"),
+            ("spread", f"deviation {row['std']:.3f}"),
         ]
     lines.append(("available", row["available"].replace("+", ", ")))
     lines.append(("missing", row["missing"].replace("+", ", ") or "nothing"))

@@ -4,7 +4,7 @@ Every validation sample is predicted under every subset of its modalities (`imde
 recoveries as later predictions use; `imder.calibration.calibration` compares with the labels.
 
 For a system that reads whole dialogues, rows are grouped by the clip's own subset. Coverage then holds on average over
-neighbours with masks like those of `predict_validation`, not for neighbours that lack more or less.
+neighbours with masks like those of `predict_validation`, random at any rate, not for neighbours that lack more or less.
 """
 
 from __future__ import annotations

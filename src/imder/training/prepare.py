@@ -177,7 +177,8 @@ def check_objective(model: Model, phase: Phase, training: TrainingConfig) -> Non
         )
     if settings.distillation_weight(model.spec.task) and not (every and model.self_distills):
         raise ImderError(
-            f"training.{phase}.self_distillation: {model.system} with missing {settings.missing!r} has none; set it to 0"
+            f"training.{phase}.self_distillation: {model.system} has none unless it trains on every subset (missing 'every', "
+            "missing_rate 'any'); set it to 0"
         )
 
 

@@ -4,8 +4,8 @@ If there are too many subsets, random ones stand for them. The predictions tell 
 (`validation_loss`, by which tuning compares settings) and calibrate its uncertainty (`imder.training.calibrate`).
 `natural_metrics` are the metrics with everything available.
 
-For a system that reads whole dialogues, masks are drawn for all clips at once, each clip with its own subset,
-`DIALOGUE_DRAWS` times.
+For a system that reads whole dialogues, masks are drawn for all clips at once, `DIALOGUE_DRAWS` times, each dialogue at a
+missing rate of its own (`imder.missingness.any_rate`): what lacks little has neighbours that lack little, as in use.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from imder import metrics
 from imder.data.corpus import Corpus, Split
-from imder.data.dialogues import whole_dialogues
+from imder.data.dialogues import dialogue_numbers, whole_dialogues
 from imder.data.loader import MaskedLoader, collate
+from imder.missingness.any_rate import AnyRate
 from imder.missingness.patterns import patterns
 from imder.missingness.protocols import AnySubset
 from imder.models.base import Model
@@ -130,9 +131,10 @@ def _pairs(split: Split, visible: NDArray[np.bool_], chosen: NDArray[np.int64]) 
 def _dialogue_pairs(split: Split, visible: NDArray[np.bool_]) -> MaskedLoader:
     """All samples under several draws of masks, dialogue by dialogue; samples without a visible modality are kept."""
     rows = np.flatnonzero(visible.any(1))
+    dialogue = dialogue_numbers(split)[rows]
     masks = np.zeros((DIALOGUE_DRAWS, *visible.shape), dtype=bool)
     for i, mask in enumerate(masks):
-        mask[rows] = AnySubset().sample(visible[rows], SEED + i)
+        mask[rows] = AnyRate(dialogue).sample(visible[rows], SEED + i)
     copy = np.repeat(np.arange(DIALOGUE_DRAWS), len(split))
     rows = np.tile(np.arange(len(split)), DIALOGUE_DRAWS)
     return whole_dialogues(MaskedLoader(split, rows, masks.reshape(-1, visible.shape[1]), 256), copy, 256)

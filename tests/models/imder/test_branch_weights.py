@@ -121,7 +121,7 @@ def test_recovery_is_trusted_where_validation_speaks_for_it():
 
 
 def test_recovery_is_trusted_only_beyond_its_control():
-    """The control counts at its own best weight, and a gain over it must exceed a standard error, too."""
+    """The control counts at its own best weight; a gain over it must exceed two standard errors and a share of its loss."""
     noise = torch.randn(400, generator=torch.Generator().manual_seed(0))
     noise = (noise - noise.mean()) / noise.std()
     losses = 2 - 0.5 * RISING.repeat(400, 1)  # 1.5 at weight 1
@@ -131,10 +131,12 @@ def test_recovery_is_trusted_only_beyond_its_control():
         control = flat.clone()
         control[:, at] = 1.4
         assert select_branch_weight(losses, control) == 0.0
-    for margin, weight in ((0.07, 1.0), (0.03, 0.0)):  # of which a standard error is 1 / 20
+    for margin, weight in ((0.12, 1.0), (0.08, 0.0)):  # of which a standard error is 1 / 20
         control = flat.clone()
         control[:, 2] = 1.5 + margin + noise
         assert select_branch_weight(losses, control) == weight
+    for margin, weight in ((0.016, 1.0), (0.014, 0.0)):  # without noise, 1 % of 1.5 decides
+        assert select_branch_weight(losses, torch.full((400, 5), 1.5 + margin)) == weight
     assert select_branch_weight(flat - 0.1 * RISING, flat - 0.1 * RISING) == 0.0
     assert select_branch_weight(flat + 0.1 * RISING, flat + 1.0) == 0.0  # better than the control, not than nothing
 

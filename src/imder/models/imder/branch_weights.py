@@ -41,13 +41,18 @@ class BranchLosses:
         return chosen
 
 
+LEAST_GAIN = 0.01
+"""The share of the control's loss that recoveries must save. Two trainings of one branch differ by about half of that, which the
+standard error over samples doesn't show."""
+
+
 def select_branch_weight(losses: Tensor, control: Tensor) -> float:
     """The weight of the recovery branch for one pattern.
 
-    The weight of least loss (of ties their mean) counts if it improves on weight 0, and on the control at *its* best weight,
-    by more than one standard error of the paired differences; otherwise the weight is 0 (the one-standard-error rule, Breiman
-    et al. 1984, towards the simpler model). The control is the same branch, trained in the same way on zeros in place of
-    recoveries: what it gains as well isn't due to recovery.
+    The weight of least loss (of ties their mean) counts if it improves on weight 0 by more than one standard error of the
+    paired difference (the one-standard-error rule, Breiman et al. 1984, towards the simpler model), and on the control at *its*
+    best weight by more than two standard errors and `LEAST_GAIN`; otherwise the weight is 0. The control is the same branch,
+    trained in the same way on zeros in place of recoveries: what it gains as well isn't due to recovery.
 
     Args:
         losses: ``(N, len(BRANCH_WEIGHTS))``, validation losses of N samples under each candidate.
@@ -64,8 +69,14 @@ def select_branch_weight(losses: Tensor, control: Tensor) -> float:
     total = losses.sum(0)
     best = [i for i in range(len(BRANCH_WEIGHTS)) if total[i] <= total.min()]
     chosen = losses[:, best].mean(1)
-    for other in (losses[:, 0], control[:, control.sum(0).argmin()]):  # the first candidate is 0
-        gain = other - chosen
-        if gain.mean() <= gain.std() / len(gain) ** 0.5:
-            return 0.0
+    without, rival = losses[:, 0], control[:, control.sum(0).argmin()]  # the first candidate is 0
+    gain, over_control = without - chosen, rival - chosen
+    if gain.mean() <= _standard_error(gain):
+        return 0.0
+    if over_control.mean() <= max(2 * _standard_error(over_control), LEAST_GAIN * float(rival.mean())):
+        return 0.0
     return sum(BRANCH_WEIGHTS[i] for i in best) / len(best)
+
+
+def _standard_error(values: Tensor) -> float:
+    return float(values.std()) / len(values) ** 0.5

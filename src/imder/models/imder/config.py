@@ -13,6 +13,7 @@ from imder.models.parts.context import ContextConfig
 from imder.models.parts.encoder import EncoderConfig
 from imder.models.parts.fusions import fusion_class
 from imder.models.parts.fusions.base import FusionConfig
+from imder.models.parts.fusions.pooled import PooledFusion
 from imder.types import ImderError
 
 Kind = Literal["conditional", "unconditional", "mean", "regression", "train-mean", "zero"]
@@ -165,8 +166,8 @@ class IMDerConfig:
         check_numbers(self, {"members": MEMBERS}, "model")
         if (self.members > 1 or self.context.offsets) and not self.two_branches:
             raise ImderError("model.members and model.context need two_branches (preset fast)")
-        if self.two_branches != fusion_class(self.fusion.kind).reads_state:
-            raise ImderError("two_branches needs fusion.kind 'pooled' (the multimodal transformer isn't told states)")
+        if self.two_branches != issubclass(fusion_class(self.fusion.kind), PooledFusion):
+            raise ImderError("two_branches needs fusion.kind 'pooled', which reads recoveries beside what is available")
         if (self.recovery.condition == "channels") != (self.encoder.time_grid != "native"):
             raise ImderError(
                 "recovery.condition 'channels' needs encoder.time_grid 'resampled' or 'truncated', 'tokens' needs 'native'"
