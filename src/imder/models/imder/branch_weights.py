@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -79,4 +81,4 @@ def select_branch_weight(losses: Tensor, control: Tensor) -> float:
 
 
 def _standard_error(values: Tensor) -> float:
-    return float(values.std()) / len(values) ** 0.5
+    return float(values.std()) / math.sqrt(len(values))
