@@ -98,9 +98,26 @@ class Encoder(nn.Module):
             valid = frame_mask(lengths, needed)
         if config.time_grid != "native":
             return self._convolve(x, 0, keep, valid)
-        return resample(
-            self._convolve(x, config.kernel // 2, keep, valid).transpose(1, 2), lengths, self.steps
-        ).transpose(1, 2)
+        frames, dim, width, taps = int(valid.sum()), x.shape[2], config.width, config.kernel
+        if self.members > 1 and frames * (dim + 4 * taps * width) > len(x) * self.steps * taps * dim:
+            return self._resample_first(x, lengths, keep)
+        encoding = self._convolve(x, taps // 2, keep, valid)
+        return resample(encoding.transpose(1, 2), lengths, self.steps).transpose(1, 2)
+
+    def _resample_first(self, x: Tensor, lengths: Tensor, keep: Tensor | None) -> Tensor:
+        """`_convolve`, then resampling, in the other order: both are linear, and long sequences become short at once."""
+        weight, bias, members = self.conv.weight, self.conv.bias, self.members
+        (batch, frames, dim), taps = x.shape, weight.shape[2]
+        padded = nn.functional.pad(x, (0, 0, taps // 2, taps // 2))
+        shifted = torch.cat([padded[:, i : i + frames] for i in range(taps)], dim=2)
+        inputs = resample(shifted, lengths, self.steps).reshape(1, batch, self.steps, taps, dim)
+        inputs = inputs.expand(members, -1, -1, -1, -1)
+        if keep is not None:
+            inputs = inputs * keep.reshape(members, batch, 1, 1, dim)
+        by_tap = weight.reshape(members, -1, dim, taps).permute(0, 3, 2, 1).flatten(1, 2)
+        out = torch.bmm(inputs.reshape(members, batch * self.steps, taps * dim), by_tap)
+        out = out.reshape(members, batch, self.steps, -1).permute(1, 0, 3, 2).flatten(1, 2)
+        return out if bias is None else out + bias[:, None]
 
     def _convolve(self, x: Tensor, padding: int, keep: Tensor | None, valid: Tensor) -> Tensor:
         """``(B, T, D)``, zero outside ``valid`` (B, T) -> ``(B, members * width, T')``.
