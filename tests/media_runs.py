@@ -10,7 +10,7 @@ SMALL = [
     *("--model.recovery.evaluations", "2", "--model.refinement.channels", "8", "--model.refinement.blocks", "1"),
     *("--model.refinement.reduction", "4", "--model.num_samples", "2", "--model.fusion.hidden", "8"),
     *("--training.stage1.max_epochs", "1", "--training.score.max_epochs", "1", "--training.recovery.max_epochs", "1"),
-    *("--engine.accelerator", "cpu"),
+    *("--model.members", "1", "--model.context.direction", "none", "--engine.accelerator", "cpu"),
 ]
 WORDS = ("what a good day", "a day", "good days", "abc")
 FPS = 30
