@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import imder
+from imder.data.corpus import Ragged, Split
 from imder.data.store import read_store
 from imder.inference.recover import recover
 from imder.models.registry import build
 from imder.types import ImderError
+from small_dialogues import batch_of, system_of
 from tiny_models import ABSENT, NAMES, Summing, sums, tiny_corpus
 
 
@@ -54,6 +56,20 @@ def test_recovered_in_memory_and_under_a_mask(tmp_path) -> None:
     one = imder.recover(Summing(corpus.spec), corpus, tmp_path / "out", available=mask)
     assert one["test"].ids == (corpus["test"].ids[1],)
     assert read_store(tmp_path / "out")["test"].ids == one["test"].ids
+
+
+def test_dialogues_hold_clips_of_nothing_that_are_left_out() -> None:
+    """Neighbours tell what such a clip may have been, but its recovery isn't part of the result."""
+    batch, model = batch_of((4,), empty=0), system_of("fast")
+    features = {k: Ragged.from_list([x[i, : batch.lengths[k][i]].numpy() for i in range(4)], x.shape[2])
+                for k, x in batch.features.items()}  # fmt: skip
+    split = Split(tuple("abcd"), features, dialogue=("d",) * 4, position=np.arange(4))
+    mask = np.ones((4, 3), bool)
+    mask[1, 1] = False
+    mask[2] = False
+    made = recover(model, split, available=mask)
+    assert made.spec.names == ("audio_sampled", "audio_refined")
+    assert made["all"].ids == ("b",)
 
 
 def test_a_system_that_recovers_nothing() -> None:

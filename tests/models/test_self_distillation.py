@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from imder.inference.predict import predict
 from imder.models.registry import build
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, PhaseConfig, load_config
@@ -126,6 +128,14 @@ def test_systems_and_masks_without_it_refuse_it(preset, overrides, tmp_path):
         train(corpus, tmp_path / "run", config=config, engine=CPU)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("overrides", [{"training.missing_rate": 0.5}, {"training.stage1.missing": "any"}])
+def test_auto_is_nothing_where_not_every_subset_is_trained(overrides, tmp_path):
+    quick = {"training.stage1": {"max_epochs": 1, "self_distillation": "auto"}}
+    config = load_config("late-fusion", overrides=overrides | quick)
+    corpus = KnownTruth.standard().corpus(20, 10, 10, task="classification")
+    assert np.isfinite(predict(train(corpus, tmp_path / "run", config=config, engine=CPU), corpus)["entropy"]).all()
 
 
 def test_every_subset_is_refused_where_a_system_cannot_try_them():

@@ -157,10 +157,34 @@ def test_without_dialogues_training_is_that_without_context(preset, members, tmp
     assert any(name.startswith("context.") for name in runs["both"])
 
 
+@pytest.mark.parametrize("preset", ["late-fusion", "zero-fill", "fast"])
+def test_trained_without_dialogues_it_predicts_without_neighbours(preset, tmp_path):
+    """Context whose weights nothing has trained adds nothing, to a recording's windows for instance."""
+    corpus = corpus_of("regression")
+    alone = {k: replace(s, dialogue=None, position=None) for k, s in corpus.splits.items()}
+    config = config_of(preset, 2, training=TRAINING[preset])
+    train(Corpus("clips", corpus.spec, alone), tmp_path / "run", config=config, engine=CPU)
+    model = Model.from_pretrained(tmp_path / "run")
+    if preset == "fast":
+        model.branch_weight.fill_(0.5)
+    assert model.context.is_off
+    assert not model.needs_dialogues(corpus["test"])
+    ours, theirs = (predict(model, split)["prediction"] for split in (corpus["test"], alone["test"]))
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_context_that_was_trained_is_on(trained):
+    for preset in ("late-fusion", "fast"):
+        model, corpus, _ = trained(preset, "classification")
+        assert not model.context.is_off
+        assert model.needs_dialogues(corpus["test"])
+
+
 def test_late_fusion_with_context_is_the_first_stage_of_fast(trained, tmp_path):
     """With members and context, too: of one seed and configuration, to the last bit."""
     _, corpus, fast = trained("fast", "classification")
-    config = config_of("late-fusion", 2, training={"stage1": PHASE | {"self_distillation": "auto"}})
+    training = {"stage1": PHASE | {"self_distillation": "auto"}}
+    config = config_of("late-fusion", 2, training=training, fusion__dropout=config_of("fast").model.fusion.dropout)
     train(corpus, tmp_path / "late", config=config, engine=CPU)
     ours = load_file(fast / "phases" / "stage1.safetensors")
     for name, value in weights(tmp_path / "late").items():

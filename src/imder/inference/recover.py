@@ -102,6 +102,7 @@ def _recoveries(
 ) -> Sequences:
     """Recoveries of the rows ``lacking`` something."""
     sequences: Sequences = {}
+    wanted = set(lacking.tolist())  # whole dialogues hold other rows too
     recovering = cast(Recovering, model)
     for rows, batch in batches(model, selection.split, selection.mask, options.batch_size, progress, lacking):
         for modality, recovery in recovering.recover(batch, samples=samples, seed=options.seed).items():
@@ -109,9 +110,9 @@ def _recoveries(
             recovered_rows = rows[recovery.rows.cpu().numpy()].tolist()
             for stage in ("sampled", "refined"):
                 encodings = getattr(recovery, stage).float().cpu().numpy().swapaxes(-1, -2)  # (S, R, steps, width)
-                kept = sequences.setdefault(f"{modality}_{stage}", {})
+                kept = sequences.setdefault(f"{modality}_{stage}", {}) if wanted & set(recovered_rows) else {}
                 for i, row in enumerate(recovered_rows):
-                    for draw in range(samples):
+                    for draw in range(samples if row in wanted else 0):
                         kept[row * samples + draw] = encodings[draw, i, : lengths[i]]
     return sequences
 

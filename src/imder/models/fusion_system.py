@@ -13,8 +13,9 @@ new ones in each epoch. *Self-distillation* lets the averaged prediction from ev
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -36,6 +37,9 @@ from imder.models.parts.losses import (
 )
 from imder.nn.module_dict import ModuleDict
 from imder.types import Batch, ImderError, Output, Spec
+
+if TYPE_CHECKING:
+    from imder.data.corpus import Split
 
 MEMBERS = Number(whole=True, least=1, most=32)
 """Bounds of ``model.members``."""
@@ -91,6 +95,10 @@ class FusionSystem(Model):
     def reads_context(cls, config: Any) -> bool:
         """Whether the configuration has a direction of context."""
         return bool(_context_of(config).offsets)
+
+    def needs_dialogues(self, split: Split) -> bool:
+        """As every `Model`, unless context was turned off: the training split had no clips with neighbours."""
+        return self.context is not None and not self.context.is_off and super().needs_dialogues(split)
 
     @classmethod
     def stage1_of(cls, config: Any) -> Any:
@@ -153,9 +161,15 @@ class FusionSystem(Model):
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
     ) -> None:
-        """Fit the feature statistics."""
+        """Fit the feature statistics; turn context off where no batch holds dialogues."""
         del phase, seed, permanently_missing
         fit_features({k: e.standardize for k, e in self.encoders.items()}, batches)
+        self.turn_off_unused_context(batches)
+
+    def turn_off_unused_context(self, batches: Iterable[Batch]) -> None:
+        """Turn context off if stage 1 has nothing to learn it from: the training batches hold no dialogues."""
+        if self.context is not None and all(batch.dialogue is None for batch in itertools.islice(batches, 1)):
+            self.context.turn_off()
 
     def losses(
         self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False, self_distillation: float = 0.0

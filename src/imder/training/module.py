@@ -170,7 +170,8 @@ class PhaseModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted objective of one batch."""
         all_subsets = mode_of(self.config, self.training_config) == "every"
-        distillation = self.config.distillation_weight(self.model.spec.task) if all_subsets else 0.0
+        distills = all_subsets and self.model.self_distills
+        distillation = self.config.distillation_weight(self.model.spec.task) if distills else 0.0
         options = {"self_distillation": distillation} if distillation else {}  # other systems don't take it
         seed = self._seed_of(self.current_epoch)
         losses = self.model.losses(batch, self.phase, seed, all_subsets=all_subsets, **options)

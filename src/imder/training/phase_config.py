@@ -41,7 +41,8 @@ class PhaseConfig:
         clip_norm: largest norm of the gradient; 0 for no clipping.
         clip_value: largest absolute value of a gradient's element; 0 for no clipping. At most one of the two is above 0.
         self_distillation: weight, in the loss of every subset, of the averaged prediction from everything available as its
-            teacher, instead of the label (``missing: every``); ``auto`` for .5 in classification and 0 in regression.
+            teacher, instead of the label (``missing: every``); ``auto`` for .5 in classification with ``missing: every``, else
+            0.
         ema: decay of the exponential moving average of the weights that is validated and kept; 0 for none.
     """
 

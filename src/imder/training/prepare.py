@@ -175,7 +175,8 @@ def check_objective(model: Model, phase: Phase, training: TrainingConfig) -> Non
             f"training.{phase}.missing 'every': {model.system} can't try every subset of a sample in one step; "
             "use 'any' or 'rate'"
         )
-    if settings.distillation_weight(model.spec.task) and not (every and model.self_distills):
+    asks = settings.self_distillation != "auto" and settings.self_distillation > 0
+    if asks and not (every and model.self_distills):
         raise ImderError(
             f"training.{phase}.self_distillation: {model.system} has none unless it trains on every subset (missing 'every', "
             "missing_rate 'any'); set it to 0"

@@ -38,6 +38,14 @@ def test_a_wrong_configuration_is_one_line(tmp_path):
         build("imder", {"two_branches": False}, SPEC)
     with pytest.raises(ImderError, match=r"condition 'tokens' goes with 'edm'"):
         build("imder", {"recovery": {"preconditioning": "score"}}, SPEC)
+    channels = {
+        "recovery": {"condition": "channels", "preconditioning": "score"},
+        "encoder": {"time_grid": "resampled"},
+    }
+    with pytest.raises(
+        ImderError, match=r"model\.context: recovery\.condition 'channels' can't read neighbouring clips"
+    ):
+        build("imder", channels | {"context": {"direction": "past"}}, SPEC)
     with pytest.raises(ImderError, match="no system 'imdr'"):
         build("imdr", {}, SPEC)
     small_model("fast").save_pretrained(tmp_path)

@@ -148,7 +148,7 @@ class IMDerConfig:
         two_branches: whether the missing-token branch exists and is averaged in; needs a fusion that reads states.
         auxiliary_weight: weight of score matching and reconstruction relative to the task's loss (paper: 0.1).
         cached_draws: recoveries of each training sample and pattern that are drawn once and then used in turn (``recovery``
-            phase).
+            phase, where no neighbours are read; with neighbours they are drawn anew in each epoch).
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -166,6 +166,8 @@ class IMDerConfig:
         check_numbers(self, {"members": MEMBERS}, "model")
         if (self.members > 1 or self.context.offsets) and not self.two_branches:
             raise ImderError("model.members and model.context need two_branches (preset fast)")
+        if self.context.offsets and self.recovery.condition != "tokens":
+            raise ImderError("model.context: recovery.condition 'channels' can't read neighbouring clips; use 'tokens'")
         if self.two_branches != issubclass(fusion_class(self.fusion.kind), PooledFusion):
             raise ImderError("two_branches needs fusion.kind 'pooled', which reads recoveries beside what is available")
         if (self.recovery.condition == "channels") != (self.encoder.time_grid != "native"):

@@ -110,6 +110,8 @@ class IMDer(IMDerObjectives):
         self._permanently_missing = permanently_missing
         if phase == "stage1" and self.config.encoder.standardize:
             fit_features({k: e.standardize for k, e in self.encoders.items()}, batches)
+        if phase == "stage1":
+            self.turn_off_unused_context(batches)
         kind = self.config.recovery_kind
         if phase in ("score" if kind.learned else "recovery", "joint"):
             with evaluating(self):

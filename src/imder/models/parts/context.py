@@ -133,6 +133,17 @@ class ContextAttention(nn.Module):
         self.hidden = MemberLinear(members, vector + width, vector)
         self.out_proj = MemberLinear(members, vector, outputs, bias=False)
 
+    @property
+    def is_off(self) -> bool:
+        """Whether it was turned off (`turn_off`)."""
+        return not bool(self.direct.weight.any()) and not bool(self.out_proj.weight.any())
+
+    @torch.no_grad()
+    def turn_off(self) -> None:
+        """Add nothing to any output: for training without neighbours, which would leave initial weights in use."""
+        self.direct.weight.zero_()
+        self.out_proj.weight.zero_()
+
     def forward(self, targets: ClipVectors, clips: ClipVectors, near: Neighbours) -> Tensor:
         """What the neighbours add to the output, ``(M, R, O)``; 0 for a target without any.
 
