@@ -19,6 +19,7 @@ from imder.models.base import Model
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig
 from imder.training.train import train
+from imder.types import ImderError
 from small_dialogues import config_of
 from small_training import Stop, assert_same_end, weights
 
@@ -189,3 +190,12 @@ def test_late_fusion_with_context_is_the_first_stage_of_fast(trained, tmp_path):
     ours = load_file(fast / "phases" / "stage1.safetensors")
     for name, value in weights(tmp_path / "late").items():
         assert torch.equal(ours[name], value), name
+
+
+def test_stage_1_that_reads_other_offsets_is_refused(trained, tmp_path):
+    """Two clips on each side and four past ones have weights of one shape."""
+    _, corpus, run = trained("late-fusion", "classification")
+    config = config_of("late-fusion", 2, "past", 4, training=TRAINING["late-fusion"])
+    with pytest.raises(ImderError, match=r"its context reads offsets \(-2, -1, 1, 2\), not \(-4, -3, -2, -1\)"):
+        train(corpus, tmp_path / "past", config=config, engine=CPU, stage1=run)
+    assert not (tmp_path / "past").exists()

@@ -54,7 +54,8 @@ def check_recoveries(calibration: Calibration, recoveries: int) -> None:
     """Warn where the number of recoveries differs from that of the calibration."""
     if recoveries != calibration.recoveries:
         log.warning(
-            "calibrated on spreads of %d predictions (recoveries times members), not %d: intervals and sets may not reach their level",
+            "calibrated on spreads of %d predictions (recoveries times members), not %d: "
+            "intervals and sets may not reach their level",
             calibration.recoveries,
             recoveries,
         )

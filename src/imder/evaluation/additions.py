@@ -93,12 +93,12 @@ def _sign(metric: str) -> int:
     return -1 if metric_info(metric).higher_is_better else 1
 
 
-def largest(found: Sequence[Addition], metric: str) -> Addition | None:
+def largest(losses: Sequence[Addition], metric: str) -> Addition | None:
     """The addition with the largest loss on the samples themselves; None where it is undefined for all.
 
     Equal losses count as the first.
     """
-    defined = [addition for addition in found if not np.isnan(addition.losses[metric][0])]
+    defined = [addition for addition in losses if not np.isnan(addition.losses[metric][0])]
     return max(defined, key=lambda addition: float(addition.losses[metric][0]), default=None)
 
 
@@ -123,11 +123,11 @@ class FixedPredictions:
         return additions(self._by_subset, self._present, self._names, labels, convention)
 
 
-def largest_loss_line(found: Sequence[Addition], convention: str) -> str:
+def largest_loss_line(losses: Sequence[Addition], convention: str) -> str:
     """The largest loss of each main metric in one line; empty where nothing can be compared."""
     parts = []
     for metric in metrics.names_of(convention, "main"):
-        if (worst := largest(found, metric)) is not None:
+        if (worst := largest(losses, metric)) is not None:
             scale, digits = scale_of(metric)
             loss = round(scale * float(worst.losses[metric][0]), digits) + 0.0
             unit = " points" if metric_info(metric).share else ""

@@ -44,16 +44,16 @@ def split_r2(model: Model, split: Split, training: TrainingConfig | None = None)
 
 def _batches(model: Model, split: Split, training: TrainingConfig | None) -> Iterator[Batch]:
     """Batches under random subsets, with what is missing still present."""
-    hidden = permanent_mask(split, training) if training is not None and training.permanently_missing else None
-    visible = split.present if hidden is None else hidden
+    permanent = permanent_mask(split, training) if training is not None and training.permanently_missing else None
+    visible = split.present if permanent is None else permanent
     rows = np.flatnonzero(visible.any(1))
     masks = np.zeros_like(visible)
     masks[rows] = AnySubset().sample(visible[rows], SEED)
     if model.needs_dialogues(split):
-        pairs = whole_dialogues(MaskedLoader(split, np.arange(len(split)), masks, 256, hidden), at_once=256)
+        pairs = whole_dialogues(MaskedLoader(split, np.arange(len(split)), masks, 256, permanent), at_once=256)
     else:
         chosen = np.random.default_rng(SEED).permutation(rows)[:MOST_SAMPLES]
-        pairs = MaskedLoader(split, chosen, masks[chosen], 256, hidden)
+        pairs = MaskedLoader(split, chosen, masks[chosen], 256, permanent)
     count = 0
     for batch in pairs:
         if count >= MOST_SAMPLES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
@@ -11,6 +12,7 @@ from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.models.base import Model
 from imder.models.language.encoder import FOLDER, OPTION, LanguageEncoderConfig
+from imder.models.parts.context import ContextConfig
 from imder.training.run import RunDirectory
 from imder.types import ImderError
 
@@ -53,7 +55,16 @@ def adopt_stage1(model: Model, run: RunDirectory) -> None:
         raise ImderError(f"{path}: has no stage 1 for this configuration ({error})") from None
     if wrong := [k for k, v in state.items() if v.shape != expected[k].shape]:
         raise ImderError(f"{path}: stage 1 of another configuration ({wrong[0]} is {tuple(state[wrong[0]].shape)})")
+    mine, theirs = _offsets(model.config), _offsets(run.open().model)
+    if mine and mine != theirs:  # equally many offsets have equal shapes
+        raise ImderError(f"{path}: stage 1 of another configuration (its context reads offsets {theirs}, not {mine})")
     model.load_state_dict({**model.state_dict(), **state})
+
+
+def _offsets(config: Any) -> tuple[int, ...]:
+    """The offsets of the neighbouring clips that a model's configuration reads."""
+    context: ContextConfig | None = getattr(config, "context", None)
+    return () if context is None else context.offsets
 
 
 def _stage1_state(model: Model) -> dict[str, Tensor]:

@@ -74,11 +74,11 @@ class RecoveryBranch(nn.Module):
 
 def _drawn(recovered: Mapping[str, RecoveredEncoding], rows: Tensor, count: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Recoveries of S draws as rows of one batch, draw after draw of ``rows`` (R,)."""
-    place = torch.zeros(count, dtype=torch.int64, device=rows.device)
-    place[rows] = torch.arange(len(rows), device=rows.device)
+    position = torch.zeros(count, dtype=torch.int64, device=rows.device)
+    position[rows] = torch.arange(len(rows), device=rows.device)
     out = {}
     for name, recovery in recovered.items():
         draws = len(recovery.refined)
         starts = torch.arange(draws, device=rows.device)[:, None] * len(rows)
-        out[name] = ((starts + place[recovery.rows]).flatten(), recovery.refined.flatten(0, 1))
+        out[name] = ((starts + position[recovery.rows]).flatten(), recovery.refined.flatten(0, 1))
     return out

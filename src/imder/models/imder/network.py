@@ -288,7 +288,7 @@ class IMDerNetwork(FusionSystem):
         return replace(super().predict_states(states, batch), recovery_weight=self._entering_weight(batch.available))
 
     def num_samples(self, samples: int | None) -> int:
-        """The number of recoveries for each prediction: 1 where all would be equal; ``samples`` None for the configured number."""
+        """Recoveries for each prediction: 1 where all would be equal; ``samples`` None for the configured number."""
         count = self.config.num_samples if samples is None else samples
         if count < 1:
             raise ImderError(f"samples must be at least 1, got {count}")

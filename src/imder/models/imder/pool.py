@@ -16,10 +16,11 @@ from imder.missingness.subsets import pattern_bits
 from imder.types import Batch
 
 Draws = dict[str, tuple[Tensor, Tensor]]
-"""For each modality that some row lacks: the rows ``(R,)`` and their sampled encodings ``(R, width, steps)``."""
+"""For each modality that some row lacks: the rows ``(R,)`` and their sampled encodings, ``(R, width, steps)`` or, of a pair of
+antithetic draws side by side, ``(R, 2 width, steps)``."""
 
 Sampler = Callable[[dict[str, Tensor], Tensor, Tensor, int], Draws]
-"""Samples every missing modality once, from encodings ``(B, width, steps_k)``, availability ``(B, K)``, keys ``(B,)`` and a
+"""Samples every missing modality once (or a pair of draws), from encodings ``(B, width, steps_k)``, availability ``(B, K)``, keys ``(B,)`` and a
 seed."""
 
 CacheKey = tuple[int, int, int]

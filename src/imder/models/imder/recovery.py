@@ -1,8 +1,8 @@
 """Recovery: score networks that learn p(encoding of k | available encodings), and the sampler that draws from it.
 
 `TokenRecovery` is the recovery of ``fast``: a clean condition as tokens, a linear mean in closed form, EDM preconditioning on
-the standardised rest, a deterministic solver. `imder.models.imder.paper` is the paper's. Other *kinds* of recovery replace the draw from
-p(e_k | available), to measure what each part contributes (`imder.models.imder.recoveries` lists the classes):
+the standardised rest, a deterministic solver. `imder.models.imder.paper` is the paper's. Other *kinds* of recovery replace
+the draw from p(e_k | available), to measure what each part contributes (`imder.models.imder.recoveries` lists the classes):
 
     conditional     a draw from p(e_k | available e)         (the method)
     unconditional   a draw from p(e_k): the same networks, whose condition is always empty (paper, table 2, left column)
