@@ -97,7 +97,8 @@ class LinearMean(nn.Module):
                 gram[f] += x[rows].T @ x[rows]
                 cross[f] += x[rows].T @ y[rows]
                 squares[f] += y[rows].square().sum()
-        if float(gram[:, -1, -1].sum()) < 2:
+        if int((gram[:, -1, -1] > 0).sum()) < 2:  # nothing to validate on
+            self.weight.copy_(_solve(gram.sum(0), cross.sum(0), None))
             return
         best = min((None, *PENALTIES), key=lambda penalty: self._held_out(gram, cross, squares, penalty))
         self.weight.copy_(_solve(gram.sum(0), cross.sum(0), best))

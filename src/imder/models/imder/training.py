@@ -133,12 +133,12 @@ class IMDer(IMDerObjectives):
         """Training encodings under `MASKS_EACH` random masks of everything."""
         for batch in batches:
             encodings = self.shared(self.encode(batch))
-            groups = batch.keys if batch.dialogue is None else batch.dialogue
+            fold = _fold_of(batch)
             for i in range(MASKS_EACH):
                 kept = KeyedNoise(batch.keys, seed * MASKS_EACH + i).uniform(tuple(batch.available.shape)) < 0.5
                 available = batch.available & (kept | ~(batch.available & kept).any(1, keepdim=True))
                 near = self.neighbour_encodings(encodings, replace(batch, available=available))
-                yield MaskedEncodings(encodings, batch.available, available, groups % FOLDS, near)
+                yield MaskedEncodings(encodings, batch.available, available, fold, near)
 
     def _record_cooccurrence(self, batches: Iterable[Batch]) -> None:
         """Record which pairs of modalities occur together in training; others can't be conditioned on each other."""
@@ -200,3 +200,12 @@ class IMDer(IMDerObjectives):
         patterns = pattern_bits(batch.available[rows])
         control_losses = losses_of(to_prediction(control, self.spec))
         branch_losses.add(patterns, batch.keys[rows], losses_of(branch), control_losses)
+
+
+def _fold_of(batch: Batch) -> Tensor:
+    """``(B,)``: a fold for each dialogue, by its smallest key; for each sample where no dialogue is known."""
+    keys = batch.keys
+    if batch.dialogue is not None:
+        _, number = torch.unique(batch.dialogue, return_inverse=True)
+        keys = keys.new_zeros(int(number.max()) + 1).scatter_reduce(0, number, keys, "amin", include_self=False)[number]
+    return keys % FOLDS

@@ -19,9 +19,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from imder.models.configuration import POSITIVE_COUNT, Number
 from imder.models.parts.fusions.base import ClipVectors
 from imder.nn.members import MemberLinear
 from imder.types import Batch, ImderError
+
+_NUMBERS = {"window": POSITIVE_COUNT, "hidden": POSITIVE_COUNT, "dropout": Number(least=0, below=1)}
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class ContextConfig:
 
     Attributes:
         direction: ``both`` sides, the ``past`` alone (what a live stream has), or ``none``.
-        window: number of clips on each side.
+        window: number of clips on each side; for none, set ``direction`` to none.
         hidden: channels of the attention.
         dropout: dropout rate of the neighbours' vectors.
     """
