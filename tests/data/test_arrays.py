@@ -8,6 +8,7 @@ import torch
 
 from imder.benchmarking.benchmark import benchmark
 from imder.data.corpus import Corpus
+from imder.data.dialogues import dialogue_numbers
 from imder.data.store import read_store, write_store
 from imder.evaluation.evaluate import evaluate
 from imder.inference.predict import predict
@@ -163,6 +164,14 @@ def test_classes(labels, options, classes, expected) -> None:
     assert corpus["train"].labels.tolist() == expected
 
 
+def test_a_missing_dialogue_is_none_and_needs_no_position() -> None:
+    columns_of_a_table = columns(dialogue=["x", np.nan, None], position=[3, np.nan, None], speaker=["a", np.nan, None])
+    split = Corpus.from_arrays({"train": columns_of_a_table})["train"]
+    assert (split.dialogue, split.speaker) == (("x", "", ""), ("a", "", ""))
+    assert split.position.tolist() == [3, 0, 0]
+    assert dialogue_numbers(split).tolist() == [0, 1, 2]
+
+
 def test_integers_may_be_regressed() -> None:
     corpus = Corpus.from_arrays({"train": columns(labels=[-2, 3, 0])}, task="regression")
     assert corpus["train"].labels.tolist() == [-2, 3, 0]
@@ -191,6 +200,12 @@ def test_integers_may_be_regressed() -> None:
         ({"train": columns(ids=["a", "b"])}, {}, "ids: 2 rows where the features have 3"),
         ({"train": columns(ids=["a", "b", "a"])}, {}, "ids: sample 'a': rows 0 and 2 have the same id"),
         ({"train": columns(position=[0, 0.5, 1])}, {}, "position: sample 'train-1': 0.5 is not a whole number"),
+        ({"train": columns(position=[0, 10**17, 1])}, {}, r"position: sample 'train-1': 1e\+17 is too large"),
+        (
+            {"train": columns(dialogue=["x", "x", ""], position=[0, None, None])},
+            {},
+            "position: sample 'train-1': the clip has none; give it one, or leave its dialogue empty",
+        ),
         ({"train": columns(labels=[1.0])}, {}, "labels: 1 rows where the features have 3"),
         (
             {"train": columns(labels=[1.0, "high", 2.0])},

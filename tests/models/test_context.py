@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from batches import spoiled, take
 from imder.models.parts.context import ContextAttention, ContextConfig, Neighbours, neighbours
 from imder.models.parts.fusions.base import ClipVectors
+from imder.training.config import load_config
 from imder.types import Batch, ImderError
 from small_dialogues import PRESETS, batch_of, config_of, in_time, random, scrambled, system_of
 
@@ -64,6 +65,26 @@ def test_there_are_none_without_dialogues_or_a_direction():
 def test_a_window_of_nothing_is_refused(preset):
     with pytest.raises(ImderError, match=r"context\.window must be at least 1, got 0.*direction none") as caught:
         config_of(preset, window=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("context.window", 1001),
+        ("context.hidden", 0),
+        ("context.dropout", 1.5),
+        ("context.dropout", -1),
+        ("fusion.hidden", 0),
+        ("fusion.dropout", 1),
+        ("encoder.width", 0),
+        ("encoder.kernel", 2),
+        ("encoder.feature_dropout", 1),
+    ],
+)
+def test_sizes_and_rates_outside_their_bounds_are_refused(key, value):
+    with pytest.raises(ImderError, match=rf"model\.{key}: expected .*, got {value}") as caught:
+        load_config("late-fusion", overrides={"model.context.direction": "both", f"model.{key}": value})
     assert "\n" not in str(caught.value)
 
 

@@ -52,6 +52,7 @@ class Number:
 
 
 COUNT, POSITIVE_COUNT, AMOUNT = Number(whole=True, least=0), Number(whole=True, least=1), Number(least=0)
+DROPOUT = Number(least=0, below=1)
 
 
 def check_numbers(config: Any, numbers: Mapping[str, Number], where: str) -> None:
@@ -115,20 +116,29 @@ def plain_message(message: str, prefix: str = "") -> str:
     "--a.b: 'big' is not a number"
     >>> plain_message("Parser key \"kind\": Expected a typing.Literal['mean', 'zero']. Got value: men")
     "kind: 'men' is not known; choose from mean, zero"
+    >>> kinds = "[<class 'float'>, typing.Literal['auto']]"
+    >>> plain_message(f'Parser key "share": Does not validate against any of Subtypes: {kinds} Errors: Given value: much')
+    "share: 'much' is not a number or 'auto'"
     """
     text = " ".join(message.split())
-    if match := re.match(r'Parser key "(.*?)": Expected an? (.*?)\. Got value: (.*)', text):
+    if match := re.match(r'Parser key "(.*?)": Expected an? (.*?)\. Got value:\s?(.*)', text):
         key, kind, value = match.groups()
         if literal := re.match(r"typing\.Literal\[(.*)\]", kind):
             return f"{prefix}{key}: {value!r} is not known; choose from {literal[1].replace(chr(39), '')}"
         return f"{prefix}{key}: {value!r} is not {_TYPES.get(kind, kind)}"
     if match := re.match(
-        r'Parser key "(.*?)": Does not validate .* Subtypes: \[(.*?)\] Errors:.*Given value: (.*)', text
+        r'Parser key "(.*?)": Does not validate .* Subtypes: \[(.*?)\] Errors:.*Given value:\s?(.*)', text
     ):
         key, kinds, value = match.groups()
-        choices = " or ".join(_TYPES.get(kind, kind) for kind in kinds.split(", "))
+        choices = " or ".join(_plain_type(kind) for kind in re.split(r", (?=[<t])", kinds))
         return f"{prefix}{key}: {value!r} is not {choices}"
     return re.sub(r'^Parser key "(.*?)":', rf"{prefix}\1:", text)
+
+
+def _plain_type(kind: str) -> str:
+    """A type in plain words; of a literal its values."""
+    literal = re.match(r"typing\.Literal\[(.*)\]", kind)
+    return literal[1].replace(", ", " or ") if literal else _TYPES.get(kind, kind)
 
 
 def _check_keys(config_type: type[Any], data: Mapping[str, Any], where: str) -> None:

@@ -124,8 +124,17 @@ def read_dialogues(raw: Raw, ids: tuple[str, ...]) -> tuple[tuple[str, ...] | No
     """
     dialogue = raw.strings("dialogue", len(ids))
     given = raw.numbers("position", ids)
+    if given is not None and dialogue is not None:
+        given = np.where(np.isnan(given) & [not clips for clips in dialogue], 0, given)
     for value, name in zip(() if given is None else given, ids):
-        if not (abs(value) < 2**53 and value == int(value)):
+        if np.isnan(value):
+            advice = (
+                "" if dialogue is None else "; give it one, or leave its dialogue empty: it is then predicted alone"
+            )
+            raise raw.fault("position", f"the clip has none{advice}", name)
+        if not abs(value) < 2**53:
+            raise raw.fault("position", f"{value:g} is too large; number the clips of a dialogue from 0", name)
+        if value != int(value):
             raise raw.fault("position", f"{value:g} is not a whole number", name)
     position = None if given is None else given.astype(np.int64)
     clips = [_CLIP.fullmatch(name) for name in ids]

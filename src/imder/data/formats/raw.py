@@ -77,7 +77,7 @@ class Raw:
         return array.reshape(-1)
 
     def strings(self, field: str, n: int) -> tuple[str, ...] | None:
-        """A field of one name for each sample; bytes and numbers become strings.
+        """A field of one name for each sample; bytes and numbers become strings, None and NaN the empty one.
 
         Raises:
             ImderError: a row holds several.
@@ -91,7 +91,8 @@ class Raw:
                 if len(items := _flat(x)) != 1:
                     raise self.fault(field, f"row {i} holds {len(items)} values where one is needed")
                 x = items[0]
-            strings.append(x.decode(errors="replace") if isinstance(x, bytes) else "" if x is None else str(x))
+            missing = x is None or (isinstance(x, float | np.floating) and np.isnan(x))
+            strings.append(x.decode(errors="replace") if isinstance(x, bytes) else "" if missing else str(x))
         return tuple(strings)
 
 

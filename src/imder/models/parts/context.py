@@ -19,12 +19,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from imder.models.configuration import POSITIVE_COUNT, Number
+from imder.models.configuration import DROPOUT, POSITIVE_COUNT, Number, check_numbers
 from imder.models.parts.fusions.base import ClipVectors
 from imder.nn.members import MemberLinear
 from imder.types import Batch, ImderError
 
-_NUMBERS = {"window": POSITIVE_COUNT, "hidden": POSITIVE_COUNT, "dropout": Number(least=0, below=1)}
+_NUMBERS = {"window": Number(whole=True, least=1, most=1000), "hidden": POSITIVE_COUNT, "dropout": DROPOUT}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ContextConfig:
 
     Attributes:
         direction: ``both`` sides, the ``past`` alone (what a live stream has), or ``none``.
-        window: number of clips on each side; for none, set ``direction`` to none.
+        window: number of clips on each side, at most 1000; for none, set ``direction`` to none.
         hidden: channels of the attention.
         dropout: dropout rate of the neighbours' vectors.
     """
@@ -46,8 +46,9 @@ class ContextConfig:
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ImderError(
-                f"context.window must be at least 1, got {self.window}; for none, set context.direction none"
+                f"model.context.window must be at least 1, got {self.window}; for none, set model.context.direction none"
             )
+        check_numbers(self, _NUMBERS, "model.context")
 
     @property
     def offsets(self) -> tuple[int, ...]:

@@ -19,10 +19,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from imder.models.configuration import AMOUNT, DROPOUT, POSITIVE_COUNT, check_numbers
 from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import frame_mask, resample
 from imder.nn.standardize import Standardizer, fit_together
-from imder.types import Batch, Modality
+from imder.types import Batch, ImderError, Modality
+
+_NUMBERS = {
+    **dict.fromkeys(("width", "steps", "kernel"), POSITIVE_COUNT),
+    "clip": AMOUNT,
+    "feature_dropout": DROPOUT,
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,11 @@ class EncoderConfig:
     standardize: bool = True
     clip: float = 0.0
     feature_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, _NUMBERS, "model.encoder")
+        if self.kernel % 2 == 0:
+            raise ImderError(f"model.encoder.kernel: expected an odd number, got {self.kernel}")
 
 
 def encoded_steps(modality: Modality, config: EncoderConfig) -> int:

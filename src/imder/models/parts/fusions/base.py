@@ -12,11 +12,17 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from imder.models.configuration import DROPOUT, POSITIVE_COUNT, check_numbers
 from imder.nn.members import MemberLinear
 from imder.types import ImderError
 
 MISSING, AVAILABLE, RECOVERED = 0, 1, 2
 """States of a modality in one row."""
+
+_NUMBERS = {
+    **dict.fromkeys(("hidden", "heads", "layers"), POSITIVE_COUNT),
+    **dict.fromkeys(("input_dropout", "dropout", "embedding_dropout", "audio_dropout"), DROPOUT),
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,9 @@ class FusionConfig:
     audio_dropout: float = 0.0
     causal: bool = False
     readout_order: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_numbers(self, _NUMBERS, "model.fusion")
 
 
 class Fusion(nn.Module, ABC):
