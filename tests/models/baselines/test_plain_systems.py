@@ -165,6 +165,7 @@ def test_late_fusion_and_the_first_stage_of_fast_are_one_training(trained, tmp_p
     """Of one seed, to the last bit: what parts the two systems are the later phases."""
     _, out = trained("late-fusion", "regression")
     overrides = TINY["late-fusion"] | {
+        "model.fusion.dropout": load_config("late-fusion").model.fusion.dropout,
         "model.recovery.network": {"widths": [8], "heads": 2, "condition_width": 8, "embedding": 8},
         "model.refinement": {"channels": 8, "blocks": 1, "reduction": 4},
         "training.score.max_epochs": 1,
@@ -178,7 +179,8 @@ def test_late_fusion_and_the_first_stage_of_fast_are_one_training(trained, tmp_p
 
 def test_settings_are_those_of_fast():
     fast, late = load_config("fast"), load_config("late-fusion")
-    assert (late.model.encoder, late.model.fusion) == (fast.model.encoder, fast.model.fusion)
+    assert late.model.encoder == fast.model.encoder
+    assert late.model.fusion == replace(fast.model.fusion, dropout=0.3)  # one member needs less
     assert late.training.stage1 == replace(fast.training.stage1, self_distillation=0.0)
     assert (late.model.members, late.model.context.direction) == (1, "none")
 
