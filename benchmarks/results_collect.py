@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from results_data import FOLDER, LABELS
 
+from imder.benchmarking.folder import BenchmarkFolder
 from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.results import averages, read_csv, summarise
 
@@ -99,6 +101,33 @@ def clusters(folder: Path) -> list[dict[str, str]]:
     return out
 
 
+def runs(folder: Path) -> list[dict[str, str]]:
+    """For each system its seconds of training, recovery R^2 on the test split and weights of recovery, over its trainings."""
+    if not (folder / "benchmark.json").exists():
+        return []
+    opened = BenchmarkFolder(folder)
+    measured: dict[tuple[str, str, str], list[float]] = {}
+    for cell in opened.plan().cells():
+        about = opened.about(cell)
+        if about is None:
+            continue
+        weights = json.loads((opened.run(cell) / "metrics.json").read_text()).get("recovery_weights") or {}
+        numbers = {
+            ("training seconds", ""): about["training_seconds"],
+            **{("recovery R^2", name): value for name, value in (about.get("recovery_r2") or {}).items()},
+            **{("weight of recovery", name): value for name, value in weights.items()},
+        }
+        for (measure, of), number in numbers.items():
+            measured.setdefault((measure, cell.model, of), []).append(float(number))
+    out = []
+    for (measure, system, of), numbers_of in measured.items():
+        digits = 0 if measure == "training seconds" else 2
+        deviation = f"{np.std(numbers_of, ddof=1):.{digits}f}" if len(numbers_of) > 1 else ""
+        shown = {"mean": f"{round(np.mean(numbers_of), digits) + 0.0:.{digits}f}", "deviation": deviation}
+        out.append({"measure": measure, "system": system, "of": of} | shown | {"trainings": f"{len(numbers_of)}"})
+    return sorted(out, key=lambda row: row["measure"])
+
+
 def setting(row: Row) -> str:
     """A rate, a subset, an average or ``natural``."""
     return row["available"] or ("natural" if row["rate"] in (None, "") else f"{float(row['rate']):g}")
@@ -131,6 +160,7 @@ def collect(folder: Path, name: str, out: Path = FOLDER) -> list[Path]:
         f"{name}-differences.csv": differences(folder),
         f"{name}-additions.csv": additions(folder),
         f"{name}-clusters.csv": clusters(folder),
+        f"{name}-runs.csv": runs(folder),
     }
     paths = []
     for file, rows in made.items():

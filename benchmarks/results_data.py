@@ -2,7 +2,8 @@
 
 ``NAME.csv`` holds a mean and a deviation for each protocol, setting, metric and system; ``NAME-differences.csv`` the paired
 difference of each system from a reference (``imder``, where there is no such column) with its 95 % interval;
-``NAME-additions.csv`` what adding a modality costs; ``NAME-clusters.csv`` how many speakers or videos agree.
+``NAME-additions.csv`` what adding a modality costs; ``NAME-clusters.csv`` how many speakers or videos agree;
+``NAME-runs.csv`` seconds of training, recovery R^2 and the weights of recovery.
 """
 
 from __future__ import annotations
@@ -37,9 +38,17 @@ PLAIN = "late-fusion"
 HIGHER_IS_BETTER = frozenset({"accuracy", "macro_f1", "acc2", "f1", "acc7", "corr"})
 SYSTEMS = (
     "imder",
+    "imder:past",
+    "imder:no-context",
+    "imder:one-member",
     "imder:unconditional",
     "imder:mean",
+    "imder:zero",
     "regression",
+    "late-fusion:context",
+    "late-fusion:past",
+    "late-fusion:members",
+    "late-fusion:one-member",
     "late-fusion",
     "zero-fill",
     "language-only",
@@ -64,23 +73,27 @@ class Results:
         name: of its files.
         about: title, corpus, command, minutes, seeds, what was resampled, notes.
         values: (protocol, setting, metric, system) -> (mean, deviation), as text; the deviation may be empty.
-        differences: the same keys -> (difference from imder, low, high), as text.
+        reference: the system that others are compared with: imder, or late-fusion:context where that wasn't measured.
+        differences: the same keys -> (difference from the reference, low, high), as text.
         from_plain: the same for differences from late fusion; empty where they were not measured.
         additions: (system, metric) -> for each addition of a modality (loss, low, high, subset, added), as text.
         clusters: (protocol, metric, system) -> (difference, deviation, better, clusters, kind), as text.
         samples: (protocol, setting) -> number of test samples, where it differs between settings.
         dropped: rate -> share of the cells that it drops, as text.
+        runs: (measure, system) -> for each thing measured (mean over trainings, deviation), as text.
     """
 
     name: str
     about: dict[str, Any]
     values: dict[tuple[str, str, str, str], tuple[str, str]]
+    reference: str
     differences: dict[tuple[str, str, str, str], tuple[str, str, str]]
     from_plain: dict[tuple[str, str, str, str], tuple[str, str, str]]
     additions: dict[tuple[str, str], list[tuple[str, str, str, str, str]]]
     clusters: dict[tuple[str, str, str], tuple[str, ...]]
     samples: dict[tuple[str, str], str]
     dropped: dict[str, str]
+    runs: dict[tuple[str, str], dict[str, tuple[str, str]]]
 
     def settings(self, protocol: str) -> list[str]:
         """The settings of a protocol, in the order of the file."""
@@ -106,7 +119,7 @@ class Results:
         return next(m for m in ("accuracy", "mae") if m in self.metrics())
 
     def gain(self, protocol: str, setting: str, metric: str, system: str) -> tuple[float, float, float] | None:
-        """IMDer's gain over a system with its 95 % interval: positive where IMDer is better."""
+        """The reference's gain over a system with its 95 % interval: positive where the reference is better."""
         if (key := (protocol, setting, metric, system)) not in self.differences:
             return None
         middle, low, high = (float(text) for text in self.differences[key])
@@ -128,18 +141,24 @@ def read_results(name: str, folder: Path = FOLDER) -> Results:
         entry = _pick(row, "loss", "low", "high", "subset", "added")
         additions.setdefault(_pick(row, "system", "metric"), []).append(entry)
     clusters = _rows(folder / f"{name}-clusters.csv")
+    runs: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
+    for row in _rows(folder / f"{name}-runs.csv"):
+        runs.setdefault((row["measure"], row["system"]), {})[row["of"]] = (row["mean"], row["deviation"])
+    references = [row.get("reference", "imder") for row in differences]
+    main = next((reference for reference in references if reference != PLAIN), PLAIN)
     key = ("protocol", "setting", "metric", "system")
     return Results(
         name,
         about,
         {_pick(row, *key): _pick(row, "mean", "deviation") for row in values},
+        main,
         *(
             {
                 _pick(row, *key): _pick(row, "difference", "low", "high")
                 for row in differences
                 if row.get("reference", "imder") == reference
             }
-            for reference in ("imder", PLAIN)
+            for reference in (main, PLAIN)
         ),
         additions,
         {
@@ -150,6 +169,7 @@ def read_results(name: str, folder: Path = FOLDER) -> Results:
         },
         {_pick(row, "protocol", "setting"): row["n"] for row in values if row["n"]},
         {row["setting"]: row["effective_rate"] for row in values if row["effective_rate"]},
+        runs,
     )
 
 

@@ -1,44 +1,45 @@
-"""Write a page of short tables for each benchmark in ``docs/results``, and the summary on ``docs/results.md``.
+"""Write a page of short tables for each benchmark in ``docs/results``, and the tables of ``docs/results.md``.
 
 python benchmarks/results_pages.py
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, SYSTEMS, Results, names, read_results
+from results_data import FOLDER, LABELS, PLAIN, Results, names, read_results
+from results_overview import overview
+from results_tables import best_mean, largest_losses, rate_differences, shown_rates, table, value
 
-SHOWN_RATES = ("0", "0.1", "0.3", "0.5", "0.7", "average")
-REFERENCES = ("constant", "3 late-fusion", "3 imder", "2 late-fusion", "2 imder")
-"""Not compared with the systems: the constant baseline, and averages over several trainings."""
 UNCERTAINTY = (
     "coverage", "width", "set_size", "crps", "nll_calibrated", "ece_calibrated", "selective_mae", "selective_error",
 )  # fmt: skip
-SECONDS = {
-    "imder": "54", "imder:unconditional": "46", "imder:mean": "46", "regression": "41", "late-fusion": "24", "zero-fill": "13",
-    "language-only": "5", "ridge": "2", "mmin": "146", "mult": "62", "gcnet": "109", "3 late-fusion": "72", "3 imder": "162",
-}  # fmt: skip
-"""Seconds of one training and evaluation on ``mosi_complete``, one core."""
 ADDITIONS = (
     "For each system the largest loss from adding one available modality to a subset, on the clips that have it; above 0 the "
     "addition makes the metric worse. Bold: the interval lies above 0. The largest of several is above 0 by chance too."
 )
-MARKS = re.compile(r"(<!-- summary:[^\n]*-->\n).*?(<!-- /summary -->)", re.DOTALL)
+RECOVERY = (
+    "Recovery R² on the test split, each clip and neighbour with a random subset of its modalities: 1 is exact, 0 no better than "
+    "the mean of the encodings. The weight that validation gave to the branch that reads recoveries, for each pattern of "
+    "availability: at 0 nothing is recovered for a prediction."
+)
 
 
 def page(results: Results) -> str:
     """The whole page."""
     about = results.about
+    averaged = f" `{about['seeds']} imder` averages the predictions of {about['seeds']} trainings."
+    if f"{about['seeds']} imder" not in results.systems():
+        averaged = (
+            averaged.replace("imder", "late-fusion") if f"{about['seeds']} late-fusion" in results.systems() else ""
+        )
     parts = [
         f"# {about['title']}",
         f"{about['corpus']}. What it means: [results](../results.md).",
         f"```bash\n{about['command']}\n```",
-        f"{about['minutes']} minutes of one core. Means ± deviations over {about['seeds']} seeds and, for the random "
-        f"protocol, 10 mask draws. Bold: the best single system. `{about['seeds']} imder` averages the predictions of "
-        f"{about['seeds']} trainings. " + " ".join(about["notes"]),
+        f"{about['minutes']} minutes of one core. Means ± deviations over {about.get('over', str(about['seeds']) + ' seeds')} and, "
+        f"for the random protocol, 10 mask draws. Bold: the best single system.{averaged} " + " ".join(about["notes"]),
         downloads(results),
     ]
     measured, compared = results.metrics(), results.compared_metrics()
@@ -58,23 +59,25 @@ def page(results: Results) -> str:
             parts += [f"## Fixed protocol: {LABELS[metric]}", by_subset(results, metric, shown)]
     if results.differences:
         parts += [
-            "## Differences from IMDer",
-            "System minus `imder`, random protocol, with the 95 % interval of a paired bootstrap over "
-            f"{about['resampled']}. Bold: better than IMDer, the interval without 0.",
+            f"## Differences from {results.reference}",
+            f"System minus `{results.reference}`, random protocol, with the 95 % interval of a paired bootstrap over "
+            f"{about['resampled']}. Bold: better than `{results.reference}`, the interval without 0.",
         ]
         for metric in compared:
-            parts += [f"### Difference in {LABELS[metric]}", rate_differences(results, metric)]
-    if results.from_plain:
+            parts += [f"### Difference in {LABELS[metric]}", rate_differences(results, metric, results.differences)]
+    if results.from_plain and results.reference != PLAIN:
         metric = results.main_metric()
         parts += [
             "## Differences from late fusion",
             f"![Difference in {LABELS[metric]} from late fusion over missing rates]({results.name}-{metric}-differences.png)",
             f"System minus `late-fusion` in {LABELS[metric]}, random protocol, with intervals as above. Bold: better than late "
             "fusion, the interval without 0.",
-            plain_differences(results, metric),
+            rate_differences(results, metric, results.from_plain),
         ]
     if results.additions:
         parts += ["## Never worse than less", ADDITIONS, largest_losses(results)]
+    if recovered := recovery(results):
+        parts += ["## Recovery", RECOVERY, *recovered]
     if kind := cluster_kind(results):
         parts += [f"## By {kind.removesuffix('s')}", by_cluster(results, compared)]
     if uncertain := [m for m in UNCERTAINTY if m in measured]:
@@ -86,27 +89,34 @@ def page(results: Results) -> str:
                 [[s, *(value(results, ("random", "average", m, s)) for m in uncertain)] for s in results.systems()],
             ),
         ]
+    if seconds := {
+        s: results.runs["training seconds", s][""] for s in results.systems() if ("training seconds", s) in results.runs
+    }:
+        rows = [[s, f"{mean} ± {deviation}" if deviation else mean] for s, (mean, deviation) in seconds.items()]
+        parts += ["## Training time", table(["system", "seconds"], rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def summary() -> str:
-    """A row for each system: its average over rates on four corpora, and the seconds that it takes."""
-    columns = {
-        "mosi_standard": ("mae", "`mosi_standard`, MAE"),
-        "mosi_complete": ("mae", "`mosi_complete`, MAE"),
-        "ravdess_av": ("accuracy", "`ravdess_av`, accuracy, %"),
-        "ravdess_av-folds": ("accuracy", "24 speakers, accuracy, %"),
-    }
-    read = {name: read_results(name) for name in columns}
-    systems = [s for s in SYSTEMS if s in read["mosi_standard"].systems()]
-    rows = []
-    for system in systems:
-        cells = []
-        for name, (metric, _) in columns.items():
-            key = ("random", "average", metric, system.replace("3 ", "2 ") if name == "ravdess_av-folds" else system)
-            cells.append(value(read[name], key, best_mean(read[name], "random", "average", metric)))
-        rows.append([f"`{system}`", *cells, SECONDS.get(system, "")])
-    return table(["system", *(head for _, head in columns.values()), "seconds"], rows)
+def recovery(results: Results) -> list[str]:
+    """How much recoveries explain, and how much a prediction uses them: a column for each system that recovers."""
+    tables = []
+    for measure, head in (("recovery R^2", "recovered"), ("weight of recovery", "available")):
+        systems = [s for s in results.systems() if (measure, s) in results.runs]
+        if not systems:
+            continue
+        of = sorted(
+            {name for s in systems for name in results.runs[measure, s]},
+            key=lambda n: (n.split(" | ")[0].count("+"), n),
+        )
+        rows = [
+            [
+                name.replace(" | ", ", given "),
+                *(" ± ".join(filter(None, results.runs[measure, s].get(name, ("–", "")))) for s in systems),
+            ]
+            for name in of
+        ]
+        tables.append(table([head, *(f"{s}, {measure.replace('R^2', 'R²')}" for s in systems)], rows))
+    return tables
 
 
 def downloads(results: Results) -> str:
@@ -116,6 +126,8 @@ def downloads(results: Results) -> str:
         files.append(("every added modality", f"{results.name}-additions.csv"))
     if results.clusters:
         files.append(("agreement of speakers or videos", f"{results.name}-clusters.csv"))
+    if results.runs:
+        files.append(("seconds, recovery R² and weights", f"{results.name}-runs.csv"))
     return "All rates, subsets and metrics: " + ", ".join(f"[{words}]({file})" for words, file in files) + "."
 
 
@@ -124,33 +136,6 @@ def rate_note(results: Results) -> str:
     if "0.7" in shown_rates(results):
         return "With three modalities at most two thirds of the cells can be dropped: .7 stands for 2/3."
     return "With two modalities at most half of the cells can be dropped: .5 is the highest rate."
-
-
-def shown_rates(results: Results) -> list[str]:
-    """A few rates, without those that drop no more than the one before, and the average."""
-    measured = [rate for rate in SHOWN_RATES if rate in results.dropped or rate == "average"]
-    return [rate for rate in measured if rate != "0.7" or float(results.dropped["0.7"]) > 0.501]
-
-
-def value(results: Results, key: tuple[str, str, str, str], best: str = "") -> str:
-    """Mean ± deviation; bold where it equals the best."""
-    if key not in results.values:
-        return "–"
-    mean, deviation = results.values[key]
-    text = f"{mean} ± {deviation}" if deviation else mean
-    return f"**{text}**" if mean == best and key[3] not in REFERENCES else text
-
-
-def best_mean(results: Results, protocol: str, setting: str, metric: str) -> str:
-    """The best mean of the single systems, as text."""
-    means = {
-        s: results.values[key][0]
-        for s in results.systems()
-        if s not in REFERENCES and (key := (protocol, setting, metric, s)) in results.values
-    }
-    if not means:
-        return ""
-    return (max if metric in HIGHER_IS_BETTER else min)(means.values(), key=float)
 
 
 def natural(results: Results, metrics: Sequence[str]) -> str:
@@ -183,59 +168,6 @@ def few(results: Results, subset: str) -> bool:
     return results.samples[("fixed", subset)] != max(results.samples.values(), key=int)
 
 
-def rate_differences(results: Results, metric: str) -> str:
-    """A row for each system, a column for each of a few rates."""
-    shown = [r for r in ("0", "0.3", "0.5", "0.7", "average") if r in shown_rates(results)]
-    compared = [s for s in results.systems() if ("random", "average", metric, s) in results.differences]
-    rows = [[s, *(difference(results, ("random", r, metric, s)) for r in shown)] for s in compared]
-    return table(["system", *("MR " + r if r != "average" else r for r in shown)], rows)
-
-
-def difference(results: Results, key: tuple[str, str, str, str]) -> str:
-    """Difference and interval; bold where IMDer is worse."""
-    if key not in results.differences:
-        return "–"
-    middle, low, high = results.differences[key]
-    gain = results.gain(*key)
-    text = f"{middle} ({low} to {high})"
-    return f"**{text}**" if gain is not None and gain[2] < 0 else text
-
-
-def plain_differences(results: Results, metric: str) -> str:
-    """A row for each system, a column for each of a few rates: differences from late fusion."""
-    shown = [r for r in ("0", "0.3", "0.5", "0.7", "average") if r in shown_rates(results)]
-    compared = [s for s in results.systems() if ("random", "average", metric, s) in results.from_plain]
-    rows = []
-    for system in compared:
-        cells = []
-        for rate in shown:
-            middle, low, high = results.from_plain["random", rate, metric, system]
-            better = float(low) > 0 if metric in HIGHER_IS_BETTER else float(high) < 0
-            text = f"{middle} ({low} to {high})"
-            cells.append(f"**{text}**" if better else text)
-        rows.append([system, *cells])
-    return table(["system", *("MR " + r if r != "average" else r for r in shown)], rows)
-
-
-def largest_losses(results: Results) -> str:
-    """A row for each system: its worst addition of a modality, in each metric."""
-    measured = [m for m in LABELS if any(m == metric for _, metric in results.additions)]
-    rows = []
-    for system in results.systems():
-        cells = []
-        for metric in measured:
-            entries = results.additions.get((system, metric), [])
-            if not entries:
-                cells.append("–")
-                continue
-            loss, low, high, subset, added = max(entries, key=lambda entry: float(entry[0]))
-            text = f"{loss} ({low} to {high})"
-            cells.append(f"{f'**{text}**' if float(low) > 0 else text}, {added} to {subset}")
-        if (system, measured[0]) in results.additions:
-            rows.append([system, *cells])
-    return table(["system", *(f"loss in {LABELS[m]}" for m in measured)], rows)
-
-
 def cluster_kind(results: Results) -> str:
     """The clusters of the test split: speakers or videos; empty where there is neither."""
     kinds = {entry[4] for entry in results.clusters.values()}
@@ -250,21 +182,15 @@ def by_cluster(results: Results, metrics: Sequence[str]) -> str:
         entries = [results.clusters.get((protocol, m, system)) for m in metrics]
         if any(entries):
             rows.append([system, *(f"{e[0]} ± {e[1]}, better on {e[2]} of {e[3]}" if e else "–" for e in entries)])
-    words = f"Difference from `imder` on each of the {cluster_kind(results)}, average over rates: mean ± deviation over them."
+    words = f"Difference from `{results.reference}` on each of the {cluster_kind(results)}, average over rates: mean ± deviation over them."
     return words + "\n\n" + table(["system", *(LABELS[m] for m in metrics)], rows)
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def pages(folder: Path = FOLDER) -> dict[Path, str]:
     """Every file that this program writes, with its text."""
-    overview = folder.parent / "results.md"
-    marked = MARKS.sub(lambda m: f"{m[1]}\n{summary()}\n\n{m[2]}", overview.read_text(encoding="utf-8"))
-    return {folder / f"{name}.md": page(read_results(name)) for name in names()} | {overview: marked}
+    whole = folder.parent / "results.md"
+    made = overview(whole.read_text(encoding="utf-8"))
+    return {folder / f"{name}.md": page(read_results(name)) for name in names()} | {whole: made}
 
 
 def main() -> None:

@@ -29,124 +29,85 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 150,
 }
-PAIR = (("imder", BLUE, "o"), ("late-fusion", ORANGE, "s"))
 SUMMARY = {
-    "mosi_standard": ("mae", "CMU-MOSI\nstandard split", 0.05),
-    "mosi_complete": ("mae", "CMU-MOSI\ncomplete clips", 0.05),
-    "ravdess_av": ("accuracy", "RAVDESS\n6 speakers", 4.0),
-    "ravdess_av-folds": ("accuracy", "RAVDESS\n24 speakers*", 4.0),
+    "mosi_standard": ("mae", "CMU-MOSI\nstandard split"),
+    "mosi_standard-folds": ("mae", "CMU-MOSI\nall 93 videos"),
+    "mosi_complete": ("mae", "CMU-MOSI\ncomplete clips"),
+    "ravdess_av-folds": ("accuracy", "RAVDESS, 24 speakers\nno neighbours"),
 }
+BY_SUBSET = ("mosi_standard", "mosi_complete", "ravdess_av-folds")
+"""The corpora of the pictures by subset."""
 ROWS = {
-    "constant": "constant baseline",
-    "gcnet": "GCNet",
-    "mult": "MulT, zeros",
-    "mmin": "MMIN",
-    "ridge": "ridge by pattern",
-    "language-only": "language only",
-    "zero-fill": "zero-fill",
-    "late-fusion": "late fusion",
+    "imder": "IMDer",
+    "imder:past": "IMDer, earlier clips",
+    "imder:no-context": "IMDer, no context",
+    "imder:one-member": "IMDer, one member",
     "imder:unconditional": "unconditional recovery",
     "imder:mean": "recovery by the mean",
+    "imder:zero": "recovery by zeros",
     "regression": "recovery by regression",
-    "3 late-fusion": "late fusion, 3 trainings",
-    "2 late-fusion": "late fusion, 2 trainings",
-    "3 imder": "IMDer, 3 trainings",
-    "2 imder": "IMDer, 2 trainings",
+    "late-fusion:context": "context, 8 members",
+    "late-fusion:past": "earlier clips, 8 members",
+    "late-fusion:members": "8 members, no context",
+    "late-fusion:one-member": "context, one member",
+    "late-fusion": "late fusion",
+    "zero-fill": "zero-fill",
+    "language-only": "language only",
+    "ridge": "ridge by pattern",
+    "mmin": "MMIN",
+    "mult": "MulT, zeros",
+    "gcnet": "GCNet",
+    "constant": "constant baseline",
 }
+LINES = {"late-fusion:context": (BLUE, "o"), "late-fusion:past": (GREEN, "^"), "gcnet": (ORANGE, "s")}
+"""The systems of the summary."""
 
 
-def summary() -> Figure:
-    """IMDer's gain over each system on average over missing rates, with 95 % intervals: one panel for each corpus."""
-    order = [name for name in ROWS if name not in ("constant", "2 late-fusion", "2 imder")]
-    figure, axes = plt.subplots(1, 4, figsize=(8, 4.2), sharey=True)
-    for ax, (name, (metric, title, limit)) in zip(axes, SUMMARY.items()):
-        results = read_results(name)
-        ax.axvline(0, color=GREY, linewidth=0.8)
-        for y, system in enumerate(order):
-            one = system if ("random", "average", metric, system) in results.differences else system.replace("3 ", "2 ")
-            if (gain := results.gain("random", "average", metric, one)) is not None:
-                interval(ax, y, gain, limit)
-            else:
-                ax.text(
-                    0,
-                    y,
-                    "not run",
-                    ha="center",
-                    va="center",
-                    color=GREY,
-                    fontsize=7.5,
-                    bbox={"color": "white", "pad": 1},
-                )
-        ax.set(title=title, xlim=(-1.12 * limit, 1.12 * limit), ylim=(-0.6, len(order) - 0.4))
-        ax.set_xlabel("MAE" if metric == "mae" else "accuracy, points")
-        ax.axhline(order.index("3 late-fusion") - 0.5, color=LIGHT, linewidth=0.8)
-        ax.axhline(order.index("imder:unconditional") - 0.5, color=LIGHT, linewidth=0.8)
-    axes[0].set_yticks(range(len(order)), [ROWS[name] for name in order])
-    figure.suptitle("IMDer's gain, average over missing rates: right of 0, IMDer is better", fontsize=10)
-    figure.supxlabel(
-        "Bars: 95 % intervals; coloured: 0 is outside.   * 2 trainings, not 3, in these averages", fontsize=8
-    )
+def summary(folder: Path = FOLDER) -> Figure:
+    """Differences from late fusion over the missing rate, with 95 % intervals: one panel for each corpus."""
+    chosen = {name: about for name, about in SUMMARY.items() if name in names(folder)}
+    figure, axes = plt.subplots(1, len(chosen), figsize=(8, 2.9))
+    for ax, (name, (metric, title)) in zip(axes, chosen.items()):
+        lines = differences(read_results(name, folder), metric)
+        ax.axhline(0, color=GREY, linewidth=1)
+        for system, (colour, marker) in LINES.items():
+            if system in lines:
+                x, middle, low, high = lines[system]
+                ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+                ax.plot(x, middle, color=colour, marker=marker, markersize=3.5, linewidth=1.5, label=ROWS[system])
+        ax.grid(axis="y", color=LIGHT, linewidth=0.5)
+        ax.set(title=title, xlabel="share missing")
+        if metric == "mae":
+            ax.set_ylim(-0.12, 0.28)
+            ax.tick_params(labelleft=ax is axes[0])
+        else:
+            ax.set_ylabel(f"{LABELS[metric].replace(', %', ', points')} ↑")
+    axes[0].set_ylabel("MAE ↓")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, ncols=len(LINES), loc="outside lower center")
+    figure.suptitle("Difference from late fusion without context, bands: 95 % intervals", fontsize=10)
     return figure
 
 
-def interval(ax: Any, y: float, gain: tuple[float, float, float], limit: float) -> None:
-    """A dot with its interval; beyond the axis, an arrow with the number."""
-    middle, low, high = gain
-    colour = BLUE if low > 0 else ORANGE if high < 0 else GREY
-    if abs(middle) > limit:
-        side = 1 if middle > 0 else -1
-        ax.annotate(
-            "", (side * limit * 1.08, y), (side * limit * 0.82, y), arrowprops={"arrowstyle": "->", "color": colour}
-        )
-        text = f"{middle:+.2f}" if limit < 1 else f"{middle:+.0f}"
-        ax.text(side * limit * 0.78, y, text, ha="right" if side > 0 else "left", va="center", color=colour, fontsize=8)
-        return
-    ax.plot([max(low, -1.1 * limit), min(high, 1.1 * limit)], [y, y], color=colour, linewidth=1.8)
-    ax.plot(middle, y, "o", color=colour, markersize=4.5)
-
-
-def curves(results: Results, metric: str) -> Figure:
-    """A panel for each system: its metric over the missing rate beside IMDer's; bands are deviations."""
-    systems = [s for s in results.systems() if s not in ("imder", "constant") and not s.startswith("2 ")]
-    rates, shares = [], set()
-    for rate, share in results.dropped.items():
-        if share not in shares:
-            rates.append((rate, float(share)))
-            shares.add(share)
-    columns = 4
-    rows = -(-len(systems) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(8, 1.6 * rows + 0.5), sharex=True, sharey=True)
-    for ax in axes.flat[len(systems) :]:
-        ax.set_axis_off()
-    for i, (ax, system) in enumerate(zip(axes.flat, systems)):
-        if (("random", "average", metric, "constant")) in results.values:
-            constant = float(results.values["random", "average", metric, "constant"][0])
-            ax.axhline(constant, color=GREY, linewidth=0.8, linestyle=":")
-        line(ax, results, metric, "imder", rates, GREY, dashed=True)
-        line(ax, results, metric, system, rates, BLUE)
-        ax.set_title(ROWS[system])
-        if i >= len(systems) - columns:
-            ax.set_xlabel("share of cells dropped")
-            ax.tick_params(labelbottom=True)
-    for row in axes:
-        row[0].set_ylabel(LABELS[metric])
-    better = "higher" if metric in HIGHER_IS_BETTER else "lower"
-    figure.suptitle(
-        f"{results.name}: a system (blue), IMDer (dashed), the constant baseline (dotted); {better} is better",
-        fontsize=10,
-    )
-    return figure
-
-
-def from_plain(results: Results, metric: str) -> Figure:
-    """Differences from late fusion over the missing rate, with the bands of their intervals."""
+def differences(results: Results, metric: str) -> dict[str, Any]:
+    """For each single system its line of differences from late fusion over the missing rate."""
     rows = [
         {"model": system, "rate": float(rate), "effective_rate": float(results.dropped[rate])}
         | dict(zip(("difference", "low", "high"), map(float, triple)))
         for (protocol, rate, m, system), triple in results.from_plain.items()
         if (protocol, m) == ("random", metric) and rate != "average" and not system[:1].isdigit()
     ]
-    lines = difference_lines(rows, "random")
+    return difference_lines(rows, "random")
+
+
+def pair(results: Results) -> list[tuple[str, str, str]]:
+    """The two systems of the pictures by subset, with colours and markers."""
+    return [(results.reference, BLUE, "o"), (PLAIN, ORANGE, "s")]
+
+
+def from_plain(results: Results, metric: str) -> Figure:
+    """Differences from late fusion over the missing rate, with the bands of their intervals."""
+    lines = differences(results, metric)
     shown = best_lines(lines, higher_is_better=metric in HIGHER_IS_BETTER)
     figure = difference_figure({ROWS.get(system, system): one for system, one in shown.items()}, ROWS[PLAIN])
     arrow = "↑" if metric in HIGHER_IS_BETTER else "↓"
@@ -157,48 +118,27 @@ def from_plain(results: Results, metric: str) -> Figure:
     return figure
 
 
-def line(
-    ax: Any,
-    results: Results,
-    metric: str,
-    system: str,
-    rates: list[tuple[str, float]],
-    colour: str,
-    *,
-    dashed: bool = False,
-) -> None:
-    """Means over rates with a band of one deviation."""
-    pairs = [results.values["random", rate, metric, system] for rate, _ in rates]
-    x = [share for _, share in rates]
-    mean = [float(m) for m, _ in pairs]
-    if not dashed:
-        spread = [float(d or 0) for _, d in pairs]
-        lower, upper = ([m + sign * s for m, s in zip(mean, spread)] for sign in (-1, 1))
-        ax.fill_between(x, lower, upper, color=colour, alpha=0.18, linewidth=0)
-    ax.plot(x, mean, color=colour, linewidth=1.6 if not dashed else 1.2, linestyle="--" if dashed else "-")
-
-
 def subsets() -> Figure:
-    """Metrics for each available subset: IMDer, late fusion and the constant baseline for each subset."""
-    chosen = {k: v for k, v in SUMMARY.items() if k != "ravdess_av"}
+    """Metrics for each available subset: the reference, late fusion and the constant baseline for each subset."""
     heights = [7, 7, 3]
     figure, axes = plt.subplots(3, 1, figsize=(7.2, 5.6), gridspec_kw={"height_ratios": heights})
-    for ax, (name, (metric, title, _)) in zip(axes, chosen.items()):
+    for ax, name in zip(axes, BY_SUBSET):
+        metric, title = SUMMARY[name]
         results = read_results(name)
         rows = [s for s in results.settings("fixed") if not s.startswith("average")][::-1]
         for y, subset in enumerate(rows):
-            for offset, (system, colour, marker) in zip((0.13, -0.13), PAIR):
+            for offset, (system, colour, marker) in zip((0.13, -0.13), pair(results)):
                 mean, deviation = results.values["fixed", subset, metric, system]
                 ax.errorbar(
                     float(mean), y + offset, xerr=float(deviation), color=colour, marker=marker, markersize=4.5,
-                    linewidth=1.5, label=ROWS.get(system, "IMDer") if not y else None,
+                    linewidth=1.5, label=ROWS[system] if not y else None,
                 )  # fmt: skip
             constant = float(results.values["fixed", subset, metric, "constant"][0])
             ax.plot([constant] * 2, [y - 0.35, y + 0.35], color=GREY, linewidth=1.5,
                     label="constant baseline" if not y else None)  # fmt: skip
         ax.set_yticks(range(len(rows)), [row.replace("+", " + ") for row in rows])
         better = "higher" if metric in HIGHER_IS_BETTER else "lower"
-        ax.set(title=title.replace("\n", ", ").removesuffix("*"), xlabel=f"{LABELS[metric]} ({better} is better)")
+        ax.set(title=title.replace("\n", ", "), xlabel=f"{LABELS[metric]} ({better} is better)")
         ax.grid(axis="x", color=LIGHT, linewidth=0.5)
     axes[0].legend(frameon=False, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.32))
     return figure
@@ -206,20 +146,21 @@ def subsets() -> Figure:
 
 def coverage() -> Figure:
     """The share of labels in the 90 % intervals and sets, for each subset; the nominal level is a line."""
-    chosen = {k: v for k, v in SUMMARY.items() if k != "ravdess_av"}
     figure, axes = plt.subplots(1, 3, figsize=(8, 2.9))
-    for ax, (name, (_, title, _)) in zip(axes, chosen.items()):
+    for ax, name in zip(axes, BY_SUBSET):
         results = read_results(name)
         rows = [s for s in results.settings("fixed") if not s.startswith("average")][::-1]
         ax.axvline(90, color=GREEN, linewidth=1.2)
         for y, subset in enumerate(rows):
-            for offset, (system, colour, marker) in zip((0.02 * len(rows), -0.02 * len(rows)), PAIR):
+            for offset, (system, colour, marker) in zip((0.02 * len(rows), -0.02 * len(rows)), pair(results)):
                 mean, deviation = results.values["fixed", subset, "coverage", system]
                 ax.errorbar(float(mean), y + offset, xerr=float(deviation), color=colour, marker=marker, markersize=4)
         short = {"language": "L", "vision": "V", "audio": "A"}
         ax.set_yticks(range(len(rows)), ["+".join(short[m] for m in row.split("+")) for row in rows])
-        ax.set(title=title.removesuffix("*"), xlabel="coverage, %", xlim=(72, 100))
-    figure.suptitle("Coverage of the 90 % intervals (MOSI) and sets (RAVDESS): IMDer ●, late fusion ■", fontsize=10)
+        ax.set(title=SUMMARY[name][1], xlabel="coverage, %", xlim=(72, 100))
+    figure.suptitle(
+        "Coverage of the 90 % intervals (MOSI) and sets (RAVDESS): context and members ●, late fusion ■", fontsize=10
+    )
     return figure
 
 
@@ -259,9 +200,6 @@ def main(folder: Path = FOLDER) -> None:
     """Draw every picture."""
     plt.rcParams.update(STYLE)
     pictures = {"summary": summary(), "subsets": subsets(), "coverage": coverage()}
-    for name in ("mosi_standard", "mosi_complete", "ravdess_av"):
-        metric = SUMMARY[name][0]
-        pictures[f"{name}-{metric}"] = curves(read_results(name), metric)
     for name in names():
         if (results := read_results(name)).from_plain:
             metric = results.main_metric()

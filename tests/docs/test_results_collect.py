@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import results_pages
 import results_pictures
 from results_data import Results, read_results
 
+from imder.benchmarking.benchmark import benchmark
 from imder.evaluation.results import write_csv
+from imder.synthetic.known_truth import KnownTruth
 
 SYSTEMS = ("imder", "late-fusion", "ridge")
 SUBSETS = ("language", "audio", "language+audio")
@@ -87,6 +90,26 @@ def test_values_and_differences_are_rounded_as_in_tables(small: Results) -> None
     assert small.additions["ridge", "mae"][0] == ("+0.031", "+0.010", "+0.050", "language", "audio")
 
 
+def test_pages_show_recovery_weights_and_seconds(small: Results) -> None:
+    runs = {
+        ("recovery R^2", "imder"): {"audio": ("0.44", "0.02"), "audio | language": ("0.45", "")},
+        ("weight of recovery", "imder"): {"language": ("0.00", "0.00")},
+        ("training seconds", "imder"): {"": ("225", "")},
+    }
+    page = results_pages.page(replace(small, runs=runs))
+    assert "| audio | 0.44 ± 0.02 |\n| audio, given language | 0.45 |" in page
+    assert "| available | imder, weight of recovery |" in page
+    assert "| imder | 225 |" in page
+
+
+def test_runs_are_read_from_the_folder(tmp_path: Path) -> None:
+    corpus = KnownTruth.standard().corpus(30, 16, 20)
+    folder = tmp_path / "benchmark"
+    benchmark(corpus, folder, models=["ridge"], seeds=2, rates=[0.0, 0.5], draws=1, protocols="random")
+    rows = results_collect.runs(folder)
+    assert [(row["measure"], row["system"], row["trainings"]) for row in rows] == [("training seconds", "ridge", "2")]
+
+
 def test_the_page_has_differences_from_late_fusion_and_losses(small: Results) -> None:
     page = results_pages.page(small)
     assert "![Difference in MAE from late fusion over missing rates](small-mae-differences.png)" in page
@@ -98,7 +121,7 @@ def test_the_page_has_differences_from_late_fusion_and_losses(small: Results) ->
 
 def test_the_picture_is_of_the_csv(small: Results) -> None:
     (axes,) = results_pictures.from_plain(small, "mae").axes
-    assert [text.get_text() for text in axes.texts] == ["imder", "ridge by pattern", "late fusion"]
+    assert [text.get_text() for text in axes.texts] == ["IMDer", "ridge by pattern", "late fusion"]
     assert [list(line.get_ydata()) for line in axes.get_lines()[1:]] == [[-0.1, -0.1], [0.1, 0.1]]
     assert list(axes.get_lines()[1].get_xdata()) == [0.0, 0.5]
 

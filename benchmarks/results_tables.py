@@ -1,0 +1,80 @@
+"""Tables of measured results in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from results_data import HIGHER_IS_BETTER, LABELS, Results
+
+SHOWN_RATES = ("0", "0.1", "0.3", "0.5", "0.7", "average")
+REFERENCES = ("constant", "3 late-fusion", "3 imder", "2 late-fusion", "2 imder")
+"""Not compared with the systems: the constant baseline, and averages over several trainings."""
+
+
+def shown_rates(results: Results) -> list[str]:
+    """A few rates, without those that drop no more than the one before, and the average."""
+    measured = [rate for rate in SHOWN_RATES if rate in results.dropped or rate == "average"]
+    return [rate for rate in measured if rate != "0.7" or float(results.dropped["0.7"]) > 0.501]
+
+
+def value(results: Results, key: tuple[str, str, str, str], best: str = "") -> str:
+    """Mean ± deviation; bold where it equals the best."""
+    if key not in results.values:
+        return "–"
+    mean, deviation = results.values[key]
+    text = f"{mean} ± {deviation}" if deviation else mean
+    return f"**{text}**" if mean == best and key[3] not in REFERENCES else text
+
+
+def best_mean(results: Results, protocol: str, setting: str, metric: str) -> str:
+    """The best mean of the single systems, as text."""
+    means = {
+        s: results.values[key][0]
+        for s in results.systems()
+        if s not in REFERENCES and (key := (protocol, setting, metric, s)) in results.values
+    }
+    if not means:
+        return ""
+    return (max if metric in HIGHER_IS_BETTER else min)(means.values(), key=float)
+
+
+def rate_differences(results: Results, metric: str, measured: Mapping[tuple[str, str, str, str], Sequence[str]]) -> str:
+    """A row for each system, a column for each of a few rates: differences with intervals, bold where they are gains."""
+    shown = [r for r in ("0", "0.3", "0.5", "0.7", "average") if r in shown_rates(results)]
+    rows = []
+    for system in [s for s in results.systems() if ("random", "average", metric, s) in measured]:
+        cells = []
+        for rate in shown:
+            middle, low, high = measured["random", rate, metric, system]
+            better = float(low) > 0 if metric in HIGHER_IS_BETTER else float(high) < 0
+            text = f"{middle} ({low} to {high})"
+            cells.append(f"**{text}**" if better else text)
+        rows.append([system, *cells])
+    return table(["system", *("MR " + r if r != "average" else r for r in shown)], rows)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def largest_losses(results: Results) -> str:
+    """A row for each system: its worst addition of a modality, in each metric."""
+    measured = [m for m in LABELS if any(m == metric for _, metric in results.additions)]
+    rows = [
+        [system, *(largest_loss(results, system, metric) for metric in measured)]
+        for system in results.systems()
+        if (system, measured[0]) in results.additions
+    ]
+    return table(["system", *(f"loss in {LABELS[m]}" for m in measured)], rows)
+
+
+def largest_loss(results: Results, system: str, metric: str) -> str:
+    """A system's worst addition of a modality, bold where its interval lies above 0."""
+    entries = results.additions.get((system, metric), [])
+    if not entries:
+        return "–"
+    loss, low, high, subset, added = max(entries, key=lambda entry: float(entry[0]))
+    text = f"{loss} ({low} to {high})"
+    return f"{f'**{text}**' if float(low) > 0 else text}, {added} to {subset}"
