@@ -79,10 +79,15 @@ def apart(results: Results, pattern: str, metric: str) -> str:
     """IMDer minus late fusion with context, with an interval where one was measured and isn't 0."""
     key = ("fixed", pattern, metric)
     if (*key, CONTEXT) in results.differences:
-        middle, low, high = (-float(text) + 0.0 for text in results.differences[*key, CONTEXT])
-        return f"{middle:+.3f} ({high:+.3f} to {low:+.3f})" if (low, high) != (0, 0) else f"{middle:+.3f}"
+        middle, low, high = (negated(text) for text in results.differences[*key, CONTEXT])
+        return f"{middle} ({high} to {low})" if float(low) or float(high) else middle
     mine, theirs = (float(results.values[*key, system][0]) for system in ("imder", CONTEXT))
     return f"{round(mine - theirs, 3) + 0.0:+.3f}"
+
+
+def negated(text: str) -> str:
+    """A number with the other sign, with the same digits."""
+    return text if not float(text) else text.translate(str.maketrans("+-", "-+"))
 
 
 def context() -> str:

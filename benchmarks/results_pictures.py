@@ -14,7 +14,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, PLAIN, Results, names, read_results
+from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, PLAIN, SYSTEMS, Results, names, read_results
 
 from imder.evaluation.difference_plot import best_lines, difference_figure, difference_lines
 
@@ -97,12 +97,14 @@ def differences(results: Results, metric: str) -> dict[str, Any]:
         for (protocol, rate, m, system), triple in results.from_plain.items()
         if (protocol, m) == ("random", metric) and rate != "average" and not system[:1].isdigit()
     ]
-    return difference_lines(rows, "random")
+    lines = difference_lines(rows, "random")
+    return {system: lines[system] for system in SYSTEMS if system in lines}
 
 
 def pair(results: Results) -> list[tuple[str, str, str]]:
     """The two systems of the pictures by subset, with colours and markers."""
-    return [(results.reference, BLUE, "o"), (PLAIN, ORANGE, "s")]
+    first = "late-fusion:context" if "late-fusion:context" in results.systems() else results.reference
+    return [(first, BLUE, "o"), (PLAIN, ORANGE, "s")]
 
 
 def from_plain(results: Results, metric: str) -> Figure:
