@@ -140,7 +140,7 @@ def test_another_number_of_recoveries_is_warned_of(
     assert model.calibration is not None
     assert model.calibration.recoveries == 3
     Predictor(model).predict(corpus, samples=2)
-    assert [r.levelname for r in caplog.records if "calibrated with 3 recoveries" in r.message] == ["WARNING"]
+    assert [r.levelname for r in caplog.records if "calibrated on spreads of 3 predictions" in r.message] == ["WARNING"]
 
 
 def test_strict_runs_calibrate_on_what_they_may_see(run: tuple[Model, Path], corpus: Corpus) -> None:

@@ -23,7 +23,7 @@ class AnyRate:
     >>> present = np.ones((6, 3), dtype=bool)
     >>> available = AnyRate(np.array([0, 0, 0, 1, 1, 1])).sample(present, seed=3)
     >>> available.reshape(2, -1).mean(1).round(2).tolist(), bool(available.any(1).all())
-    ([0.89, 0.44], True)
+    ([0.67, 1.0], True)
     """
 
     dialogue: NDArray[np.int64]

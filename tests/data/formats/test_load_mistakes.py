@@ -75,7 +75,7 @@ WRONG: dict[str, tuple[Fields, str]] = {
         {"regression_labels": broken_at(1e300)},
         "regression_labels: sample 'train1': .* is not",
     ),
-    "a far position": ({"position": broken_at(1e30)}, r"position: sample 'train1': 1e\+30 is not a whole number"),
+    "a far position": ({"position": broken_at(1e30)}, r"position: sample 'train1': 1e\+30 is too large"),
     "an impossible name": ({"a.b": np.zeros((4, 2))}, "'a.b' can't be a modality's name"),
     "one class": ({"classification_labels": [0, 0, 0, 0]}, "classification_labels: at least two classes are needed"),
 }
