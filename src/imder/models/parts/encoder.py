@@ -128,7 +128,7 @@ class Encoder(nn.Module):
             inputs = inputs * keep.reshape(members, batch, 1, 1, dim)
         by_tap = weight.reshape(members, -1, dim, taps).permute(0, 3, 2, 1).flatten(1, 2)
         out = torch.bmm(inputs.reshape(members, batch * self.steps, taps * dim), by_tap)
-        out = out.reshape(members, batch, self.steps, -1).permute(1, 0, 3, 2).flatten(1, 2)
+        out = out.reshape(members, batch, self.steps, self.config.width).permute(1, 0, 3, 2).flatten(1, 2)
         return out if bias is None else out + bias[:, None]
 
     def _convolve(self, x: Tensor, padding: int, keep: Tensor | None, valid: Tensor) -> Tensor:
@@ -148,13 +148,15 @@ class Encoder(nn.Module):
         if keep is not None:
             inputs = inputs * keep.reshape(members, batch, dim)[:, rows]
         by_tap = weight.reshape(members, -1, dim, taps).permute(0, 2, 3, 1).flatten(2)
-        products = torch.bmm(inputs, by_tap)
-        padded = products.new_zeros(members, batch, frames + 2 * padding, products.shape[2])
-        padded = padded.index_put((torch.arange(members, device=x.device)[:, None], rows, times + padding), products)
-        each = padded.reshape(members, batch, frames + 2 * padding, taps, -1)
-        length = frames + 2 * padding - taps + 1
-        out = sum((each[:, :, i : i + length, i] for i in range(1, taps)), each[:, :, :length, 0])
-        out = out.permute(1, 0, 3, 2).flatten(1, 2)
+        products = torch.bmm(inputs, by_tap).transpose(0, 1).reshape(len(rows), members, taps, self.config.width)
+        length = frames + taps - 1
+        out = x.new_zeros(batch * length, members * self.config.width)
+        for i in range(taps):  # frame t meets tap i in step t + padding - i
+            out.index_add_(0, rows * length + times + taps - 1 - i, products[:, :, i].flatten(1).to(out.dtype))
+        begin = taps - 1 - padding
+        out = out.reshape(batch, length, members * self.config.width)[
+            :, begin : begin + frames + 2 * padding - taps + 1
+        ].transpose(1, 2)
         return out if bias is None else out + bias[:, None]
 
 
