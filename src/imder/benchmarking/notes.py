@@ -66,8 +66,8 @@ def context_note(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tu
     if not any(has_neighbours(split) for split in corpus.splits.values()):
         return ("No clip of this corpus has neighbours.",)
     both, past = directions.get("both", []), directions.get("past", [])
-    seen = [*both, *(f"{name} (earlier ones only)" for name in past)]
-    return (f"See neighbouring clips: {', '.join(seen)}; the others see the clip alone.",)
+    readers = [*both, *(f"{name} (earlier ones only)" for name in past)]
+    return (f"See neighbouring clips: {', '.join(readers)}; the others see the clip alone.",)
 
 
 def recovery_note(folder: BenchmarkFolder, finished: Sequence[GridCell]) -> tuple[str, ...]:

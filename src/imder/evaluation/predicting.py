@@ -13,7 +13,7 @@ member where nothing is sampled. Metrics use the mean over S; the variation over
 
 A system whose prediction for a sample depends on other samples of the split (`Model.needs_dialogues`) receives whole cells
 instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once. What it needs
-of each (sample, pattern) pair alone (`Model.clip_states`) is computed once for all cells.
+of each (sample, pattern) pair alone (`ClipStates.clip_states`) is computed once for all cells.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from imder.data.dialogues import whole_dialogues
 from imder.data.loader import MaskedLoader, collate
 from imder.evaluation.cells import EvaluationCell
 from imder.models.base import Model
+from imder.models.clip_states import ClipStates
 from imder.types import Batch, ImderError, Task
 
 STATES_AT_ONCE = 2048
@@ -99,7 +100,7 @@ def model_predict(
             if states is None:
                 predictions = _predict_batches(model, pairs, samples, seed, progress)
             else:
-                predictions = states.predict(model, pairs)
+                predictions = states.predict(pairs)
         values = np.empty_like(predictions)
         values[order] = predictions
         return values
@@ -132,15 +133,18 @@ def _batch(pairs: MaskedLoader, indices: NDArray[np.int64]) -> Batch:
 
 
 class _StateCache:
-    """The states (`Model.clip_states`) of every (sample, pattern) pair of some cells.
+    """The states (`ClipStates.clip_states`) of every (sample, pattern) pair of some cells.
 
     Args:
+        model: whose states they are.
         pairs: distinct, each with something available.
         states: of the pairs, ``(P, ...)`` by name.
     """
 
-    def __init__(self, pairs: MaskedLoader, states: dict[str, Tensor]) -> None:
+    def __init__(self, model: ClipStates, pairs: MaskedLoader, states: dict[str, Tensor]) -> None:
+        self._model = model
         self._states = states
+        self._device = next(iter(states.values())).device
         self._bits = 1 << np.arange(pairs.available.shape[1])
         self._number = np.full((len(pairs.split), 1 << pairs.available.shape[1]), -1, dtype=np.int64)
         self._number[pairs.rows, pairs.available @ self._bits] = np.arange(len(pairs.rows))
@@ -150,7 +154,7 @@ class _StateCache:
         """Of all distinct pairs; None for a model without states, or with too many modalities for a table of patterns."""
         count = pairs.available.shape[1]
         keep = np.flatnonzero(pairs.available.any(1))
-        if count > MOST_MODALITIES or not len(keep):
+        if not isinstance(model, ClipStates) or count > MOST_MODALITIES or not len(keep):
             return None
         number = pairs.rows[keep] * (1 << count) + pairs.available[keep] @ (1 << np.arange(count))
         first = keep[np.unique(number, return_index=True)[1]]
@@ -168,23 +172,23 @@ class _StateCache:
             done += len(batch)
         if progress is not None:
             progress(len(first), len(first))
-        return cls(distinct, {k: torch.cat([part[k] for part in parts]) for k in parts[0]})
+        return cls(model, distinct, {k: torch.cat([part[k] for part in parts]) for k in parts[0]})
 
-    def predict(self, model: Model, pairs: MaskedLoader) -> Values:
+    def predict(self, pairs: MaskedLoader) -> Values:
         """The spread of whole dialogues; a pair with nothing available has the states of any other."""
         split, spreads = pairs.split, []
         position = np.zeros(len(split), np.int64) if split.position is None else split.position
         for index in range(len(pairs)):
             indices = pairs.batch_indices(index)
             number = self._number[pairs.rows[indices], pairs.available[indices] @ self._bits].clip(min=0)
-            rows = torch.from_numpy(number).to(model.device)
+            rows = torch.from_numpy(number).to(self._device)
             mask = torch.from_numpy(pairs.available[indices])
             keys, steps = split.keys[pairs.rows[indices]], position[pairs.rows[indices]]
             assert pairs.dialogue is not None
             dialogue = torch.from_numpy(pairs.dialogue[indices])
             columns = (torch.from_numpy(keys), None, dialogue, torch.from_numpy(steps))
-            batch = Batch({}, {}, mask, mask, *columns).to(model.device)
-            spread = model.predict_states({k: v[rows] for k, v in self._states.items()}, batch).spread
+            batch = Batch({}, {}, mask, mask, *columns).to(self._device)
+            spread = self._model.predict_states({k: v[rows] for k, v in self._states.items()}, batch).spread
             spreads.append(spread.transpose(0, 1).cpu().numpy())
         return np.concatenate(spreads)
 

@@ -196,26 +196,6 @@ class Model(nn.Module, ABC):
             seed: of the noise, together with the samples' keys.
         """
 
-    def clip_states(self, batch: Batch) -> dict[str, Tensor] | None:
-        """With context: what predictions need of each row alone, so that it is computed once for many masks of its neighbours.
-
-        Args:
-            batch: B rows under their masks.
-
-        Returns:
-            Tensors ``(B, ...)`` by name; None for a system that can't tell them apart (default).
-        """
-        del batch
-        return None
-
-    def predict_states(self, states: dict[str, Tensor], batch: Batch) -> Output:
-        """`predict` from `clip_states` of the batch's rows; ``batch`` needs no features.
-
-        Raises:
-            NotImplementedError: the system has no states (default).
-        """
-        raise NotImplementedError(f"{self.system} has no states of clips")
-
     def recovery_weights(self) -> dict[str, float]:
         """For each pattern of availability (``"language+audio"``), the weight of the recovery branch in predictions.
 

@@ -217,12 +217,11 @@ class FusionSystem(Model):
         if batch.dialogue is None:
             check_available(batch.available)
         with evaluating(self):
-            spread = to_prediction(self.outputs(batch), self.spec)
-        return Output(spread.mean(0), spread)
+            return self._averaged(self.outputs(batch))
 
     @torch.no_grad()
     def clip_states(self, batch: Batch) -> dict[str, Tensor] | None:
-        """The vectors and outputs of clips alone; None without context (see `Model`)."""
+        """The vectors and outputs of clips alone; None without context (`imder.models.clip_states`)."""
         if self.context is None:
             return None
         with evaluating(self):
@@ -232,10 +231,13 @@ class FusionSystem(Model):
 
     @torch.no_grad()
     def predict_states(self, states: dict[str, Tensor], batch: Batch) -> Output:
-        """Only the attention to the neighbours is left to do (see `Model`)."""
+        """Only the attention to the neighbours is left to do (`imder.models.clip_states`)."""
         clips = ClipVectors(states["fused"].transpose(0, 1), states["output"].transpose(0, 1))
         with evaluating(self):
-            outputs = self.in_context(clips, clips, neighbours(batch, self.context_config))
+            return self._averaged(self.in_context(clips, clips, neighbours(batch, self.context_config)))
+
+    def _averaged(self, outputs: Tensor) -> Output:
+        """The members' average, and their predictions as the spread, from outputs ``(M, B, O)``."""
         spread = to_prediction(outputs, self.spec)
         return Output(spread.mean(0), spread)
 

@@ -13,10 +13,9 @@ import numpy as np
 from imder.data.corpus import Corpus, Split
 from imder.data.dialogues import whole_dialogues
 from imder.data.loader import MaskedLoader
-from imder.missingness.protocols import AnySubset
 from imder.models.base import Model
 from imder.training.config import TrainingConfig
-from imder.training.masks import permanent_mask
+from imder.training.masks import any_subset, permanent_mask
 from imder.types import Batch
 
 MOST_SAMPLES = 1024
@@ -46,13 +45,11 @@ def _batches(model: Model, split: Split, training: TrainingConfig | None) -> Ite
     """Batches under random subsets, with what is missing still present."""
     permanent = permanent_mask(split, training) if training is not None and training.permanently_missing else None
     visible = split.present if permanent is None else permanent
-    rows = np.flatnonzero(visible.any(1))
-    masks = np.zeros_like(visible)
-    masks[rows] = AnySubset().sample(visible[rows], SEED)
+    masks = any_subset(visible, SEED)
     if model.needs_dialogues(split):
         pairs = whole_dialogues(MaskedLoader(split, np.arange(len(split)), masks, 256, permanent), at_once=256)
     else:
-        chosen = np.random.default_rng(SEED).permutation(rows)[:MOST_SAMPLES]
+        chosen = np.random.default_rng(SEED).permutation(np.flatnonzero(visible.any(1)))[:MOST_SAMPLES]
         pairs = MaskedLoader(split, chosen, masks[chosen], 256, permanent)
     count = 0
     for batch in pairs:

@@ -143,7 +143,7 @@ def validation_loader(
         masks = [np.where((s & ~present).any(1, keepdims=True), False, present & s) for s in subsets]
     else:
         draws = MANY_PATTERNS if context and mode == "every" else training.validation_draws
-        masks = [_any_subset(present, 10_000 + i) for i in range(draws)]
+        masks = [any_subset(present, 10_000 + i) for i in range(draws)]
     wanted = _training_rows(split, context)
     rows = [np.flatnonzero((m.any(1) | context) & wanted) for m in masks]
     available = np.concatenate([m[r] for m, r in zip(masks, rows, strict=True)])
@@ -151,8 +151,8 @@ def validation_loader(
     return whole_dialogues(pairs, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), 256) if context else pairs
 
 
-def _any_subset(present: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
-    """`AnySubset` for the rows that hold anything."""
+def any_subset(present: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
+    """A mask of `AnySubset` for each row that holds anything; nothing for the others."""
     rows = np.flatnonzero(present.any(1))
     available = np.zeros_like(present)
     available[rows] = AnySubset().sample(present[rows], seed)

@@ -127,7 +127,7 @@ def test_a_linear_mean_is_recovered_before_any_network_has_learned(kind):
     seen = present.clone()
     seen[:, 1] = False
     recovery.fit([encodings])
-    recovery.fit_means(lambda: [MaskedEncodings(encodings, present, seen, torch.arange(600) % FOLDS, None)])
+    recovery.fit_means([MaskedEncodings(encodings, present, seen, torch.arange(600) % FOLDS, None)])
     draws = recovery.sample("audio", encodings, seen, torch.arange(600), draws=8, seed=0)
     explained = 1 - float((draws.mean(0) - audio).square().mean() / audio.var(0).mean())
     assert explained > 0.9 if kind == "conditional" else abs(explained) < 0.2
@@ -142,7 +142,7 @@ def test_the_fit_reads_what_is_masked_nowhere():
     spoilt = {k: torch.where(present[:, i, None, None], e, torch.nan) for i, (k, e) in enumerate(encodings.items())}
     for each, given in ((recovery, encodings), (other, spoilt)):
         each.fit([{k: e[present[:, i]] for i, (k, e) in enumerate(encodings.items())}])
-        each.fit_means(lambda given=given: [MaskedEncodings(given, present, seen, torch.arange(60) % FOLDS, None)])
+        each.fit_means([MaskedEncodings(given, present, seen, torch.arange(60) % FOLDS, None)])
         for mean in each.means.values():
             assert torch.isfinite(mean.weight).all()
     for ours, theirs in zip(recovery.means.values(), other.means.values(), strict=True):

@@ -12,6 +12,7 @@ where nothing improves on the mean of the encodings, B is 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -84,34 +85,62 @@ class LinearMean(nn.Module):
         phi = self.features(encodings, available, near)
         return (phi @ self.weight).reshape(len(phi), *self.shape)
 
-    def fit(self, examples: Iterable[Example]) -> None:
-        """Fit B to examples (accumulated in float64)."""
-        size = len(self.weight)
-        gram = torch.zeros(FOLDS, size, size, dtype=torch.float64, device=self.weight.device)
-        cross = torch.zeros(FOLDS, size, self.weight.shape[1], dtype=torch.float64, device=self.weight.device)
-        squares = torch.zeros(FOLDS, dtype=torch.float64, device=self.weight.device)
-        for phi, encoding, fold in examples:
-            x, y = phi.double(), encoding.flatten(1).double()
-            for f in range(FOLDS):
-                rows = fold == f
-                gram[f] += x[rows].T @ x[rows]
-                cross[f] += x[rows].T @ y[rows]
-                squares[f] += y[rows].square().sum()
-        if int((gram[:, -1, -1] > 0).sum()) < 2:  # nothing to validate on
-            self.weight.copy_(_solve(gram.sum(0), cross.sum(0), None))
-            return
-        best = min((None, *PENALTIES), key=lambda penalty: self._held_out(gram, cross, squares, penalty))
-        self.weight.copy_(_solve(gram.sum(0), cross.sum(0), best))
+    def sums(self) -> RidgeSums:
+        """Empty sums for this target's examples."""
+        features, outputs = self.weight.shape
+        return RidgeSums(features, outputs, self.weight.device)
 
-    def _held_out(self, gram: Tensor, cross: Tensor, squares: Tensor, penalty: float | None) -> float:
+    def solve(self, sums: RidgeSums) -> None:
+        """Set B from the sums of all examples."""
+        self.weight.copy_(sums.solution())
+
+    def fit(self, examples: Iterable[Example]) -> None:
+        """Fit B to examples."""
+        sums = self.sums()
+        for example in examples:
+            sums.add(*example)
+        self.solve(sums)
+
+
+class RidgeSums:
+    """What ridge regression needs of its examples, for each fold, in float64.
+
+    Args:
+        features: F, the constant included.
+        outputs: O.
+        device: of the sums.
+    """
+
+    def __init__(self, features: int, outputs: int, device: torch.device) -> None:
+        zeros = partial(torch.zeros, dtype=torch.float64, device=device)
+        self._gram = zeros((FOLDS, features, features))
+        self._cross = zeros((FOLDS, features, outputs))
+        self._squares = zeros((FOLDS,))
+
+    def add(self, phi: Tensor, encoding: Tensor, fold: Tensor) -> None:
+        """Add an `Example`."""
+        x, y = phi.double(), encoding.flatten(1).double()
+        for f in range(FOLDS):
+            rows = fold == f
+            self._gram[f] += x[rows].T @ x[rows]
+            self._cross[f] += x[rows].T @ y[rows]
+            self._squares[f] += y[rows].square().sum()
+
+    def solution(self) -> Tensor:
+        """B ``(F, O)`` with the penalty of least error on held-out folds; the mean where there is only one fold."""
+        penalties = (None, *PENALTIES) if int((self._gram[:, -1, -1] > 0).sum()) > 1 else (None,)
+        best = min(penalties, key=self._held_out)
+        return _solve(self._gram.sum(0), self._cross.sum(0), best)
+
+    def _held_out(self, penalty: float | None) -> float:
         """The squared error of each fold under the solution of the others; ``penalty`` None for the constant alone."""
-        total = 0.0
+        gram, cross, total = self._gram, self._cross, 0.0
         for f in range(FOLDS):
             others_gram, others_cross = gram.sum(0) - gram[f], cross.sum(0) - cross[f]
             if float(others_gram[-1, -1]) < 1 or float(gram[f, -1, -1]) < 1:
                 continue
             b = _solve(others_gram, others_cross, penalty)
-            total += float(squares[f] - 2 * (b * cross[f]).sum() + (b * (gram[f] @ b)).sum())
+            total += float(self._squares[f] - 2 * (b * cross[f]).sum() + (b * (gram[f] @ b)).sum())
         return total
 
 

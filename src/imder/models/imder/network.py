@@ -280,7 +280,7 @@ class IMDerNetwork(FusionSystem):
             return self.forward(batch, samples, seed)
 
     def clip_states(self, batch: Batch) -> dict[str, Tensor] | None:
-        """None where recoveries enter predictions: they depend on the neighbours (see `Model`)."""
+        """None where recoveries enter predictions: they depend on the neighbours (`imder.models.clip_states`)."""
         return None if bool((self.branch_weight > 0).any()) else super().clip_states(batch)
 
     def predict_states(self, states: dict[str, Tensor], batch: Batch) -> Output:

@@ -20,7 +20,7 @@ Rows that lack modality k are gathered, whatever else they lack, into one sample
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -91,8 +91,8 @@ class RecoveryModel(nn.Module, ABC):
     def fit(self, encodings: Iterable[Encodings]) -> None:
         """Compute statistics of training encodings, if the kind needs any."""
 
-    def fit_means(self, batches: Callable[[], Iterable[MaskedEncodings]]) -> None:
-        """Fit what is linear in the condition, if the kind has such a part; ``batches`` gives training encodings anew."""
+    def fit_means(self, batches: Iterable[MaskedEncodings]) -> None:
+        """Fit what is linear in the condition to training encodings, if the kind has such a part."""
 
     @abstractmethod
     def losses(

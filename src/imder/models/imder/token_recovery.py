@@ -6,7 +6,7 @@ for each modality, attend to the condition's tokens and learn the distribution o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from imder.diffusion import Denoiser, KeyedNoise, edm_denoiser, edm_loss
 from imder.diffusion.sample import TIME_MIN
 from imder.models.imder.conditions import SUMMARY, TokenCondition
 from imder.models.imder.config import RecoveryConfig
-from imder.models.imder.linear_mean import Example, LinearMean
+from imder.models.imder.linear_mean import LinearMean
 from imder.models.imder.neighbour_condition import NeighbourEncodings, NeighbourTokens
 from imder.models.imder.recovery import Encodings, MaskedEncodings, RecoveryModel
 from imder.nn.module_dict import ModuleDict
@@ -61,21 +61,20 @@ class TokenRecovery(RecoveryModel):
         fit_together(dict(self.standardize.items()), rows)
 
     @torch.no_grad()
-    def fit_means(self, batches: Callable[[], Iterable[MaskedEncodings]]) -> None:
+    def fit_means(self, batches: Iterable[MaskedEncodings]) -> None:
         """Fit the linear part of each modality (`imder.models.imder.linear_mean`)."""
         if not self.kind.conditional:
             return
-        for i, (target, mean) in enumerate(self.means.items()):
-
-            def examples(target: str = target, mean: LinearMean = mean, i: int = i) -> Iterator[Example]:
-                for batch in batches():
-                    rows = batch.present[:, i].nonzero().squeeze(1)
-                    given = {k: e[rows] for k, e in batch.encodings.items()}
-                    near = None if batch.near is None else batch.near.take(rows)
-                    inputs = self._inputs(target, given, batch.available[rows], near)
-                    yield mean.features(*inputs), self.scale(target, given[target]), batch.fold[rows]
-
-            mean.fit(examples())
+        sums = {target: mean.sums() for target, mean in self.means.items()}
+        for batch in batches:
+            for i, (target, mean) in enumerate(self.means.items()):
+                rows = batch.present[:, i].nonzero().squeeze(1)
+                given = {k: e[rows] for k, e in batch.encodings.items()}
+                near = None if batch.near is None else batch.near.take(rows)
+                inputs = self._inputs(target, given, batch.available[rows], near)
+                sums[target].add(mean.features(*inputs), self.scale(target, given[target]), batch.fold[rows])
+        for target, mean in self.means.items():
+            mean.solve(sums[target])
 
     def _inputs(
         self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None

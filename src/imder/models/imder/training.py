@@ -60,9 +60,6 @@ class IMDer(IMDerObjectives):
     phase_settings = MappingProxyType({"control": "recovery"})
     label_free = frozenset({"score"})
 
-    def __init__(self, spec: Spec, config: IMDerConfig) -> None:
-        super().__init__(spec, config)
-
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
         """A new model of a preset (``fast``, ``paper-mosi``, ...; `imder.models.presets.preset_names`).
@@ -118,7 +115,7 @@ class IMDer(IMDerObjectives):
                 if kind.conditional:
                     self._record_cooccurrence(batches)
                 self.recovery.fit(self._available_encodings(batches))
-                self.recovery.fit_means(lambda: self._masked_encodings(batches, seed))
+                self.recovery.fit_means(self._masked_encodings(batches, seed))
         if phase in ("recovery", "control"):
             assert isinstance(self.fusion, PooledFusion)
             self.branch_of(phase).start_from(self.fusion, self.context)
@@ -168,9 +165,7 @@ class IMDer(IMDerObjectives):
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Choose the weight of the recovery branch for each pattern (`imder.models.imder.branch_weights`)."""
         self._pool.clear()
-        if (
-            phase != "control" or not self.config.recovery_kind.learned
-        ):  # constants in place of recoveries are the control
+        if phase != "control" or not self.config.recovery_kind.learned:  # constant recoveries are the control itself
             return
         branch_losses = BranchLosses()
         with evaluating(self):
