@@ -173,6 +173,21 @@ class RecoveredEncoding:
 
 
 @dataclass(frozen=True)
+class ImputedFeatures:
+    """Raw features drawn for one modality, as a system's ``impute(batch, draws, seed)`` returns them by modality.
+
+    Attributes:
+        rows: ``(R,)`` int64, the rows of the batch that lacked the modality.
+        features: ``(S, R, T, D)``, S draws in the units of the corpus; 0 beyond lengths.
+        lengths: ``(S, R)`` int64, the valid frames of each draw, at least 1.
+    """
+
+    rows: Tensor
+    features: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
 class Output:
     """The predictions of a model for a batch.
 
