@@ -143,10 +143,17 @@ class LinearModality:
             )
         return Measured(offsets @ rotation.T, rotation @ loading, self.noise, basis, scales, shift)
 
-    def sample(self, component: NDArray[np.int64], z: Array, rng: np.random.Generator) -> Ragged:
-        """Lengths and frames of N clips with components (N,) and latents z (N, Z)."""
+    def sample(
+        self,
+        component: NDArray[np.int64],
+        z: Array,
+        rng: np.random.Generator,
+        lengths: NDArray[np.int64] | None = None,
+    ) -> Ragged:
+        """Frames of N clips with components (N,) and latents z (N, Z), at ``lengths`` (N,) or at random ones."""
         n = len(z)
-        lengths = rng.integers(self.lengths[0], self.lengths[1] + 1, n)
+        if lengths is None:
+            lengths = rng.integers(self.lengths[0], self.lengths[1] + 1, n)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         row = np.repeat(np.arange(n), lengths)
         waves = self.waves((np.arange(len(row)) - offsets[row] + 0.5) / lengths[row])

@@ -43,6 +43,9 @@ class LatentPosterior:
     means: Array
     covariances: Array
 
+    def __getitem__(self, rows: NDArray[np.int64]) -> LatentPosterior:
+        return LatentPosterior(self.weights[rows], self.means[rows], self.covariances[rows])
+
     def given(self, evidence: Evidence) -> LatentPosterior:
         """The posterior after more evidence; leading dimensions broadcast."""
         return self.updated(evidence)[0]
