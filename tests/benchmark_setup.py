@@ -15,8 +15,9 @@ PAIR = ["--models", "zero-fill,{narrow}", "--seeds", 2, "--protocols", "random,f
 
 
 def with_speakers(corpus: Corpus) -> Corpus:
+    """Five speakers, one in each dialogue."""
     named = {
-        name: replace(split, speaker=tuple(f"p{i % 5}" for i in range(len(split))))
+        name: replace(split, speaker=tuple(f"p{int(dialogue[-4:]) % 5}" for dialogue in split.dialogue or ()))
         for name, split in corpus.splits.items()
     }
     return replace(corpus, splits=named)

@@ -90,6 +90,45 @@ def test_folds_test_every_dialogue_once(dialogues: Corpus) -> None:
         assert {len(names["test"]), len(names["valid"])} <= {3, 4}
 
 
+@pytest.fixture(scope="session")
+def conversations(dialogues: Corpus, place: Path) -> Corpus:
+    """The same dialogues, each between several of five speakers, who connect all of them."""
+    splits = {
+        name: replace(split, speaker=tuple(f"p{i % 5}" for i in range(len(split))))
+        for name, split in dialogues.splits.items()
+    }
+    write_store(replace(dialogues, splits=splits), place / "conversations")
+    return load_corpus(place / "conversations")
+
+
+def test_dialogues_of_several_speakers_are_not_torn(conversations: Corpus, dialogues: Corpus) -> None:
+    assert rotation_groups(conversations) == "dialogues"
+    for fold in range(4):
+        ours, theirs = fold_of(conversations, fold, 4), fold_of(dialogues, fold, 4)
+        assert {name: split.ids for name, split in ours.splits.items()} == {
+            name: split.ids for name, split in theirs.splits.items()
+        }
+    of_one = {
+        name: replace(split, speaker=tuple(f"of {d}" for d in split.dialogue or ()))
+        for name, split in conversations.splits.items()
+    }
+    assert rotation_groups(replace(conversations, splits=of_one)) == "speakers"
+
+
+def test_a_report_says_why_it_rotates_over_dialogues(conversations: Corpus, place: Path, tmp_path: Path) -> None:
+    words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "natural", "--folds", 3]
+    assert benchmark(place, tmp_path / "out", *words, corpus="conversations") == 0
+    text = " ".join((tmp_path / "out" / "tables.md").read_text().split())
+    assert "Rotation over dialogues in 3 folds, since some have several speakers" in text
+    assert "20 resamples of 13 dialogues" in text
+
+
+def test_several_speakers_and_no_dialogue_are_refused(conversations: Corpus) -> None:
+    split = replace(conversations["test"], dialogue=("", *(conversations["test"].dialogue or ())[1:]))
+    with pytest.raises(ImderError, match=r"\[test\] have no dialogue .*, and dialogues have several speakers"):
+        fold_of(replace(conversations, splits={**conversations.splits, "test": split}), 0, 4)
+
+
 def test_rotation_over_dialogues_resamples_dialogues(dialogues: Corpus, place: Path, tmp_path: Path) -> None:
     """Intervals and counts are over the 13 dialogues, though most clips have speakers, and the report says so."""
     out = tmp_path / "out"

@@ -102,7 +102,8 @@ def benchmark(
         rates: missing rates.
         draws: of the masks of each rate.
         per_rate: train a model for each missing rate, as the paper does.
-        folds: rotate over speakers, else dialogues, in this many folds; 0 for the corpus' own splits.
+        folds: rotate over speakers, or dialogues where some have several speakers or speakers are unknown, in this many
+            folds; 0 for the corpus' own splits.
         label_share: share of the training labels used.
         tuned: a corpus whose tuned settings presets take.
         max_epochs: no phase of training runs longer.

@@ -1,7 +1,8 @@
 """Rotation over speakers or dialogues: each is tested once, by models that were not trained on it.
 
-The corpus' splits are joined and split again: by speaker where every sample has one, else by dialogue. These groups are dealt
-to F folds in a seeded order; in rotation f, fold f is the test split, the next one validation, the rest training.
+The corpus' splits are joined and split again: by speaker where every sample has one and no dialogue has several, else by
+dialogue; a dialogue is never split. These groups are dealt to F folds in a seeded order; in rotation f, fold f is the test
+split, the next one validation, the rest training.
 """
 
 from __future__ import annotations
@@ -23,18 +24,43 @@ Groups = Literal["speakers", "dialogues"]
 def rotation_groups(corpus: Corpus) -> Groups:
     """The groups that a rotation keeps whole: speakers where every sample has one, else dialogues.
 
+    Dialogues too where some have several speakers (`dialogues_are_shared`): rotating over speakers would tear them, and the
+    speakers that dialogues connect are often all of them.
+
     Raises:
-        ImderError: samples have neither a speaker nor a dialogue.
+        ImderError: a sample lacks what decides its fold.
     """
-    if _complete([split.speaker for split in corpus.splits.values()]):
+    shared = dialogues_are_shared(corpus)
+    has_speakers = _complete([split.speaker for split in corpus.splits.values()])
+    if has_speakers and not shared:
         return "speakers"
     for name, split in corpus.splits.items():
         if not _complete([split.dialogue]):
+            lacking = "" if has_speakers else "no speaker (field 'speaker') and "
+            lacking += "no dialogue (field 'dialogue')"
+            lacking += ", and dialogues have several speakers" if has_speakers else ""
+            advice = "a dialogue" if shared else "one of the two"
             raise ImderError(
-                f"folds (--folds): samples of {corpus.name} [{name}] have no speaker (field 'speaker') and no dialogue "
-                "(field 'dialogue'); give every sample one of the two"
+                f"folds (--folds): samples of {corpus.name} [{name}] have {lacking}; give every sample {advice}"
             )
     return "dialogues"
+
+
+def dialogues_are_shared(corpus: Corpus) -> bool:
+    """Whether some dialogue has several speakers."""
+    speaker_of: dict[str, str] = {}
+    return any(
+        bool(dialogue and speaker) and speaker_of.setdefault(dialogue, speaker) != speaker
+        for split in corpus.splits.values()
+        if split.dialogue is not None and split.speaker is not None
+        for dialogue, speaker in zip(split.dialogue, split.speaker, strict=True)
+    )
+
+
+def rotation_note(corpus: Corpus, folds: int) -> str:
+    """What a benchmark's tables say of its rotation."""
+    reason = ", since some have several speakers" if dialogues_are_shared(corpus) else ""
+    return f"Rotation over {rotation_groups(corpus)} in {folds} folds{reason}; the deviation holds that between folds."
 
 
 def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
@@ -46,7 +72,7 @@ def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
         folds: how many, at least 3.
 
     Raises:
-        ImderError: a sample has neither speaker nor dialogue, an id occurs in two splits, two dialogues have one name, or
+        ImderError: a sample lacks what decides its fold, an id occurs in two splits, two dialogues have one name, or
             there are fewer speakers (dialogues) than folds.
     """
     if folds < 3:

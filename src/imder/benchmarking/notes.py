@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from imder.benchmarking.cell import config_of
 from imder.benchmarking.folder import BenchmarkFolder
-from imder.benchmarking.folds import rotation_groups
+from imder.benchmarking.folds import rotation_note
 from imder.benchmarking.model_specs import spec_note
 from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus
@@ -37,8 +37,7 @@ def plan_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembl
         )
     notes.append(f"Mean and deviation over {_seeds(plan, finished)} and {plan.shared.draws} draws of the masks.")
     if plan.shared.folds:
-        groups = f"{rotation_groups(corpus)} in {plan.shared.folds} folds"
-        notes.append(f"Rotation over {groups}; the deviation holds that between folds.")
+        notes.append(rotation_note(corpus, plan.shared.folds))
     return tuple(notes)
 
 

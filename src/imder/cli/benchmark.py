@@ -54,7 +54,11 @@ def add_options(parser: Parser) -> None:
         "--label-share", type=number(above=0, most=1), default=1.0, help="share of the training labels used, above 0"
     )
     parser.add_argument(
-        "--folds", type=whole(), default=0, help="rotations over speakers, else dialogues; 0 keeps the corpus' splits"
+        "--folds",
+        type=whole(),
+        default=0,
+        help="rotations over speakers, or over dialogues where some have several speakers or speakers are unknown; "
+        "0 keeps the corpus' splits",
     )
     parser.add_argument("--max-epochs", type=whole(1), help="limit of epochs for every phase (default: each preset's)")
     add_metrics(parser)
