@@ -1,0 +1,1 @@
+"""Raw features of missing modalities, drawn from their conditional distribution."""

@@ -1,0 +1,168 @@
+r"""The table of a feature with steps: knots of a piecewise-linear map between its values and its normal scores.
+
+Pieces alternate along the sorted training values: an atom is one value, a run holds the values between two atoms. A run has
+knots at evenly spaced ranks; an atom has two knots of the same value, at its edges. `imder.models.imputer.feature_kinds`
+has the mathematics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+FAR = 1e6
+"""Beyond all codes."""
+
+SAMPLE = 8192
+MOST_WHOLE = 64
+"""Whole numbers with at most this many distinct values are discrete."""
+
+INSIDE = 1e-3
+"""An atom's edge keeps this share of the distance from the codes on either side."""
+
+LEAST_REPEATS = 3
+"""An atom occurs at least this often."""
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Knots of one feature.
+
+    Attributes:
+        mean, deviation: m and s of the normal scores.
+        codes: ``(Q,)``, of the knots, ascending.
+        values: ``(Q,)``, of the knots, ascending.
+        points: ``(Q,)``, at an atom's first knot the atom's code.
+        fills: ``(Q, 2)``, at the knot before a gap the shares between which its draws lie; (0, 0) elsewhere.
+    """
+
+    mean: float
+    deviation: float
+    codes: NDArray[np.float32]
+    values: NDArray[np.float32]
+    points: NDArray[np.float32]
+    fills: NDArray[np.float32]
+
+
+@dataclass
+class _Piece:
+    """An atom (one value, with its code) or a run (values and codes), and the shares between which it lies."""
+
+    values: Array
+    codes: Array
+    low: float
+    high: float
+    is_atom: bool
+
+
+def normal_quantile(share: Array) -> Array:
+    """Phi^-1; infinite at 0 and 1."""
+    return np.asarray(torch.special.ndtri(torch.from_numpy(np.asarray(share, dtype=np.float64))).numpy())
+
+
+def has_steps(column: NDArray[np.float32], whole: bool, discrete: int, atom_share: float) -> bool:
+    """Whether a feature is discrete or has atoms; columns of many frames are looked through at regular intervals first."""
+    if len(column) > 4 * SAMPLE:
+        values, counts = np.unique(column[:: len(column) // SAMPLE], return_counts=True)
+        if len(values) > 2 * MOST_WHOLE and counts.max() < atom_share / 2 * SAMPLE:
+            return False
+    return bool(_atoms(*np.unique(column, return_counts=True), whole, discrete, atom_share).any())
+
+
+def fit_table(column: NDArray[np.float32], whole: bool, knots: int, discrete: int, atom_share: float) -> ScoreTable:
+    """The table of ``knots`` knots of a feature that varies.
+
+    Args:
+        column: ``(n,)`` training values.
+        whole: whether they are whole numbers.
+        knots: Q.
+        discrete: as in `imder.models.imputer.feature_kinds.FeatureMarginals`, like the next.
+        atom_share: of an atom.
+    """
+    values, counts = np.unique(column, return_counts=True)
+    atoms = _atoms(values, counts, whole, discrete, atom_share)
+    edges = np.concatenate([[0], np.cumsum(counts)]) / len(column)
+    scores = normal_quantile((edges[:-1] + edges[1:]) / 2)
+    density = np.exp(-0.5 * normal_quantile(edges) ** 2) / np.sqrt(2 * np.pi)  # 0 at both ends
+    scores[atoms] = ((density[:-1] - density[1:]) / np.diff(edges))[atoms]
+    mean = float(np.average(scores, weights=counts))
+    deviation = float(np.sqrt(np.average((scores - mean) ** 2, weights=counts)))
+    codes = (scores - mean) / deviation
+    starts = np.flatnonzero(np.concatenate([[True], atoms[1:] | atoms[:-1]]))
+    stops = np.append(starts[1:], len(values))
+    spare = knots - 2 * int(atoms.sum())
+    pieces = []
+    for i, j in zip(starts, stops, strict=True):
+        share = edges[j] - edges[i]
+        keep = np.arange(i, j)
+        if not atoms[i]:
+            many = min(j - i, max(2, int(spare * share)))
+            # evenly spaced middle ranks, the ends included
+            wanted = np.searchsorted(edges[i:j], np.linspace(edges[i], edges[j - 1], many))
+            keep = i + np.unique(wanted.clip(0, j - i - 1))
+        pieces.append(_Piece(values[keep].astype(np.float64), codes[keep], edges[i], edges[j], bool(atoms[i])))
+    return _table(pieces, knots, mean, deviation)
+
+
+def _atoms(
+    values: NDArray[np.float32], counts: NDArray[np.int64], whole: bool, discrete: int, atom_share: float
+) -> NDArray[np.bool_]:
+    """Which of the distinct values are atoms: all of a discrete feature, else the frequent ones."""
+    n, distinct = int(counts.sum()), len(values)
+    if (whole and distinct <= max(discrete, MOST_WHOLE)) or (distinct <= discrete and n >= 2 * distinct):
+        return np.ones(distinct, dtype=bool)
+    return np.asarray(counts >= max(atom_share * n, LEAST_REPEATS))
+
+
+def _table(pieces: list[_Piece], knots: int, mean: float, deviation: float) -> ScoreTable:
+    codes: list[float] = []
+    values: list[float] = []
+    points: list[float] = []
+    fills: list[tuple[float, float]] = []
+
+    def add(code: float, value: float, point: float = 0.0, fill: tuple[float, float] = (0.0, 0.0)) -> None:
+        codes.append(code)
+        values.append(value)
+        points.append(point)
+        fills.append(fill)
+
+    edges = [_edge(a, b) for a, b in pairwise(pieces)]
+    for n, piece in enumerate(pieces):
+        before = edges[n - 1] if n else -FAR
+        after = edges[n] if n < len(edges) else FAR
+        if piece.is_atom:
+            fill = (0.0, 0.0) if n + 1 == len(pieces) else _fill(pieces[n + 1])
+            add(before, piece.values[0], piece.codes[0])
+            add(after, piece.values[0], fill=fill)
+            continue
+        for code, value in zip(piece.codes, piece.values, strict=True):
+            add(code, value)
+        fills[-1] = (0.0, 0.0) if n + 1 == len(pieces) else _fill(piece)
+    assert len(codes) <= knots, (len(codes), knots)
+    pad = knots - len(codes)
+    return ScoreTable(
+        mean,
+        deviation,
+        np.array(codes + [codes[-1]] * pad, dtype=np.float32),
+        np.array(values + [values[-1]] * pad, dtype=np.float32),
+        np.array(points + [0.0] * pad, dtype=np.float32),
+        np.array(fills + [(0.0, 0.0)] * pad, dtype=np.float32),
+    )
+
+
+def _fill(piece: _Piece) -> tuple[float, float]:
+    """The shares from which a gap beside a piece is filled; none beside an atom, which has no gap."""
+    return (0.0, 0.0) if piece.is_atom else (piece.low, piece.high)
+
+
+def _edge(left: _Piece, right: _Piece) -> float:
+    """The code between two pieces that gives both their mass, as far as their own codes allow."""
+    a, b = float(left.codes[-1]), float(right.codes[0])
+    margin = INSIDE * (b - a)
+    return float(np.clip(normal_quantile(np.array(left.high)), a + margin, b - margin))
