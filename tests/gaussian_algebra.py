@@ -26,6 +26,11 @@ def dense(truth, name, length):
     return np.concatenate([m.offsets] * length, axis=1), np.concatenate(frames)
 
 
+def identity_part(truth, name, length):
+    """Raw features of a modality as a part of `joint`."""
+    return name, length, np.eye(length * truth[name].dim), np.zeros(length * truth[name].dim)
+
+
 def joint(truth, parts):
     """For each c mean and covariance of stacked (affine maps of) raw features and y*: parts = [(name, length, A, a)]."""
     means, covariances = [], []

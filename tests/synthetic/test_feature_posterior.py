@@ -9,7 +9,7 @@ import pytest
 from distances import energy_distance
 from scipy import stats
 
-from gaussian_algebra import condition, dialogue_joint, joint, mask
+from gaussian_algebra import condition, dialogue_joint, identity_part, joint, mask
 from imder.data.corpus import Ragged
 from imder.synthetic.feature_posterior import FeatureDraws, FeaturePosterior
 from imder.types import ImderError
@@ -19,10 +19,6 @@ DRAWS = 40_000
 
 def missing_of(truth, subset):
     return tuple(m for k, m in enumerate(truth.modalities) if k not in subset)
-
-
-def identity(truth, name, length):
-    return name, length, np.eye(length * truth[name].dim), np.zeros(length * truth[name].dim)
 
 
 def moments(weights, means, covariances):
@@ -46,7 +42,7 @@ def test_joint_draws_at_given_lengths_have_the_moments_of_dense_conditioning(sma
     lengths = {name: int(ragged.lengths[row]) for name, ragged in split.features.items()}
     missing = missing_of(small, subset)
     names = [small.names[k] for k in subset] + [m.name for m in missing]
-    means, covariances = joint(small, [identity(small, name, lengths[name]) for name in names])
+    means, covariances = joint(small, [identity_part(small, name, lengths[name]) for name in names])
     value = np.concatenate([np.zeros(0), *(split.features[small.names[k]][row].ravel() for k in subset)])
     if len(value):
         observed = np.arange(len(means[0])) < len(value)
@@ -81,7 +77,7 @@ def test_draws_given_neighbours_have_the_moments_of_dense_conditioning(dialogues
     wanted = [(1, 0), (1, 1)]
     lengths = [len(split.features[dialogues.names[k]][i]) for i, k in cells + wanted]
     parts = [
-        (clips.index(i), *identity(dialogues, dialogues.names[k], t))
+        (clips.index(i), *identity_part(dialogues, dialogues.names[k], t))
         for (i, k), t in zip(cells + wanted, lengths, strict=True)
     ]
     mean, covariance = dialogue_joint(dialogues, [split.position[i] for i in clips], parts)

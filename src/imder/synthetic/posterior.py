@@ -246,7 +246,7 @@ class EncodingPosterior:
             offsets, loading = model.offsets * model.scales, model.loading * model.scales[:, None]
             own = (model.scales * model.noise) ** 2
             d = own + sigma**2
-            prior = LatentPosterior(self.weights[rows], self.latent.means[rows], self.latent.covariances[rows])
+            prior = self.latent[rows]
             now, evident = prior.updated(Evidence.of(u, offsets, loading, d))
             f = now.weights @ offsets + np.einsum("...c,...cz->...z", now.weights, now.means) @ loading.T
             clean[..., rows, : len(model.shift)] = model.shift + model.linear((sigma**2 * f + own * u) / d)
