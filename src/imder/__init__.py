@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from imder.data.formats.load import load_corpus
     from imder.data.split import Sample, Split
     from imder.evaluation.evaluate import evaluate
+    from imder.imputation.impute import impute
+    from imder.imputation.imputed import Imputed
     from imder.inference.predict import predict
     from imder.inference.recover import recover
     from imder.media.predictor import Predictor
@@ -36,6 +38,8 @@ _HOMES = {
     "imder.data.formats.load": ("load_corpus",),
     "imder.data.split": ("Sample", "Split"),
     "imder.evaluation.evaluate": ("evaluate",),
+    "imder.imputation.impute": ("impute",),
+    "imder.imputation.imputed": ("Imputed",),
     "imder.inference.predict": ("predict",),
     "imder.inference.recover": ("recover",),
     "imder.media.predictor": ("Predictor",),
@@ -60,6 +64,7 @@ __all__ = [
     "FixedMissing",
     "IMDer",
     "ImderError",
+    "Imputed",
     "KnownTruth",
     "Modality",
     "Model",
@@ -76,6 +81,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "evaluate",
+    "impute",
     "load_corpus",
     "predict",
     "recover",

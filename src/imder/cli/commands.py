@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("imder.cli.evaluate", "table of a trained system under a missing-modality protocol"),
     "predict": Command("imder.cli.predict", "predictions and their uncertainty for a corpus, clips or a recording"),
     "recover": Command("imder.cli.recover", "encodings of the missing modalities, sampled and refined"),
+    "impute": Command("imder.cli.impute", "raw features of the missing modalities, as draws: a corpus for each"),
     "benchmark": Command("imder.cli.benchmark", "compare systems: a resumable grid of models and seeds"),
     "tune": Command("imder.cli.tune", "search a preset's learning rate, weight decay, dropout and width"),
     "extract": Command("imder.cli.extract", "features from videos, sound, transcripts and OpenFace tables"),

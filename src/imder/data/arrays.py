@@ -19,7 +19,7 @@ from imder.data.array_labels import (
 )
 from imder.data.array_values import has_rows, holds_strings, plain
 from imder.data.formats.assemble import unlabelled_splits
-from imder.data.formats.fields import RENAMED
+from imder.data.formats.fields import RENAMED, SUFFIXES
 from imder.data.formats.raw import Raw
 from imder.data.split import SPLITS, Split
 from imder.types import ImderError, Task
@@ -37,7 +37,6 @@ FIELDS = {
 }
 """Keys that are no modality, and the names of their fields in files."""
 SINGULAR = {"label": "labels", "id": "ids", "raw_text": "texts"}
-SUFFIXES = ("_lengths", "_present")
 
 Arrays = Mapping[str, Any]
 """The columns of one split by key."""

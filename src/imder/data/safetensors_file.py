@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 
 from imder.types import ImderError
 
-_DTYPES: dict[str, np.dtype[Any]] = {"I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "I64": np.dtype("<i8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BOOL": np.dtype("?"),
+}
 _LONGEST_HEADER = 100_000_000
 
 

@@ -111,6 +111,7 @@ class Split:
         dropped: samples without any modality that were left out on request.
         foreign_task: the task of the labels that the corpus has, where ``labels`` is None because a model's task is another.
         unread: remarks on fields of a file that look like labels or features and were not read.
+        filled: for each modality that was missing somewhere and was filled by `imder.impute`, in which samples: ``(N,)`` bool.
     """
 
     ids: tuple[str, ...]
@@ -125,6 +126,7 @@ class Split:
     tokens: Ragged | None = None
     foreign_task: Task | None = None
     unread: tuple[str, ...] = ()
+    filled: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -174,8 +176,11 @@ class Split:
         fields = [
             name for name in ("texts", "dialogue", "position", "speaker", "tokens") if getattr(self, name) is not None
         ]
-        return f"{n} samples, {int(self.labelled.sum())} labelled; present: {shares}{more}" + (
-            f"; {', '.join(fields)}" if fields else ""
+        filled = ", ".join(f"{name} {int(marks.sum())}" for name, marks in self.filled.items())
+        return (
+            f"{n} samples, {int(self.labelled.sum())} labelled; present: {shares}{more}"
+            + (f"; {', '.join(fields)}" if fields else "")
+            + (f"; filled: {filled}" if filled else "")
         )
 
     @cached_property
@@ -216,6 +221,7 @@ class Split:
             position=None if self.position is None else self.position[rows],
             speaker=pick(self.speaker),
             tokens=None if self.tokens is None else self.tokens.take(rows),
+            filled={name: marks[rows] for name, marks in self.filled.items()},
         )
 
 

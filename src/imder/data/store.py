@@ -12,6 +12,7 @@
                            offsets.<modality>  (n + 1,) int64: sample i holds the frames offsets[i] to offsets[i + 1]
                            labels              (n,) float32 (regression) or int64 (classification); may be missing
                            position            (n,) int64; may be missing
+                           filled.<modality>   (n,) bool: samples that `imder.impute` filled; may be missing
                            values.text_bert    (tokens, 1) int64 and offsets.text_bert: token ids; may be missing
 
 A store is written to a temporary folder beside it and then renamed, so it exists whole or not at all.
@@ -98,6 +99,11 @@ def _read_split(folder: Path, name: str, spec: Spec, n: int, dropped: int, nonfi
         nonfinite=nonfinite,
         dropped=dropped,
         tokens=_ragged(path, tensors, "text_bert", "i", 1, n) if "values.text_bert" in tensors else None,
+        filled={
+            m.name: _tensor(path, tensors, f"filled.{m.name}", "b", (n,)).view(np.uint8) != 0
+            for m in spec.modalities
+            if f"filled.{m.name}" in tensors
+        },
     )
 
 

@@ -31,7 +31,7 @@ _NOTES = ("failures.csv", "remarks.csv")  # the only other files of a store; a f
 def write_store(
     corpus: Corpus,
     folder: str | Path,
-    dtype: Literal["float16", "float32"] = "float32",
+    dtype: Literal["float16", "float32"] | None = "float32",
     notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write a corpus as a store, replacing a store of that name. Values are written in chunks, so memory stays flat.
@@ -39,14 +39,14 @@ def write_store(
     Args:
         corpus: any corpus, memory-mapped or not.
         folder: the store.
-        dtype: of the features on disk.
+        dtype: of the features on disk; None for each modality's own (float16, or else float32).
         notes: contents of ``failures.csv`` and ``remarks.csv``, if any.
 
     Raises:
         ImderError: the folder holds anything but a store, or a value doesn't fit ``dtype`` (the message names modality and
             sample); nothing is then written.
     """
-    if dtype not in ("float16", "float32"):
+    if dtype not in ("float16", "float32", None):
         raise ImderError(f"{folder}: unknown dtype {dtype!r}; use 'float16' or 'float32'")
     target = Path(os.path.realpath(folder))
     if target.exists():
@@ -80,13 +80,13 @@ def _check_replaceable(target: Path, folder: str | Path) -> None:
     """
     if not target.is_dir():
         raise ImderError(f"{folder}: is a file; a store is a folder")
-    own = _own_files(target)
+    own = own_files(target)
     others = sorted(p.name for p in target.iterdir() if p.name not in own or p.is_symlink() or not p.is_file())
     if others:
         raise ImderError(f"{folder}: holds {others[0]!r}, which is no part of a store; it is not overwritten")
 
 
-def _own_files(folder: Path) -> set[str]:
+def own_files(folder: Path) -> set[str]:
     """Names of a store's own files in a folder; none where the folder is no store."""
     try:
         about = json.loads((folder / "corpus.json").read_bytes())
@@ -102,12 +102,12 @@ def _own_files(folder: Path) -> set[str]:
     return own
 
 
-def _describe(corpus: Corpus, dtype: str) -> dict[str, Any]:
+def _describe(corpus: Corpus, dtype: str | None) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
         "name": corpus.name,
-        "dtype": dtype,
+        "dtype": dtype or "own",
         "spec": corpus.spec.to_dict(),
         "splits": {
             name: {"n": len(split), "dropped": split.dropped, "nonfinite": dict(split.nonfinite)}
@@ -121,13 +121,14 @@ def _write_json(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
-def _write_split(folder: Path, name: str, split: Split, dtype: str) -> None:
+def _write_split(folder: Path, name: str, split: Split, dtype: str | None) -> None:
     tensors: dict[str, Tensor] = {}
     for modality, ragged in split.features.items():
         offsets = ragged.offsets - ragged.offsets[0]
         shape = (int(offsets[-1]), ragged.dim)
-        pieces = _pieces(f"{name}: {modality}", split, ragged, np.dtype(dtype))
-        tensors[f"values.{modality}"] = Tensor("F16" if dtype == "float16" else "F32", shape, pieces)
+        kind = dtype or ("float16" if ragged.values.dtype == np.float16 else "float32")
+        pieces = _pieces(f"{name}: {modality}", split, ragged, np.dtype(kind))
+        tensors[f"values.{modality}"] = Tensor("F16" if kind == "float16" else "F32", shape, pieces)
         tensors[f"offsets.{modality}"] = Tensor("I64", offsets.shape, [offsets])
     if split.labels is not None:
         tensors["labels"] = Tensor("F32" if split.labels.dtype.kind == "f" else "I64", (len(split),), [split.labels])
@@ -137,6 +138,8 @@ def _write_split(folder: Path, name: str, split: Split, dtype: str) -> None:
         start, stop = int(split.tokens.offsets[0]), int(split.tokens.offsets[-1])
         tensors["values.text_bert"] = Tensor("I64", (stop - start, 1), [split.tokens.values[start:stop]])
         tensors["offsets.text_bert"] = Tensor("I64", split.tokens.offsets.shape, [split.tokens.offsets - start])
+    for modality, marks in split.filled.items():
+        tensors[f"filled.{modality}"] = Tensor("BOOL", (len(split),), [marks])
     write_tensors(folder / f"{name}.safetensors", tensors)
     lists = {key: getattr(split, key) for key in _LISTS}
     _write_json(folder / f"{name}.json", {"ids": list(split.ids), **lists})

@@ -128,7 +128,7 @@ def _corpus(
         absent = np.zeros((0, width), np.float32)
         features[name] = Ragged.from_list([kept.get(number, absent) for number in numbers], width)
     ids = [selection.split.ids[i] for i in lacking]
-    bare = replace(selection.split, features={}, nonfinite={}, dropped=0)
+    bare = replace(selection.split, features={}, nonfinite={}, dropped=0, filled={})
     split = replace(
         bare.take(np.repeat(lacking, samples)),
         ids=tuple(ids) if samples == 1 else tuple(f"{i}#{draw}" for i in ids for draw in range(samples)),

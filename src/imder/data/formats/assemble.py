@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from imder.data.formats.fields import find_sequences, read_dialogues, read_features, read_ids
+import numpy as np
+
+from imder.data.formats.fields import find_sequences, read_dialogues, read_features, read_filled, read_ids
 from imder.data.formats.labels import read_labels
 from imder.data.formats.raw import Raw
 from imder.data.formats.tokens import read_tokens
 from imder.data.formats.unread import unread_fields
 from imder.data.split import Split
 from imder.types import Spec, Task
+
+
+@dataclass(frozen=True)
+class FieldShape:
+    """How a file holds the features of a modality.
+
+    Attributes:
+        field: the name of the field.
+        frames: T of an array ``(N, T, D)``; 0 for a list of arrays, None for an array ``(N, D)``.
+    """
+
+    field: str
+    frames: int | None
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class Contents:
         classes: class names; empty for regression.
         name: the corpus' name, if the file has one.
         recipe: the recipe of the features (`imder.data.corpus.Corpus.recipe`), if the file has one.
+        shapes: how the fields of a pickle or npz file hold each modality; empty for a store.
     """
 
     splits: Mapping[str, Split]
@@ -32,6 +48,7 @@ class Contents:
     classes: tuple[str, ...]
     name: str | None = None
     recipe: Mapping[str, Any] | None = None
+    shapes: Mapping[str, FieldShape] = field(default_factory=dict)
 
 
 def assemble(raws: Sequence[Raw], task: Task | None, spec: Spec | None) -> Contents:
@@ -52,7 +69,18 @@ def assemble(raws: Sequence[Raw], task: Task | None, spec: Spec | None) -> Conte
         task = spec.task if fits else None
     task, classes, labels = read_labels(named, task, warn=spec is None)
     labelled = {key: replace(split, labels=y) for (key, split), y in zip(splits.items(), labels, strict=True)}
-    return Contents(labelled, task, classes)
+    return Contents(labelled, task, classes, shapes=_shapes(raws))
+
+
+def _shapes(raws: Sequence[Raw]) -> dict[str, FieldShape]:
+    shapes: dict[str, FieldShape] = {}
+    for raw in raws:
+        for name, (key, sequences) in find_sequences(raw).items():
+            given = raw.fields[key]
+            is_vectors = isinstance(given, np.ndarray) and given.dtype != object and given.ndim == 2
+            frames = None if is_vectors else sequences.shape[1] if isinstance(sequences, np.ndarray) else 0
+            shapes.setdefault(name, FieldShape(key, frames))
+    return shapes
 
 
 def unlabelled_splits(raws: Sequence[Raw]) -> dict[str, Split]:
@@ -65,12 +93,12 @@ def unlabelled_splits(raws: Sequence[Raw]) -> dict[str, Split]:
         features, nonfinite = read_features(raw, sequences, ids)
         dims = {name: (sequences[name][0], ragged.dim) for name, ragged in features.items()}
         first = first or dims
-        for name, (field, dim) in {**first, **dims}.items():
+        for name, (key, dim) in {**first, **dims}.items():
             if name not in dims or name not in first:
                 has, lacks = (raw, raws[0]) if name in dims else (raws[0], raw)
-                raise lacks.fault(field, f"no such features here, but in {has.where}")
+                raise lacks.fault(key, f"no such features here, but in {has.where}")
             if dim != first[name][1]:
-                raise raw.fault(field, f"{dim} features here, but {first[name][1]} in {raws[0].where}")
+                raise raw.fault(key, f"{dim} features here, but {first[name][1]} in {raws[0].where}")
         dialogue, position = read_dialogues(raw, ids)
         language = features.get("language")
         splits[raw.split] = Split(
@@ -83,5 +111,6 @@ def unlabelled_splits(raws: Sequence[Raw]) -> dict[str, Split]:
             nonfinite={name: nonfinite[name] for name in first},
             tokens=read_tokens(raw, ids, None if language is None else language.lengths > 0),
             unread=unread_fields(raw, {field for field, _ in sequences.values()}),
+            filled=read_filled(raw, sequences, ids),
         )
     return splits

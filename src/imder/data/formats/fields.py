@@ -19,7 +19,9 @@ from imder.types import ImderError
 
 RENAMED = {"text": "language", "video": "vision"}
 FIRST = ("language", "vision", "audio")
-OTHER = frozenset({"raw_text", "text_bert", "id", "annotations", "dialogue", "position", "speaker"})
+OTHER = frozenset({"raw_text", "text_bert", "id", "annotations", "class_names", "dialogue", "position", "speaker"})
+SUFFIXES = ("_lengths", "_present", "_filled")
+"""Endings of the fields that go with a modality's features."""
 _CLIP = re.compile(r"(.+)\$_\$(\d+)", re.DOTALL)
 
 Sequences = NDArray[Any] | list[NDArray[Any]]
@@ -37,7 +39,7 @@ def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
     """
     modalities: dict[str, tuple[str, Sequences]] = {}
     for field, value in raw.fields.items():
-        if field in OTHER or field.endswith(("_lengths", "_present")) or "label" in field:
+        if field in OTHER or field.endswith(SUFFIXES) or "label" in field:
             continue
         sequences = _sequences(raw, field, value)
         if sequences is None:
@@ -189,10 +191,8 @@ def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str
     lengths = frames.copy()
     present = np.ones(n, bool)
     for key in dict.fromkeys((f"{field}_present", f"{name}_present")):
-        marks = raw.numbers(key, ids)
-        for i in () if marks is None else np.flatnonzero((marks != 0) & (marks != 1)):
-            raise raw.fault(key, f"{marks[i]:g} is neither true nor false", ids[i])  # type: ignore[index]
-        present &= True if marks is None else marks == 1
+        marks = _marks(raw, key, ids)
+        present &= True if marks is None else marks
     has_lengths = False
     for key in dict.fromkeys((f"{field}_lengths", f"{name}_lengths")):
         given = raw.numbers(key, ids)
@@ -205,3 +205,24 @@ def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str
     if name == "language" and not has_lengths:
         lengths = attended(raw, frames)
     return np.where(present, lengths, 0)
+
+
+def _marks(raw: Raw, key: str, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
+    """A field of True or False for each sample."""
+    marks = raw.numbers(key, ids)
+    for i in () if marks is None else np.flatnonzero((marks != 0) & (marks != 1)):
+        raise raw.fault(key, f"{marks[i]:g} is neither true nor false", ids[i])  # type: ignore[index]
+    return None if marks is None else marks == 1
+
+
+def read_filled(
+    raw: Raw, modalities: Mapping[str, tuple[str, Sequences]], ids: tuple[str, ...]
+) -> dict[str, NDArray[np.bool_]]:
+    """For each modality with a field ``<modality>_filled``: which samples `imder.impute` filled, ``(N,)`` bool."""
+    filled = {}
+    for name, (field, _) in modalities.items():
+        for key in dict.fromkeys((f"{field}_filled", f"{name}_filled")):
+            marks = _marks(raw, key, ids)
+            if marks is not None:
+                filled[name] = marks
+    return filled

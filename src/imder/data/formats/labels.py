@@ -102,11 +102,18 @@ def _classification(raw: Raw, ids: tuple[str, ...]) -> NDArray[np.int64] | None:
 
 
 def _class_names(splits: Sequence[Named], labels: Sequence[NDArray[np.int64] | None]) -> tuple[str, ...]:
-    """Names by label number, over all splits: from ``label_names``, or ``annotations``, or the numbers themselves.
+    """Names by label number, over all splits: ``class_names``, or from ``label_names`` or ``annotations``, or the numbers.
 
+    ``class_names`` has one name for each class, in the order of numbers, so that it names classes without samples too.
     ``annotations`` that contradict the labels are ignored, since they may describe something else.
     """
     count = 1 + max((int(y.max(initial=-1)) for y in labels if y is not None), default=-1)
+    for raw, _ in splits:
+        if (names_given := raw.fields.get("class_names")) is not None:
+            every = raw.strings("class_names", int(np.size(names_given))) or ()
+            if len(every) < count or len(set(every)) < len(every):
+                raise raw.fault("class_names", f"{count} different names are needed, one for each class")
+            return every
     for field in ("label_names", "annotations"):
         names: dict[int, str] = {}
         numbers: dict[str, int] = {}

@@ -4,8 +4,10 @@ Pickles and npz files hold the same *fields* for each split, one row for each sa
 
 * features, under any name: floats ``(N, T, D)``, ``(N, D)`` or a list of ``(T_i, D)``. ``text`` is read as language,
   ``video`` as vision. ``<modality>_lengths`` gives the numbers of valid frames (without it, the attention mask of
-  ``text_bert`` for language, all frames otherwise) and ``<modality>_present`` whether a sample has the modality;
-* ``regression_labels`` or ``classification_labels``, the latter named by ``label_names`` or ``annotations``;
+  ``text_bert`` for language, all frames otherwise), ``<modality>_present`` whether a sample has the modality, and
+  ``<modality>_filled`` whether `imder.impute` drew it (`imder.data.split.Split.filled`);
+* ``regression_labels`` or ``classification_labels``, the latter named by ``label_names`` or ``annotations`` (N,), or by
+  ``class_names`` (C,);
 * ``id``, ``raw_text``, ``dialogue`` and ``position``, ``speaker``; of ``text_bert`` the ids of valid tokens.
 
 Every field but the features may be missing. A value that is not finite becomes 0 and is counted; any other mistake is an
@@ -20,6 +22,7 @@ from typing import Any
 
 from imder.data.compatible import check_recipe, fit_splits
 from imder.data.corpus import Corpus, spec_of
+from imder.data.formats.assemble import Contents, FieldShape
 from imder.data.formats.readers import read_contents
 from imder.data.split import Split, without_empty
 from imder.data.store import is_store, read_store
@@ -53,12 +56,43 @@ def load_corpus(
     Raises:
         ImderError: anything is wrong with the file, or it doesn't fit ``spec``.
     """
+    path = _existing(path)
+    return _corpus(path, read_contents(path, task, spec), drop_empty, spec, token_ids)
+
+
+def load_as_given(
+    spec: Spec, recipe: Mapping[str, Any] | None, where: str, path: str | Path, *, drop_empty: bool = False
+) -> tuple[Corpus, Mapping[str, FieldShape]]:
+    """A corpus for a trained model, not fitted to its spec: modalities, classes and labels are those of the file.
+
+    Args:
+        spec: of the model, which decides between the labels of two tasks.
+        recipe: that of the model's training corpus (`check_recipe`).
+        where: the model's name in messages.
+        path: the file or folder.
+        drop_empty: leave out samples without any modality instead of raising.
+
+    Returns:
+        The corpus, and how its file holds the features of each modality (empty for a store).
+    """
+    path = _existing(path)
+    contents = read_contents(path, None, spec)
+    corpus = _corpus(path, contents, drop_empty, None, False)
+    check_recipe(recipe, corpus, where)
+    return corpus, contents.shapes
+
+
+def _existing(path: str | Path) -> Path:
     if not isinstance(path, str | Path):
         raise ImderError(f"{NEEDED}, got {type(path).__name__}; see imder.Corpus.from_arrays")
     path = Path(path)
     if not path.exists():
         raise ImderError(f"{path}: there is no such file or folder")
-    contents = read_contents(path, task, spec)
+    return path
+
+
+def _corpus(path: Path, contents: Contents, drop_empty: bool, spec: Spec | None, token_ids: bool) -> Corpus:
+    """The contents as a corpus, fitted to ``spec`` if there is one."""
     task, classes = contents.task, contents.classes
     splits: dict[str, Split] = {
         key: without_empty(split, f"{path} [{key}]", drop_empty) for key, split in contents.splits.items()

@@ -6,13 +6,12 @@ from collections.abc import Collection
 
 import numpy as np
 
-from imder.data.formats.fields import OTHER, RENAMED
+from imder.data.formats.fields import OTHER, RENAMED, SUFFIXES
 from imder.data.formats.labels import FIELDS
 from imder.data.formats.raw import Raw
 
 LABEL_NAMES = ("target", "emotion", "sentiment", "class", "annotation")
 EXACT_LABEL_NAMES = ("y", "gt", "valence", "arousal")
-_SUFFIXES = ("_lengths", "_present")
 
 
 def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
@@ -33,8 +32,8 @@ def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
     for field, value in raw.fields.items():
         if field in features or field in labels or field in OTHER or field == "label_names":
             continue
-        if field.endswith(_SUFFIXES):
-            if field.removesuffix("_lengths").removesuffix("_present") not in modalities:
+        if field.endswith(SUFFIXES):
+            if field.rpartition("_")[0] not in modalities:
                 remarks.append(f"field {field!r} is not read: it belongs to no modality")
         elif _is_like_labels(field):
             remarks.append(f"field {field!r} is not read{question}")
