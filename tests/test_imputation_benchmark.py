@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from fillers import imputed, mean_fill, one_gaussian
-from imputation import clip_case, drawing_times, on_clips, on_dialogues
 from known_features import GRID, JOINT, affine_summary, resampling, summarize
 
 from gaussian_algebra import identity_part, joint, mask
@@ -18,6 +17,7 @@ from imder.synthetic.feature_posterior import FeatureDraws, FeaturePosterior
 from imder.synthetic.known_truth import KnownTruth
 from imder.synthetic.posterior import LatentPosterior
 from imder.types import ImputedFeatures
+from imputation import clip_case, drawing_times, on_clips, on_dialogues
 
 CLIPS, DRAWS = 40, 32
 
