@@ -9,7 +9,8 @@ from torch import Tensor
 
 from imder.data.split import Ragged
 from imder.diffusion.noise import KeyedNoise
-from imder.models.imputer.codec import CodecConfig, FeatureCodec, time_moments
+from imder.models.imputer.codec import CodecConfig, FeatureCodec
+from imder.models.imputer.residual import time_moments
 from imder.types import ImderError, Modality
 
 

@@ -11,7 +11,8 @@ r"""Features in and out of standardised values, each kind of feature in its own 
   and m, s make the codes' mean 0 and deviation 1. Draws invert this map. An atom takes the codes between its own and those of
   its neighbours from the edges Phi^-1 on that a normal code would need for the atom to keep its mass. Between an edge and the
   first code of the next continuous part there may be a gap, which no value is encoded to: there the draw is a random value of
-  that part, so that normal codes keep its distribution too.
+  that part, so that normal codes keep its distribution too. With ``between="values"`` codes are linear in the values between
+  two atoms, so that averages over time stay averages.
 
 Whole numbers stay whole. Encoding is deterministic: equal values have equal codes.
 """
@@ -26,14 +27,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imder.diffusion.noise import KeyedNoise
-from imder.models.imputer.normal_scores import ScoreTable, fit_table, has_steps
+from imder.models.imputer.normal_scores import Between, ScoreTable, fit_table, has_steps
 
 NEGLIGIBLE = 1e-6
+GOLDEN = (5**0.5 - 1) / 2
+
 COLUMNS = 64
 """Features whose deviations are computed at a time."""
 
 QUANTILES = 257
 """Knots of the table of a feature with steps."""
+
+LARGEST_WHOLE = 2.0**20
+"""Beyond it features count as continuous: all large floats are whole."""
 
 MOST_CODE = 30.0
 """Codes of values far beyond the training range are limited to this."""
@@ -46,7 +52,8 @@ class FeatureMarginals(nn.Module):
         dim: D.
         discrete: a feature with at most this many distinct values is discrete.
         atom_share: a value with at least this share of the frames is an atom.
-        scores: whether continuous features have normal scores as well.
+        between: whether codes between atoms are linear in the ``values`` or in their normal ``scores``.
+        always: whether continuous features have normal scores as well.
     """
 
     center: Tensor
@@ -60,9 +67,9 @@ class FeatureMarginals(nn.Module):
     points: Tensor
     fills: Tensor
 
-    def __init__(self, dim: int, discrete: int, atom_share: float, scores: bool = False) -> None:
+    def __init__(self, dim: int, discrete: int, atom_share: float, *, between: Between, always: bool = False) -> None:
         super().__init__()
-        self.discrete, self.atom_share, self.scores = discrete, atom_share, scores
+        self.discrete, self.atom_share, self.between, self.always = discrete, atom_share, between, always
         for name in ("center", "low", "high"):
             self.register_buffer(name, torch.zeros(dim))
         self.register_buffer("spread", torch.zeros(dim))
@@ -84,12 +91,13 @@ class FeatureMarginals(nn.Module):
         low, high = (np.where(constant, center, x).astype(np.float32) for x in (low, high))
         for name, x in {"center": center, "spread": spread, "low": low, "high": high}.items():
             getattr(self, name).copy_(torch.from_numpy(x))
-        self.whole.copy_(torch.from_numpy(~constant & (frames == np.round(frames)).all(0)))
+        small = np.maximum(np.abs(low), np.abs(high)) <= LARGEST_WHOLE
+        self.whole.copy_(torch.from_numpy(~constant & small & (frames == np.round(frames)).all(0)))
         self.stepped.zero_()
         for i in np.flatnonzero(~constant):
             column, is_whole = frames[:, i], bool(self.whole[i])
-            if self.scores or has_steps(column, is_whole, self.discrete, self.atom_share):
-                self._set(int(i), fit_table(column, is_whole, QUANTILES, self.discrete, self.atom_share))
+            if self.always or has_steps(column, is_whole, self.discrete, self.atom_share):
+                self._set(int(i), fit_table(column, is_whole, QUANTILES, self.discrete, self.atom_share, self.between))
 
     def _set(self, i: int, table: ScoreTable) -> None:
         self.stepped[i] = True
@@ -104,12 +112,22 @@ class FeatureMarginals(nn.Module):
         codes = codes.clamp(-MOST_CODE, MOST_CODE)
         return self._with_stepped(codes, x, self._scores)
 
-    def decode(self, codes: Tensor, noise: KeyedNoise) -> Tensor:
-        """Values ``(R, ..., D)`` of codes ``(R, ..., D)``; ``noise`` fills the gaps."""
+    def gap_noise(self, noise: KeyedNoise, rows: int) -> Tensor:
+        """A uniform draw ``(rows, C)`` for the C features with steps, a row for each of ``noise``."""
+        return noise.uniform((rows, int(self.stepped.sum())))
+
+    def decode(self, codes: Tensor, gaps: Tensor) -> Tensor:
+        """Values ``(R, T, D)`` of codes ``(R, T, D)``.
+
+        Args:
+            codes: any numbers.
+            gaps: of `gap_noise`; frame t fills gaps with the fractional part of the draw plus t times the golden ratio.
+        """
         values = torch.addcmul(self.center, codes, self.spread)
         values = torch.minimum(torch.maximum(values, self.low), self.high)
-        rows = len(codes)
-        values = self._with_stepped(values, codes, lambda u, columns: self._quantiles(u, columns, noise, rows))
+        shift = GOLDEN * torch.arange(codes.shape[1], device=codes.device)[:, None]
+        uniform = ((gaps[:, None] + shift) % 1).flatten(0, 1).T
+        values = self._with_stepped(values, codes, lambda u, columns: self._quantiles(u, columns, uniform))
         return torch.where(self.whole, values.round(), values) if bool(self.whole.any()) else values
 
     def _with_stepped(self, out: Tensor, x: Tensor, table: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -134,13 +152,11 @@ class FeatureMarginals(nn.Module):
         share = torch.where(b > a, (x - a) / torch.where(b > a, b - a, 1.0), 0.0)
         return torch.where(is_atom, self.points[columns].gather(1, first), left + share * (right - left))
 
-    def _quantiles(self, codes: Tensor, columns: Tensor, noise: KeyedNoise, rows: int) -> Tensor:
-        """Values ``(C, n)`` of codes ``(C, n)``; n is a multiple of ``rows``, those of ``noise``."""
+    def _quantiles(self, codes: Tensor, columns: Tensor, uniform: Tensor) -> Tensor:
+        """Values ``(C, n)`` of codes ``(C, n)`` of the features ``columns`` (C,)."""
         fills = self.fills[columns]
         knot = self._knot(codes, columns)
         low, high = (fills[..., i].gather(1, knot) for i in (0, 1))
-        each = noise.uniform((rows, codes.shape[1] // max(1, rows), len(columns)))
-        uniform = each.flatten(0, 1).T
         normal = torch.special.ndtri((low + uniform * (high - low)).clamp(1e-6, 1 - 1e-6))
         filled = (normal - self.center[columns][:, None]) / self.spread[columns][:, None]
         codes = torch.where(high > low, filled, codes)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Between = Literal["values", "scores"]
 
 FAR = 1e6
 """Beyond all codes."""
@@ -75,7 +77,9 @@ def has_steps(column: NDArray[np.float32], whole: bool, discrete: int, atom_shar
     return bool(_atoms(*np.unique(column, return_counts=True), whole, discrete, atom_share).any())
 
 
-def fit_table(column: NDArray[np.float32], whole: bool, knots: int, discrete: int, atom_share: float) -> ScoreTable:
+def fit_table(
+    column: NDArray[np.float32], whole: bool, knots: int, discrete: int, atom_share: float, between: Between
+) -> ScoreTable:
     """The table of ``knots`` knots of a feature that varies.
 
     Args:
@@ -84,6 +88,7 @@ def fit_table(column: NDArray[np.float32], whole: bool, knots: int, discrete: in
         knots: Q.
         discrete: as in `imder.models.imputer.feature_kinds.FeatureMarginals`, like the next.
         atom_share: of an atom.
+        between: likewise.
     """
     values, counts = np.unique(column, return_counts=True)
     atoms = _atoms(values, counts, whole, discrete, atom_share)
@@ -91,11 +96,16 @@ def fit_table(column: NDArray[np.float32], whole: bool, knots: int, discrete: in
     scores = normal_quantile((edges[:-1] + edges[1:]) / 2)
     density = np.exp(-0.5 * normal_quantile(edges) ** 2) / np.sqrt(2 * np.pi)  # 0 at both ends
     scores[atoms] = ((density[:-1] - density[1:]) / np.diff(edges))[atoms]
+    starts = np.flatnonzero(np.concatenate([[True], atoms[1:] | atoms[:-1]]))
+    stops = np.append(starts[1:], len(values))
+    if between == "values" and atoms.any():
+        for i, j in zip(starts, stops, strict=True):
+            if not atoms[i]:
+                part = values[i:j].astype(np.float64)
+                scores[i:j] = _linear(part, counts[i:j], edges[i], edges[j])
     mean = float(np.average(scores, weights=counts))
     deviation = float(np.sqrt(np.average((scores - mean) ** 2, weights=counts)))
     codes = (scores - mean) / deviation
-    starts = np.flatnonzero(np.concatenate([[True], atoms[1:] | atoms[:-1]]))
-    stops = np.append(starts[1:], len(values))
     spare = knots - 2 * int(atoms.sum())
     pieces = []
     for i, j in zip(starts, stops, strict=True):
@@ -108,6 +118,23 @@ def fit_table(column: NDArray[np.float32], whole: bool, knots: int, discrete: in
             keep = i + np.unique(wanted.clip(0, j - i - 1))
         pieces.append(_Piece(values[keep].astype(np.float64), codes[keep], edges[i], edges[j], bool(atoms[i])))
     return _table(pieces, knots, mean, deviation)
+
+
+def _linear(values: Array, counts: NDArray[np.int64], low: float, high: float) -> Array:
+    """Scores linear in a run's values, which lie between the shares ``low`` and ``high``.
+
+    They start and end at the edges of the atoms on both sides; where there is one alone their mean is the normal one.
+    """
+    a, b = normal_quantile(np.array([low, high]))
+    if len(values) == 1:
+        return normal_quantile(np.array([(low + high) / 2]))
+    if np.isfinite(a) and np.isfinite(b):
+        return np.asarray(a + (b - a) * (values - values[0]) / (values[-1] - values[0]))
+    density = np.exp(-0.5 * np.array([a, b]) ** 2) / np.sqrt(2 * np.pi)
+    expected = (density[0] - density[1]) / (high - low)
+    mean = np.average(values, weights=counts)
+    start, anchor = (values[0], a) if np.isfinite(a) else (values[-1], b)
+    return np.asarray(anchor + (expected - anchor) * (values - start) / (mean - start))
 
 
 def _atoms(

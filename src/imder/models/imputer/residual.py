@@ -1,100 +1,130 @@
-r"""What a code leaves out, as noise: correlated across channels, and along time a stationary AR(1) process in each channel.
+r"""The residual of a sequence about its curve: AR(1) noise in each channel with exactly the wanted statistics over time.
 
-    correlated   w = L f + d g,              f ~ N(0, I_r), g ~ N(0, I_D)
-    along time   e_t = rho e_{t-1} + sqrt(1 - rho^2) w_t
+    v = mean_t (x_t - mean x)^2,    q = mean_t (x_t - x_{t-1})^2                  of T frames
 
-L L^T + d^2 is the covariance of the training rows: their correlation, shrunk towards I (Ledoit and Wolf, 2004), by its r
-leading eigenvectors, and the diagonal exactly.
+    e_t = rho e_{t-1} + sqrt(1 - rho^2) w_t,    e' = a (e + b g),    g_t = e_t - (e_{t-1} + e_{t+1}) / 2
 
-A clip's rho follows from its variance v = mean (e_t - mean e)^2 and its roughness q = mean (e_t - e_{t-1})^2. For T frames
-
-    q / v = 2 (1 - rho) / a_T(rho),    a_T(rho) = 1 - T^-2 sum_ij rho^|i-j|
-
-in expectation, which decreases in rho and is solved by bisection. T = 2 says nothing about rho.
+rho comes from the expectation q / v = 2 (1 - rho) / s_T(rho), s_T(rho) = 1 - T^-2 sum_ij rho^|i-j|, which decreases in rho and
+is solved by bisection. A single draw misses v and q by its sampling error: q and v of e' are quadratic in b, which
+makes q / v exact where it can (the root nearer to 0), and a makes v exact. e and g are first made orthogonal to a constant,
+to the curve c and to its second differences, so that v and q of c + e' are the sums of theirs.
 """
 
 from __future__ import annotations
 
 import torch
-from sklearn.covariance import ledoit_wolf_shrinkage
-from torch import Tensor, nn
-
-from imder.diffusion.noise import KeyedNoise
+from torch import Tensor
 
 MOST_RHO = 0.98
-BISECTIONS = 24
-MOST_ROWS = 4096
-"""Rows that covariances are fitted to."""
+BISECTIONS = 12
+MOST_ROUGHENING = 4.0
+"""Largest b either way."""
 
 
-class CorrelatedNoise(nn.Module):
-    """Gaussian noise of ``dim`` channels; 0 until fitted.
+def time_moments(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """V and q ``(B, D)`` of ``(B, T, D)``, which is 0 beyond ``lengths`` (B,).
 
-    Args:
-        dim: D.
-        rank: largest r.
+    >>> time_moments(torch.tensor([[[0.0], [1.0], [2.0], [0.0]]]), torch.tensor([3]))
+    (tensor([[0.6667]]), tensor([[1.]]))
     """
+    mask = frame_mask_of(x, lengths)
+    frames = lengths.clamp(min=1)[:, None]
+    centred = (x - x.sum(1, keepdim=True) / frames[:, None]) * mask
+    steps = (x[:, 1:] - x[:, :-1]) * mask[:, 1:]
+    return centred.square().sum(1) / frames, steps.square().sum(1) / (frames - 1).clamp(min=1)
 
-    factors: Tensor
-    rest: Tensor
 
-    def __init__(self, dim: int, rank: int) -> None:
-        super().__init__()
-        self.register_buffer("factors", torch.zeros(dim, min(dim, rank)))
-        self.register_buffer("rest", torch.zeros(dim))
-
-    def fit(self, rows: Tensor, unit: bool = False) -> None:
-        """Fit to ``(n, D)`` rows about 0; with ``unit`` their correlation alone, deviation 1 in every channel."""
-        x = rows.double()
-        deviation = x.square().mean(0).sqrt() if len(x) else x.new_zeros(x.shape[1])
-        x = x[:: max(1, -(-len(x) // MOST_ROWS))] / torch.where(deviation > 0, deviation, 1.0)
-        correlation = torch.eye(x.shape[1], dtype=torch.float64)
-        if len(x) > 1:
-            shrinkage = float(ledoit_wolf_shrinkage(x.numpy(), assume_centered=True))
-            correlation = (1 - shrinkage) * x.T @ x / len(x) + shrinkage * correlation
-            scale = correlation.diagonal().clamp(min=1e-12).rsqrt()
-            correlation = correlation * scale * scale[:, None]
-        values, vectors = torch.linalg.eigh(correlation)
-        rank = self.factors.shape[1]
-        factors = vectors[:, -rank:] * values[-rank:].clamp(min=0).sqrt()
-        rest = (1 - factors.square().sum(1)).clamp(min=0).sqrt()
-        scale = torch.ones_like(deviation) if unit else deviation
-        self.factors.copy_(scale[:, None] * factors)
-        self.rest.copy_(scale * rest)
-
-    def sample(self, noise: KeyedNoise, shape: tuple[int, ...]) -> Tensor:
-        """Draws ``(*shape, D)``; ``shape`` starts with the rows of ``noise``."""
-        dim, rank = self.factors.shape
-        draws = noise.normal((*shape, rank)) @ self.factors.T
-        return draws if rank == dim else torch.addcmul(draws, noise.normal((*shape, dim)), self.rest)
+def frame_mask_of(x: Tensor, lengths: Tensor) -> Tensor:
+    """``(B, T, 1)`` in the dtype of x: 1 in valid frames."""
+    return (torch.arange(x.shape[1], device=x.device)[None] < lengths[:, None])[..., None].to(x.dtype)
 
 
 def autoregressive(innovations: Tensor, rho: Tensor) -> Tensor:
-    """AR(1) processes ``(R, T, D)`` of deviation 1 with autocorrelations ``(R, D)``, from innovations of deviation 1."""
-    out = torch.empty_like(innovations)
+    """AR(1) processes ``(R, T, D)`` of deviation 1 with autocorrelations ``(R, D)``, in place of their innovations."""
     scale = (1 - rho.square()).sqrt()
-    state = out[:, 0] = innovations[:, 0]
     for t in range(1, innovations.shape[1]):
-        state = out[:, t] = torch.addcmul(rho * state, scale, innovations[:, t])
-    return out
+        innovations[:, t].mul_(scale).addcmul_(rho, innovations[:, t - 1])
+    return innovations
 
 
 def variance_share(rho: Tensor, lengths: Tensor) -> Tensor:
-    """a_T(rho): the expected variance about a clip's own mean, of an AR(1) process with variance 1; float64.
+    """s_T(rho): the expected variance about a clip's own mean, of an AR(1) process with variance 1.
 
-    >>> variance_share(torch.tensor([0.0, 0.9]), torch.tensor([4, 1])).tolist()
+    >>> variance_share(torch.tensor([0.0, 0.9]), torch.tensor([4, 1])).round(decimals=3).tolist()
     [0.75, 0.0]
     """
-    rho, frames = rho.double(), lengths.double()
-    near = 2 * rho * (1 - rho**frames) / (1 - rho).square()
-    return (1 - (frames * (1 + rho) / (1 - rho) - near) / frames.square()).clamp(min=0).nan_to_num()
+    near = 2 * rho * (1 - rho**lengths) / (1 - rho).square()
+    return (1 - (lengths * (1 + rho) / (1 - rho) - near) / lengths.square()).clamp(min=0)
 
 
 def autocorrelation(ratio: Tensor, lengths: Tensor) -> Tensor:
-    """Rho of clips with roughness / variance ``ratio`` and ``lengths`` of at least 3, at most `MOST_RHO` either way."""
-    low, high = torch.full_like(ratio, -MOST_RHO).double(), torch.full_like(ratio, MOST_RHO).double()
+    """Rho of clips with q / v = ``ratio``, at most `MOST_RHO` either way; 0 where ``lengths`` are below 3.
+
+    >>> ratio = 2 * (1 - 0.9) / variance_share(torch.tensor([0.9]), torch.tensor([60]))
+    >>> autocorrelation(ratio, torch.tensor([60])).round(decimals=2)
+    tensor([0.9000])
+    """
+    low, high = torch.full_like(ratio, -MOST_RHO), torch.full_like(ratio, MOST_RHO)
+    frames = lengths.clamp(min=3).to(ratio)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        rougher = 2 * (1 - middle) > ratio * variance_share(middle, lengths)
+        rougher = 2 * (1 - middle) > ratio * variance_share(middle, frames)
         low, high = torch.where(rougher, middle, low), torch.where(rougher, high, middle)
-    return ((low + high) / 2).to(ratio)
+    return torch.where(lengths > 2, (low + high) / 2, 0.0)
+
+
+def shaped(e: Tensor, curve: Tensor, lengths: Tensor, variance: Tensor, roughness: Tensor) -> Tensor:
+    """Noise e' ``(R, T, D)`` with v = ``variance`` and, where it can be had, q = ``roughness``.
+
+    Args:
+        e: ``(R, T, D)``, unscaled.
+        curve: ``(R, T, D)``, of mean 0 over time, 0 beyond lengths.
+        lengths: ``(R,)``.
+        variance: ``(R, D)``.
+        roughness: ``(R, D)``. Too few frames to be orthogonal to the curve: noise that is not.
+    """
+    mask = frame_mask_of(e, lengths)
+    e = e * mask
+    frames = lengths.clamp(min=1)[:, None, None]
+    e = (e - e.sum(1, keepdim=True) / frames) * mask
+    bend = _bend(curve, mask)
+    bend = _orthogonal(bend, curve)
+    smooth = _orthogonal(_orthogonal(e, curve), bend)
+    before, after = e.square().sum(1, keepdim=True), smooth.square().sum(1, keepdim=True)
+    smooth = torch.where(after > 1e-3 * before, smooth, e)
+    rough = _bend(smooth, mask)
+    rough = _orthogonal(_orthogonal(rough, curve), bend)
+    v, q = (_quadratic(smooth, rough, mask, steps) for steps in (False, True))
+    count = lengths[:, None].to(e.dtype)
+    total, step_total = variance * count, roughness * (count - 1).clamp(min=1)
+    b = _nearer_root(*(qi * total - vi * step_total for qi, vi in zip(q, v, strict=True)))
+    power = v[0] + 2 * b * v[1] + b.square() * v[2]
+    a = (total / power.clamp(min=1e-30)).sqrt() * (power > 1e-12)
+    return a[:, None] * (smooth + b[:, None] * rough)
+
+
+def _bend(x: Tensor, mask: Tensor) -> Tensor:
+    """The part of x ``(R, T, D)`` that successive differences weigh: half the sum of differences to both neighbours."""
+    steps = (x[:, 1:] - x[:, :-1]) * mask[:, 1:]
+    zero = torch.zeros_like(x[:, :1])
+    return (torch.cat([zero, steps], 1) - torch.cat([steps, zero], 1)) / 2
+
+
+def _orthogonal(x: Tensor, direction: Tensor) -> Tensor:
+    power = direction.square().sum(1, keepdim=True)
+    return x - direction * ((x * direction).sum(1, keepdim=True) / power.clamp(min=1e-20))
+
+
+def _quadratic(x: Tensor, y: Tensor, mask: Tensor, steps: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over time of x^2, x y and y^2, of successive differences with ``steps``."""
+    if steps:
+        x, y = ((each[:, 1:] - each[:, :-1]) * mask[:, 1:] for each in (x, y))
+    return x.square().sum(1), (x * y).sum(1), y.square().sum(1)
+
+
+def _nearer_root(c: Tensor, half_b: Tensor, a: Tensor) -> Tensor:
+    """The root nearer to 0 of c + 2 half_b x + a x^2, or the vertex where there is none; at most `MOST_ROUGHENING`."""
+    root = (half_b.square() - a * c).clamp(min=0).sqrt()
+    sum_ = half_b + torch.where(half_b < 0, -root, root)
+    x = torch.where(sum_ != 0, -c / torch.where(sum_ != 0, sum_, 1.0), 0.0)
+    return x.nan_to_num().clamp(-MOST_ROUGHENING, MOST_ROUGHENING)
