@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from known_features import FeatureCase
+from known_features import Drawn, FeatureCase
 from numpy.typing import NDArray
 
 from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers
 from imder.data.loader import collate
+from imder.diffusion import KeyedNoise
 from imder.models.base import Model, evaluating
 from imder.synthetic.feature_posterior import FeatureDraws, FeaturePosterior
 from imder.synthetic.known_truth import KnownTruth
@@ -26,6 +27,20 @@ def imputed(
     with torch.no_grad(), evaluating(model):
         drawn = model.impute(batch, draws, seed)
     return {name: FeatureDraws(x.features.numpy(), x.lengths.numpy()) for name, x in drawn.items()}
+
+
+def through_codecs(model: Model, drawn: Drawn) -> dict[str, FeatureDraws]:
+    """Draws encoded and decoded by the codecs of an `imputer`: if they were exact, all that is wrong comes from the codecs."""
+    decoded = {}
+    for name, draws in drawn.items():
+        codec = model.codecs[name]
+        features, lengths = torch.from_numpy(draws.features).flatten(0, 1), torch.from_numpy(draws.lengths).flatten()
+        with torch.no_grad():
+            codes = codec.encode(features, lengths)
+            x, steps = codec.decode(codes, KeyedNoise(torch.arange(len(codes)), 1))
+        shape = draws.lengths.shape
+        decoded[name] = FeatureDraws(x.unflatten(0, shape).numpy(), steps.reshape(shape).numpy())
+    return decoded
 
 
 def mean_fill(case: FeatureCase) -> dict[str, FeatureDraws]:

@@ -1,7 +1,7 @@
 """Are imputations right? Raw features drawn by systems against exact conditional draws, on the known-truth corpora.
 
     python benchmarks/imputation.py [--parts clips dialogues speed] [--count 64] [--draws 32] [--out DIR]
-        [--systems imputer] [--run RUN] [--threads 1]
+        [--systems imputer] [--set KEY=VALUE] [--epochs N] [--run RUN] [--threads 1]
 
 * ``clips``: each set of modalities of independent clips is missing in turn; what is missing is drawn given the rest.
 * ``dialogues``: half of the cells of dialogues are missing; what is missing is drawn given the clip and its neighbours.
@@ -10,10 +10,11 @@
 ``exact`` is a second set of exact draws, the floor of every number. ``linear-Gaussian`` is the limit of infinitely many
 training clips: the truth with its components replaced by one Gaussian of the same mean and covariance (on dialogues, which
 are jointly Gaussian, it would be exact). ``mean`` fills with the mean over all clips, at random lengths. `fast` and
-`regression` recover encodings, not features: `benchmarks/quality.py` judges them.
+`regression` recover encodings, not features: `benchmarks/quality.py` judges them. ``codecs of`` a system: exact draws after
+its codecs have encoded and decoded them, so what is wrong there isn't the recovery's fault.
 
-Systems are trained with their presets on the corpus of ``imder demo``; finished trainings in DIR are reused. ``--run`` adds
-a run directory of your own, trained on it (``known-truth`` by `KnownTruth.corpus`), for the part ``clips``.
+Systems are trained on the corpus of ``imder demo`` with their presets, changed by ``--set model.label=false`` and the like;
+finished trainings in DIR are reused, so other settings need another DIR. ``--run`` adds a trained run to the part ``clips``.
 
 Prints tables; writes ``imputation.csv``.
 """
@@ -28,7 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from fillers import imputed, mean_fill, one_gaussian
+import yaml
+from fillers import imputed, mean_fill, one_gaussian, through_codecs
 from known_features import JOINT, Drawn, FeatureCase
 from measure import machine, markdown, seconds
 from numpy.typing import NDArray
@@ -48,7 +50,6 @@ from imder.synthetic.posterior import LatentPosterior
 from imder.training.run import RunDirectory
 
 Mask = NDArray[np.bool_]
-Filler = Callable[[Split, Mask], Drawn]
 Row = dict[str, Any]
 
 PARTS = ("clips", "dialogues", "speed")
@@ -77,56 +78,55 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=32)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--systems", nargs="*", default=SYSTEMS)
+    parser.add_argument("--set", action="append", default=[], help="a setting of training, KEY=VALUE; may be repeated")
+    parser.add_argument("--epochs", type=int, help="the most epochs of any phase")
     parser.add_argument("--run", type=Path, action="append", default=[], help="a trained run; may be repeated")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     out = options.out or Path(tempfile.mkdtemp(prefix="imder-imputation-"))
     print(f"{machine()}\n", flush=True)
+    overrides = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.set)}
+    settings = {"overrides": overrides, "max_epochs": options.epochs}
     rows: list[Row] = []
     if "clips" in options.parts:
         clips = KnownTruth.standard()
         corpus = clips.corpus(TRAIN, VALID, TEST, seed=0)
-        models = {name: trained(corpus, name, out / name) for name in options.systems}
+        models = {name: trained(corpus, name, out / name, **settings) for name in options.systems}
         models |= {path.name: Model.from_pretrained(path) for path in options.run}
         split = corpus["test"].take(np.arange(options.count))
-        rows += (measured := on_clips(clips, split, _fillers(models, options.draws), options.draws))
+        rows += (measured := on_clips(clips, split, models, options.draws))
         _print(f"Independent clips: {len(split)}, {options.draws} draws", measured)
     if "dialogues" in options.parts:
         dialogues = DialogueTruth.standard()
         corpus = dialogues.corpus(TRAIN, VALID, TEST, seed=0)
-        models = {name: trained(corpus, name, out / f"dialogues-{name}") for name in options.systems}
+        models = {name: trained(corpus, name, out / f"dialogues-{name}", **settings) for name in options.systems}
         split = corpus["test"].take(np.arange(min(4 * options.count, TEST)))
-        rows += (measured := on_dialogues(dialogues, split, _fillers(models, options.draws), options.draws))
+        rows += (measured := on_dialogues(dialogues, split, models, options.draws))
         _print(f"Dialogues: {len(split)} clips, missing rate .5, {options.draws} draws", measured)
     if "speed" in options.parts:
         for name in options.systems:
-            rows += (measured := speed(name, out / f"speed-{name}"))
+            rows += (measured := speed(name, out / f"speed-{name}", overrides))
             print(f"16 draws for 1,000 clips of MOSI's shape, {name}\n\n{markdown(measured)}\n", flush=True)
     write_csv(rows, out / "imputation.csv")
     print(f"imputation.csv is in {out}")
 
 
-def trained(corpus: Corpus, preset: str, out: Path, **more: Any) -> Model:
+def trained(corpus: Corpus, preset: str, out: Path, **settings: Any) -> Model:
     """A system trained with its preset; a finished run in ``out`` is reused, an interrupted one goes on."""
     if RunDirectory(out).finished():
         return Model.from_pretrained(out)
-    return imder.train(corpus, out, preset=preset, resume=(out / "config.yaml").exists(), **more)
+    if (out / "config.yaml").exists():
+        return imder.train(corpus, out, resume=True)
+    return imder.train(corpus, out, preset=preset, **settings)
 
 
-def _fillers(models: Mapping[str, Model], draws: int) -> dict[str, Filler]:
-    def filler(model: Model) -> Filler:
-        return lambda split, available: imputed(model, split, available, draws)
-
-    return {name: filler(model) for name, model in models.items()}
-
-
-def on_clips(truth: KnownTruth, split: Split, fillers: Mapping[str, Filler], draws: int) -> list[Row]:
+def on_clips(truth: KnownTruth, split: Split, models: Mapping[str, Model], draws: int) -> list[Row]:
     """Rows for each modality and pattern; where two are missing, for their joint distribution too."""
     return [
         row
         for pattern in patterns(len(truth.names))[:-1]
-        for row in _given(truth, split, np.tile(np.array(pattern), (len(split), 1)), fillers, draws)
+        for row in _given(truth, split, np.tile(np.array(pattern), (len(split), 1)), models, draws)
     ]
 
 
@@ -137,7 +137,7 @@ def clip_case(truth: KnownTruth, split: Split, available: Mask, draws: int) -> F
     return FeatureCase(truth.latent_posterior(split, available), truth.prior(), missing, averages, draws)
 
 
-def _given(truth: KnownTruth, split: Split, available: Mask, fillers: Mapping[str, Filler], draws: int) -> list[Row]:
+def _given(truth: KnownTruth, split: Split, available: Mask, models: Mapping[str, Model], draws: int) -> list[Row]:
     """The rows of one pattern, those of a modality together."""
     case, single = clip_case(truth, split, available, draws), one_gaussian(truth)
 
@@ -146,26 +146,26 @@ def _given(truth: KnownTruth, split: Split, available: Mask, fillers: Mapping[st
         return FeaturePosterior(latent, tuple(single[name] for name in case.names)).sample(draws, _rng())
 
     given = "+".join(k for k, flag in zip(truth.names, available[0], strict=True) if flag)
-    timed = {name: _timed(lambda f=fill: f(split, available)) for name, fill in fillers.items()}
+    timed = {name: _timed(lambda m=model: imputed(m, split, available, draws)) for name, model in models.items()}
+    timed |= _codecs(case, models)
     timed["linear-Gaussian"] = _timed(gaussian)
-    timed |= _references(case)
-    return _measured(case, given, timed)
+    return _measured(case, given, timed | _references(case))
 
 
-def on_dialogues(truth: DialogueTruth, split: Split, fillers: Mapping[str, Filler], draws: int) -> list[Row]:
+def on_dialogues(truth: DialogueTruth, split: Split, models: Mapping[str, Model], draws: int) -> list[Row]:
     """Rows for each modality where it is missing at random, given the clip and its whole dialogue."""
     available = RandomMissing(0.5).sample(split.present, 0)
     whole, near, alone = (truth.latent_posterior(split, available, window=w) for w in (None, WINDOW, 0))
     size = len(truth.covariance)
     prior = LatentPosterior(np.ones((1, 1)), np.zeros((1, 1, size)), truth.covariance[None, None])
-    drawn = {name: _timed(lambda f=fill: f(split, available)) for name, fill in fillers.items()}
+    drawn = {name: _timed(lambda m=model: imputed(m, split, available, draws)) for name, model in models.items()}
     rows: list[Row] = []
     for k, modality in enumerate(truth.modalities):
         lacking = np.flatnonzero(~available[:, k])
         # Draws must correlate with the exact mean, which sums up all that is available.
         exact = FeaturePosterior(whole[lacking], (modality,)).mean(modality.name, modality.lengths[1]).mean(1)
         case = FeatureCase(whole[lacking], prior, (modality,), {"exact mean": exact}, draws)
-        timed = dict(drawn)
+        timed = drawn | _codecs(case, models)
         for name, latent in (("exact, clip alone", alone), (f"exact, window {WINDOW}", near)):
             posterior = FeaturePosterior(latent[lacking], (modality,))
             timed[name] = _timed(lambda p=posterior: p.sample(draws, _rng()))
@@ -178,6 +178,16 @@ def _references(case: FeatureCase) -> dict[str, tuple[Drawn, float]]:
     return {
         "mean": _timed(lambda: mean_fill(case)),
         "exact": _timed(lambda: case.exact.sample(case.draws, _rng())),
+    }
+
+
+def _codecs(case: FeatureCase, models: Mapping[str, Model]) -> dict[str, tuple[Drawn, float]]:
+    """Exact draws through the codecs of each system that has some."""
+    drawn = case.exact.sample(case.draws, _rng())
+    return {
+        f"codecs of {name}": _timed(lambda m=model: through_codecs(m, drawn))
+        for name, model in models.items()
+        if hasattr(model, "codecs")
     }
 
 
@@ -213,14 +223,14 @@ def _averages(split: Split, name: str) -> Array:
     return np.stack([split.features[name][i].astype(np.float64).mean(0) for i in range(len(split))])
 
 
-def speed(preset: str, out: Path, clips: int = 1000) -> list[Row]:
+def speed(preset: str, out: Path, overrides: Mapping[str, Any], clips: int = 1000) -> list[Row]:
     """Seconds of a system that was trained for one epoch; weights don't change the time."""
     truth = KnownTruth.standard(
         dims={name: dim for name, (_, dim) in MOSI.items()},
         lengths={name: (length, length) for name, (length, _) in MOSI.items()},
     )
     corpus = truth.corpus(256, 64, clips, seed=0)
-    return drawing_times(trained(corpus, preset, out, max_epochs=1), corpus["test"])
+    return drawing_times(trained(corpus, preset, out, overrides=overrides, max_epochs=1), corpus["test"])
 
 
 def drawing_times(model: Model, split: Split, draws: int = 16, batch: int = 128) -> list[Row]:
