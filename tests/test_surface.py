@@ -9,7 +9,19 @@ import imder
 
 NAMES = {
     *("load_corpus", "Corpus", "Split", "Sample", "KnownTruth", "DialogueTruth"),
-    *("train", "tune", "evaluate", "benchmark", "predict", "recover", "impute", "Imputed", "Predictor"),
+    *(
+        "train",
+        "tune",
+        "evaluate",
+        "benchmark",
+        "predict",
+        "recover",
+        "impute",
+        "Imputed",
+        "marginalize",
+        "Marginal",
+        "Predictor",
+    ),
     *("IMDer", "Model", "Batch", "Output", "RecoveredEncoding", "Spec", "Modality", "Rows", "ImderError"),
     *("RandomMissing", "FixedMissing", "NaturalMissing", "OfficialSchedule", "__version__"),
 }

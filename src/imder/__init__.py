@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from imder.evaluation.evaluate import evaluate
     from imder.imputation.impute import impute
     from imder.imputation.imputed import Imputed
+    from imder.imputation.marginal import Marginal
+    from imder.imputation.marginalize import marginalize
     from imder.inference.predict import predict
     from imder.inference.recover import recover
     from imder.media.predictor import Predictor
@@ -40,6 +42,8 @@ _HOMES = {
     "imder.evaluation.evaluate": ("evaluate",),
     "imder.imputation.impute": ("impute",),
     "imder.imputation.imputed": ("Imputed",),
+    "imder.imputation.marginal": ("Marginal",),
+    "imder.imputation.marginalize": ("marginalize",),
     "imder.inference.predict": ("predict",),
     "imder.inference.recover": ("recover",),
     "imder.media.predictor": ("Predictor",),
@@ -66,6 +70,7 @@ __all__ = [
     "ImderError",
     "Imputed",
     "KnownTruth",
+    "Marginal",
     "Modality",
     "Model",
     "NaturalMissing",
@@ -83,6 +88,7 @@ __all__ = [
     "evaluate",
     "impute",
     "load_corpus",
+    "marginalize",
     "predict",
     "recover",
     "train",
