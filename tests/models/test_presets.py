@@ -29,6 +29,17 @@ def test_what_is_tuned_fits_its_preset(name):
     assert config.training.seed == plain.training.seed
 
 
+@pytest.mark.parametrize("corpus", tuned_names())
+def test_nothing_is_tuned_for_what_has_changed_since(corpus):
+    """Fast and regression had one member and no context when they were tuned; late-fusion had no variants."""
+    models = ["imder", "imder:mean", "regression", "late-fusion:context", "late-fusion:members"]
+    found = {e.name: e.config for e in model_specs([*models, "late-fusion"], tuned=corpus)}
+    assert {name: found[name] for name in models} == {e.name: e.config for e in model_specs(models)}
+    assert found["late-fusion"].preset == f"late-fusion@{corpus}"
+    with pytest.raises(ImderError, match=f"preset 'fast' isn't tuned for '{corpus}'; use fast, or imder tune fast"):
+        load_config(f"fast@{corpus}")
+
+
 def test_tuned_settings_stand_above_the_preset(tuned):
     plain, other = load_config("fast"), load_config("fast@here")
     assert other.training.stage1.learning_rate == 0.5

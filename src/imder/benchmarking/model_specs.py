@@ -148,7 +148,8 @@ def _entry(name: str, tuned: str | None) -> ModelSpec:
     if preset not in preset_names():
         advice = ", ".join(sorted({*preset_names(), *PRESETS}))
         raise ImderError(f"models (--models): there is no preset {base!r}; choose from {advice}, or give a YAML file")
-    if tuned in tuned_names(preset):
+    stage1_of_fast = base == "late-fusion" and variant  # what is tuned for one member without context doesn't fit it
+    if tuned in tuned_names(preset) and not stage1_of_fast:
         preset = f"{preset}@{tuned}"
     if not variant and ":" not in name:
         return ModelSpec(name, load_config(preset))
