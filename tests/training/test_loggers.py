@@ -22,8 +22,13 @@ def corpus():
 def test_names_choose_the_files(corpus, tmp_path):
     train(corpus, tmp_path / "csv", logger="csv", **ONE_EPOCH)
     assert [p.name for p in (tmp_path / "csv" / "logs" / "stage1").iterdir()] == ["csv"]
-    train(corpus, tmp_path / "none", logger=False, **ONE_EPOCH)
+    train(corpus, tmp_path / "none", logger="none", **ONE_EPOCH)
     assert not (tmp_path / "none" / "logs").exists()
+
+
+@pytest.mark.parametrize("choice", [False, "none", ["none"], ("none",), []])
+def test_none_is_spelt_as_on_the_command_line(choice):
+    assert chosen_loggers(choice) == ()
 
 
 def test_objects_are_used_as_they_are(corpus, tmp_path):
@@ -48,7 +53,8 @@ def test_callbacks_see_every_epoch(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"logger": "tensorbord"}, "there is no logger 'tensorbord'; choose from csv, tensorboard, wandb, mlflow"),
+        ({"logger": "tensorbord"}, "there is no logger 'tensorbord'; choose from csv, tensorboard, wandb, mlflow, or none"),
+        ({"logger": ["none", "csv"]}, "'none' stands alone, not beside others"),
         ({"logger": "mlflow"}, "pip install mlflow"),
         ({"logger": [3]}, "a Lightning logger or a name is needed, got int"),
         ({"callbacks": ["x"]}, "callbacks is a sequence of lightning.Callback objects"),

@@ -82,7 +82,7 @@ def run(options: Namespace) -> int:
     engine = EngineConfig(**options.engine.as_dict())
     common: dict[str, Any] = {
         "engine": engine,
-        "logger": _logger(options.logger),
+        "logger": options.logger,
         "task": options.task,
         "drop_empty": options.drop_empty,
         "progress": True,
@@ -154,11 +154,6 @@ def _refuse_configuration(options: Namespace) -> None:
         if options[name] is not None and (options[name] or name not in ("model", "training")):
             option = f"--{name.replace('_', '-')}"
             raise ImderError(f"--resume continues with the run's own configuration; leave out {option}")
-
-
-def _logger(names: Sequence[str] | None) -> Sequence[str] | bool | None:
-    """The choice of `imder.train`: False for ``none``, None for its default."""
-    return False if names == ("none",) else names
 
 
 def _rate(text: str) -> str | float:

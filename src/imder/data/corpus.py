@@ -71,7 +71,8 @@ class Corpus(Mapping[str, Split]):
                   arrays take ``<modality>_lengths`` ``(N,)`` too;
                 * ``labels``: numbers, class numbers from 0, or names of classes; None, NaN, -1 (a class) or an empty string
                   where the label is missing;
-                * ``ids``, ``texts``, ``dialogue``, ``position``, ``speaker``: N of each; all optional.
+                * ``ids``, ``texts``, ``dialogue``, ``position``, ``speaker``: N of each; all optional. None or NaN where a
+                  sample has no text, dialogue or speaker; where positions are given, each clip of a dialogue needs one.
 
                 Tensors do as well as arrays. Values that are not finite become 0 and are counted. A modality that no sample
                 of any split has is left out, with a warning.

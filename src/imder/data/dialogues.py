@@ -1,7 +1,8 @@
 """Dialogues of a split, for systems that use neighbouring clips.
 
-A dialogue is the clips that share a dialogue name, ordered by position. The order of rows isn't the order in time, so a clip
-without a dialogue name or a position is a dialogue of its own.
+A dialogue is the clips that share a dialogue name, ordered by position. The order of rows isn't the order in time: where a
+split has no positions, and for a clip without a dialogue name, each clip is a dialogue of its own. Of a split with positions,
+each clip of a named dialogue has one (readers refuse others).
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from imder.training.run import RunDirectory
 from imder.types import ImderError
 
 LoggerChoice = Logger | str | Sequence[Logger | str] | bool | None
-"""A logger or its name, several of them, False for none; None or True for the default."""
+"""A logger or its name, several of them, ``none`` or False for none; None or True for the default."""
+
+NO_LOGGER = "none"
 
 DEFAULT_LOGGERS = ("csv", "tensorboard")
 PROJECT = "imder"
@@ -48,19 +50,23 @@ def chosen_loggers(choice: LoggerChoice) -> tuple[Logger | str, ...]:
     """Names and objects of a choice, checked.
 
     Raises:
-        ImderError: an unknown name, a package that isn't installed, or an object that is no logger.
+        ImderError: an unknown name, a package that isn't installed, an object that is no logger, or ``none`` beside others.
 
-    >>> chosen_loggers(None), chosen_loggers("csv"), chosen_loggers(False)
+    >>> chosen_loggers(None), chosen_loggers("csv"), chosen_loggers("none")
     (('csv', 'tensorboard'), ('csv',), ())
     """
     if isinstance(choice, bool) or choice is None:
         return () if choice is False else DEFAULT_LOGGERS
     given: Sequence[Any] = [choice] if isinstance(choice, str | Logger) or not isinstance(choice, Sequence) else choice
+    if list(given) == [NO_LOGGER]:
+        return ()
     for logger in given:
         if not isinstance(logger, str | Logger):
             raise ImderError(f"logger: a Lightning logger or a name is needed, got {type(logger).__name__}")
+        if logger == NO_LOGGER:
+            raise ImderError(f"logger: {NO_LOGGER!r} stands alone, not beside others")
         if isinstance(logger, str) and logger not in LOGGERS:
-            raise ImderError(f"there is no logger {logger!r}; choose from {', '.join(LOGGERS)}")
+            raise ImderError(f"there is no logger {logger!r}; choose from {', '.join(LOGGERS)}, or {NO_LOGGER}")
         if isinstance(logger, str) and logger not in DEFAULT_LOGGERS and find_spec(logger) is None:
             raise ImderError(f"logger {logger}: the package isn't installed; pip install {logger}")
     return tuple(given)

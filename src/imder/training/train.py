@@ -73,8 +73,8 @@ def train(
         stage1: another run of the same configuration, whose stage 1 is used instead of training one.
         resume: go on with the run in ``out`` and its own configuration.
         engine: devices and precision.
-        logger: Lightning loggers, or names of `imder.training.loggers.LOGGERS`; False for none. The default writes CSV files
-            and TensorBoard events to ``logs/`` of the run.
+        logger: Lightning loggers, or names of `imder.training.loggers.LOGGERS`; ``none`` or False for none. The default
+            writes CSV files and TensorBoard events to ``logs/`` of the run.
         callbacks: Lightning callbacks; they see every phase.
         task: which labels to take from a corpus on disk that has both kinds.
         drop_empty: leave out samples without any modality instead of raising, for a corpus on disk.
