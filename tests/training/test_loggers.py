@@ -53,7 +53,10 @@ def test_callbacks_see_every_epoch(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"logger": "tensorbord"}, "there is no logger 'tensorbord'; choose from csv, tensorboard, wandb, mlflow, or none"),
+        (
+            {"logger": "tensorbord"},
+            "there is no logger 'tensorbord'; choose from csv, tensorboard, wandb, mlflow, or none",
+        ),
         ({"logger": ["none", "csv"]}, "'none' stands alone, not beside others"),
         ({"logger": "mlflow"}, "pip install mlflow"),
         ({"logger": [3]}, "a Lightning logger or a name is needed, got int"),
