@@ -43,16 +43,42 @@ def test_neighbours_are_those_of_a_plain_loop(rows_and_masks, window, direction)
     config = ContextConfig(direction, window)
     near = neighbours(batch, config)
     assert config.offsets == tuple(o for o in range(-window, window + 1) if o < 0 or (o > 0 and direction == "both"))
-    assert near.rows.shape == near.mask.shape == (len(rows), len(config.offsets))
+    offsets = config.offsets[near.columns]
+    assert near.rows.shape == near.mask.shape == (len(rows), len(offsets))
+    reach = max(1, max(sum(d == own for d, _ in rows) for own, _ in rows) - 1)
+    assert offsets == tuple(o for o in config.offsets if abs(o) <= reach)
     for i, (own, _) in enumerate(rows):
         order = sorted((p, j) for j, (d, p) in enumerate(rows) if d == own)
         at = [j for _, j in order].index(i)
-        for column, offset in enumerate(config.offsets):
+        for column, offset in enumerate(offsets):
             inside = 0 <= at + offset < len(order)
             other = order[at + offset][1] if inside else None
             assert bool(near.mask[i, column]) == (inside and any(masks[other]))
             if near.mask[i, column]:
                 assert int(near.rows[i, column]) == other
+
+
+@pytest.mark.parametrize("direction", ["both", "past"])
+@pytest.mark.parametrize("preset", ["late-fusion", "fast", "regression"])
+def test_a_wide_window_costs_what_the_longest_dialogue_needs(preset, direction, monkeypatch):
+    """Predictions and losses are those of all offsets, those beyond the longest dialogue of 7 clips included."""
+    model, batch = system_of(preset, 2, direction, window=40), batch_of()
+    near = neighbours(batch, model.context_config)
+    assert near.rows.shape[1] == (12 if direction == "both" else 6)
+
+    def results():
+        losses = [model.losses(batch, phase, seed=0) for phase in model.phases(model.config)]
+        totals = torch.stack([loss.total for terms in losses for loss in terms.values()])
+        model.zero_grad()
+        totals.sum().backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        return model.predict(batch, samples=2).spread, totals.detach(), *gradients
+
+    ours = results()
+    monkeypatch.setattr("imder.models.parts.context._columns", lambda offsets, longest: slice(None))
+    assert neighbours(batch, model.context_config).rows.shape[1] == len(model.context_config.offsets)
+    for mine, all_offsets in zip(ours, results(), strict=True):
+        same(mine, all_offsets)
 
 
 def test_there_are_none_without_dialogues_or_a_direction():

@@ -7,7 +7,7 @@ import torch
 
 from imder.missingness.subsets import pattern_bits
 from imder.models.imder.branch_weights import BRANCH_WEIGHTS
-from imder.models.parts.context import neighbours
+from imder.models.parts.context import ContextAttention, neighbours
 from imder.models.parts.losses import to_prediction
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig
@@ -125,6 +125,29 @@ def test_a_branch_learns_alone(phase):
     assert branch.context.direct.weight.grad.abs().max() > 0
     readers = [p.grad for name, p in branch.fusion.recovered.named_parameters() if name.endswith("expert.weight")]
     assert all(grad.abs().max() > 0 for grad in readers)  # though they start at 0
+
+
+def test_draws_are_read_amid_neighbours_one_at_a_time(monkeypatch):
+    """The gathered neighbours are no more than those of one draw; the outputs are those of each draw by itself."""
+    model, batch = system_of("fast", 2), batch_of()
+    near = neighbours(batch, model.context_config)
+    encodings, mask = model.encode(batch), batch.available | ~batch.available.any(1, keepdim=True)
+    recovered = model._recover(encodings, mask, batch, 6, 0)
+    clips, sizes = model.fuse(encodings, batch.available), []
+    attend = ContextAttention.attend
+
+    def recording(self, targets, read, rows):
+        sizes.append(len(rows.rows))
+        return attend(self, targets, read, rows)
+
+    monkeypatch.setattr(ContextAttention, "attend", recording)
+    together = model.recovery_branch(encodings, mask, recovered, 6, clips, near)
+    complete = int(mask.all(1).sum())
+    assert sizes == [complete, *[len(batch) - complete] * 6]
+    for i in range(6):
+        one = {k: replace(r, sampled=r.sampled[i : i + 1], refined=r.refined[i : i + 1]) for k, r in recovered.items()}
+        close(together[i : i + 1], model.recovery_branch(encodings, mask, one, 1, clips, near))
+    assert (together[0] - together[1]).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("members", [1, 2])

@@ -67,9 +67,18 @@ class RecoveryBranch(nn.Module):
             targets = self.fusion.vectors(encodings, state, index[:, None].expand_as(state), given)
             output = targets.output
             if self.context is not None and near is not None:
-                output = output + self.context(targets, clips, near.take(index))
+                output = output + _in_context(self.context, targets, clips, near.take(rows), repeats)
             out[:, :, rows] = output.reshape(len(output), repeats, len(rows), -1).transpose(0, 1).to(out.dtype)
         return out
+
+
+def _in_context(
+    context: ContextAttention, targets: ClipVectors, clips: ClipVectors, near: Neighbours, draws: int
+) -> Tensor:
+    """What neighbours add to S draws of R targets, ``(M, S R, O)``; one draw at a time, as each gathers all neighbours."""
+    assert targets.fused is not None
+    read, parts = context.keys_and_values(clips), zip(targets.fused.chunk(draws, 1), targets.output.chunk(draws, 1))
+    return torch.cat([context.attend(ClipVectors(*part), read, near) for part in parts], dim=1)
 
 
 def _drawn(recovered: Mapping[str, RecoveredEncoding], rows: Tensor, count: int) -> dict[str, tuple[Tensor, Tensor]]:

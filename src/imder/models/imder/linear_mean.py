@@ -73,7 +73,7 @@ class LinearMean(nn.Module):
                     continue
                 mask = near.available[:, :, i, None]
                 values = torch.where(mask, near.means[name], 0.0)
-                weights = self.nearness[:, None] * mask
+                weights = self.nearness[near.columns, None] * mask
                 parts.append(values.sum(1) / (mask.sum(1) + 1))
                 parts.append((weights * values).sum(1) / (weights.sum(1) + 0.5))
         return torch.cat([*parts, self.weight.new_ones(rows, 1)], dim=1)

@@ -10,7 +10,7 @@ modality over the neighbours that have it, weighted by a learned score of the of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,12 @@ class NeighbourEncodings:
         means: for each modality ``(R, J, W)``, the mean over time of the encoding at each of J offsets; anything where it is
             not available.
         available: ``(R, J, K)`` bool.
+        columns: which of the configured offsets the J are (`imder.models.parts.context.Neighbours`).
     """
 
     means: dict[str, Tensor]
     available: Tensor
+    columns: slice = field(default_factory=lambda: slice(None))
 
     @classmethod
     def of(cls, encodings: Mapping[str, Tensor], available: Tensor, near: Neighbours) -> NeighbourEncodings:
@@ -42,11 +44,11 @@ class NeighbourEncodings:
             near: of the R clips.
         """
         means = {k: e.mean(2)[near.rows] for k, e in encodings.items()}
-        return cls(means, available[near.rows] & near.mask[..., None])
+        return cls(means, available[near.rows] & near.mask[..., None], near.columns)
 
     def take(self, rows: Tensor | slice) -> NeighbourEncodings:
         """Those of some clips."""
-        return NeighbourEncodings({k: m[rows] for k, m in self.means.items()}, self.available[rows])
+        return NeighbourEncodings({k: m[rows] for k, m in self.means.items()}, self.available[rows], self.columns)
 
 
 class NeighbourTokens(nn.Module):
@@ -73,8 +75,8 @@ class NeighbourTokens(nn.Module):
         summary = self.positions.new_zeros(len(near.available), 0)
         for i, (name, project) in enumerate(self.in_proj.items()):
             mask = near.available[:, :, i]
-            token = project(torch.where(mask[..., None], near.means[name], 0.0)) + self.positions[i]
-            weights = self.scores[i].expand(mask.shape).masked_fill(~mask, -torch.inf)
+            token = project(torch.where(mask[..., None], near.means[name], 0.0)) + self.positions[i, near.columns]
+            weights = self.scores[i, near.columns].expand(mask.shape).masked_fill(~mask, -torch.inf)
             weights = weights.masked_fill(~mask.any(1, keepdim=True), 0.0).softmax(1)
             average = self.summaries[name]((weights[..., None] * token).sum(1))
             average = torch.where(mask.any(1, keepdim=True), average, 0.0)

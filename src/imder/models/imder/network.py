@@ -44,6 +44,14 @@ Recovered = dict[str, RecoveredEncoding]
 """For each modality that some row lacks, its recovery."""
 
 
+def without_recovery(available: Tensor, recovering: Tensor) -> Tensor:
+    """The cells ``(B, K)`` that aren't recovered: what is available, and all of rows that aren't ``recovering`` (B,).
+
+    Among the latter are clips with nothing available, which only keep a position in their dialogue.
+    """
+    return available | ~recovering[:, None]
+
+
 class IMDerNetwork(FusionSystem):
     """The network and its use; `imder.models.imder.training` trains it.
 
@@ -181,7 +189,7 @@ class IMDerNetwork(FusionSystem):
             The recovery branch's ``(S, M, B, ...)``, the missing-token branch's ``(M, B, ...)`` (None where there is one
             branch only), and the recoveries.
         """
-        mask = batch.available | ~recovering[:, None]
+        mask = without_recovery(batch.available, recovering)
         recovered = self._recover(encodings, mask, batch, draws, seed)
         if self.recovery_branch is None:
             return to_prediction(self.filled_outputs(encodings, mask, recovered, draws), self.spec), None, recovered

@@ -14,7 +14,7 @@ from imder.models.base import Phase, evaluating
 from imder.models.imder.branch import RecoveryBranch
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.network import IMDerNetwork, Recovered
+from imder.models.imder.network import IMDerNetwork, Recovered, without_recovery
 from imder.models.imder.pool import Draws, RecoveryPool
 from imder.models.parts.context import neighbours
 from imder.models.parts.losses import Loss, averaged_loss, members_loss, to_prediction
@@ -83,7 +83,7 @@ class IMDerObjectives(IMDerNetwork):
             k: torch.where(batch.available[:, i, None, None], e, 0.0) for i, (k, e) in enumerate(truth.items())
         }
         visible = batch.available.any(1)
-        mask = batch.available | ~visible[:, None]  # in dialogues, a clip of nothing only keeps its position
+        mask = without_recovery(batch.available, visible)
         recovered = {}
         losses: dict[str, Loss] = {}
         if phase == "control":

@@ -85,7 +85,7 @@ class TokenRecovery(RecoveryModel):
         masks = {k: mask[:, self.names.index(k)] for k in others}
         if near is not None:
             means = {k: self.standardize[k](m) for k, m in near.means.items()}
-            near = NeighbourEncodings(means, self.condition_mask(near.available))
+            near = NeighbourEncodings(means, self.condition_mask(near.available), near.columns)
         return scaled, masks, near
 
     def condition(

@@ -24,6 +24,7 @@ from imder.models.base import Phase, evaluating
 from imder.models.imder.branch_weights import BRANCH_WEIGHTS, BranchLosses
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.linear_mean import FOLDS
+from imder.models.imder.network import without_recovery
 from imder.models.imder.objectives import IMDerObjectives
 from imder.models.imder.recovery import MaskedEncodings
 from imder.models.parts.context import neighbours
@@ -80,12 +81,14 @@ class IMDer(IMDerObjectives):
     def phases(cls, config: IMDerConfig) -> tuple[Phase, ...]:
         """With two branches, score networks learn first and are used then; with one, both happen at once.
 
-        A recovery without parameters has no ``score``.
+        Of a recovery without parameters there is no ``score``, and no ``control``, which it would equal: its weight stays 0.
+        ``recovery`` remains: it fits the mean of ``train-mean`` and trains the refinement, which `recover` and R^2 use.
         """
         if not config.two_branches:
             return ("stage1", "joint")
-        score = ("score",) if config.recovery_kind.learned else ()
-        return ("stage1", *score, "recovery", "control")
+        if not config.recovery_kind.learned:
+            return ("stage1", "recovery")
+        return ("stage1", "score", "recovery", "control")
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """The modules that a phase trains; encoders learn in stage 1 only."""
@@ -165,7 +168,7 @@ class IMDer(IMDerObjectives):
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Choose the weight of the recovery branch for each pattern (`imder.models.imder.branch_weights`)."""
         self._pool.clear()
-        if phase != "control" or not self.config.recovery_kind.learned:  # constant recoveries are the control itself
+        if phase != "control":
             return
         branch_losses = BranchLosses()
         with evaluating(self):
@@ -179,22 +182,22 @@ class IMDer(IMDerObjectives):
         assert batch.labels is not None
         visible, encodings = batch.available.any(1), self.encode(batch)
         draws = SELECTION_DRAWS if self.config.recovery_kind.sampled else 1
-        branch, token, _ = self.branches(encodings, batch, draws, seed, visible)
-        assert token is not None
-        mask, near = batch.available | ~visible[:, None], neighbours(batch, self.context_config)
+        mask, near = without_recovery(batch.available, visible), neighbours(batch, self.context_config)
         clips = self.fuse(encodings, batch.available)
+        token = to_prediction(self.in_context(clips, clips, near), self.spec)
+        recovered = self._recover(encodings, mask, batch, draws, seed)
+        branch = self.branch_of("recovery")(encodings, mask, recovered, draws, clips, near)
         control = self.branch_of("control")(encodings, mask, self._zeros(mask), 1, clips, near)
         rows = (visible & is_labelled(batch.labels, self.spec)).nonzero().squeeze(1)
         base, labels = token.mean(0)[rows], batch.labels[rows]
 
-        def losses_of(prediction: Tensor) -> Tensor:
-            other = prediction.mean((0, 1))[rows]
+        def losses_of(outputs: Tensor) -> Tensor:
+            other = to_prediction(outputs, self.spec).mean((0, 1))[rows]
             each = [row_losses(w * other + (1 - w) * base, labels, self.spec) for w in BRANCH_WEIGHTS]
             return torch.stack(each, dim=1)
 
         patterns = pattern_bits(batch.available[rows])
-        control_losses = losses_of(to_prediction(control, self.spec))
-        branch_losses.add(patterns, batch.keys[rows], losses_of(branch), control_losses)
+        branch_losses.add(patterns, batch.keys[rows], losses_of(branch), losses_of(control))
 
 
 def _fold_of(batch: Batch) -> Tensor:

@@ -13,7 +13,7 @@ as absent; a clip without neighbours keeps its own output.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -25,6 +25,9 @@ from imder.nn.members import MemberLinear
 from imder.types import Batch, ImderError
 
 _NUMBERS = {"window": Number(whole=True, least=1, most=1000), "hidden": POSITIVE_COUNT, "dropout": DROPOUT}
+
+
+KeysAndValues = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,16 @@ class Neighbours:
     Attributes:
         rows: ``(B, J)`` int64, the row of the neighbour at each of J offsets; 0 where there is none.
         mask: ``(B, J)`` bool, where there is one with anything available.
+        columns: which of the configured offsets the J are: those within the longest dialogue.
     """
 
     rows: Tensor
     mask: Tensor
+    columns: slice = field(default_factory=lambda: slice(None))
 
     def take(self, rows: Tensor) -> Neighbours:
         """The neighbours of some clips."""
-        return Neighbours(self.rows[rows], self.mask[rows])
+        return Neighbours(self.rows[rows], self.mask[rows], self.columns)
 
 
 def dialogue_steps(dialogue: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,10 +111,23 @@ def neighbours(batch: Batch, config: ContextConfig) -> Neighbours | None:
     number, step, lengths = dialogue_steps(batch.dialogue, batch.position)
     row_at = torch.full((len(lengths), int(lengths.max())), -1, device=step.device)
     row_at[number, step] = torch.arange(len(step), device=step.device)
-    others = step[:, None] + torch.tensor(config.offsets, device=step.device)
+    columns = _columns(config.offsets, row_at.shape[1])
+    others = step[:, None] + torch.tensor(config.offsets[columns], device=step.device)
     inside = (others >= 0) & (others < lengths[number][:, None])
     rows = row_at[number[:, None], others.clamp(min=0, max=row_at.shape[1] - 1)].clamp(min=0)
-    return Neighbours(rows, inside & batch.available.any(1)[rows])
+    return Neighbours(rows, inside & batch.available.any(1)[rows], columns)
+
+
+def _columns(offsets: tuple[int, ...], longest: int) -> slice:
+    """The offsets within a dialogue of ``longest`` clips; the nearest ones where that is a single clip.
+
+    >>> offsets = (-3, -2, -1, 1, 2, 3)
+    >>> offsets[_columns(offsets, 3)], offsets[_columns(offsets, 1)], offsets[_columns(offsets, 9)]
+    ((-2, -1, 1, 2), (-1, 1), (-3, -2, -1, 1, 2, 3))
+    """
+    reach = max(1, longest - 1)
+    inside = [i for i, offset in enumerate(offsets) if abs(offset) <= reach]
+    return slice(inside[0], inside[-1] + 1)
 
 
 class ContextAttention(nn.Module):
@@ -156,13 +174,22 @@ class ContextAttention(nn.Module):
             clips: N clips that are read.
             near: the neighbours of each target among the clips.
         """
-        assert targets.fused is not None
+        return self.attend(targets, self.keys_and_values(clips), near)
+
+    def keys_and_values(self, clips: ClipVectors) -> KeysAndValues:
+        """Keys and values ``(M, N, hidden)`` of N clips that are read."""
         assert clips.fused is not None
         context = torch.cat([clips.fused, clips.output], dim=2)
         key, value = self.key_value(nn.functional.gelu(self.in_proj(self.context_dropout(context)))).chunk(2, dim=2)
+        return key, value
+
+    def attend(self, targets: ClipVectors, clips: KeysAndValues, near: Neighbours) -> Tensor:
+        """`forward`, with the keys and values of the clips that are read."""
+        assert targets.fused is not None
+        key, value = clips
         query = self.query(targets.fused)[:, :, None]
-        keys = key[:, near.rows] + self.offset_embedding[:, None]
-        scores = (query * keys).sum(3) / query.shape[3] ** 0.5 + self.offset_bias[:, None]
+        keys = key[:, near.rows] + self.offset_embedding[:, None, near.columns]
+        scores = (query * keys).sum(3) / query.shape[3] ** 0.5 + self.offset_bias[:, None, near.columns]
         scores = scores.masked_fill(~near.mask, -torch.inf)
         null = scores.new_zeros(*scores.shape[:2], 1)
         weights = torch.cat([scores, null], dim=2).softmax(2)[..., :-1]
