@@ -19,6 +19,8 @@ from imder.types import ImderError
 
 ORDER_SEED = 0
 Groups = Literal["speakers", "dialogues"]
+Order = Literal["drawn", "names"]
+"""How groups are dealt to folds: one after another in a seeded order, or as consecutive blocks in the order of names."""
 
 
 def rotation_groups(corpus: Corpus) -> Groups:
@@ -63,13 +65,14 @@ def rotation_note(corpus: Corpus, folds: int) -> str:
     return f"Rotation over {rotation_groups(corpus)} in {folds} folds{reason}; the deviation holds that between folds."
 
 
-def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
+def fold_of(corpus: Corpus, fold: int, folds: int, order: Order = "drawn") -> Corpus:
     """The corpus of one rotation, with splits train, valid and test.
 
     Args:
         corpus: labelled, with speakers or dialogues.
         fold: which rotation, from 0.
         folds: how many, at least 3.
+        order: how groups are dealt to folds.
 
     Raises:
         ImderError: a sample lacks what decides its fold, an id occurs in two splits, two dialogues have one name, or
@@ -78,7 +81,7 @@ def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
     if folds < 3:
         raise ImderError(f"folds (--folds): training, validation and test need at least 3, got {folds}")
     kind = rotation_groups(corpus)
-    whole = _joined(corpus)
+    whole = joined(corpus)
     names = (whole.speaker if kind == "speakers" else whole.dialogue) or ()
     if kind == "dialogues":
         try:
@@ -88,15 +91,23 @@ def fold_of(corpus: Corpus, fold: int, folds: int) -> Corpus:
     groups = sorted(set(names))
     if len(groups) < folds:
         raise ImderError(f"folds (--folds): {corpus.name} has {len(groups)} {kind}, fewer than {folds} folds")
-    order = np.random.default_rng(ORDER_SEED).permutation(len(groups))
-    dealt = {groups[g]: position % folds for position, g in enumerate(order.tolist())}
+    if order == "names":
+        dealt = {group: position * folds // len(groups) for position, group in enumerate(groups)}
+    else:
+        drawn = np.random.default_rng(ORDER_SEED).permutation(len(groups))
+        dealt = {groups[g]: position % folds for position, g in enumerate(drawn.tolist())}
     of_row = np.array([dealt[name] for name in names])
     test, valid = of_row == fold, of_row == (fold + 1) % folds
     rows = {"train": ~test & ~valid, "valid": valid, "test": test}
     return replace(corpus, splits={name: whole.take(mask) for name, mask in rows.items()})
 
 
-def _joined(corpus: Corpus) -> Split:
+def joined(corpus: Corpus) -> Split:
+    """All splits of a labelled corpus as one.
+
+    Raises:
+        ImderError: an id occurs twice, or a split has no labels.
+    """
     splits = list(corpus.splits.values())
     ids = tuple(i for s in splits for i in s.ids)
     if len(set(ids)) < len(ids):

@@ -1,0 +1,153 @@
+"""The folder of a comparison of fillers.
+
+    fixed.json                        the plan (`imder.benchmarking.fixed.plan.FixedPlan`)
+    cells/<model>-<filler>-<rotation>.npz    predictions of a fixed model for one filler
+    cells/<model>-<filler>-<rotation>.json   written last: the cell is finished; or why it has no predictions
+    models/, fillers/                 what models and fillers keep of their training
+    locks/                            while a process works on a rotation
+    results.csv, significance.csv, tables.md, tables.tex     written by `imder.benchmarking.fixed.report`
+
+A cell's predictions are (patterns, draws, N) or (patterns, draws, N, C) for the N scored test clips ``ids``. The filler
+``complete`` stands for complete clips and has one pattern, the filler ``ceiling`` for models of each subset. Both have
+``residuals`` (patterns, V), label minus prediction on V validation clips, for regression.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imder.benchmarking.fixed.plan import FixedPlan, Rotation
+from imder.benchmarking.folder import write_json
+from imder.benchmarking.model_specs import file_name
+from imder.jobs.files import atomic_write
+from imder.jobs.locks import Lock
+from imder.types import ImderError
+
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A fixed model, a filler and a rotation."""
+
+    model: str
+    filler: str
+    rotation: Rotation
+
+    @property
+    def name(self) -> str:
+        """For files."""
+        return f"{self.model}-{file_name(self.filler)}-{self.rotation.name}"
+
+
+class FixedFolder:
+    """Paths and files of a comparison."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def join(self, plan: FixedPlan) -> FixedPlan:
+        """Merge a plan into the folder's; returns the whole plan.
+
+        Raises:
+            ImderError: the folder holds something else, or a plan that doesn't fit this one.
+        """
+        marker = self.path / "fixed.json"
+        if self.path.exists() and not self.path.is_dir():
+            raise ImderError(f"{self.path}: is a file; a comparison is a folder")
+        if self.path.exists() and not marker.exists() and any(p.name != "locks" for p in self.path.iterdir()):
+            raise ImderError(
+                f"{self.path}: is not empty and holds no comparison of fillers; choose another out (--out)"
+            )
+        lock = Lock(self.path / "locks" / "plan.lock")
+        try:
+            lock.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+        until = time.monotonic() + PATIENCE
+        while not lock.acquire():
+            if time.monotonic() > until:
+                raise ImderError(f"{lock.path}: another process holds this lock; remove it if none is running")
+            time.sleep(0.05)
+        try:
+            whole = self.plan().merge(plan, str(self.path)) if marker.exists() else plan
+            write_json(whole.to_dict(), marker)
+        finally:
+            lock.release()
+        return whole
+
+    def plan(self) -> FixedPlan:
+        """The plan so far.
+
+        Raises:
+            ImderError: the file is broken.
+        """
+        path = self.path / "fixed.json"
+        try:
+            return FixedPlan.from_dict(json.loads(path.read_text()))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ImderError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+
+    def lock(self, rotation: Rotation) -> Lock:
+        """The lock of a rotation."""
+        return Lock(self.path / "locks" / f"{rotation.name}.lock")
+
+    def kept(self, what: str, name: str, rotation: Rotation) -> Path:
+        """The folder of a model (``models``) or filler (``fillers``)."""
+        return self.path / what / f"{file_name(name)}-{rotation.name}"
+
+    def about(self, cell: Cell) -> dict[str, Any]:
+        """A cell's description; empty where there is none."""
+        try:
+            content: dict[str, Any] = json.loads(self._file(cell, "json").read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise ImderError(
+                f"{self._file(cell, 'json')}: cannot be read ({error}); remove it to make it again"
+            ) from None
+        return content
+
+    def finished(self, cell: Cell, draws: int) -> bool:
+        """Whether a cell has predictions of at least so many draws."""
+        return int(self.about(cell).get("draws", 0)) >= draws
+
+    def reason(self, cell: Cell) -> str | None:
+        """Why a cell has no predictions, where it was tried."""
+        return self.about(cell).get("reason")
+
+    def save(self, cell: Cell, arrays: dict[str, NDArray[Any]], draws: int, about: dict[str, Any]) -> None:
+        """Write a cell's predictions."""
+        self._file(cell, "json").unlink(missing_ok=True)
+        with atomic_write(self._file(cell, "npz")) as part, part.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        write_json({"draws": draws} | about, self._file(cell, "json"))
+
+    def fail(self, cell: Cell, reason: str, *, left_out: bool) -> None:
+        """Write why a cell has no predictions: it was left out, or an error occurred."""
+        write_json({"reason": reason, "left_out": left_out}, self._file(cell, "json"))
+
+    def arrays(self, cell: Cell) -> dict[str, NDArray[Any]]:
+        """A cell's arrays.
+
+        Raises:
+            ImderError: the file is broken.
+        """
+        path = self._file(cell, "npz")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ImderError(
+                f"{path}: cannot be read ({' '.join(str(error).split())}); remove it to make it again"
+            ) from None
+
+    def _file(self, cell: Cell, ending: str) -> Path:
+        return self.path / "cells" / f"{cell.name}.{ending}"
