@@ -116,7 +116,7 @@ class FeatureCodec(nn.Module):
     def _chunks(self, sequences: Ragged, rows: NDArray[np.int64]) -> Iterator[tuple[Tensor, Tensor]]:
         """Standardised clips ``(B, T, D)`` and their lengths."""
         for i in range(0, len(rows), CLIPS):
-            clips = [torch.from_numpy(np.asarray(sequences[int(row)], dtype=np.float32)) for row in rows[i : i + CLIPS]]
+            clips = [torch.from_numpy(np.array(sequences[int(row)], dtype=np.float32)) for row in rows[i : i + CLIPS]]
             lengths = torch.tensor([len(clip) for clip in clips])
             yield self._standardized(nn.utils.rnn.pad_sequence(clips, batch_first=True), lengths), lengths
 
