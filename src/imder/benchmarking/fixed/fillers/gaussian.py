@@ -3,7 +3,7 @@ r"""Linear fillers: the least-squares mean of the missing codes given the availa
     u_M = b + W u_A + e,    e ~ N(0, S)
 
 For each set A of available modalities, W is a ridge regression on the training clips that hold everything, and S is the
-Ledoit-Wolf covariance of its residuals on held-out dialogues (or speakers).
+Ledoit-Wolf covariance of its standardised residuals on held-out dialogues (or speakers).
 
 The penalty is `PENALTY` times the number of clips. On `ravdess_av` the least held-out squared error asks for three to ten
 times as much, but what a classifier needs is a small part of the variance, and so much shrinkage removes it: accuracy
@@ -73,8 +73,10 @@ class LinearGaussian:
         best = int(np.argmin((residuals**2).mean((1, 2))))
         x_mean, y_mean = x.mean(0), y.mean(0)
         (weight,) = _ridge(x - x_mean, y - y_mean, penalties[best : best + 1])
-        covariance = LedoitWolf(assume_centered=True).fit(residuals[best]).covariance_
-        factor = np.linalg.cholesky(covariance + 1e-6 * np.eye(y.shape[1]))
+        # Shrinkage acts on correlations: columns that are predicted well keep their small variance.
+        scale = np.sqrt((residuals[best] ** 2).mean(0)) + 1e-9
+        correlation = LedoitWolf(assume_centered=True).fit(residuals[best] / scale).covariance_
+        factor = scale[:, None] * np.linalg.cholesky(correlation + 1e-6 * np.eye(y.shape[1]))
         return cls(x_mean, y_mean, weight, factor, penalties[best])
 
     def mean(self, x: Array) -> Array:
