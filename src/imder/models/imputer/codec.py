@@ -81,7 +81,7 @@ class FeatureCodec(nn.Module):
         super().__init__()
         self.dim, self.is_vector = modality.dim, modality.length == 1
         kinds = config.discrete, config.atom_share
-        self.marginals = FeatureMarginals(modality.dim, *kinds, between="scores" if self.is_vector else "values")
+        self.marginals = FeatureMarginals(modality.dim, *kinds, frames=not self.is_vector)
         if self.is_vector:
             self.values = PrincipalComponents(modality.dim, config.max_width)
             self.values_rest = CorrelatedNoise(modality.dim, config.rank)
@@ -89,7 +89,7 @@ class FeatureCodec(nn.Module):
         else:
             widths = config.max_width, config.curve_width, config.dynamics_width
             self.sequences = SequenceCodec(modality.dim, config.knots, *widths, config.rank)
-            self.length = FeatureMarginals(1, *kinds, between="scores", always=True)
+            self.length = FeatureMarginals(1, *kinds, always=True)
             self.width = self.sequences.width + 1
 
     @torch.no_grad()
@@ -150,14 +150,13 @@ class FeatureCodec(nn.Module):
             lengths: ``(R,)``; None for those of the codes.
         """
         rows = len(codes)
-        gaps = self.marginals.gap_noise(noise, rows)
         if self.is_vector:
             lengths = torch.ones(rows, dtype=torch.int64, device=codes.device) if lengths is None else lengths
-            x = (self.values.decode(codes) + self.values_rest.sample(noise, rows))[:, None]
-            x = x.expand(-1, max([1, *lengths.tolist()]), -1)
+            x = self.values.decode(codes) + self.values_rest.sample(noise, rows)
+            x = self.marginals.decode(x, self.marginals.gap_noise(noise, rows))
+            x = x[:, None].expand(-1, max([1, *lengths.tolist()]), -1)
         else:
-            drawn = self.length.decode(codes[:, None, -1:], self.length.gap_noise(noise, rows))
-            lengths = drawn[:, 0, 0].long().clamp(min=1) if lengths is None else lengths
-            x = self.sequences.decode(codes[:, :-1], lengths, noise)
-        mask = frame_mask(lengths, x.shape[1])[..., None]
-        return torch.where(mask, self.marginals.decode(x, gaps), 0.0), lengths
+            drawn = self.length.decode(codes[:, -1:], self.length.gap_noise(noise, rows))
+            lengths = drawn[:, 0].long().clamp(min=1) if lengths is None else lengths
+            x = self.marginals.decode_frames(self.sequences.decode(codes[:, :-1], lengths, noise), lengths)
+        return torch.where(frame_mask(lengths, x.shape[1])[..., None], x, 0.0), lengths

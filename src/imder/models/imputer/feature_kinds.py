@@ -2,17 +2,21 @@ r"""Features in and out of standardised values, each kind of feature in its own 
 
 * constant: the code is 0, every draw is the constant;
 * continuous: (x - mean) / deviation; draws are limited to the training range;
-* discrete (few distinct values) and with atoms (values of 5 % of the mass or more, such as the 0 of an intensity): normal
-  scores. The training values, sorted, fill (0, 1) by their share; with z = Phi^-1 of it,
+* with steps: discrete (few distinct values), or with atoms (values of 5 % of the mass or more, such as the 0 of an intensity).
 
-      code of a value between atoms    (z - m) / s          at its middle rank
-      code of an atom on (a, b)        (E[Z | a < Z < b] - m) / s
+Vectors have normal scores of features with steps. The training values, sorted, fill (0, 1) by their share; with z = Phi^-1 of it,
 
-  and m, s make the codes' mean 0 and deviation 1. Draws invert this map. An atom takes the codes between its own and those of
-  its neighbours from the edges Phi^-1 on that a normal code would need for the atom to keep its mass. Between an edge and the
-  first code of the next continuous part there may be a gap, which no value is encoded to: there the draw is a random value of
-  that part, so that normal codes keep its distribution too. With ``between="values"`` codes are linear in the values between
-  two atoms, so that averages over time stay averages.
+    code of a value between atoms    (z - m) / s          at its middle rank
+    code of an atom on (a, b)        (E[Z | a < Z < b] - m) / s
+
+and m, s make the codes' mean 0 and deviation 1. Draws invert this map. An atom takes the codes between its own and those of
+its neighbours from the edges Phi^-1 on that a normal code would need for the atom to keep its mass. Between an edge and the
+first code of the next continuous part there may be a gap, which no value is encoded to: there the draw is a random value of
+that part, so that normal codes keep its distribution too.
+
+Frames of sequences have (x - mean) / deviation throughout, so that averages over time stay averages. In draws an atom takes the
+codes around its own that its mass needs, and values between atoms share what is left; then the clip is shifted and scaled until
+it has the mean and deviation over time of its codes (`MATCHES` times).
 
 Whole numbers stay whole. Encoding is deterministic: equal values have equal codes.
 """
@@ -27,10 +31,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imder.diffusion.noise import KeyedNoise
-from imder.models.imputer.normal_scores import Between, ScoreTable, fit_table, has_steps
+from imder.models.imputer.normal_scores import ScoreTable, fit_table, fit_value_table, has_steps
+from imder.nn.resample import frame_mask
 
 NEGLIGIBLE = 1e-6
-GOLDEN = (5**0.5 - 1) / 2
+MATCHES = 3
+
+TIGHT = 3.0
+"""Frames within fewer deviations of a limit of the training range are matched as well."""
 
 COLUMNS = 64
 """Features whose deviations are computed at a time."""
@@ -52,7 +60,7 @@ class FeatureMarginals(nn.Module):
         dim: D.
         discrete: a feature with at most this many distinct values is discrete.
         atom_share: a value with at least this share of the frames is an atom.
-        between: whether codes between atoms are linear in the ``values`` or in their normal ``scores``.
+        frames: whether the values are frames of sequences, not vectors.
         always: whether continuous features have normal scores as well.
     """
 
@@ -67,9 +75,11 @@ class FeatureMarginals(nn.Module):
     points: Tensor
     fills: Tensor
 
-    def __init__(self, dim: int, discrete: int, atom_share: float, *, between: Between, always: bool = False) -> None:
+    def __init__(
+        self, dim: int, discrete: int, atom_share: float, *, frames: bool = False, always: bool = False
+    ) -> None:
         super().__init__()
-        self.discrete, self.atom_share, self.between, self.always = discrete, atom_share, between, always
+        self.discrete, self.atom_share, self.frames, self.always = discrete, atom_share, frames, always
         for name in ("center", "low", "high"):
             self.register_buffer(name, torch.zeros(dim))
         self.register_buffer("spread", torch.zeros(dim))
@@ -97,7 +107,8 @@ class FeatureMarginals(nn.Module):
         for i in np.flatnonzero(~constant):
             column, is_whole = frames[:, i], bool(self.whole[i])
             if self.always or has_steps(column, is_whole, self.discrete, self.atom_share):
-                self._set(int(i), fit_table(column, is_whole, QUANTILES, self.discrete, self.atom_share, self.between))
+                fit = fit_value_table if self.frames else fit_table
+                self._set(int(i), fit(column, is_whole, QUANTILES, self.discrete, self.atom_share))
 
     def _set(self, i: int, table: ScoreTable) -> None:
         self.stepped[i] = True
@@ -110,34 +121,56 @@ class FeatureMarginals(nn.Module):
         varies = self.spread > 0
         codes = torch.where(varies, (x - self.center) / torch.where(varies, self.spread, 1.0), 0.0)
         codes = codes.clamp(-MOST_CODE, MOST_CODE)
-        return self._with_stepped(codes, x, self._scores)
+        return (
+            codes
+            if self.frames
+            else self._with_stepped(codes, x, self._scores, torch.arange(x.shape[-1], device=x.device))
+        )
 
     def gap_noise(self, noise: KeyedNoise, rows: int) -> Tensor:
         """A uniform draw ``(rows, C)`` for the C features with steps, a row for each of ``noise``."""
         return noise.uniform((rows, int(self.stepped.sum())))
 
     def decode(self, codes: Tensor, gaps: Tensor) -> Tensor:
-        """Values ``(R, T, D)`` of codes ``(R, T, D)``.
+        """Values ``(R, D)`` of the codes ``(R, D)`` of vectors; ``gaps`` of `gap_noise`."""
+        everything = torch.arange(codes.shape[1], device=codes.device)
+        return self._decode(codes, everything, lambda u, columns: self._quantiles(u, columns, gaps.T))
 
-        Args:
-            codes: any numbers.
-            gaps: of `gap_noise`; frame t fills gaps with the fractional part of the draw plus t times the golden ratio.
-        """
+    def decode_frames(self, codes: Tensor, lengths: Tensor) -> Tensor:
+        """Values ``(R, T, D)`` of the codes ``(R, T, D)`` of sequences of ``lengths`` (R,) frames."""
         values = torch.addcmul(self.center, codes, self.spread)
         values = torch.minimum(torch.maximum(values, self.low), self.high)
-        shift = GOLDEN * torch.arange(codes.shape[1], device=codes.device)[:, None]
-        uniform = ((gaps[:, None] + shift) % 1).flatten(0, 1).T
-        values = self._with_stepped(values, codes, lambda u, columns: self._quantiles(u, columns, uniform))
-        return torch.where(self.whole, values.round(), values) if bool(self.whole.any()) else values
-
-    def _with_stepped(self, out: Tensor, x: Tensor, table: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """``out`` with the columns of features with steps replaced by ``table`` of theirs in ``x``."""
-        columns = self.stepped.nonzero()[:, 0]
+        tight = torch.minimum(self.center - self.low, self.high - self.center) < TIGHT * self.spread
+        columns = (self.stepped | self.whole | tight).nonzero()[:, 0]
         if not len(columns):
+            return values
+        z = codes[..., columns]
+        mean, deviation = _time_statistics(z, lengths)
+        spread = torch.where(self.spread > 0, self.spread, 1.0)[columns]
+        for _ in range(MATCHES):
+            x = (self._decode(z, columns, self._values) - self.center[columns]) / spread
+            reached, reached_deviation = _time_statistics(x, lengths)
+            own = _time_statistics(z, lengths)[0]
+            z = (z - own) * (deviation / reached_deviation.clamp(min=1e-6)).clamp(0.5, 2) + own + mean - reached
+        return values.index_copy(2, columns, self._decode(z, columns, self._values))
+
+    def _decode(self, codes: Tensor, columns: Tensor, table: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Values ``(..., C)`` of codes ``(..., C)`` of the features ``columns`` (C,); ``table`` for those with steps."""
+        values = torch.addcmul(self.center[columns], codes, self.spread[columns])
+        values = torch.minimum(torch.maximum(values, self.low[columns]), self.high[columns])
+        values = torch.where(self.whole[columns], values.round(), values)
+        return self._with_stepped(values, codes, table, columns)
+
+    def _with_stepped(
+        self, out: Tensor, x: Tensor, table: Callable[[Tensor, Tensor], Tensor], columns: Tensor
+    ) -> Tensor:
+        """``out`` with the columns of features with steps replaced by ``table`` of theirs in x; both ``(..., C)``."""
+        stepped = self.stepped[columns].nonzero()[:, 0]
+        if not len(stepped):
             return out
-        flat = x[..., columns].flatten(0, -2)
-        result = table(flat.T.contiguous(), columns).T.reshape(*x.shape[:-1], len(columns))
-        return out.index_copy(out.ndim - 1, columns, result)
+        part = x[..., stepped]
+        result = table(part.flatten(0, -2).T.contiguous(), columns[stepped]).T.reshape(part.shape)
+        return out.index_copy(out.ndim - 1, stepped, result)
 
     def _scores(self, x: Tensor, columns: Tensor) -> Tensor:
         """Codes ``(C, n)`` of values of the features ``columns`` (C,)."""
@@ -159,15 +192,27 @@ class FeatureMarginals(nn.Module):
         low, high = (fills[..., i].gather(1, knot) for i in (0, 1))
         normal = torch.special.ndtri((low + uniform * (high - low)).clamp(1e-6, 1 - 1e-6))
         filled = (normal - self.center[columns][:, None]) / self.spread[columns][:, None]
-        codes = torch.where(high > low, filled, codes)
+        return self._values(torch.where(high > low, filled, codes), columns)
+
+    def _values(self, codes: Tensor, columns: Tensor) -> Tensor:
+        """Values ``(C, n)`` between the knots around codes ``(C, n)``."""
         knot = self._knot(codes, columns)
         grid, values = self.codes[columns], self.values[columns]
         left, right = grid.gather(1, knot), grid.gather(1, knot + 1)
         a, b = values.gather(1, knot), values.gather(1, knot + 1)
         share = torch.where(right > left, (codes - left) / torch.where(right > left, right - left, 1.0), 0.0)
-        return torch.lerp(a, b, share.clamp(0, 1))
+        result = torch.lerp(a, b, share.clamp(0, 1))
+        return torch.where(self.whole[columns][:, None], result.round(), result)
 
     def _knot(self, codes: Tensor, columns: Tensor) -> Tensor:
         """The knots ``(C, n)`` at or before codes ``(C, n)``, but for the last."""
         grid = self.codes[columns]
         return (torch.searchsorted(grid, codes.contiguous(), right=True) - 1).clamp(0, grid.shape[1] - 2)
+
+
+def _time_statistics(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation over the valid frames, ``(R, 1, D)`` each, of x ``(R, T, D)``."""
+    mask = frame_mask(lengths, x.shape[1])[..., None]
+    frames = lengths.clamp(min=1)[:, None, None]
+    mean = torch.where(mask, x, 0.0).sum(1, keepdim=True) / frames
+    return mean, (torch.where(mask, x - mean, 0.0).square().sum(1, keepdim=True) / frames).sqrt()

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Between = Literal["values", "scores"]
 
 FAR = 1e6
 """Beyond all codes."""
@@ -27,6 +25,9 @@ MOST_WHOLE = 64
 
 INSIDE = 1e-3
 """An atom's edge keeps this share of the distance from the codes on either side."""
+
+MOST_ROOM = 0.45
+"""Largest share of the distance between two atoms that either takes, where values lie between them."""
 
 LEAST_REPEATS = 3
 """An atom occurs at least this often."""
@@ -77,9 +78,7 @@ def has_steps(column: NDArray[np.float32], whole: bool, discrete: int, atom_shar
     return bool(_atoms(*np.unique(column, return_counts=True), whole, discrete, atom_share).any())
 
 
-def fit_table(
-    column: NDArray[np.float32], whole: bool, knots: int, discrete: int, atom_share: float, between: Between
-) -> ScoreTable:
+def fit_table(column: NDArray[np.float32], whole: bool, knots: int, discrete: int, atom_share: float) -> ScoreTable:
     """The table of ``knots`` knots of a feature that varies.
 
     Args:
@@ -88,7 +87,6 @@ def fit_table(
         knots: Q.
         discrete: as in `imder.models.imputer.feature_kinds.FeatureMarginals`, like the next.
         atom_share: of an atom.
-        between: likewise.
     """
     values, counts = np.unique(column, return_counts=True)
     atoms = _atoms(values, counts, whole, discrete, atom_share)
@@ -98,11 +96,6 @@ def fit_table(
     scores[atoms] = ((density[:-1] - density[1:]) / np.diff(edges))[atoms]
     starts = np.flatnonzero(np.concatenate([[True], atoms[1:] | atoms[:-1]]))
     stops = np.append(starts[1:], len(values))
-    if between == "values" and atoms.any():
-        for i, j in zip(starts, stops, strict=True):
-            if not atoms[i]:
-                part = values[i:j].astype(np.float64)
-                scores[i:j] = _linear(part, counts[i:j], edges[i], edges[j])
     mean = float(np.average(scores, weights=counts))
     deviation = float(np.sqrt(np.average((scores - mean) ** 2, weights=counts)))
     codes = (scores - mean) / deviation
@@ -120,21 +113,45 @@ def fit_table(
     return _table(pieces, knots, mean, deviation)
 
 
-def _linear(values: Array, counts: NDArray[np.int64], low: float, high: float) -> Array:
-    """Scores linear in a run's values, which lie between the shares ``low`` and ``high``.
+def fit_value_table(
+    column: NDArray[np.float32], whole: bool, knots: int, discrete: int, atom_share: float
+) -> ScoreTable:
+    """As `fit_table`, for codes (x - mean) / deviation: an atom takes the codes around its own, as many as its mass needs.
 
-    They start and end at the edges of the atoms on both sides; where there is one alone their mean is the normal one.
+    Runs between two atoms are linear in what is left; beyond the outer ones slopes are 1.
     """
-    a, b = normal_quantile(np.array([low, high]))
-    if len(values) == 1:
-        return normal_quantile(np.array([(low + high) / 2]))
-    if np.isfinite(a) and np.isfinite(b):
-        return np.asarray(a + (b - a) * (values - values[0]) / (values[-1] - values[0]))
-    density = np.exp(-0.5 * np.array([a, b]) ** 2) / np.sqrt(2 * np.pi)
-    expected = (density[0] - density[1]) / (high - low)
-    mean = np.average(values, weights=counts)
-    start, anchor = (values[0], a) if np.isfinite(a) else (values[-1], b)
-    return np.asarray(anchor + (expected - anchor) * (values - start) / (mean - start))
+    values, counts = np.unique(column, return_counts=True)
+    atoms = _atoms(values, counts, whole, discrete, atom_share)
+    mean = float(np.average(values.astype(np.float64), weights=counts))
+    deviation = float(np.sqrt(np.average((values.astype(np.float64) - mean) ** 2, weights=counts)))
+    codes = (values.astype(np.float64) - mean) / deviation
+    shares = normal_quantile(np.concatenate([[0], np.cumsum(counts)]) / len(column))
+    where = np.flatnonzero(atoms)
+    table: list[tuple[float, float]] = []
+    left = -FAR
+    for n, i in enumerate(where):
+        following = where[n + 1] if n + 1 < len(where) else len(values)
+        room = codes[following] - codes[i] if following < len(values) else FAR
+        if i == 0 or (n and where[n - 1] == i - 1):
+            pass  # nothing between it and the atom before, or at all
+        elif n == 0:
+            left = float(min(shares[i], codes[i] - INSIDE))
+            table += [(left - (codes[i - 1] - codes[0]), values[0]), (left, values[i - 1])]
+        else:
+            before = where[n - 1]
+            space = codes[i] - codes[before]
+            start, left = left, float(np.clip(shares[i], codes[i] - MOST_ROOM * space, codes[i] - INSIDE * space))
+            table += [(start, values[before + 1]), (left, values[i - 1])]
+        most = 1 - INSIDE if following == i + 1 else MOST_ROOM
+        right = float(np.clip(shares[i + 1], codes[i] + INSIDE * min(room, 1), codes[i] + most * room))
+        table += [(left, values[i]), (right, values[i])]
+        left = right
+    if where[-1] + 1 < len(values):
+        first = where[-1] + 1
+        table += [(left, values[first]), (left + codes[-1] - codes[first], values[-1])]
+    padded = np.array(table + [table[-1]] * (knots - len(table)), dtype=np.float32)
+    zeros = np.zeros((knots, 3), dtype=np.float32)
+    return ScoreTable(mean, deviation, padded[:, 0], padded[:, 1], zeros[:, 0], zeros[:, 1:])
 
 
 def _atoms(
