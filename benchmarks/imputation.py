@@ -58,13 +58,12 @@ WINDOW = 4  # clips on either side, as systems with context see them
 MOSI = {"language": (50, 384), "vision": (1, 73), "audio": (1, 100)}
 TABLES = {
     "distribution": ("sliced W2", "energy", "R^2 of mean", "variance ratio", "correlation error", "seconds"),
-    "spread": (
-        "variance ratio of averages",
+    "spread": ("variance ratio of averages", "coverage of 50 %", "coverage of 90 %", "length TV"),
+    "changes over time": (
         "deviation over time",
+        "its variance ratio",
         "roughness",
-        "coverage of 50 %",
-        "coverage of 90 %",
-        "length TV",
+        "roughness' variance ratio",
     ),
     "components": ("share error", "share error by clip", "modes drawn", "energy between modes"),
 }

@@ -153,7 +153,9 @@ class FeatureCase:
             "variance ratio": float(noise[:, grid].sum() / variance[:, grid].sum()),
             "variance ratio of averages": float(noise[:, average].sum() / variance[:, average].sum()),
             "deviation over time": _ratio(x[..., over_time], exact[..., over_time]),
+            "its variance ratio": _ratio(x[..., over_time].var(0), exact[..., over_time].var(0)),
             "roughness": _ratio(x[..., rough], exact[..., rough]),
+            "roughness' variance ratio": _ratio(x[..., rough].var(0), exact[..., rough].var(0)),
             "coverage of 50 %": _coverage(affine, exact[..., : mean.shape[-1]], 0.5),
             "coverage of 90 %": _coverage(affine, exact[..., : mean.shape[-1]], 0.9),
         }

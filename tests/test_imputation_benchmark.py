@@ -56,6 +56,8 @@ def test_exact_draws_pass_for_every_pattern(truth, split):
         assert row["variance ratio of averages"] == pytest.approx(1, abs=0.15)
         for key in ("deviation over time", "roughness"):
             assert row[key] == pytest.approx(1, abs=0.02)
+        for key in ("its variance ratio", "roughness' variance ratio"):
+            assert row[key] == pytest.approx(1, abs=0.1)
         assert row["coverage of 50 %"] == pytest.approx(0.5, abs=0.02)
         assert row["coverage of 90 %"] == pytest.approx(0.9, abs=0.02)
         assert row["length TV"] < 0.08
@@ -92,6 +94,7 @@ def test_narrow_draws_have_their_variance_and_cover_too_little(given_audio):
         assert numbers[name]["R^2 of mean"] == pytest.approx(1, abs=0.05)
         assert numbers[name]["variance ratio"] == pytest.approx(0.49, abs=0.03)
         assert numbers[name]["roughness"] == pytest.approx(0.7, abs=0.02)
+        assert numbers[name]["roughness' variance ratio"] == pytest.approx(0.49, abs=0.04)
         assert numbers[name]["coverage of 50 %"] < 0.42
         assert numbers[name]["energy"] > 0.1
 
