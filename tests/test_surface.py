@@ -9,19 +9,8 @@ import imder
 
 NAMES = {
     *("load_corpus", "Corpus", "Split", "Sample", "KnownTruth", "DialogueTruth"),
-    *(
-        "train",
-        "tune",
-        "evaluate",
-        "benchmark",
-        "predict",
-        "recover",
-        "impute",
-        "Imputed",
-        "marginalize",
-        "Marginal",
-        "Predictor",
-    ),
+    *("train", "tune", "evaluate", "benchmark", "predict", "recover", "Predictor"),
+    *("impute", "Imputed", "marginalize", "Marginal", "MissingModalityImputer"),
     *("IMDer", "Model", "Batch", "Output", "RecoveredEncoding", "Spec", "Modality", "Rows", "ImderError"),
     *("RandomMissing", "FixedMissing", "NaturalMissing", "OfficialSchedule", "__version__"),
 }

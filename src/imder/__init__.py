@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imder.data.formats.load import load_corpus
     from imder.data.split import Sample, Split
     from imder.evaluation.evaluate import evaluate
+    from imder.imputation.estimator import MissingModalityImputer
     from imder.imputation.impute import impute
     from imder.imputation.imputed import Imputed
     from imder.imputation.marginal import Marginal
@@ -40,6 +41,7 @@ _HOMES = {
     "imder.data.formats.load": ("load_corpus",),
     "imder.data.split": ("Sample", "Split"),
     "imder.evaluation.evaluate": ("evaluate",),
+    "imder.imputation.estimator": ("MissingModalityImputer",),
     "imder.imputation.impute": ("impute",),
     "imder.imputation.imputed": ("Imputed",),
     "imder.imputation.marginal": ("Marginal",),
@@ -71,6 +73,7 @@ __all__ = [
     "Imputed",
     "KnownTruth",
     "Marginal",
+    "MissingModalityImputer",
     "Modality",
     "Model",
     "NaturalMissing",
