@@ -185,13 +185,25 @@ def test_mean_is_the_denoiser_where_only_noise_is_known(preset):
     found = model.recovery.sample("vision", encodings, available, keys, draws=2, seed=5)
     if preset == "fast":
         denoise = model.recovery.denoiser("vision", encodings, available, KeyedNoise(keys, 0))
-        x = torch.zeros(6, 8, model.recovery.steps["vision"])
+        x = model.recovery.condition("vision", encodings, available)[1]
         answer = model.recovery.restore("vision", denoise(x, model.recovery.schedule.std(torch.tensor(1.0))))
         torch.testing.assert_close(found[0], answer)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found, model.recovery.sample("vision", encodings, available, keys, draws=2, seed=6))
     other = model.recovery.sample("vision", encodings_of(model, seed=1), available, keys, draws=2, seed=5)
     assert not torch.allclose(found, other)
+
+
+def test_mean_starts_at_the_linear_mean():
+    """A network that answers 0, as a new one does, adds nothing to it."""
+    model, keys = IMDer(CORPUS.spec, config_of("mean").model).eval(), torch.arange(6)
+    encodings, available = encodings_of(model), torch.tensor([[True, False, True]] * 6)
+    linear = model.recovery.means["vision"]
+    linear.weight.copy_(torch.randn(linear.weight.shape, generator=torch.Generator().manual_seed(1)))
+    found = model.recovery.sample("vision", encodings, available, keys, draws=1, seed=0)[0]
+    expected = model.recovery.restore("vision", model.recovery.condition("vision", encodings, available)[1])
+    torch.testing.assert_close(found, expected)
+    assert expected.abs().max() > 1
 
 
 @pytest.mark.parametrize("preset", ["fast", "paper-mosi", "official-mosi"])

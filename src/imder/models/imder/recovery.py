@@ -6,12 +6,13 @@ the draw from p(e_k | available), to measure what each part contributes (`imder.
 
     conditional     a draw from p(e_k | available e)         (the method)
     unconditional   a draw from p(e_k): the same networks, whose condition is always empty (paper, table 2, left column)
-    mean            D(0, sigma_max), about E[e_k | available e]: one evaluation at the largest noise level
+    mean            D(m, sigma_max), about E[e_k | available e]: one evaluation at the largest noise level
     regression      E[e_k | available e] from a network trained with squared error    (`.deterministic_recovery`)
     train-mean      the mean of the training encodings                                (`.deterministic_recovery`)
     zero            0                                                                 (`.deterministic_recovery`)
 
-The last four sample nothing: they are denoisers that need no noise. All are refined and fused in the same way.
+m is the linear mean of `TokenRecovery`, 0 for the paper's. The last four sample nothing: they are denoisers that need no
+noise. All are refined and fused in the same way.
 
 Rows that lack modality k are gathered, whatever else they lack, into one sampler call for k. Noise belongs to
 (seed, key, modality, draw), or pair of antithetic draws.
@@ -135,6 +136,13 @@ class RecoveryModel(nn.Module, ABC):
         """From the space where diffusion works back to encodings."""
         return x
 
+    def closed_form_mean(
+        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
+    ) -> Tensor:
+        """The part of the mean ``(R, width, steps)`` that needs no network, in the space where diffusion works: 0."""
+        del available, near
+        return encodings[target].new_zeros(len(encodings[target]), self.width, self.steps[target])
+
     @torch.no_grad()
     def sample(
         self,
@@ -193,10 +201,10 @@ class RecoveryModel(nn.Module, ABC):
     ) -> Tensor:
         """The denoised x at the largest noise level, ``(R, width, steps)``.
 
-        There x carries almost no information, so that D(x) is the mean of p(x0 | condition); x is 0, its own mean. A
-        condition that needs noise gets the same in every call.
+        There x carries almost no information, so that D(x) is the mean of p(x0 | condition); x is what is known of that mean
+        in closed form. A condition that needs noise gets the same in every call.
         """
         noise = KeyedNoise(keys + self.names.index(target) * DRAW_STEP, 0)
-        x = encodings[target].new_zeros(len(keys), self.width, self.steps[target])
+        x = self.closed_form_mean(target, encodings, available, near)
         sigma = self.schedule.std(x.new_tensor(1.0))
         return self.restore(target, self.denoiser(target, encodings, available, noise, near)(x, sigma))

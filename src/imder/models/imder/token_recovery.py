@@ -96,6 +96,13 @@ class TokenRecovery(RecoveryModel):
         mean: Tensor = self.means[target](*inputs)
         return self.networks[target].prepare(*self.conditions[target](*inputs)), mean
 
+    def closed_form_mean(
+        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
+    ) -> Tensor:
+        """The linear mean (see the base class)."""
+        mean: Tensor = self.means[target](*self._inputs(target, encodings, available, near))
+        return mean
+
     def scale(self, name: str, x: Tensor) -> Tensor:
         """Standardise encodings ``(R, width, steps)``."""
         scaled: Tensor = self.standardize[name](x.transpose(1, 2))
