@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
-from imder.models.base import DeterministicModel
+from imder.models.deterministic import DeterministicModel
 
 
 @dataclass(frozen=True)

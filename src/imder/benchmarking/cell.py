@@ -30,7 +30,7 @@ from imder.jobs.locks import Lock
 from imder.models.base import Model
 from imder.models.registry import system_class
 from imder.training.config import EngineConfig, RunConfig, TrainingConfig
-from imder.training.explained import split_r2
+from imder.training.explained import r2_samples, split_r2
 from imder.training.run import RunDirectory
 from imder.training.stage1 import STAGE1
 from imder.training.train import train
@@ -141,8 +141,10 @@ def _do(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, dev
         "rates": list(plan.rates_of(cell)),
         "seconds": round(trained + time.monotonic() - started, 1),
         "training_seconds": round(trained, 1),
-        "recovery_r2": split_r2(model, model.prepare(corpus, "test")["test"]) if model.recovery_weights() else {},
     }
+    if model.recovery_weights():
+        about["recovery_r2"] = split_r2(model, model.prepare(corpus, "test")["test"])
+        about["recovery_r2_samples"] = r2_samples(model)
     folder.save(cell, [row | {"model": cell.model} for row in rows], arrays, about)
 
 

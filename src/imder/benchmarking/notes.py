@@ -14,6 +14,7 @@ from imder.data.dialogues import has_neighbours
 from imder.data.speaker_norm import speaker_norm_note
 from imder.models.registry import system_class, system_note
 from imder.training.config import load_config
+from imder.training.explained import MOST_SAMPLES
 
 
 def plan_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembled: Sequence[str]) -> tuple[str, ...]:
@@ -72,12 +73,17 @@ def context_note(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tu
 def recovery_note(folder: BenchmarkFolder, finished: Sequence[GridCell]) -> tuple[str, ...]:
     """Recovery R^2 on the test split, mean over seeds: for each model and modality; nothing where none recovers."""
     values: dict[str, dict[str, list[float]]] = {}
+    limits: dict[str, str] = {}
     for cell in finished:
-        for name, value in ((folder.about(cell) or {}).get("recovery_r2") or {}).items():
+        about = folder.about(cell) or {}
+        if (most := about.get("recovery_r2_samples", MOST_SAMPLES)) < MOST_SAMPLES:
+            limits[cell.model] = f" (at most {most} samples)"
+        for name, value in (about.get("recovery_r2") or {}).items():
             if "|" not in name:
                 values.setdefault(cell.model, {}).setdefault(name, []).append(float(value))
     texts = [
-        f"{model} " + ", ".join(f"{name} {sum(each) / len(each):.2f}" for name, each in by_modality.items())
+        f"{model}{limits.get(model, '')} "
+        + ", ".join(f"{name} {sum(each) / len(each):.2f}" for name, each in by_modality.items())
         for model, by_modality in values.items()
     ]
     return (f"Recovery R^2 on test (1: exact, 0: no better than the mean): {'; '.join(texts)}.",) if texts else ()

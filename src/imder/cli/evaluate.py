@@ -78,7 +78,7 @@ def run(options: Namespace) -> int:
     say_calibration(model)
     say_all(recovery_lines(model))
     if model.recovery_weights():
-        say_all(recovery_r2_lines(split_r2(model, model.prepare(corpus, protocol.split)[protocol.split])))
+        say_all(recovery_r2_lines(model, split_r2(model, model.prepare(corpus, protocol.split)[protocol.split])))
     if options.out:
         write_csv(rows, options.out)
         say(f"saved in {options.out}")

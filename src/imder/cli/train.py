@@ -177,7 +177,7 @@ def _report(model: Model, path: str, corpus: str) -> None:
     say(f"on the validation split, which chose the weights, everything present available: {metrics}")
     say_all(recovery_lines(model))
     for name, values in reached["recovery_r2"].items():
-        say_all(recovery_r2_lines(values, name))
+        say_all(recovery_r2_lines(model, values, name))
     if model.calibration is not None:
         say_calibration(model)
     say(f"saved in {path}; next:")

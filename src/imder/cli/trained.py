@@ -80,8 +80,12 @@ def recovery_lines(model: Model) -> list[str]:
     return lines
 
 
-def recovery_r2_lines(values: Mapping[str, float], split: str = "") -> list[str]:
+def recovery_r2_lines(model: Model, values: Mapping[str, float], split: str = "") -> list[str]:
     """Recovery R^2 of each modality, a line; none where there is nothing to compare with."""
+    from imder.training.explained import MOST_SAMPLES, r2_samples
+
     shown = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if "|" not in name)
     where = f" on {split}" if split else ""
+    if (most := r2_samples(model)) < MOST_SAMPLES:
+        where += f" of at most {most} samples, as recovery is slow"
     return [f"recovery R^2{where} (1: exact, 0: no better than the mean): {shown}"] if shown else []

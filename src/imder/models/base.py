@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from imder.missingness.subsets import check_available
 from imder.models.parts.losses import Loss
 from imder.types import Batch, ImderError, Output, Spec
 
@@ -216,6 +215,10 @@ class Model(nn.Module, ABC):
         del batches, seed
         return {}
 
+    def recovery_cost(self) -> float:
+        """Work of recovering one modality of one sample for a prediction: multiplications of weights, roughly (default: 0)."""
+        return 0.0
+
     def prepare(self, corpus: Corpus, only: str | None = None) -> Corpus:
         """The corpus as this system reads it: checked, and with features of its language encoder if it has one.
 
@@ -256,28 +259,6 @@ class Model(nn.Module, ABC):
         from imder.models.io import load
 
         return load(cls, name, **hub)
-
-
-class DeterministicModel(Model):
-    """A system that samples nothing: one prediction for each row, a function of the row alone."""
-
-    @abstractmethod
-    def predict_batch(self, batch: Batch) -> Tensor:
-        """Predictions ``(B,)``, or probabilities ``(B, C)``, in evaluation mode."""
-
-    @torch.no_grad()
-    def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
-        """The predictions of `predict_batch`; ``samples`` and ``seed`` have no effect.
-
-        Raises:
-            ImderError: a row has nothing available.
-        """
-        del samples, seed
-        check_batch(batch)
-        check_available(batch.available)
-        with evaluating(self):
-            prediction = self.predict_batch(batch)
-        return Output(prediction, prediction[None])
 
 
 def check_batch(batch: Batch, method: str = "predict") -> None:

@@ -15,7 +15,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from imder.missingness.subsets import every_subset
-from imder.models.base import DeterministicModel
+from imder.models.deterministic import DeterministicModel
 from imder.models.parts.losses import Loss, task_loss, to_prediction
 from imder.types import Batch
 

@@ -18,9 +18,16 @@ from imder.training.config import TrainingConfig
 from imder.training.masks import any_subset, permanent_mask
 from imder.types import Batch
 
-MOST_SAMPLES = 1024
-"""At most about so many samples of a split are recovered."""
+MOST_SAMPLES, LEAST_SAMPLES = 1024, 32
+"""Bounds of the number of samples of a split that are recovered, about."""
+MOST_WORK = 1e8 * MOST_SAMPLES
+"""Work (`Model.recovery_cost`) above which fewer are recovered: a minute or a few on one core. ``fast`` needs half of it."""
 SEED = 20_001
+
+
+def r2_samples(model: Model) -> int:
+    """The most samples of a split that are recovered, fewer where one recovery takes many evaluations of large networks."""
+    return min(MOST_SAMPLES, max(LEAST_SAMPLES, int(MOST_WORK / max(1.0, model.recovery_cost()))))
 
 
 def explained_by_recovery(model: Model, corpus: Corpus, training: TrainingConfig) -> dict[str, dict[str, float]]:
@@ -43,17 +50,19 @@ def split_r2(model: Model, split: Split, training: TrainingConfig | None = None)
 
 def _batches(model: Model, split: Split, training: TrainingConfig | None) -> Iterator[Batch]:
     """Batches under random subsets, with what is missing still present."""
+    most = r2_samples(model)
+    size = min(256, most)
     permanent = permanent_mask(split, training) if training is not None and training.permanently_missing else None
     visible = split.present if permanent is None else permanent
     masks = any_subset(visible, SEED)
     if model.needs_dialogues(split):
-        pairs = whole_dialogues(MaskedLoader(split, np.arange(len(split)), masks, 256, permanent), at_once=256)
+        pairs = whole_dialogues(MaskedLoader(split, np.arange(len(split)), masks, size, permanent), at_once=size)
     else:
-        chosen = np.random.default_rng(SEED).permutation(np.flatnonzero(visible.any(1)))[:MOST_SAMPLES]
-        pairs = MaskedLoader(split, chosen, masks[chosen], 256, permanent)
+        chosen = np.random.default_rng(SEED).permutation(np.flatnonzero(visible.any(1)))[:most]
+        pairs = MaskedLoader(split, chosen, masks[chosen], size, permanent)
     count = 0
     for batch in pairs:
-        if count >= MOST_SAMPLES:
+        if count >= most:
             return
         yield batch.to(model.device)
         count += len(batch)

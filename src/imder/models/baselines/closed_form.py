@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from imder.models.base import DeterministicModel, Phase
+from imder.models.base import Phase
+from imder.models.deterministic import DeterministicModel
 from imder.models.parts.losses import Loss, is_labelled, row_losses
 from imder.types import Batch
 

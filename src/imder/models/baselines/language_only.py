@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import DeterministicModel, Phase
+from imder.models.base import Phase
 from imder.models.baselines.constant import constant_of_labels
+from imder.models.deterministic import DeterministicModel
 from imder.models.parts.encoder import Encoder, EncoderConfig
 from imder.models.parts.fusions.base import FusionConfig
 from imder.models.parts.fusions.pooled import PooledReader, pool

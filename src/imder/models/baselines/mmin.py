@@ -28,7 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from imder.missingness.subsets import every_subset
-from imder.models.base import DeterministicModel, Phase, evaluating
+from imder.models.base import Phase, evaluating
+from imder.models.deterministic import DeterministicModel
 from imder.models.parts.encoder import fit_features
 from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.models.parts.utterance_encoder import UtteranceEncoder, UtteranceEncoderConfig, encode_utterances

@@ -72,6 +72,14 @@ class RecoveryBranch(nn.Module):
         return out
 
 
+def without_recovery(available: Tensor, recovering: Tensor) -> Tensor:
+    """The cells ``(B, K)`` that aren't recovered: what is available, and all of rows that aren't ``recovering`` (B,).
+
+    Among the latter are clips with nothing available, which only keep a position in their dialogue.
+    """
+    return available | ~recovering[:, None]
+
+
 def _in_context(
     context: ContextAttention, targets: ClipVectors, clips: ClipVectors, near: Neighbours, draws: int
 ) -> Tensor:

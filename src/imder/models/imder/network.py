@@ -27,7 +27,7 @@ from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import check_available, pattern_bits
 from imder.models.base import check_batch, evaluating
 from imder.models.fusion_system import FusionSystem
-from imder.models.imder.branch import RecoveryBranch
+from imder.models.imder.branch import RecoveryBranch, without_recovery
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recoveries import build_recovery
@@ -42,14 +42,6 @@ from imder.types import Batch, ImderError, Output, RecoveredEncoding, Spec
 
 Recovered = dict[str, RecoveredEncoding]
 """For each modality that some row lacks, its recovery."""
-
-
-def without_recovery(available: Tensor, recovering: Tensor) -> Tensor:
-    """The cells ``(B, K)`` that aren't recovered: what is available, and all of rows that aren't ``recovering`` (B,).
-
-    Among the latter are clips with nothing available, which only keep a position in their dialogue.
-    """
-    return available | ~recovering[:, None]
 
 
 class IMDerNetwork(FusionSystem):
@@ -237,11 +229,15 @@ class IMDerNetwork(FusionSystem):
                 hidden = batch.present & ~batch.available & batch.available.any(1)[:, None]
                 recovered = self._recover(self.encode(batch), ~hidden, batch, draws, seed)
                 for name, recovery in recovered.items():
-                    mean, clean = recovery.refined.mean(0), truth[name][recovery.rows]
-                    for pattern in torch.unique(batch.available[recovery.rows], dim=0):
-                        rows = (batch.available[recovery.rows] == pattern).all(1)
-                        sums.add(name, pattern_name(pattern.tolist(), names), mean[rows].cpu(), clean[rows].cpu())
+                    rows = recovery.rows
+                    sums.add(name, names, batch.available[rows], recovery.refined.mean(0), truth[name][rows])
         return sums.result()
+
+    def recovery_cost(self) -> float:
+        """Draws x evaluations x weights of a modality's networks (see `Model`)."""
+        weights = sum(p.numel() for p in self.recovery.parameters()) / len(self.steps)
+        sampled = self.config.recovery_kind.sampled
+        return weights * (self.config.num_samples * self.config.recovery.evaluations if sampled else 1)
 
     def recovery_weights(self) -> dict[str, float]:
         """The weight of the recovery branch for each pattern of availability (see `Model`)."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from imder.models.base import Phase, evaluating
-from imder.models.imder.branch import RecoveryBranch
+from imder.models.imder.branch import RecoveryBranch, without_recovery
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.network import IMDerNetwork, Recovered, without_recovery
+from imder.models.imder.network import IMDerNetwork, Recovered
 from imder.models.imder.pool import Draws, RecoveryPool
 from imder.models.parts.context import neighbours
 from imder.models.parts.losses import Loss, averaged_loss, members_loss, to_prediction

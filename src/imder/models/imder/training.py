@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from imder.diffusion import KeyedNoise
 from imder.missingness.subsets import pattern_bits
 from imder.models.base import Phase, evaluating
+from imder.models.imder.branch import without_recovery
 from imder.models.imder.branch_weights import BRANCH_WEIGHTS, BranchLosses
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.linear_mean import FOLDS
-from imder.models.imder.network import without_recovery
 from imder.models.imder.objectives import IMDerObjectives
 from imder.models.imder.recovery import MaskedEncodings
 from imder.models.parts.context import neighbours
