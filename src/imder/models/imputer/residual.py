@@ -6,7 +6,7 @@ r"""The residual of a sequence about its curve: AR(1) noise in each channel with
 
 rho comes from the expectation q / v = 2 (1 - rho) / s_T(rho), s_T(rho) = 1 - T^-2 sum_ij rho^|i-j|, which decreases in rho and
 is solved by bisection. A single draw misses v and q by its sampling error: q and v of e' are quadratic in b, which
-makes q / v exact where it can (the root nearer to 0), and a makes v exact. e and g are first made orthogonal to a constant,
+makes q / v exact where it can (the root nearer to 0, in `PASSES` steps), and a makes v exact. e and g are first made orthogonal to a constant,
 to the curve c and to its second differences, so that v and q of c + e' are the sums of theirs.
 """
 
@@ -15,8 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MOST_RHO = 0.98
+MOST_RHO = 0.995
 BISECTIONS = 12
+PASSES = 2
 MOST_ROUGHENING = 4.0
 """Largest b either way."""
 
@@ -92,15 +93,15 @@ def shaped(e: Tensor, curve: Tensor, lengths: Tensor, variance: Tensor, roughnes
     smooth = _orthogonal(_orthogonal(e, curve), bend)
     before, after = e.square().sum(1, keepdim=True), smooth.square().sum(1, keepdim=True)
     smooth = torch.where(after > 1e-3 * before, smooth, e)
-    rough = _bend(smooth, mask)
-    rough = _orthogonal(_orthogonal(rough, curve), bend)
-    v, q = (_quadratic(smooth, rough, mask, steps) for steps in (False, True))
     count = lengths[:, None].to(e.dtype)
     total, step_total = variance * count, roughness * (count - 1).clamp(min=1)
-    b = _nearer_root(*(qi * total - vi * step_total for qi, vi in zip(q, v, strict=True)))
-    power = v[0] + 2 * b * v[1] + b.square() * v[2]
-    a = (total / power.clamp(min=1e-30)).sqrt() * (power > 1e-12)
-    return a[:, None] * (smooth + b[:, None] * rough)
+    for _ in range(PASSES):
+        rough = _orthogonal(_orthogonal(_bend(smooth, mask), curve), bend)
+        v, q = (_quadratic(smooth, rough, mask, steps) for steps in (False, True))
+        b = _nearer_root(*(qi * total - vi * step_total for qi, vi in zip(q, v, strict=True)))
+        smooth = torch.addcmul(smooth, b[:, None], rough)
+    power = smooth.square().sum(1)
+    return smooth * ((total / power.clamp(min=1e-30)).sqrt() * (power > 1e-12))[:, None]
 
 
 def _bend(x: Tensor, mask: Tensor) -> Tensor:

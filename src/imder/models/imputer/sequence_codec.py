@@ -33,8 +33,8 @@ QUIET = 1e-3
 """Variances are coded as log(v + QUIET times the channel's mean variance)."""
 
 SILENT = 1e-12
-LEAST_RATIO = 1e-4
-"""Of q to v."""
+LEAST_RATIO, ROUGHEST = 1e-4, 3.5
+"""Limits of q / v: of coded clips, and of the residual."""
 
 ROWS = 64
 """Rows that are decoded at a time, for the cache's sake."""
@@ -127,11 +127,15 @@ class SequenceCodec(nn.Module):
         variance = (strength.square() - self.quiet).clamp(min=0)
         c = self._curve(self.curve.decode(curve), lengths, innovations.shape[1])
         curve_variance, curve_roughness = time_moments(c, lengths)
-        scale = (variance / curve_variance.clamp(min=SILENT)).clamp(max=1)
+        # what the curve leaves must be able to be as rough as it has to: q / v at most ROUGHEST
+        room = (variance - ratio * variance / ROUGHEST).clamp(min=0)
+        taken = curve_variance - curve_roughness / ROUGHEST
+        scale = torch.where(taken > room, room / taken.clamp(min=SILENT), 1.0)
+        scale = torch.minimum(scale, variance / curve_variance.clamp(min=SILENT)).clamp(max=1)
         c = c * scale.sqrt()[:, None]
         left = (variance - scale * curve_variance).clamp(min=0)
         rough = ratio * variance - scale * curve_roughness
-        left_ratio = (rough / left.clamp(min=SILENT)).clamp(LEAST_RATIO, 4)
+        left_ratio = (rough / left.clamp(min=SILENT)).clamp(LEAST_RATIO, ROUGHEST)
         rho = autocorrelation(left_ratio, lengths[:, None])
         e = shaped(autoregressive(innovations, rho), c, lengths, left, left_ratio * left)
         return e.add_(c).add_(mean[:, None])
