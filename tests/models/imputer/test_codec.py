@@ -11,6 +11,7 @@ from imder.data.split import Ragged
 from imder.diffusion.noise import KeyedNoise
 from imder.models.imputer.codec import CodecConfig, FeatureCodec
 from imder.models.imputer.residual import time_moments
+from imder.synthetic.known_truth import KnownTruth
 from imder.types import ImderError, Modality
 
 
@@ -162,3 +163,58 @@ def test_degenerate_clips_give_finite_draws_within_the_training_range(x: np.ndar
 def test_settings_are_checked() -> None:
     with pytest.raises(ImderError, match=r"model\.codec\.knots: expected a whole number, at least 1, got 0"):
         CodecConfig(knots=0)
+
+
+@pytest.mark.parametrize("name", ["language", "audio"])
+def test_decoded_clips_of_the_known_truth_have_its_variance_and_autocorrelation(name: str) -> None:
+    truth = KnownTruth.standard()
+    train, test = (truth.sample(1000, seed).features[name] for seed in (1, 2))
+    codec = FeatureCodec(Modality(name, train.dim, int(train.lengths.max())), CodecConfig())
+    codec.fit(train, seed=0)
+    clips = [test[i] for i in range(len(test))]
+    x, lengths = padded(clips)
+    decoded, _ = codec.decode(codec.encode(x, lengths), noise_of(len(clips)), lengths)
+    variance, lagged = zip(*(pooled_moments(each, lengths) for each in (x, decoded)), strict=True)
+    torch.testing.assert_close(variance[0], variance[1], rtol=0.03, atol=0)
+    torch.testing.assert_close(lagged[0] / variance[0], lagged[1] / variance[1], rtol=0.03, atol=0.01)
+
+
+def pooled_moments(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance and lag-1 autocovariance of each feature over all clips and frames."""
+    mask = (torch.arange(x.shape[1])[None] < lengths[:, None])[..., None]
+    mean = (x * mask).sum((0, 1)) / mask.sum()
+    centred = (x - mean) * mask
+    lagged = (centred[:, 1:] * centred[:, :-1]).sum((0, 1)) / mask[:, 1:].sum()
+    return centred.square().sum((0, 1)) / mask.sum(), lagged
+
+
+def test_wide_vectors_keep_their_variance_through_few_components() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 3)) @ rng.standard_normal((3, 40)) + 0.5 * rng.standard_normal((400, 40))
+    clips = [row[None] for row in x]
+    codec = fitted(clips, config=CodecConfig(max_width=3))
+    assert codec.width == 3
+    decoded, _ = round_trip(codec, clips)
+    np.testing.assert_allclose(decoded[:, 0].numpy().var(0), x.var(0), rtol=0.15)
+    assert np.corrcoef(decoded[:, 0].numpy().ravel(), x.ravel())[0, 1] > 0.9
+    np.testing.assert_allclose(np.cov(decoded[:, 0].numpy().T), np.cov(x.T), atol=0.6)
+
+
+def test_lengths_of_normal_codes_have_the_training_distribution(clips: list[np.ndarray]) -> None:
+    codec = fitted(clips)
+    codes = torch.randn(4000, codec.width, generator=torch.Generator().manual_seed(0))
+    _, lengths = codec.decode(codes, noise_of(4000))
+    trained = np.array([len(clip) for clip in clips])
+    assert np.isin(lengths.numpy(), trained).all()
+    np.testing.assert_allclose(np.quantile(lengths, [0.1, 0.5, 0.9]), np.quantile(trained, [0.1, 0.5, 0.9]), atol=1)
+
+
+def test_absent_rows_have_code_0_and_padding_has_no_effect(clips: list[np.ndarray]) -> None:
+    codec = fitted(clips)
+    x, lengths = padded(clips[:3])
+    codes = codec.encode(x, lengths)
+    spoilt = torch.nn.functional.pad(x, (0, 0, 0, 4), value=float("nan"))
+    spoilt[1] = float("nan")
+    spoilt_codes = codec.encode(spoilt, lengths * torch.tensor([1, 0, 1]))
+    assert not spoilt_codes[1].any()
+    torch.testing.assert_close(spoilt_codes[[0, 2]], codes[[0, 2]], rtol=1e-4, atol=1e-4)

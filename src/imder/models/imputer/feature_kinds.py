@@ -178,7 +178,8 @@ class FeatureMarginals(nn.Module):
         x = torch.minimum(torch.maximum(x, values[:, :1]), values[:, -1:])
         last = values.shape[1] - 1
         first = torch.searchsorted(values, x).clamp(max=last - 1)
-        is_atom = values.gather(1, first + 1) == x  # its two edges
+        # an atom's two edges; the last knot may be repeated
+        is_atom = (values.gather(1, first + 1) == x) & (codes.gather(1, first + 1) > codes.gather(1, first))
         knot = (torch.searchsorted(values, x, right=True) - 1).clamp(0, last - 1)
         left, right = codes.gather(1, knot), codes.gather(1, knot + 1)
         a, b = values.gather(1, knot), values.gather(1, knot + 1)

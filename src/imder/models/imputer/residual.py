@@ -18,6 +18,9 @@ from torch import Tensor
 MOST_RHO = 0.995
 BISECTIONS = 12
 PASSES = 2
+LEAST_LEFT = 1e-2
+"""Smallest share of the noise's variance that a pass may leave."""
+
 MOST_ROUGHENING = 4.0
 """Largest b either way."""
 
@@ -99,6 +102,8 @@ def shaped(e: Tensor, curve: Tensor, lengths: Tensor, variance: Tensor, roughnes
         rough = _orthogonal(_orthogonal(_bend(smooth, mask), curve), bend)
         v, q = (_quadratic(smooth, rough, mask, steps) for steps in (False, True))
         b = _nearer_root(*(qi * total - vi * step_total for qi, vi in zip(q, v, strict=True)))
+        left = v[0] + 2 * b * v[1] + b.square() * v[2]
+        b = torch.where(left > LEAST_LEFT * v[0], b, 0.0)  # in two frames g is e
         smooth = torch.addcmul(smooth, b[:, None], rough)
     power = smooth.square().sum(1)
     return smooth * ((total / power.clamp(min=1e-30)).sqrt() * (power > 1e-12))[:, None]
