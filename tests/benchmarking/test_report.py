@@ -11,6 +11,8 @@ import pytest
 
 from benchmark_setup import TINY, benchmark, read_comparisons
 from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.notes import recovery_note
+from imder.benchmarking.plan import GridCell
 from imder.data.corpus import Corpus, spec_of
 from imder.data.formats.load import load_corpus
 from imder.data.store import write_store
@@ -240,3 +242,19 @@ def test_classification(place: Path, tmp_path: Path) -> None:
     words = [*TINY, "--models", "zero-fill,{narrow}", "--seeds", 1, "--protocols", "fixed"]
     assert benchmark(place, tmp_path / "out", *words, corpus="classes") == 0
     assert "Accuracy / Macro F1 / NLL" in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_a_note_has_recovery_r2_and_on_how_few_samples_it_rests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    abouts = {
+        "fast": {"recovery_r2": {"audio": 0.2, "audio | language": 0.3}, "recovery_r2_samples": 1024},
+        "paper": {"recovery_r2": {"audio": 0.1}, "recovery_r2_samples": 59},
+        "late-fusion": {},
+    }
+    monkeypatch.setattr(BenchmarkFolder, "about", lambda self, cell: abouts[cell.model])
+    note = recovery_note(BenchmarkFolder(tmp_path), [GridCell(model, None, 0) for model in abouts])
+    assert note == (
+        "Recovery R^2 on test (1: exact, 0: no better than the mean): fast audio 0.20; "
+        "paper (at most 59 samples) audio 0.10.",
+    )
