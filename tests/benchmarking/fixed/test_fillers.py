@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,15 +11,16 @@ from imder.benchmarking.fixed.fillers import FILLERS
 from imder.benchmarking.fixed.fillers.base import FillerLeftOut
 from imder.benchmarking.fixed.fillers.gaussian import LinearGaussian
 from imder.benchmarking.fixed.fillers.tables import MOST_COLUMNS
-from imder.benchmarking.fixed.pooling import pool, single_vectors
+from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.data.corpus import Corpus
+from imder.imputation.pooling import pooled
 
 CLOSED_FORM = [name for name in FILLERS if not name.startswith("imputer")]
 
 
 def fillings(name, corpus, available, draws=3, seed=0, rows=None):
     filler = FILLERS[name].make()
-    filler.fit(corpus["train"], corpus["valid"], corpus.spec, None)
+    filler.fit(corpus["train"], corpus["valid"], FitSettings(corpus.spec, Path()))
     test = corpus["test"] if rows is None else corpus["test"].take(rows)
     return list(filler.fill(test, available, draws, seed))
 
@@ -85,12 +88,11 @@ def test_constants_are_zero_or_the_mean_at_the_median_length(classes):
 
 
 def test_informed_fillers_are_closer_than_the_mean_and_draws_spread_around_the_truth(classes):
-    test, vectors = classes["test"], single_vectors(classes["train"])
-    truth = pool(test, vectors)["audio"][:, :5]
+    truth = pooled(classes["test"], classes.spec)[:, 5:10]
 
     def means(name, draws=1):
         filled = fillings(name, classes, without_audio(classes), draws)
-        return np.stack([pool(split, vectors)["audio"][:, :5] for split in filled])
+        return np.stack([pooled(split, classes.spec)[:, 5:10] for split in filled])
 
     plain = ((means("mean")[0] - truth) ** 2).mean()
     for name in ("neighbours", "least-squares", "least-squares:held-out"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from imder.benchmarking.fixed.builtin import MODELS
+from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.benchmarking.fixed.model import FixedModel, fixed_model, model_from_file
 from imder.benchmarking.fixed.plan import restricted, restricted_spec
 from imder.types import ImderError
@@ -28,7 +29,7 @@ def test_a_file_with_fit_is_a_model(tmp_path, classes):
     )
     model = fixed_model(str(path), MODELS)
     assert model.name == "mine"
-    fitted = model.fitted(classes["train"], classes["valid"], classes.spec, tmp_path / "keep")
+    fitted = model.fitted(classes["train"], classes["valid"], FitSettings(classes.spec, tmp_path / "keep"))
     assert fitted.predict(classes["test"]).shape == (60, 3)
     assert (tmp_path / "keep" / "kept").read_text() == "c0"
     write(tmp_path, path.read_text() + "# changed\n")
@@ -65,7 +66,7 @@ def test_unknown_models_and_missing_files(tmp_path):
 )
 def test_predictions_are_checked(classes, tmp_path, predicted, message):
     model = FixedModel("mine", lambda train, valid: lambda split: predicted)
-    fitted = model.fitted(classes["train"], classes["valid"], classes.spec, tmp_path)
+    fitted = model.fitted(classes["train"], classes["valid"], FitSettings(classes.spec, tmp_path))
     with pytest.raises(ImderError, match=message):
         fitted.predict(classes["test"])
 
@@ -75,7 +76,7 @@ def test_built_in_models_beat_the_constant_and_take_any_subset(classes, values, 
     for corpus in (classes, values):
         for names in (["vision", "audio"], ["audio"]):
             train, valid, test = (restricted(corpus[split], names) for split in ("train", "valid", "test"))
-            fitted = MODELS[name].fitted(train, valid, restricted_spec(corpus.spec, names), tmp_path)
+            fitted = MODELS[name].fitted(train, valid, FitSettings(restricted_spec(corpus.spec, names), tmp_path))
             predicted = fitted.predict(test)
             if corpus is classes:
                 assert (predicted.argmax(1) == test.labels).mean() > 0.6
@@ -87,5 +88,5 @@ def test_built_in_models_beat_the_constant_and_take_any_subset(classes, values, 
 
 def test_a_class_that_training_lacks_has_probability_zero(classes, tmp_path):
     train = classes["train"].take(classes["train"].labels != 1)
-    fitted = MODELS["linear"].fitted(train, classes["valid"], classes.spec, tmp_path)
+    fitted = MODELS["linear"].fitted(train, classes["valid"], FitSettings(classes.spec, tmp_path))
     assert (fitted.predict(classes["test"])[:, 1] == 0).all()

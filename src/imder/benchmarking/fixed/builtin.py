@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from imder.benchmarking.fixed.model import FixedModel, Predict
 from imder.benchmarking.fixed.plan import without
-from imder.benchmarking.fixed.pooling import pool, single_vectors
 from imder.data.split import Split
+from imder.imputation.pooling import pooled
 from imder.types import Spec
 
 CLIP = 5.0
@@ -22,24 +22,21 @@ Array = NDArray[np.float64]
 class PooledFeatures:
     """Standardised pooled features of all modalities, one after the other; statistics are those of a training split."""
 
-    def __init__(self, train: Split) -> None:
-        self._vectors = single_vectors(train)
-        x = self._matrix(train)
+    def __init__(self, train: Split, spec: Spec) -> None:
+        self._spec = spec
+        x = pooled(train, spec)
         self._mean, self._std = x.mean(0), x.std(0) + 1e-9
 
     def __call__(self, split: Split) -> Array:
         """``(N, F)``."""
-        return np.asarray(np.clip((self._matrix(split) - self._mean) / self._std, -CLIP, CLIP))
-
-    def _matrix(self, split: Split) -> Array:
-        return np.concatenate(list(pool(split, self._vectors).values()), axis=1)
+        return np.asarray(np.clip((pooled(split, self._spec) - self._mean) / self._std, -CLIP, CLIP))
 
 
 def fit_linear(train: Split, valid: Split, spec: Spec) -> Predict:
     """Logistic regression (C = .03), or ridge regression with its penalty chosen on validation."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    features = PooledFeatures(train)
+    features = PooledFeatures(train, spec)
     x = features(train)
     if spec.task == "classification":
         return _probabilities(LogisticRegression(C=0.03, max_iter=2000).fit(x, train.labels), features, spec)
@@ -53,7 +50,7 @@ def fit_boosting(train: Split, valid: Split, spec: Spec) -> Predict:
     """Gradient boosting over histograms; the number of trees is the best one on validation."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    features, choosing = PooledFeatures(train), without(train, valid)
+    features, choosing = PooledFeatures(train, spec), without(train, valid)
     x, unseen, labels = features(train), features(valid), np.asarray(valid.labels)
     choosing_x = features(choosing)
     settings: dict[str, Any] = {

@@ -60,6 +60,7 @@ def compare_fillers(
     pooled: bool = False,
     order: Order = "drawn",
     refit: bool = False,
+    max_epochs: int | None = None,
     metrics: str | None = None,
     reference: str | None = None,
     resamples: int = RESAMPLES,
@@ -88,6 +89,7 @@ def compare_fillers(
         order: how speakers or dialogues are dealt to folds: in a drawn order, or as consecutive blocks of their names.
         refit: fit models and fillers on train and validation together, for classification; what chooses settings does that
             on validation before.
+        max_epochs: the most epochs of any phase of training.
         metrics: a convention of `imder.metrics.CONVENTIONS`; None for the one that fits the corpus.
         reference: the filler that others are compared with; None for the last one that draws.
         resamples: number of bootstrap resamples.
@@ -120,6 +122,7 @@ def compare_fillers(
         pooled,
         order,
         refit,
+        max_epochs,
     )
     plan = _plan(loaded, settings, models, fillers, draws, seeds)
     if reference is not None and reference not in FILLERS:

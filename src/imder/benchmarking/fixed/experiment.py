@@ -17,6 +17,7 @@ from imder.benchmarking.cell import Source
 from imder.benchmarking.fixed.builtin import MODELS
 from imder.benchmarking.fixed.fillers import FILLERS
 from imder.benchmarking.fixed.fillers.base import FillerLeftOut
+from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.benchmarking.fixed.folder import Cell, FixedFolder
 from imder.benchmarking.fixed.model import FittedModel, fixed_model
 from imder.benchmarking.fixed.plan import (
@@ -32,7 +33,7 @@ from imder.benchmarking.fixed.plan import (
 )
 from imder.data.corpus import Corpus, Split
 from imder.jobs.threads import limited_threads
-from imder.types import ImderError
+from imder.types import ImderError, Spec
 
 TOLERANCE = 1e-3
 """Predictions of a model that is fitted again may differ by this much."""
@@ -135,8 +136,7 @@ class RotationRun:
         """
         cell, begun = Cell(name, COMPLETE, self.rotation), time.monotonic()
         train, valid, test = (self.corpus[split].take(rows) for split, rows in self.rows.items())
-        keep = self.folder.kept("models", name, self.rotation)
-        fitted = self.models[name].fitted(train, valid, self.spec, keep)
+        fitted = self.models[name].fitted(train, valid, self._settings("models", name, self.spec))
         predictions = fitted.predict(test)
         if self.folder.finished(cell, 1):
             before = self.folder.arrays(cell)["predictions"][0, 0]
@@ -157,8 +157,8 @@ class RotationRun:
         for number, pattern in enumerate(self.patterns.values()):
             names = [name for name, chosen in zip(self.spec.names, pattern, strict=True) if chosen]
             train, valid = restricted(self.corpus["train"], names), restricted(self.corpus["valid"], names)
-            keep = self.folder.kept("models", f"{cell.model}-{CEILING}{number}", self.rotation)
-            fitted = self.models[cell.model].fitted(train, valid, restricted_spec(self.spec, names), keep)
+            settings = self._settings("models", f"{cell.model}-{CEILING}{number}", restricted_spec(self.spec, names))
+            fitted = self.models[cell.model].fitted(train, valid, settings)
             predictions.append(fitted.predict(restricted(self.corpus["test"].take(self.rows["test"]), names))[None])
             residuals.append(self._residuals(fitted, valid))
         shortest = min(map(len, residuals))  # subsets have different numbers of validation clips
@@ -170,8 +170,7 @@ class RotationRun:
         draws, begun = draws_of(self.plan, filler), time.monotonic()
         instance = FILLERS[filler].make()
         test, scored = self.corpus["test"], self.rows["test"]
-        keep = self.folder.kept("fillers", filler, self.rotation)
-        instance.fit(self.corpus["train"], self.corpus["valid"], self.spec, keep)
+        instance.fit(self.corpus["train"], self.corpus["valid"], self._settings("fillers", filler, self.spec))
         fit_seconds = time.monotonic() - begun
         width = (len(self.spec.classes),) if self.spec.task == "classification" else ()
         shape = (len(self.patterns), draws, len(scored), *width)
@@ -211,6 +210,10 @@ class RotationRun:
         if self.spec.task == "classification":
             return np.zeros(0)
         return np.asarray(valid.labels, dtype=np.float64) - fitted.predict(valid)
+
+    def _settings(self, what: str, name: str, spec: Spec) -> FitSettings:
+        kept = self.folder.kept(what, name, self.rotation).absolute()
+        return FitSettings(spec, kept, self.rotation.seed, self.plan.settings.max_epochs)
 
     def _all(self) -> str:
         return "+".join(self.spec.names)

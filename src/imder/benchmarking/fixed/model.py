@@ -8,8 +8,7 @@ A model is a Python file with a function ``fit``::
 
 ``train`` and ``valid`` are `imder.Split` objects of labelled clips that hold every modality. The function that ``fit``
 returns is given such a split, of N clips, and returns values ``(N,)`` or class probabilities ``(N, C)``. ``fit`` may also name
-the parameters ``spec`` (`imder.Spec`: modalities, classes) and ``folder`` (a `pathlib.Path`, where it may keep what it has
-trained; it is given the same folder again when a comparison goes on).
+parameters that are attributes of `imder.benchmarking.fixed.fit_settings.FitSettings`, such as ``spec`` and ``folder``.
 
 For the ceiling, ``fit`` is called with splits that hold a part of the modalities alone.
 """
@@ -20,19 +19,20 @@ import hashlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.data.split import Split
 from imder.types import ImderError, Spec
 
 Array = NDArray[np.float64]
 Predict = Callable[[Split], Any]
-OPTIONAL = ("spec", "folder")
+OPTIONAL = tuple(field.name for field in fields(FitSettings))
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,17 @@ class FixedModel:
     fingerprint: str = ""
     note: str = ""
 
-    def fitted(self, train: Split, valid: Split, spec: Spec, folder: Path) -> FittedModel:
-        """Fit on complete clips; ``folder`` is made for the model."""
-        wanted = inspect.signature(self.fit).parameters
-        options = {name: value for name, value in {"spec": spec, "folder": folder}.items() if name in wanted}
-        if "folder" in options:
-            folder.mkdir(parents=True, exist_ok=True)
-        predict = self.fit(train, valid, **options)
+    def fitted(self, train: Split, valid: Split, settings: FitSettings) -> FittedModel:
+        """Fit on complete clips."""
+        wanted = [name for name in OPTIONAL if name in inspect.signature(self.fit).parameters]
+        if "folder" in wanted:
+            settings.folder.mkdir(parents=True, exist_ok=True)
+        predict = self.fit(train, valid, **{name: getattr(settings, name) for name in wanted})
         if not callable(predict):
             raise ImderError(
                 f"fixed model {self.name}: fit returns a function of a split, not {type(predict).__name__}"
             )
-        return FittedModel(self.name, predict, spec)
+        return FittedModel(self.name, predict, settings.spec)
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def model_from_file(path: str | Path) -> FixedModel:
         raise ImderError(f"fixed model {path}: has no function fit(train, valid)")
     if unknown := [name for name in list(inspect.signature(fit).parameters)[2:] if name not in OPTIONAL]:
         raise ImderError(
-            f"fixed model {path}: fit takes train, valid and, by name, {' and '.join(OPTIONAL)}; not {unknown[0]}"
+            f"fixed model {path}: fit takes train, valid and, by name, {', '.join(OPTIONAL)}; not {unknown[0]}"
         )
     return FixedModel(path.stem, fit, hashlib.sha256(source).hexdigest(), f"{path.stem}: the model of {path.name}.")
 

@@ -51,6 +51,7 @@ class FixedSettings:
         pooled: whether sequences are pooled to single vectors first.
         order: how speakers or dialogues are dealt to folds.
         refit: whether train holds the validation clips too, for models whose settings are fixed or chosen before the fit.
+        max_epochs: the most epochs of any phase of training; None for the usual number.
     """
 
     corpus: str
@@ -62,6 +63,7 @@ class FixedSettings:
     pooled: bool = False
     order: Order = "drawn"
     refit: bool = False
+    max_epochs: int | None = None
 
     def corpus_of(self, corpus: Corpus, rotation: Rotation) -> Corpus:
         """The splits train, valid and test of a rotation, with the labels that may be used."""

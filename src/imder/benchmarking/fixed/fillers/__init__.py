@@ -5,13 +5,13 @@ To add one, write a class with the methods of `imder.benchmarking.fixed.fillers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
-from imder.benchmarking.fixed.fillers.base import Filler
-from imder.benchmarking.fixed.fillers.constants import ConstantFill
-from imder.benchmarking.fixed.fillers.gaussian import CHOICES, LinearFill
-from imder.benchmarking.fixed.fillers.tables import TableFill
+if TYPE_CHECKING:
+    from imder.benchmarking.fixed.fillers.base import Filler
 
 
 @dataclass(frozen=True)
@@ -19,30 +19,36 @@ class FillerSpec:
     """A row of `FILLERS`.
 
     Attributes:
-        make: an instance that isn't fitted.
+        path: module of this package and class, imported when the filler is used.
         draws: whether it draws; others fill in once.
         note: what it is, for tables.
+        options: of the class.
     """
 
-    make: Callable[[], Filler]
+    path: str
     draws: bool
     note: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Filler:
+        """A filler that isn't fitted."""
+        module, _, name = self.path.partition(":")
+        kind = getattr(import_module(f"imder.benchmarking.fixed.fillers.{module}"), name)
+        return cast("Filler", kind(**self.options))
 
 
 FILLERS: dict[str, FillerSpec] = {
-    "zero": FillerSpec(lambda: ConstantFill(mean=False), False, "zeros"),
-    "mean": FillerSpec(lambda: ConstantFill(mean=True), False, "the training mean"),
-    "neighbours": FillerSpec(lambda: TableFill(chained=False), False, "the mean of the ten nearest training clips"),
-    "chained": FillerSpec(lambda: TableFill(chained=True), True, "chained equations with posterior draws"),
-    "least-squares": FillerSpec(lambda: LinearFill(noise=False), False, "ridge regression"),
+    "zero": FillerSpec("constants:ConstantFill", False, "zeros", {"mean": False}),
+    "mean": FillerSpec("constants:ConstantFill", False, "the training mean", {"mean": True}),
+    "neighbours": FillerSpec("tables:TableFill", False, "mean of the ten nearest training clips", {"chained": False}),
+    "chained": FillerSpec("tables:TableFill", True, "chained equations with posterior draws", {"chained": True}),
+    "least-squares": FillerSpec("gaussian:LinearFill", False, "ridge regression", {"noise": False}),
     "least-squares:held-out": FillerSpec(
-        lambda: LinearFill(noise=False, penalties=CHOICES),
-        False,
-        "ridge regression, penalty of the least held-out error",
+        "gaussian:LinearFill", False, "ridge, penalty of the least held-out error", {"noise": False, "tuned": True}
     ),
-    "linear-gaussian": FillerSpec(lambda: LinearFill(noise=True), True, "ridge regression and Gaussian residuals"),
+    "linear-gaussian": FillerSpec("gaussian:LinearFill", True, "ridge and Gaussian residuals", {"noise": True}),
     "linear-gaussian:held-out": FillerSpec(
-        lambda: LinearFill(noise=True, penalties=CHOICES), True, "the same, penalty of the least held-out error"
+        "gaussian:LinearFill", True, "the same, penalty of the least held-out error", {"noise": True, "tuned": True}
     ),
 }
 """Fillers by name, in the order of tables."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.data.split import Ragged, Split
-from imder.types import ImderError, Spec
+from imder.types import ImderError
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -24,15 +24,13 @@ class FillerLeftOut(ImderError):
 class Filler(Protocol):
     """Puts raw features in place of missing modalities."""
 
-    def fit(self, train: Split, valid: Split, spec: Spec, folder: Path) -> None:
+    def fit(self, train: Split, valid: Split, settings: FitSettings) -> None:
         """Learn from clips, whatever they hold; labels may be hidden.
 
         Args:
             train: the clips to learn from.
             valid: other clips, for choices and early stops.
-            spec: of the corpus.
-            folder: where the filler may keep what it has trained. It is given the same folder again when a comparison
-                goes on.
+            settings: spec, seed, and a folder for what is trained.
 
         Raises:
             FillerLeftOut: the filler can't be used on this corpus.

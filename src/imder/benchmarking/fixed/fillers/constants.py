@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from imder.benchmarking.fixed.fillers.base import Mask, with_filled
+from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.data.split import Split
-from imder.types import Spec
 
 
 class ConstantFill:
@@ -22,9 +21,9 @@ class ConstantFill:
     def __init__(self, *, mean: bool) -> None:
         self._mean = mean
 
-    def fit(self, train: Split, valid: Split, spec: Spec, folder: Path) -> None:
+    def fit(self, train: Split, valid: Split, settings: FitSettings) -> None:
         """Take means and median lengths."""
-        del valid, spec, folder
+        del valid, settings
         self._constants = {}
         for name, ragged in train.features.items():
             held = ragged.lengths[ragged.lengths > 0]

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from imder.benchmarking.fixed.fillers.base import Array, Mask, with_filled
 from imder.benchmarking.fixed.fillers.codes import ClipCodes, joined
+from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.benchmarking.resampled import clusters_of
 from imder.data.split import Split
 from imder.diffusion.noise import KeyedNoise
-from imder.types import ImderError, Spec
+from imder.types import ImderError
 
 PENALTY = 0.28
 """Ridge penalty of a standardised code, for each training clip."""
@@ -99,17 +99,17 @@ class LinearFill:
 
     Args:
         noise: add Gaussian residuals, a new one in each draw.
-        penalties: for each training clip; of several, the one of the least held-out squared error.
+        tuned: take the penalty of `CHOICES` with the least held-out squared error, instead of `PENALTY`.
     """
 
-    def __init__(self, *, noise: bool, penalties: Sequence[float] = (PENALTY,)) -> None:
+    def __init__(self, *, noise: bool, tuned: bool = False) -> None:
         self._noise = noise
-        self._penalties = penalties
+        self._penalties = CHOICES if tuned else (PENALTY,)
 
-    def fit(self, train: Split, valid: Split, spec: Spec, folder: Path) -> None:
+    def fit(self, train: Split, valid: Split, settings: FitSettings) -> None:
         """Encode the training clips; the regressions follow when a pattern occurs."""
-        del valid, folder
-        self._codes = ClipCodes(train, spec)
+        del valid
+        self._codes = ClipCodes(train, settings.spec)
         self._training = self._codes.encode(train)
         self._present, self._groups = train.present, np.array(clusters_of(train)[0])
         self._conditionals: dict[tuple[bool, ...], LinearGaussian] = {}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imder.benchmarking.fixed.fillers.base import Array, FillerLeftOut, Mask, with_filled
 from imder.benchmarking.fixed.fillers.codes import ClipCodes, joined
+from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.data.split import Split
-from imder.types import Spec
 
 NEIGHBOURS = 10
 PREDICTORS = 30
@@ -32,10 +31,10 @@ class TableFill:
     def __init__(self, *, chained: bool) -> None:
         self._chained = chained
 
-    def fit(self, train: Split, valid: Split, spec: Spec, folder: Path) -> None:
+    def fit(self, train: Split, valid: Split, settings: FitSettings) -> None:
         """Encode the training clips and fit the imputer."""
-        del valid, folder
-        self._codes = ClipCodes(train, spec)
+        del valid
+        self._codes = ClipCodes(train, settings.spec)
         if self._chained and (columns := sum(self._codes.widths.values())) > MOST_COLUMNS:
             raise FillerLeftOut(f"{columns} columns of codes take too long; at most {MOST_COLUMNS}")
         self._table = joined(self._codes.encode(train), list(train.features))
