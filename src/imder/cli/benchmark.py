@@ -1,10 +1,14 @@
-"""``imder benchmark``: compare systems on one corpus, in a grid of models and seeds that can be resumed."""
+"""``imder benchmark``: compare systems on one corpus, in a grid of models and seeds that can be resumed.
+
+With ``--fixed-model`` it compares ways to fill in what such a model lacks (`imder.cli.benchmark_fixed`).
+"""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from imder.cli.benchmark_fixed import add_fixed_options, check_mode, run_fixed
 from imder.cli.console import PARTLY, say, say_all, show, width
 from imder.cli.options import (
     RATES,
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from imder.benchmarking.runner import Status
     from imder.cli.parser import Parser
 
+SEEDS = 3
 ALL_FAILED = 1
 """Exit code when no cell could be finished."""
 
@@ -47,7 +52,7 @@ def add_options(parser: Parser) -> None:
         help=f"any of {', '.join(evaluation_protocols())}, with commas (default: random,fixed)",
     )
     parser.add_argument("--rates", type=numbers, help=RATES)
-    parser.add_argument("--seeds", type=whole(1), default=3, help="trainings of each model")
+    parser.add_argument("--seeds", type=whole(1), help="trainings of each model (default: 3; 1 with --fixed-model)")
     parser.add_argument("--draws", type=whole(1), default=10, help="masks drawn for each rate")
     parser.add_argument("--per-rate", action="store_true", help="train a model for each rate instead of one for all")
     parser.add_argument(
@@ -64,12 +69,16 @@ def add_options(parser: Parser) -> None:
     add_metrics(parser)
     parser.add_argument("--official-batch-size", type=whole(1), default=32, help="batch size of the official schedule")
     parser.add_argument("--resamples", type=whole(1), default=1000, help="number of bootstrap resamples")
+    add_fixed_options(parser)
     add_backend(parser, "trainings", "1")
     add_accelerator(parser)
 
 
 def run(options: Namespace) -> int:
     """Run the cells that are missing, and print tables of all."""
+    check_mode(options)
+    if options.fixed_model is not None:
+        return run_fixed(options)
     from imder.benchmarking.benchmark import benchmark
     from imder.evaluation.cells import RATES as DEFAULT_RATES
     from imder.evaluation.layout import render_blocks
@@ -86,7 +95,7 @@ def run(options: Namespace) -> int:
             models=options.models,
             protocols=options.protocols,
             table=options.table,
-            seeds=options.seeds,
+            seeds=options.seeds or SEEDS,
             rates=options.rates or DEFAULT_RATES,
             draws=options.draws,
             per_rate=options.per_rate,

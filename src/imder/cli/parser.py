@@ -127,6 +127,15 @@ def listed(value: Any) -> tuple[str, ...]:
     return words
 
 
+def counts(value: Any) -> tuple[int, ...]:
+    """The type of an option that takes whole numbers from 1 on, separated by commas.
+
+    >>> counts("1, 16")
+    (1, 16)
+    """
+    return tuple(whole(1)(word) for word in (value if isinstance(value, tuple) else str(value).split(",")))
+
+
 def numbers(value: Any) -> tuple[float, ...]:
     """The type of an option that takes numbers separated by commas.
 

@@ -1,8 +1,9 @@
-"""The fixed models that come with the package: linear models and gradient boosting on pooled features."""
+"""The fixed models that come with the package."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,22 @@ def _probabilities(classifier: Any, features: Callable[[Split], Array], spec: Sp
     return predict
 
 
+def _network(name: str) -> Callable[..., Predict]:
+    """A function of `imder.benchmarking.fixed.systems`, imported when it is called."""
+
+    def fit(train: Split, valid: Split, spec: Spec, folder: Path, seed: int, max_epochs: int | None) -> Predict:
+        from imder.benchmarking.fixed import systems
+
+        fitted: Predict = getattr(systems, name)(train, valid, spec, folder, seed, max_epochs)
+        return fitted
+
+    return fit
+
+
 MODELS: dict[str, FixedModel] = {
     "linear": FixedModel("linear", fit_linear, note="linear: logistic or ridge regression on pooled features."),
     "boosting": FixedModel("boosting", fit_boosting, note="boosting: gradient-boosted trees on pooled features."),
+    "mult": FixedModel("mult", _network("fit_mult"), note="mult: the multimodal transformer."),
+    "paper": FixedModel("paper", _network("fit_paper"), note="paper: IMDer's published encoders and fusion."),
 }
 """Built-in fixed models by name."""

@@ -119,10 +119,6 @@ class FixedFolder:
         """Whether a cell has predictions of at least so many draws."""
         return int(self.about(cell).get("draws", 0)) >= draws
 
-    def reason(self, cell: Cell) -> str | None:
-        """Why a cell has no predictions, where it was tried."""
-        return self.about(cell).get("reason")
-
     def save(self, cell: Cell, arrays: dict[str, NDArray[Any]], draws: int, about: dict[str, Any]) -> None:
         """Write a cell's predictions."""
         self._file(cell, "json").unlink(missing_ok=True)

@@ -37,6 +37,7 @@ class FixedReport:
         tables: for each model its metrics and its differences.
         files: names of the files written.
         reasons: for each cell without predictions, why.
+        failed: those of them that an error stopped.
     """
 
     rows: list[Row]
@@ -44,6 +45,7 @@ class FixedReport:
     tables: tuple[Table, ...]
     files: tuple[str, ...]
     reasons: dict[str, str]
+    failed: dict[str, str]
 
 
 def write_report(
@@ -84,7 +86,7 @@ def write_report(
         files.append("significance.csv")
     _write(folder, "tables.md", "\n".join(f"## {table.title}\n\n{markdown_blocks(table)}" for table in tables))
     _write(folder, "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, tables)]))
-    return FixedReport(rows, differences, tuple(tables), tuple(files), measured.reasons)
+    return FixedReport(rows, differences, tuple(tables), tuple(files), measured.reasons, measured.failed)
 
 
 def table_metrics(plan: FixedPlan) -> tuple[str, ...]:

@@ -109,19 +109,21 @@ class Measured:
             clips themselves.
         seeds: for each fixed model and system the number of seeds that have every rotation.
         reasons: for each cell without predictions, why.
+        failed: those of them that an error stopped.
         seconds: for each filler and model the seconds of a rotation, on average.
     """
 
     values: dict[tuple[str, System, str], dict[str, Array]]
     seeds: dict[tuple[str, System], int]
     reasons: dict[str, str]
+    failed: dict[str, str]
     seconds: dict[tuple[str, str], float]
 
 
 def measure(folder: FixedFolder, corpus: Corpus, plan: FixedPlan, clips: TestClips, resamples: int) -> Measured:
     """Evaluate the finished cells of a comparison."""
     weights = cluster_weights(clips.clusters, resamples, SEED)
-    measured = Measured({}, {}, _reasons(folder, plan), _seconds(folder, plan))
+    measured = Measured({}, {}, *_reasons(folder, plan), _seconds(folder, plan))
     patterns = list(incomplete_patterns(corpus.spec))
     for model in plan.models:
         for filler in (COMPLETE, *plan.fillers, CEILING):
@@ -197,15 +199,19 @@ def _metrics(
     return out
 
 
-def _reasons(folder: FixedFolder, plan: FixedPlan) -> dict[str, str]:
-    reasons = {}
+def _reasons(folder: FixedFolder, plan: FixedPlan) -> tuple[dict[str, str], dict[str, str]]:
+    """For each cell without predictions, why; and those that an error stopped."""
+    reasons, failed = {}, {}
     for rotation in plan.rotations():
         for filler in (COMPLETE, CEILING, *plan.fillers):
             for model in plan.models:
                 cell = Cell(model, filler, rotation)
                 if not folder.finished(cell, draws_of(plan, filler)):
-                    reasons[cell.name] = folder.reason(cell) or "not run yet"
-    return reasons
+                    about = folder.about(cell)
+                    reasons[cell.name] = about.get("reason", "not run yet")
+                    if about.get("left_out") is False:
+                        failed[cell.name] = about["reason"]
+    return reasons, failed
 
 
 def _seconds(folder: FixedFolder, plan: FixedPlan) -> dict[tuple[str, str], float]:
