@@ -159,4 +159,4 @@ class FeatureCodec(nn.Module):
             drawn = self.length.decode(codes[:, -1:], self.length.gap_noise(noise, rows))
             lengths = drawn[:, 0].long().clamp(min=1) if lengths is None else lengths
             x = self.marginals.decode_frames(self.sequences.decode(codes[:, :-1], lengths, noise), lengths)
-        return torch.where(frame_mask(lengths, x.shape[1])[..., None], x, 0.0), lengths
+        return x * frame_mask(lengths, x.shape[1])[..., None], lengths

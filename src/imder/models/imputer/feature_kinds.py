@@ -138,8 +138,7 @@ class FeatureMarginals(nn.Module):
 
     def decode_frames(self, codes: Tensor, lengths: Tensor) -> Tensor:
         """Values ``(R, T, D)`` of the codes ``(R, T, D)`` of sequences of ``lengths`` (R,) frames."""
-        values = torch.addcmul(self.center, codes, self.spread)
-        values = torch.minimum(torch.maximum(values, self.low), self.high)
+        values = torch.clamp_(torch.addcmul(self.center, codes, self.spread), self.low, self.high)
         tight = torch.minimum(self.center - self.low, self.high - self.center) < TIGHT * self.spread
         columns = (self.stepped | self.whole | tight).nonzero()[:, 0]
         if not len(columns):
@@ -157,7 +156,7 @@ class FeatureMarginals(nn.Module):
     def _decode(self, codes: Tensor, columns: Tensor, table: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Values ``(..., C)`` of codes ``(..., C)`` of the features ``columns`` (C,); ``table`` for those with steps."""
         values = torch.addcmul(self.center[columns], codes, self.spread[columns])
-        values = torch.minimum(torch.maximum(values, self.low[columns]), self.high[columns])
+        values = torch.clamp_(values, self.low[columns], self.high[columns])
         values = torch.where(self.whole[columns], values.round(), values)
         return self._with_stepped(values, codes, table, columns)
 

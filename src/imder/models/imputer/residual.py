@@ -33,9 +33,9 @@ def time_moments(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """
     mask = frame_mask_of(x, lengths)
     frames = lengths.clamp(min=1)[:, None]
-    centred = (x - x.sum(1, keepdim=True) / frames[:, None]) * mask
-    steps = (x[:, 1:] - x[:, :-1]) * mask[:, 1:]
-    return centred.square().sum(1) / frames, steps.square().sum(1) / (frames - 1).clamp(min=1)
+    centred = (x - x.sum(1, keepdim=True) / frames[:, None]).mul_(mask)
+    steps = (x[:, 1:] - x[:, :-1]).mul_(mask[:, 1:])
+    return _dot(centred, centred) / frames, _dot(steps, steps) / (frames - 1).clamp(min=1)
 
 
 def frame_mask_of(x: Tensor, lengths: Tensor) -> Tensor:
@@ -94,8 +94,7 @@ def shaped(e: Tensor, curve: Tensor, lengths: Tensor, variance: Tensor, roughnes
     bend = _bend(curve, mask)
     bend = _orthogonal(bend, curve)
     smooth = _orthogonal(_orthogonal(e, curve), bend)
-    before, after = e.square().sum(1, keepdim=True), smooth.square().sum(1, keepdim=True)
-    smooth = torch.where(after > 1e-3 * before, smooth, e)
+    smooth = torch.where((_dot(smooth, smooth) > 1e-3 * _dot(e, e))[:, None], smooth, e)
     count = lengths[:, None].to(e.dtype)
     total, step_total = variance * count, roughness * (count - 1).clamp(min=1)
     for _ in range(PASSES):
@@ -105,27 +104,34 @@ def shaped(e: Tensor, curve: Tensor, lengths: Tensor, variance: Tensor, roughnes
         left = v[0] + 2 * b * v[1] + b.square() * v[2]
         b = torch.where(left > LEAST_LEFT * v[0], b, 0.0)  # in two frames g is e
         smooth = torch.addcmul(smooth, b[:, None], rough)
-    power = smooth.square().sum(1)
+    power = _dot(smooth, smooth)
     return smooth * ((total / power.clamp(min=1e-30)).sqrt() * (power > 1e-12))[:, None]
 
 
 def _bend(x: Tensor, mask: Tensor) -> Tensor:
     """The part of x ``(R, T, D)`` that successive differences weigh: half the sum of differences to both neighbours."""
-    steps = (x[:, 1:] - x[:, :-1]) * mask[:, 1:]
-    zero = torch.zeros_like(x[:, :1])
-    return (torch.cat([zero, steps], 1) - torch.cat([steps, zero], 1)) / 2
+    steps = (x[:, 1:] - x[:, :-1]).mul_(mask[:, 1:] / 2)
+    out = torch.zeros_like(x)
+    out[:, 1:] = steps
+    out[:, :-1] -= steps
+    return out
 
 
 def _orthogonal(x: Tensor, direction: Tensor) -> Tensor:
-    power = direction.square().sum(1, keepdim=True)
-    return x - direction * ((x * direction).sum(1, keepdim=True) / power.clamp(min=1e-20))
+    share = _dot(x, direction) / _dot(direction, direction).clamp(min=1e-20)
+    return torch.addcmul(x, direction, share[:, None], value=-1)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """Sums over time ``(R, D)``."""
+    return (x * y).sum(1)
 
 
 def _quadratic(x: Tensor, y: Tensor, mask: Tensor, steps: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Sums over time of x^2, x y and y^2, of successive differences with ``steps``."""
     if steps:
-        x, y = ((each[:, 1:] - each[:, :-1]) * mask[:, 1:] for each in (x, y))
-    return x.square().sum(1), (x * y).sum(1), y.square().sum(1)
+        x, y = ((each[:, 1:] - each[:, :-1]).mul_(mask[:, 1:]) for each in (x, y))
+    return _dot(x, x), _dot(x, y), _dot(y, y)
 
 
 def _nearer_root(c: Tensor, half_b: Tensor, a: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ SILENT = 1e-12
 LEAST_RATIO, ROUGHEST = 1e-4, 3.5
 """Limits of q / v: of coded clips, and of the residual."""
 
-ROWS = 64
-"""Rows that are decoded at a time, for the cache's sake."""
+ROWS = 16
+"""Rows of similar lengths that are decoded at a time: few, for the cache's sake."""
 
 
 class SequenceCodec(nn.Module):
@@ -116,9 +116,10 @@ class SequenceCodec(nn.Module):
         out = columns.new_empty(rows, frames, self.dim)
         for t in range(frames):  # a call for each frame: a clip's noise doesn't depend on the longest of the batch
             out[:, t] = self.innovations.sample(noise, rows)
-        parts = (torch.split(each, ROWS) for each in (out, mean, curve, dynamics, lengths))
-        for innovations, *others in zip(*parts, strict=True):
-            innovations.copy_(self._frames(innovations, *others))
+        for some in torch.split(lengths.argsort(stable=True), ROWS):
+            longest = max(1, int(lengths[some].max()))
+            parts = (each[some] for each in (mean, curve, dynamics, lengths))
+            out[some, :longest] = self._frames(out[some, :longest], *parts)
         return out
 
     def _frames(self, innovations: Tensor, mean: Tensor, curve: Tensor, dynamics: Tensor, lengths: Tensor) -> Tensor:
