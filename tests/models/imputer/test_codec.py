@@ -218,3 +218,12 @@ def test_absent_rows_have_code_0_and_padding_has_no_effect(clips: list[np.ndarra
     spoilt_codes = codec.encode(spoilt, lengths * torch.tensor([1, 0, 1]))
     assert not spoilt_codes[1].any()
     torch.testing.assert_close(spoilt_codes[[0, 2]], codes[[0, 2]], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 30])
+def test_no_rows_decode_to_no_clips(clips: list[np.ndarray], length: int) -> None:
+    codec = fitted([clip[:length] for clip in clips], length)
+    features, lengths = codec.decode(torch.zeros(0, codec.width), noise_of(0))
+    assert features.shape == (0, 1, 3)
+    assert lengths.shape == (0,)
+    assert codec.encode(torch.zeros(0, 5, 3), lengths).shape == (0, codec.width)

@@ -117,8 +117,9 @@ class FeatureCodec(nn.Module):
         """Standardised clips ``(B, T, D)`` and their lengths."""
         for i in range(0, len(rows), CLIPS):
             clips = [torch.from_numpy(np.array(sequences[int(row)], dtype=np.float32)) for row in rows[i : i + CLIPS]]
-            lengths = torch.tensor([len(clip) for clip in clips])
-            yield self._standardized(nn.utils.rnn.pad_sequence(clips, batch_first=True), lengths), lengths
+            device = self.marginals.center.device
+            lengths = torch.tensor([len(clip) for clip in clips], device=device)
+            yield self._standardized(nn.utils.rnn.pad_sequence(clips, batch_first=True).to(device), lengths), lengths
 
     def _standardized(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Standardised frames, 0 beyond lengths."""

@@ -45,7 +45,7 @@ class PrincipalComponents(nn.Module):
 
     def fit(self, rows: Tensor, seed: int) -> None:
         """Fit to ``(n, N)`` finite rows, in float64."""
-        x = rows.double()
+        x = rows.cpu().double()
         center = x.mean(0)
         x = x - center
         spread = _deviation(x, center) if self.standardized else torch.ones_like(center)
@@ -56,8 +56,9 @@ class PrincipalComponents(nn.Module):
             basis = torch.from_numpy(_leading(x.numpy(), self.width, seed))
             self.basis.zero_()
             self.basis[:, : basis.shape[1]] = basis
-            x = x @ self.basis.double()
-            self.deviation.copy_(_deviation(x, torch.zeros_like(x[0])))
+            scores = x @ basis
+            self.deviation.zero_()
+            self.deviation[: basis.shape[1]] = _deviation(scores, torch.zeros_like(scores[0]))
         else:
             self.deviation.copy_(_deviation(x, center))
 

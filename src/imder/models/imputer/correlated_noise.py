@@ -36,7 +36,7 @@ class CorrelatedNoise(nn.Module):
 
     def fit(self, rows: Tensor, unit: bool = False) -> None:
         """Fit to ``(n, D)`` rows about 0; with ``unit`` their correlation alone, deviation 1 in every channel."""
-        x = rows.double()
+        x = rows.cpu().double()
         deviation = x.square().mean(0).sqrt() if len(x) else x.new_zeros(x.shape[1])
         x = x[:: max(1, -(-len(x) // MOST_ROWS))] / torch.where(deviation > 0, deviation, 1.0)
         correlation = torch.eye(x.shape[1], dtype=torch.float64)

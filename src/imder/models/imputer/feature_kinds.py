@@ -16,7 +16,7 @@ that part, so that normal codes keep its distribution too.
 
 Frames of sequences have (x - mean) / deviation throughout, so that averages over time stay averages. In draws an atom takes the
 codes around its own that its mass needs, and values between atoms share what is left; then the clip is shifted and scaled until
-it has the mean and deviation over time of its codes (`MATCHES` times).
+it has the mean and deviation over time of its codes, as far as the training range allows.
 
 Whole numbers stay whole. Encoding is deterministic: equal values have equal codes.
 """
@@ -35,7 +35,10 @@ from imder.models.imputer.normal_scores import ScoreTable, fit_table, fit_value_
 from imder.nn.resample import frame_mask
 
 NEGLIGIBLE = 1e-6
+"""Features whose deviation is a smaller share of their mean are constant: such variation is rounding."""
+
 MATCHES = 3
+"""Corrections of a decoded clip's mean and deviation over time."""
 
 TIGHT = 3.0
 """Frames within fewer deviations of a limit of the training range are matched as well."""
@@ -121,11 +124,9 @@ class FeatureMarginals(nn.Module):
         varies = self.spread > 0
         codes = torch.where(varies, (x - self.center) / torch.where(varies, self.spread, 1.0), 0.0)
         codes = codes.clamp(-MOST_CODE, MOST_CODE)
-        return (
-            codes
-            if self.frames
-            else self._with_stepped(codes, x, self._scores, torch.arange(x.shape[-1], device=x.device))
-        )
+        if self.frames:
+            return codes
+        return self._with_stepped(codes, x, self._scores, torch.arange(x.shape[-1], device=x.device))
 
     def gap_noise(self, noise: KeyedNoise, rows: int) -> Tensor:
         """A uniform draw ``(rows, C)`` for the C features with steps, a row for each of ``noise``."""

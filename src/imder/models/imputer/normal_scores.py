@@ -1,6 +1,6 @@
-r"""The table of a feature with steps: knots of a piecewise-linear map between its values and its normal scores.
+r"""The table of a feature with steps: knots of a piecewise-linear map between its values and its codes.
 
-Pieces alternate along the sorted training values: an atom is one value, a run holds the values between two atoms. A run has
+`fit_table` is for vectors, whose codes are normal scores, `fit_value_table` for frames, whose codes are linear. Pieces alternate along the sorted training values: an atom is one value, a run holds the values between two atoms. A run has
 knots at evenly spaced ranks; an atom has two knots of the same value, at its edges. `imder.models.imputer.feature_kinds`
 has the mathematics.
 """
@@ -20,6 +20,8 @@ FAR = 1e6
 """Beyond all codes."""
 
 SAMPLE = 8192
+"""Values in which atoms are looked for first."""
+
 MOST_WHOLE = 64
 """Whole numbers with at most this many distinct values are discrete."""
 

@@ -116,7 +116,7 @@ class SequenceCodec(nn.Module):
         out = columns.new_empty(rows, frames, self.dim)
         for t in range(frames):  # a call for each frame: a clip's noise doesn't depend on the longest of the batch
             out[:, t] = self.innovations.sample(noise, rows)
-        for some in torch.split(lengths.argsort(stable=True), ROWS):
+        for some in torch.split(lengths.argsort(stable=True), ROWS) if rows else ():
             longest = max(1, int(lengths[some].max()))
             parts = (each[some] for each in (mean, curve, dynamics, lengths))
             out[some, :longest] = self._frames(out[some, :longest], *parts)
