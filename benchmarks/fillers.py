@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from imder.data.dialogues import dialogue_numbers
 from imder.data.loader import collate
 from imder.diffusion import KeyedNoise
 from imder.models.base import Model, evaluating
+from imder.models.imputer.codec import FeatureCodec
 from imder.synthetic.feature_posterior import FeatureDraws, FeaturePosterior
 from imder.synthetic.known_truth import KnownTruth
 
@@ -29,11 +31,16 @@ def imputed(
     return {name: FeatureDraws(x.features.numpy(), x.lengths.numpy()) for name, x in drawn.items()}
 
 
-def through_codecs(model: Model, drawn: Drawn) -> dict[str, FeatureDraws]:
-    """Draws encoded and decoded by the codecs of an `imputer`: if they were exact, all that is wrong comes from the codecs."""
+def codecs_of(model: Model) -> Mapping[str, FeatureCodec] | None:
+    """The codecs of a system, wherever among its modules; None if it has none."""
+    return next((module.codecs for module in model.modules() if hasattr(module, "codecs")), None)
+
+
+def through_codecs(codecs: Mapping[str, FeatureCodec], drawn: Drawn) -> dict[str, FeatureDraws]:
+    """Draws, encoded and decoded: if they were exact, all that is wrong comes from the codecs."""
     decoded = {}
     for name, draws in drawn.items():
-        codec = model.codecs[name]
+        codec = codecs[name]
         features, lengths = torch.from_numpy(draws.features).flatten(0, 1), torch.from_numpy(draws.lengths).flatten()
         with torch.no_grad():
             codes = codec.encode(features, lengths)

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from fillers import imputed, mean_fill, one_gaussian, through_codecs
+from fillers import codecs_of, imputed, mean_fill, one_gaussian, through_codecs
 from known_features import JOINT, Drawn, FeatureCase
 from measure import machine, markdown, seconds
 from numpy.typing import NDArray
@@ -184,9 +184,9 @@ def _codecs(case: FeatureCase, models: Mapping[str, Model]) -> dict[str, tuple[D
     """Exact draws through the codecs of each system that has some."""
     drawn = case.exact.sample(case.draws, _rng())
     return {
-        f"codecs of {name}": _timed(lambda m=model: through_codecs(m, drawn))
+        f"codecs of {name}": _timed(lambda c=codecs: through_codecs(c, drawn))
         for name, model in models.items()
-        if hasattr(model, "codecs")
+        if (codecs := codecs_of(model)) is not None
     }
 
 

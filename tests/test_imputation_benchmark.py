@@ -235,7 +235,7 @@ def test_codecs_are_measured_on_exact_draws(truth, split):
         assert row["variance ratio of averages"] == pytest.approx(1, abs=0.3)
         assert row["deviation over time"] == pytest.approx(0, abs=1e-3)
     draws = FeatureDraws(np.ones((2, 3, 5, 4), np.float32), np.full((2, 3), 5))
-    (decoded,) = through_codecs(model, {"audio": draws}).values()
+    (decoded,) = through_codecs(model.codecs, {"audio": draws}).values()
     np.testing.assert_allclose(decoded.features, draws.features)
     np.testing.assert_array_equal(decoded.lengths, draws.lengths)
 
