@@ -227,3 +227,11 @@ def test_no_rows_decode_to_no_clips(clips: list[np.ndarray], length: int) -> Non
     assert features.shape == (0, 1, 3)
     assert lengths.shape == (0,)
     assert codec.encode(torch.zeros(0, 5, 3), lengths).shape == (0, codec.width)
+
+
+def test_vectors_with_atoms_come_back_through_the_standardised_code() -> None:
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random((500, 20)) < rng.uniform(0, 0.95, 20), 0, 0.2 + rng.exponential(1, (500, 20)))
+    clips = [row[None] for row in x]
+    decoded, _ = round_trip(fitted(clips), clips)
+    torch.testing.assert_close(decoded, padded(clips)[0], rtol=1e-4, atol=1e-4)

@@ -62,7 +62,7 @@ class CodecConfig:
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("max_width", "knots", "curve_width", "dynamics_width", "rank"), POSITIVE_COUNT)
-        kinds = {"discrete": Number(whole=True, least=2, most=64), "atom_share": Number(least=0.02, below=1)}
+        kinds = {"discrete": Number(whole=True, least=2, most=64), "atom_share": Number(least=0.04, below=1)}
         check_numbers(self, counts | kinds, "model.codec")
 
 

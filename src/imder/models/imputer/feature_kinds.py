@@ -2,9 +2,9 @@ r"""Features in and out of standardised values, each kind of feature in its own 
 
 * constant: the code is 0, every draw is the constant;
 * continuous: (x - mean) / deviation; draws are limited to the training range;
-* with steps: discrete (few distinct values), or with atoms (values of 5 % of the mass or more, such as the 0 of an intensity).
+* with steps: discrete (few distinct values), or with atoms (values of 5 % of the mass or more: the 0 of an intensity).
 
-Vectors have normal scores of features with steps. The training values, sorted, fill (0, 1) by their share; with z = Phi^-1 of it,
+Vectors have normal scores of features with steps. The training values, sorted, fill (0, 1) by their share; z = Phi^-1 of it,
 
     code of a value between atoms    (z - m) / s          at its middle rank
     code of an atom on (a, b)        (E[Z | a < Z < b] - m) / s
@@ -14,9 +14,9 @@ its neighbours from the edges Phi^-1 on that a normal code would need for the at
 first code of the next continuous part there may be a gap, which no value is encoded to: there the draw is a random value of
 that part, so that normal codes keep its distribution too.
 
-Frames of sequences have (x - mean) / deviation throughout, so that averages over time stay averages. In draws an atom takes the
-codes around its own that its mass needs, and values between atoms share what is left; then the clip is shifted and scaled until
-it has the mean and deviation over time of its codes, as far as the training range allows.
+Frames of sequences have (x - mean) / deviation throughout, so that averages over time stay averages. In draws an atom takes
+the codes around its own that its mass needs, and values between atoms share what is left; then the clip is shifted and
+scaled until it has the mean and deviation over time of its codes, as far as the training range allows.
 
 Whole numbers stay whole. Encoding is deterministic: equal values have equal codes.
 """
@@ -178,13 +178,13 @@ class FeatureMarginals(nn.Module):
         x = torch.minimum(torch.maximum(x, values[:, :1]), values[:, -1:])
         last = values.shape[1] - 1
         first = torch.searchsorted(values, x).clamp(max=last - 1)
-        # an atom's two edges; the last knot may be repeated
-        is_atom = (values.gather(1, first + 1) == x) & (codes.gather(1, first + 1) > codes.gather(1, first))
+        # two knots of one value: an atom's edges, or a gap's; the last knot may be repeated
+        is_flat = (values.gather(1, first + 1) == x) & (codes.gather(1, first + 1) > codes.gather(1, first))
         knot = (torch.searchsorted(values, x, right=True) - 1).clamp(0, last - 1)
         left, right = codes.gather(1, knot), codes.gather(1, knot + 1)
         a, b = values.gather(1, knot), values.gather(1, knot + 1)
         share = torch.where(b > a, (x - a) / torch.where(b > a, b - a, 1.0), 0.0)
-        return torch.where(is_atom, self.points[columns].gather(1, first), left + share * (right - left))
+        return torch.where(is_flat, self.points[columns].gather(1, first), left + share * (right - left))
 
     def _quantiles(self, codes: Tensor, columns: Tensor, uniform: Tensor) -> Tensor:
         """Values ``(C, n)`` of codes ``(C, n)`` of the features ``columns`` (C,)."""

@@ -1,8 +1,8 @@
 r"""The table of a feature with steps: knots of a piecewise-linear map between its values and its codes.
 
-`fit_table` is for vectors, whose codes are normal scores, `fit_value_table` for frames, whose codes are linear. Pieces alternate along the sorted training values: an atom is one value, a run holds the values between two atoms. A run has
-knots at evenly spaced ranks; an atom has two knots of the same value, at its edges. `imder.models.imputer.feature_kinds`
-has the mathematics.
+Pieces alternate along the sorted training values: an atom is one value, a run holds the values between two atoms. A run has
+knots at evenly spaced ranks; an atom has two knots of the same value, at its edges. `fit_table` is for vectors, whose codes
+are normal scores, `fit_value_table` for frames, whose codes are linear in the values.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ MOST_WHOLE = 64
 INSIDE = 1e-3
 """An atom's edge keeps this share of the distance from the codes on either side."""
 
+SLIVER = 1e-3
+"""At most this much of a gap belongs to the value beside it."""
+
 MOST_ROOM = 0.45
 """Largest share of the distance between two atoms that either takes, where values lie between them."""
 
@@ -43,7 +46,7 @@ class ScoreTable:
         mean, deviation: m and s of the normal scores.
         codes: ``(Q,)``, of the knots, ascending.
         values: ``(Q,)``, of the knots, ascending.
-        points: ``(Q,)``, at an atom's first knot the atom's code.
+        points: ``(Q,)``, at the first of two knots of one value its code.
         fills: ``(Q, 2)``, at the knot before a gap the shares between which its draws lie; (0, 0) elsewhere.
     """
 
@@ -101,7 +104,7 @@ def fit_table(column: NDArray[np.float32], whole: bool, knots: int, discrete: in
     mean = float(np.average(scores, weights=counts))
     deviation = float(np.sqrt(np.average((scores - mean) ** 2, weights=counts)))
     codes = (scores - mean) / deviation
-    spare = knots - 2 * int(atoms.sum())
+    spare = knots - 4 * int(atoms.sum())
     pieces = []
     for i, j in zip(starts, stops, strict=True):
         share = edges[j] - edges[i]
@@ -187,9 +190,14 @@ def _table(pieces: list[_Piece], knots: int, mean: float, deviation: float) -> S
             add(before, piece.values[0], piece.codes[0])
             add(after, piece.values[0], fill=fill)
             continue
+        # the outer values of a run take a sliver of the gap: codes with rounding errors still are theirs
+        first, last = float(piece.codes[0]), float(piece.codes[-1])
+        if n:
+            add(max((before + first) / 2, first - SLIVER), piece.values[0], first)
         for code, value in zip(piece.codes, piece.values, strict=True):
-            add(code, value)
-        fills[-1] = (0.0, 0.0) if n + 1 == len(pieces) else _fill(piece)
+            add(code, value, code)
+        if n < len(edges):
+            add(min((last + after) / 2, last + SLIVER), piece.values[-1], fill=_fill(piece))
     assert len(codes) <= knots, (len(codes), knots)
     pad = knots - len(codes)
     return ScoreTable(

@@ -5,9 +5,9 @@ r"""The residual of a sequence about its curve: AR(1) noise in each channel with
     e_t = rho e_{t-1} + sqrt(1 - rho^2) w_t,    e' = a (e + b g),    g_t = e_t - (e_{t-1} + e_{t+1}) / 2
 
 rho comes from the expectation q / v = 2 (1 - rho) / s_T(rho), s_T(rho) = 1 - T^-2 sum_ij rho^|i-j|, which decreases in rho and
-is solved by bisection. A single draw misses v and q by its sampling error: q and v of e' are quadratic in b, which
-makes q / v exact where it can (the root nearer to 0, in `PASSES` steps), and a makes v exact. e and g are first made orthogonal to a constant,
-to the curve c and to its second differences, so that v and q of c + e' are the sums of theirs.
+is solved by bisection. A single draw misses v and q by its sampling error: q and v of e' are quadratic in b, which makes
+q / v exact where it can (the root nearer to 0, in `PASSES` steps), and a makes v exact. e and g are first made orthogonal to
+a constant, to the curve c and to its second differences, so that v and q of c + e' are the sums of theirs.
 """
 
 from __future__ import annotations

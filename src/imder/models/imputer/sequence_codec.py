@@ -6,8 +6,8 @@ r"""Sequences of standardised frames as columns of fixed width, and back.
 
 v and q are the variance over time and the mean squared step of x itself, in each channel. A decoded clip has m, v and q of its
 columns: the curve is scaled down where it alone exceeds v, and the residual gets what is left of v and q. What the
-components of m, v and q leave out is noise of the clip (`correlated_noise`); what those of c leave out belongs to the residual,
-whose innovations are correlated across channels as in training.
+components of m, v and q leave out is noise of the clip (`correlated_noise`); what those of c leave out belongs to the
+residual, whose innovations are correlated across channels as in training.
 
 Clips of one frame don't tell v, those of two don't tell q / v: they have the training mean there.
 """
