@@ -246,3 +246,13 @@ def without_empty(split: Split, where: str, drop: bool) -> Split:
             f"({int((~nonempty).sum())} such samples; drop_empty (--drop-empty) leaves them out)"
         )
     return replace(split.take(np.flatnonzero(nonempty)), dropped=split.dropped + int((~nonempty).sum()))
+
+
+def without(split: Split, others: Split) -> Split:
+    """The samples of a split whose ids aren't among those of ``others``.
+
+    >>> without(Split(("a", "b"), {}), Split(("b", "c"), {})).ids
+    ('a',)
+    """
+    ids = set(others.ids)
+    return split.take(np.array([i not in ids for i in split.ids], dtype=bool))

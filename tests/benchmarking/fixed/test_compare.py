@@ -37,8 +37,8 @@ def test_metrics_are_those_of_the_averaged_predictions(done, classes):
     labels, predicted = [], []
     for fold in range(3):
         with np.load(done.out / "cells" / f"linear-linear-gaussian-0-fold{fold}.npz") as file:
-            assert file["predictions"].shape == (2, 3, len(file["ids"]), 3)
-            predicted.append(file["predictions"][list(file["patterns"]).index("vision")].astype(np.float64).mean(0))
+            assert file["predictions3"].shape == (2, 3, len(file["ids"]), 3)
+            predicted.append(file["predictions3"][list(file["patterns"]).index("vision")].astype(np.float64).mean(0))
             of = {i: y for split in classes.splits.values() for i, y in zip(split.ids, split.labels, strict=True)}
             labels += [of[i] for i in file["ids"].tolist()]
     expected = metrics.evaluate("classification", np.concatenate(predicted), labels)

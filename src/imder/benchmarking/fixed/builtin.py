@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.benchmarking.fixed.model import FixedModel, Predict
-from imder.benchmarking.fixed.plan import without
-from imder.data.split import Split
+from imder.data.split import Split, without
 from imder.imputation.pooling import pooled
 from imder.types import Spec
 

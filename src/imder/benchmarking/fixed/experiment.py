@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from imder.benchmarking.cell import Source
 from imder.benchmarking.fixed.builtin import MODELS
-from imder.benchmarking.fixed.fillers import FILLERS
-from imder.benchmarking.fixed.fillers.base import FillerLeftOut
+from imder.benchmarking.fixed.fillers import FILLERS, FillerSpec
+from imder.benchmarking.fixed.fillers.base import Filler, FillerLeftOut
 from imder.benchmarking.fixed.fit_settings import FitSettings
-from imder.benchmarking.fixed.folder import Cell, FixedFolder
+from imder.benchmarking.fixed.folder import PREDICTIONS, Cell, FixedFolder
 from imder.benchmarking.fixed.model import FittedModel, fixed_model
 from imder.benchmarking.fixed.plan import (
     CEILING,
@@ -32,11 +32,14 @@ from imder.benchmarking.fixed.plan import (
     restricted_spec,
 )
 from imder.data.corpus import Corpus, Split
+from imder.data.dialogues import dialogue_numbers, has_neighbours
 from imder.jobs.threads import limited_threads
 from imder.types import ImderError, Spec
 
 TOLERANCE = 1e-3
 """Predictions of a model that is fitted again may differ by this much."""
+CHUNK, LEAST_CHUNK = 8192, 64
+"""Clips that are filled in at a time, times draws; and the fewest clips."""
 Array = NDArray[np.float64]
 
 
@@ -70,15 +73,30 @@ def run_rotation(path: Path, source: Source, plan: FixedPlan, rotation: Rotation
 
 
 def missing_cells(folder: FixedFolder, plan: FixedPlan, rotation: Rotation) -> list[Cell]:
-    """The cells of a rotation that have no predictions yet, in the order in which they are made."""
+    """The cells of a rotation that lack predictions, in the order in which they are made."""
     names = (COMPLETE, CEILING, *plan.fillers)
     cells = [Cell(model, filler, rotation) for filler in names for model in plan.models]
-    return [cell for cell in cells if not folder.finished(cell, draws_of(plan, cell.filler))]
+    return [cell for cell in cells if missing_fillings(folder, plan, cell)]
 
 
-def draws_of(plan: FixedPlan, filler: str) -> int:
-    """The number of fillings that a cell needs."""
-    return max(plan.draws) if filler in FILLERS and FILLERS[filler].draws else 1
+def missing_fillings(folder: FixedFolder, plan: FixedPlan, cell: Cell) -> list[int]:
+    """The numbers of draws that a cell lacks."""
+    have = folder.fillings(cell)
+    spec = FILLERS.get(cell.filler)
+    if spec is None or not spec.draws:
+        return [] if have else [1]
+    if spec.nested:
+        return [] if have and max(have) >= max(plan.draws) else [max(plan.draws)]
+    return [count for count in plan.draws if count not in have]
+
+
+def _chunks(split: Split, size: int) -> list[NDArray[np.int64]]:
+    """Rows of whole dialogues together, in chunks of about ``size`` clips."""
+    dialogue = dialogue_numbers(split)
+    order = np.argsort(dialogue, kind="stable")
+    _, counts = np.unique(dialogue, return_counts=True)
+    chunk_of = (np.cumsum(counts) - counts) // size
+    return np.split(order, np.flatnonzero(np.diff(np.repeat(chunk_of, counts))) + 1)
 
 
 class RotationRun:
@@ -138,8 +156,8 @@ class RotationRun:
         train, valid, test = (self.corpus[split].take(rows) for split, rows in self.rows.items())
         fitted = self.models[name].fitted(train, valid, self._settings("models", name, self.spec))
         predictions = fitted.predict(test)
-        if self.folder.finished(cell, 1):
-            before = self.folder.arrays(cell)["predictions"][0, 0]
+        if self.folder.fillings(cell):
+            before = self.folder.arrays(cell)[f"{PREDICTIONS}1"][0, 0]
             if before.shape != predictions.shape or np.abs(before - predictions).max() > TOLERANCE:
                 raise ImderError(
                     f"fixed model {name}: fit gives another model than before; fix its seed, or keep what it has "
@@ -167,43 +185,56 @@ class RotationRun:
 
     def _fill(self, filler: str, cells: list[Cell], fitted: dict[str, FittedModel]) -> None:
         """Predictions of several models for one filler."""
-        draws, begun = draws_of(self.plan, filler), time.monotonic()
-        instance = FILLERS[filler].make()
-        test, scored = self.corpus["test"], self.rows["test"]
+        begun, spec = time.monotonic(), FILLERS[filler]
+        instance = spec.make()
         instance.fit(self.corpus["train"], self.corpus["valid"], self._settings("fillers", filler, self.spec))
-        fit_seconds = time.monotonic() - begun
-        width = (len(self.spec.classes),) if self.spec.task == "classification" else ()
-        shape = (len(self.patterns), draws, len(scored), *width)
-        predictions = {cell.model: np.full(shape, np.nan) for cell in cells}
+        fit_seconds = round(time.monotonic() - begun, 2)
+        wanted = sorted({count for cell in cells for count in missing_fillings(self.folder, self.plan, cell)})
+        models = [fitted[cell.model] for cell in cells]
+        for draws in wanted:
+            begun = time.monotonic()
+            predictions = self._predictions(spec, instance, draws, models)
+            about = self._about(begun) | {"fit_seconds": fit_seconds, "draws": draws}
+            for cell, values in zip(cells, predictions, strict=True):
+                self._save(cell, values, list(self.patterns), None, about)
+
+    def _predictions(self, spec: FillerSpec, filler: Filler, draws: int, models: list[FittedModel]) -> list[Array]:
+        """For each model its predictions (patterns, draws, N) or (patterns, draws, N, C) of the scored clips."""
+        test, scored = self.corpus["test"], self.rows["test"]
+        if not spec.neighbours or not has_neighbours(test):
+            test, scored = test.take(scored), np.arange(len(scored))
+        place = np.full(len(test), -1)
+        place[scored] = np.arange(len(scored))
+        shape = (len(self.patterns), draws, len(scored), *([len(self.spec.classes)] if self.spec.classes else []))
+        predictions = [np.full(shape, np.nan) for _ in models]
+        chunks = _chunks(test, max(LEAST_CHUNK, CHUNK // draws)) if spec.chunked else [np.arange(len(test))]
         for p, pattern in enumerate(self.patterns.values()):
             for available, dropped in outages(test.present, pattern, self.plan.settings.outage, self.rotation.seed):
-                mine = np.flatnonzero(dropped[scored])
-                count = 0
-                for draw, split in enumerate(instance.fill(test, available, draws, self.rotation.seed)):
-                    part = split.take(scored[mine])
-                    if not part.present.all():
-                        raise ImderError(f"filler {filler}: a modality is still missing after filling in")
-                    for cell in cells:
-                        predictions[cell.model][p, draw, mine] = fitted[cell.model].predict(part)
-                    count = draw + 1
-                if count != draws:
-                    raise ImderError(f"filler {filler}: filled in {count} times, not {draws}")
-        about = self._about(begun) | {"fit_seconds": round(fit_seconds, 2)}
-        for cell in cells:
-            self._save(cell, predictions[cell.model], list(self.patterns), None, about)
+                for chunk in chunks:
+                    mine = np.flatnonzero(dropped[chunk] & (place[chunk] >= 0))
+                    if not len(mine):
+                        continue
+                    splits = filler.fill(test.take(chunk), available[chunk], draws, self.rotation.seed)
+                    for draw, split in zip(range(draws), splits, strict=True):
+                        part = split.take(mine)
+                        if not part.present.all():
+                            raise ImderError("a modality is still missing after filling in")
+                        for model, values in zip(models, predictions, strict=True):
+                            values[p, draw, place[chunk[mine]]] = model.predict(part)
+        return predictions
 
     def _save(
         self, cell: Cell, predictions: Array, patterns: list[str], residuals: Array | None, about: dict[str, Any]
     ) -> None:
         ids = np.array(self.corpus["test"].take(self.rows["test"]).ids)
         arrays: dict[str, NDArray[Any]] = {
-            "predictions": predictions.astype(np.float32),
+            f"{PREDICTIONS}{predictions.shape[1]}": predictions.astype(np.float32),
             "patterns": np.array(patterns),
             "ids": ids,
         }
         if residuals is not None:
             arrays["residuals"] = residuals.astype(np.float32)
-        self.folder.save(cell, arrays, predictions.shape[1], about)
+        self.folder.save(cell, arrays, about)
 
     def _residuals(self, fitted: FittedModel, valid: Split) -> Array:
         """Label minus prediction of complete validation clips, for regression; empty for classes."""

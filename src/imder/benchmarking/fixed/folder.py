@@ -7,7 +7,8 @@
     locks/                            while a process works on a rotation
     results.csv, significance.csv, tables.md, tables.tex     written by `imder.benchmarking.fixed.report`
 
-A cell's predictions are (patterns, draws, N) or (patterns, draws, N, C) for the N scored test clips ``ids``. The filler
+A cell's predictions are (patterns, draws, N) or (patterns, draws, N, C) for the N scored test clips ``ids``, in an array
+``predictions<S>`` for each number S of draws that was filled in. The filler
 ``complete`` stands for complete clips and has one pattern, the filler ``ceiling`` for models of each subset. Both have
 ``residuals`` (patterns, V), label minus prediction on V validation clips, for regression.
 """
@@ -31,6 +32,8 @@ from imder.jobs.locks import Lock
 from imder.types import ImderError
 
 PATIENCE = 30.0
+PREDICTIONS = "predictions"
+"""The names of arrays of predictions begin like this; the number of draws follows."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,19 @@ class FixedFolder:
             ) from None
         return content
 
-    def finished(self, cell: Cell, draws: int) -> bool:
-        """Whether a cell has predictions of at least so many draws."""
-        return int(self.about(cell).get("draws", 0)) >= draws
+    def fillings(self, cell: Cell) -> tuple[int, ...]:
+        """The numbers of draws that a cell has predictions of."""
+        return tuple(self.about(cell).get("fillings", ()))
 
-    def save(self, cell: Cell, arrays: dict[str, NDArray[Any]], draws: int, about: dict[str, Any]) -> None:
-        """Write a cell's predictions."""
+    def save(self, cell: Cell, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:
+        """Write a cell's arrays, beside predictions of other numbers of draws that it has."""
+        kept = self.arrays(cell) if self.fillings(cell) else {}
+        arrays = kept | arrays
+        fillings = sorted(int(name.removeprefix(PREDICTIONS)) for name in arrays if name.startswith(PREDICTIONS))
         self._file(cell, "json").unlink(missing_ok=True)
         with atomic_write(self._file(cell, "npz")) as part, part.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
-        write_json({"draws": draws} | about, self._file(cell, "json"))
+        write_json({"fillings": fillings} | about, self._file(cell, "json"))
 
     def fail(self, cell: Cell, reason: str, *, left_out: bool) -> None:
         """Write why a cell has no predictions: it was left out, or an error occurred."""

@@ -162,12 +162,6 @@ def complete_labelled(split: Split) -> NDArray[np.int64]:
     return np.flatnonzero(split.present.all(1) & split.labelled)
 
 
-def without(split: Split, others: Split) -> Split:
-    """The clips of a split that aren't among others: those of train that validation doesn't hold, after ``refit``."""
-    ids = set(others.ids)
-    return split.take(np.array([i not in ids for i in split.ids], dtype=bool))
-
-
 def restricted(split: Split, names: list[str]) -> Split:
     """The labelled clips that hold all of ``names``, with these modalities alone."""
     part = replace(split, features={name: split.features[name] for name in names})

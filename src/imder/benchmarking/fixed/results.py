@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from imder import metrics
 from imder.benchmarking.bootstrap import Array, cluster_weights
-from imder.benchmarking.fixed.experiment import draws_of
+from imder.benchmarking.fixed.experiment import missing_fillings
 from imder.benchmarking.fixed.fillers import FILLERS
-from imder.benchmarking.fixed.folder import Cell, FixedFolder
+from imder.benchmarking.fixed.folder import PREDICTIONS, Cell, FixedFolder
 from imder.benchmarking.fixed.plan import (
     CEILING,
     COMPLETE,
@@ -127,19 +127,15 @@ def measure(folder: FixedFolder, corpus: Corpus, plan: FixedPlan, clips: TestCli
     patterns = list(incomplete_patterns(corpus.spec))
     for model in plan.models:
         for filler in (COMPLETE, *plan.fillers, CEILING):
-            by_seed = []
-            for seed in range(plan.seeds):
-                arrays = _arrays(folder, plan, model, filler, seed, clips)
-                if arrays is not None:
-                    by_seed.append(arrays)
-            if not by_seed:
-                continue
             for system in _systems(plan, filler):
+                found = (_arrays(folder, plan, model, system, seed, clips) for seed in range(plan.seeds))
+                by_seed = [arrays for arrays in found if arrays is not None]
+                if not by_seed:
+                    continue
                 measured.seeds[model, system] = len(by_seed)
                 for p, pattern in enumerate(patterns):
                     every = [
-                        _metrics(plan, arrays, 0 if filler == COMPLETE else p, system.draws or 1, clips, weights)
-                        for arrays in by_seed
+                        _metrics(plan, arrays, 0 if filler == COMPLETE else p, clips, weights) for arrays in by_seed
                     ]
                     measured.values[model, system, pattern] = {
                         name: np.mean([each[name] for each in every], axis=0) for name in every[0]
@@ -155,40 +151,41 @@ def _systems(plan: FixedPlan, filler: str) -> list[System]:
 
 @dataclass(frozen=True)
 class _Predicted:
-    """Predictions (patterns, draws, N[, C]) of all rotations, and for each residual points (patterns, N, R)."""
+    """Predictions (patterns, draws, N) or (patterns, draws, N, C) of all rotations, and residuals (patterns, N, R)."""
 
     predictions: Array
     residuals: Array | None
 
 
 def _arrays(
-    folder: FixedFolder, plan: FixedPlan, model: str, filler: str, seed: int, clips: TestClips
+    folder: FixedFolder, plan: FixedPlan, model: str, system: System, seed: int, clips: TestClips
 ) -> _Predicted | None:
-    """The cells of one seed; None unless all rotations are finished."""
+    """The cells of one seed; None unless all rotations have the draws."""
     predictions, residuals = [], []
-    draws = draws_of(plan, filler)
+    draws, spec = system.draws or 1, FILLERS.get(system.filler)
     for fold, ids in clips.parts.items():
-        cell, complete = (Cell(model, name, Rotation(seed, fold)) for name in (filler, COMPLETE))
-        if not folder.finished(cell, draws):
+        cell, complete = (Cell(model, name, Rotation(seed, fold)) for name in (system.filler, COMPLETE))
+        have = folder.fillings(cell)
+        usable = [count for count in have if count == draws or (spec is not None and spec.nested and count > draws)]
+        if not usable:
             return None
         arrays = folder.arrays(cell)
         if tuple(arrays["ids"].tolist()) != ids:
             raise ImderError(f"{folder.path}: predictions of {cell.name} are of other clips than the corpus has now")
-        predictions.append(arrays["predictions"].astype(np.float64)[:, :draws])
+        drawn = arrays[f"{PREDICTIONS}{usable[-1]}"].astype(np.float64)[:, :draws]
+        predictions.append(drawn)
         spread = (arrays if "residuals" in arrays else folder.arrays(complete))["residuals"].astype(np.float64)
         if spread.shape[1]:
             points = np.quantile(spread, (np.arange(RESIDUALS) + 0.5) / RESIDUALS, axis=1).T  # (patterns or 1, R)
-            points = np.broadcast_to(points, (len(arrays["predictions"]), RESIDUALS))
+            points = np.broadcast_to(points, (len(drawn), RESIDUALS))
             residuals.append(np.repeat(points[:, None], len(ids), axis=1))
     return _Predicted(np.concatenate(predictions, axis=2), np.concatenate(residuals, axis=1) if residuals else None)
 
 
-def _metrics(
-    plan: FixedPlan, arrays: _Predicted, pattern: int, draws: int, clips: TestClips, weights: Array
-) -> dict[str, Array]:
-    """Metrics ``(B,)`` of predictions averaged over the first draws."""
+def _metrics(plan: FixedPlan, arrays: _Predicted, pattern: int, clips: TestClips, weights: Array) -> dict[str, Array]:
+    """Metrics ``(B,)`` of predictions averaged over draws."""
     convention = plan.settings.convention
-    drawn = arrays.predictions[pattern, :draws]
+    drawn = arrays.predictions[pattern]
     names = metrics.names_of(convention)
     every = metrics.evaluate_resamples(convention, drawn.mean(0)[None], clips.labels, weights, names)
     out = {name: values[:, 0] for name, values in every.items()}
@@ -206,7 +203,7 @@ def _reasons(folder: FixedFolder, plan: FixedPlan) -> tuple[dict[str, str], dict
         for filler in (COMPLETE, CEILING, *plan.fillers):
             for model in plan.models:
                 cell = Cell(model, filler, rotation)
-                if not folder.finished(cell, draws_of(plan, filler)):
+                if missing_fillings(folder, plan, cell):
                     about = folder.about(cell)
                     reasons[cell.name] = about.get("reason", "not run yet")
                     if about.get("left_out") is False:

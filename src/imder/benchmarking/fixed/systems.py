@@ -11,8 +11,8 @@ import numpy as np
 
 from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.benchmarking.fixed.model import Predict
-from imder.benchmarking.fixed.plan import without
 from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.split import without
 from imder.inference.predict import predict
 from imder.models.base import Model
 from imder.models.presets import read_preset

@@ -23,18 +23,29 @@ class FillerSpec:
         draws: whether it draws; others fill in once.
         note: what it is, for tables.
         options: of the class.
+        nested: whether fewer draws are the first ones of more; else each number of draws is filled in by itself.
+        neighbours: whether it reads neighbouring clips, so that it is given whole dialogues, also of clips that aren't scored.
+        chunked: whether clips may be filled in some at a time, dialogue by dialogue, at equal results.
     """
 
     path: str
     draws: bool
     note: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    nested: bool = True
+    neighbours: bool = False
+    chunked: bool = False
 
     def make(self) -> Filler:
         """A filler that isn't fitted."""
         module, _, name = self.path.partition(":")
         kind = getattr(import_module(f"imder.benchmarking.fixed.fillers.{module}"), name)
         return cast("Filler", kind(**self.options))
+
+
+def _imputer(note: str, context: bool = True, labels: bool = True) -> FillerSpec:
+    options = {"context": context, "labels": labels}
+    return FillerSpec("imputer:ImputerFill", True, note, options, nested=False, neighbours=context, chunked=True)
 
 
 FILLERS: dict[str, FillerSpec] = {
@@ -50,6 +61,10 @@ FILLERS: dict[str, FillerSpec] = {
     "linear-gaussian:held-out": FillerSpec(
         "gaussian:LinearFill", True, "the same, penalty of the least held-out error", {"noise": True, "tuned": True}
     ),
+    "imputer": _imputer("the imputer of this package"),
+    "imputer:no-context": _imputer("the imputer without neighbouring clips", context=False),
+    "imputer:no-labels": _imputer("the imputer trained without labels", labels=False),
+    "imputer:no-context-no-labels": _imputer("the imputer without either", context=False, labels=False),
 }
 """Fillers by name, in the order of tables."""
 

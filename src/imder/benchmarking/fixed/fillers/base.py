@@ -40,6 +40,8 @@ class Filler(Protocol):
     def fill(self, split: Split, available: Mask, draws: int, seed: int) -> Iterator[Split]:
         """Yield the split ``draws`` times with every modality filled in; a filler without noise yields it once.
 
+        A clip with nothing available may stay incomplete.
+
         Args:
             split: whole dialogues, where clips have neighbours.
             available: ``(N, K)`` bool, what the filler may read; the rest is filled in, whether or not it is present.
