@@ -24,6 +24,7 @@ from imder.evaluation.results import write_csv
 from imder.jobs.files import atomic_write
 from imder.types import ImderError, Spec
 
+IMPUTER, REFERENCE_DRAWS = "imputer", 16
 Row = dict[str, Any]
 
 
@@ -58,8 +59,8 @@ def write_report(
         corpus: the whole corpus.
         plan: the whole plan.
         resamples: number of bootstrap resamples.
-        reference: the filler that others are compared with, with its largest number of draws; None for the last one of the
-            plan that draws, or the last one.
+        reference: the filler that others are compared with, at `REFERENCE_DRAWS` or else its largest number of draws; None
+            for the imputer, else the last filler of the plan that draws, else the last one.
 
     Raises:
         ImderError: no cell is finished, or the reference isn't.
@@ -101,6 +102,8 @@ def _reference(plan: FixedPlan, measured: Measured, name: str | None) -> System:
         ImderError: it isn't there.
     """
     systems = list(dict.fromkeys(system for _, system, _ in measured.values))
+    if name is None and any(system.filler == IMPUTER for system in systems):
+        name = IMPUTER
     if name is None:
         fillers = [system for system in systems if system.filler in plan.fillers]
         drawing = [system for system in fillers if system.draws is not None]
@@ -110,7 +113,7 @@ def _reference(plan: FixedPlan, measured: Measured, name: str | None) -> System:
         raise ImderError(
             f"reference (--reference): {name!r} has no predictions; choose one of {', '.join(plan.fillers)}"
         )
-    return mine[-1]
+    return next((system for system in mine if system.draws == REFERENCE_DRAWS), mine[-1])
 
 
 def _missing(spec: Spec, available: str) -> str:
