@@ -14,7 +14,7 @@ import argparse
 from imder.benchmarking.fixed.builtin import MODELS
 from imder.benchmarking.fixed.compare import FixedComparison, compare_fillers
 from imder.benchmarking.fixed.fillers import DEFAULT_FILLERS, FILLERS
-from imder.evaluation.rendering import render_markdown
+from imder.evaluation.layout import markdown_blocks
 from imder.jobs.progress import counting
 
 
@@ -33,6 +33,7 @@ def compare(argv: list[str] | None = None) -> FixedComparison:
     )
     parser.add_argument("--fillers", type=words, default=list(DEFAULT_FILLERS), help=f"of {', '.join(FILLERS)}")
     parser.add_argument("--draws", type=lambda text: [int(word) for word in words(text)], default=[1, 4, 16, 64])
+    parser.add_argument("--systems", type=words, default=[], help="trained for missing modalities, such as imder")
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--order", choices=["drawn", "names"], default="drawn")
     parser.add_argument("--refit", action="store_true", help="train holds the clips of validation too")
@@ -53,6 +54,7 @@ def compare(argv: list[str] | None = None) -> FixedComparison:
             models=options.models,
             fillers=options.fillers,
             draws=options.draws,
+            systems=options.systems,
             folds=options.folds,
             seeds=options.seeds,
             label_share=options.label_share,
@@ -72,7 +74,7 @@ def main() -> None:
     """Compare and print the tables."""
     result = compare()
     for table in result.report.tables:
-        print(f"## {table.title}\n\n{render_markdown(table)}")
+        print(f"## {table.title}\n\n{markdown_blocks(table)}")
 
 
 if __name__ == "__main__":

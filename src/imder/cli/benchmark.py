@@ -40,7 +40,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--models",
         type=listed,
-        help="presets, variants such as imder:mean, or YAML files, separated by commas (default: all that fit)",
+        help="presets, variants such as imder:mean, or YAML files, separated by commas (default: all that fit; with "
+        "--fixed-model: none)",
     )
     parser.add_argument(
         "--tuned", metavar="NAME", help="use the settings tuned for this corpus, where a model has them"

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from imder.cli.parser import Parser
 
 OTHERS = {
-    "models": None,
     "tuned": None,
     "table": None,
     "protocols": None,
@@ -86,6 +85,7 @@ def run_fixed(options: Namespace) -> int:
             models=options.fixed_model,
             fillers=options.fillers or DEFAULT_FILLERS,
             draws=options.fills or DRAWS,
+            systems=options.models or (),
             folds=options.folds,
             seeds=options.seeds or 1,
             label_share=options.label_share,

@@ -175,3 +175,15 @@ def test_options_are_checked(classes, tmp_path):
 def test_names_of_systems():
     assert System("imputer", 1).label == "imputer, 1 draw"
     assert System("mean").label == "mean"
+
+
+@pytest.mark.parametrize("outage", ["dialogue", "half"])
+def test_a_system_that_is_trained_for_missing_modalities_is_a_line(values, tmp_path, outage):
+    options = FEW | {"systems": ("zero-fill",), "max_epochs": 2, "outage": outage}
+    report = compare_fillers(values, tmp_path, **options).report
+    assert [line[0][0] for line in report.tables[0].rows][-2:] == ["ceiling", "zero-fill"]
+    assert report.tables[0].rows[-1][1][0] != "–"
+    assert all(r["crps"] < r["mae"] for r in report.rows if r["filler"] == "zero-fill")
+    before = cells(tmp_path)
+    compare_fillers(values, tmp_path, **options)
+    assert cells(tmp_path) == before

@@ -16,7 +16,9 @@ from imder.benchmarking.fixed.folder import FixedFolder
 from imder.benchmarking.fixed.model import fixed_model
 from imder.benchmarking.fixed.plan import FixedPlan, FixedSettings, Outage, incomplete_patterns
 from imder.benchmarking.fixed.report import FixedReport, write_report
+from imder.benchmarking.fixed.trained_systems import SYSTEM
 from imder.benchmarking.folds import Order, fold_of
+from imder.benchmarking.model_specs import model_specs
 from imder.benchmarking.significance import RESAMPLES
 from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
@@ -53,6 +55,7 @@ def compare_fillers(
     models: Sequence[str] = ("linear",),
     fillers: Sequence[str] = DEFAULT_FILLERS,
     draws: Sequence[int] = DRAWS,
+    systems: Sequence[str] = (),
     folds: int = 0,
     seeds: int = 1,
     label_share: float = 1.0,
@@ -80,6 +83,7 @@ def compare_fillers(
         models: Python files with a function ``fit`` (`imder.benchmarking.fixed.model`), or names of built-in models.
         fillers: names (`imder.benchmarking.fixed.fillers.FILLERS`).
         draws: over how many draws of a filler predictions are averaged, a line of the table for each.
+        systems: presets or variants of `imder.benchmark` that are trained for missing modalities, as further lines.
         folds: rotate over speakers, else dialogues, in this many folds; 0 for the corpus' own splits.
         seeds: trainings of everything.
         label_share: share of the training and validation labels used; fillers see the other clips without labels.
@@ -124,7 +128,7 @@ def compare_fillers(
         refit,
         max_epochs,
     )
-    plan = _plan(loaded, settings, models, fillers, draws, seeds)
+    plan = _plan(loaded, settings, models, fillers, draws, seeds, systems)
     if reference is not None and reference not in FILLERS:
         raise ImderError(
             f"reference (--reference): there is no filler {reference!r}; choose one of {', '.join(FILLERS)}"
@@ -134,7 +138,7 @@ def compare_fillers(
     if isinstance(corpus, Corpus) and not is_store(source.path):
         write_store(corpus, source.path)
     rotations = plan.rotations()
-    count = len(rotations) * len(plan.models) * (2 + len(plan.fillers))
+    count = len(rotations) * (len(plan.models) * (2 + len(plan.fillers)) + len(plan.systems))
     free = [True] * len(rotations)
 
     def look() -> None:
@@ -159,6 +163,7 @@ def _plan(
     fillers: Sequence[str],
     draws: Sequence[int],
     seeds: int,
+    systems: Sequence[str],
 ) -> FixedPlan:
     """A checked plan."""
     check_modalities(corpus)
@@ -179,10 +184,16 @@ def _plan(
         raise ImderError(
             f"{corpus.name}: has no split {lacking[0]!r}; rotate over speakers or dialogues with folds (--folds)"
         )
+    if systems:
+        for entry in model_specs(systems):
+            if entry.name not in systems:
+                raise ImderError(f"models (--models): {entry.name}: name a preset or a variant, not a file")
     sources = {}
     for name in models:
         path = str(Path(name).absolute()) if name.endswith(".py") else name
         model = fixed_model(path, MODELS)
+        if model.name == SYSTEM:
+            raise ImderError(f"fixed model: {SYSTEM!r} has another meaning here; rename {name}")
         if model.name in sources:
             raise ImderError(f"fixed model: {model.name} is named twice; results are filed by name, so rename one")
         sources[model.name] = path
@@ -194,4 +205,5 @@ def _plan(
         tuple(dict.fromkeys(fillers)),
         tuple(sorted(set(draws))),
         seeds,
+        tuple(dict.fromkeys(systems)),
     )

@@ -31,6 +31,7 @@ from imder.benchmarking.fixed.plan import (
     restricted,
     restricted_spec,
 )
+from imder.benchmarking.fixed.trained_systems import SYSTEM, pattern_predictions, trained_system
 from imder.data.corpus import Corpus, Split
 from imder.data.dialogues import dialogue_numbers, has_neighbours
 from imder.jobs.threads import limited_threads
@@ -76,6 +77,7 @@ def missing_cells(folder: FixedFolder, plan: FixedPlan, rotation: Rotation) -> l
     """The cells of a rotation that lack predictions, in the order in which they are made."""
     names = (COMPLETE, CEILING, *plan.fillers)
     cells = [Cell(model, filler, rotation) for filler in names for model in plan.models]
+    cells += [Cell(SYSTEM, name, rotation) for name in plan.systems]
     return [cell for cell in cells if missing_fillings(folder, plan, cell)]
 
 
@@ -125,14 +127,31 @@ class RotationRun:
     def run(self) -> None:
         """Make the cells that are missing."""
         todo = missing_cells(self.folder, self.plan, self.rotation)
-        fitted = {name: self._fit(name) for name in dict.fromkeys(cell.model for cell in todo)}
+        models = dict.fromkeys(cell.model for cell in todo if cell.model != SYSTEM)
+        fitted = {name: self._fit(name) for name in models}
         for cell in todo:
             if cell.filler == CEILING:
                 self._guarded([cell], lambda cell=cell: self._ceiling(cell))
         for filler in self.plan.fillers:
-            cells = [cell for cell in todo if cell.filler == filler]
+            cells = [cell for cell in todo if cell.filler == filler and cell.model != SYSTEM]
             if cells:
                 self._guarded(cells, lambda filler=filler, cells=cells: self._fill(filler, cells, fitted))
+
+        for cell in todo:
+            if cell.model == SYSTEM:
+                self._guarded([cell], lambda cell=cell: self._system(cell))
+
+    def _system(self, cell: Cell) -> None:
+        """Predictions of a system that is trained for missing modalities."""
+        begun, outage, seed = time.monotonic(), self.plan.settings.outage, self.rotation.seed
+        model = trained_system(cell.filler, self.corpus, self._settings("systems", cell.filler, self.spec))
+        predictions = pattern_predictions(model, self.corpus["test"], self.patterns, outage, seed)
+        residuals = np.zeros((len(self.patterns), 0))
+        if self.spec.task == "regression":
+            valid = self.corpus["valid"]
+            labels = np.asarray(valid.labels, dtype=np.float64)[self.rows["valid"]]
+            residuals = labels - pattern_predictions(model, valid, self.patterns, outage, seed)
+        self._save(cell, predictions[:, None], list(self.patterns), residuals, self._about(begun))
 
     def _guarded(self, cells: list[Cell], work: Any) -> None:
         """Run ``work``; an error becomes the reason why ``cells`` have no predictions."""

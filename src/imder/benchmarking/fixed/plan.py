@@ -89,6 +89,7 @@ class FixedPlan:
         fillers: names.
         draws: numbers of draws over which predictions are averaged, in increasing order.
         seeds: trainings of everything.
+        systems: names of systems that are trained for missing modalities.
     """
 
     settings: FixedSettings
@@ -97,6 +98,7 @@ class FixedPlan:
     fillers: tuple[str, ...]
     draws: tuple[int, ...]
     seeds: int
+    systems: tuple[str, ...] = ()
 
     def rotations(self) -> list[Rotation]:
         """All rotations, seed by seed."""
@@ -105,7 +107,8 @@ class FixedPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
-        return asdict(self) | {"fillers": list(self.fillers), "draws": list(self.draws)}
+        lists = {"fillers": list(self.fillers), "draws": list(self.draws), "systems": list(self.systems)}
+        return asdict(self) | lists
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FixedPlan:
@@ -117,6 +120,7 @@ class FixedPlan:
             tuple(data["fillers"]),
             tuple(data["draws"]),
             int(data["seeds"]),
+            tuple(data["systems"]),
         )
 
     def merge(self, other: FixedPlan, where: str) -> FixedPlan:
@@ -142,6 +146,7 @@ class FixedPlan:
             fillers=tuple(dict.fromkeys([*self.fillers, *other.fillers])),
             draws=tuple(sorted({*self.draws, *other.draws})),
             seeds=max(self.seeds, other.seeds),
+            systems=tuple(dict.fromkeys([*self.systems, *other.systems])),
         )
 
 

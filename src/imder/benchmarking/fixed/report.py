@@ -180,9 +180,7 @@ def _metric_table(spec: Spec, plan: FixedPlan, measured: Measured, model: str, n
     best: dict[tuple[str, str], float] = {}
     for available, metric in columns:
         values = [
-            measured.values[model, system, available][metric][0]
-            for system in systems
-            if system.filler not in (COMPLETE, CEILING)
+            measured.values[model, system, available][metric][0] for system in systems if system.filler in plan.fillers
         ]
         if values:
             best[available, metric] = max(values) if metric_info(metric).higher_is_better else min(values)
@@ -191,7 +189,7 @@ def _metric_table(spec: Spec, plan: FixedPlan, measured: Measured, model: str, n
         line: list[tuple[str, bool]] = [(system.label, False)]
         for available, metric in columns:
             value = float(measured.values[model, system, available][metric][0])
-            competes = system.filler not in (COMPLETE, CEILING)
+            competes = system.filler in plan.fillers
             line.append((format_value(metric, value), competes and value == best.get((available, metric))))
         lines.append(tuple(line))
     heads = [f"{_missing(spec, available)} missing\n{metric_info(metric).label}" for available, metric in columns]
@@ -258,6 +256,8 @@ def _notes(
             "A modality is missing in a random half of the test clips at a time; their neighbours may hold it."
         )
     notes.append("; ".join(f"{name}: {FILLERS[name].note}" for name in plan.fillers) + ".")
+    if plan.systems:
+        notes.append(f"Trained for missing modalities, without the fixed model: {', '.join(plan.systems)}.")
     if plan.seeds > 1:
         notes.append(f"Metrics are averaged over {plan.seeds} seeds.")
     shown: dict[str, list[str]] = {}

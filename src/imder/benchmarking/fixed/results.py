@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from imder import metrics
 from imder.benchmarking.bootstrap import Array, cluster_weights
-from imder.benchmarking.fixed.experiment import missing_fillings
+from imder.benchmarking.fixed.experiment import missing_cells
 from imder.benchmarking.fixed.fillers import FILLERS
 from imder.benchmarking.fixed.folder import PREDICTIONS, Cell, FixedFolder
 from imder.benchmarking.fixed.plan import (
@@ -29,6 +29,7 @@ from imder.benchmarking.fixed.plan import (
     complete_labelled,
     incomplete_patterns,
 )
+from imder.benchmarking.fixed.trained_systems import SYSTEM
 from imder.benchmarking.folds import rotation_groups
 from imder.benchmarking.resampled import FEW, clusters_of
 from imder.calibration.scores import crps
@@ -126,9 +127,10 @@ def measure(folder: FixedFolder, corpus: Corpus, plan: FixedPlan, clips: TestCli
     measured = Measured({}, {}, *_reasons(folder, plan), _seconds(folder, plan))
     patterns = list(incomplete_patterns(corpus.spec))
     for model in plan.models:
-        for filler in (COMPLETE, *plan.fillers, CEILING):
+        for filler in (COMPLETE, *plan.fillers, CEILING, *plan.systems):
             for system in _systems(plan, filler):
-                found = (_arrays(folder, plan, model, system, seed, clips) for seed in range(plan.seeds))
+                owner = SYSTEM if filler in plan.systems else model
+                found = (_arrays(folder, plan, owner, system, seed, clips) for seed in range(plan.seeds))
                 by_seed = [arrays for arrays in found if arrays is not None]
                 if not by_seed:
                     continue
@@ -200,14 +202,11 @@ def _reasons(folder: FixedFolder, plan: FixedPlan) -> tuple[dict[str, str], dict
     """For each cell without predictions, why; and those that an error stopped."""
     reasons, failed = {}, {}
     for rotation in plan.rotations():
-        for filler in (COMPLETE, CEILING, *plan.fillers):
-            for model in plan.models:
-                cell = Cell(model, filler, rotation)
-                if missing_fillings(folder, plan, cell):
-                    about = folder.about(cell)
-                    reasons[cell.name] = about.get("reason", "not run yet")
-                    if about.get("left_out") is False:
-                        failed[cell.name] = about["reason"]
+        for cell in missing_cells(folder, plan, rotation):
+            about = folder.about(cell)
+            reasons[cell.name] = about.get("reason", "not run yet")
+            if about.get("left_out") is False:
+                failed[cell.name] = about["reason"]
     return reasons, failed
 
 
@@ -219,4 +218,9 @@ def _seconds(folder: FixedFolder, plan: FixedPlan) -> dict[tuple[str, str], floa
                 about = folder.about(Cell(model, filler, rotation))
                 if "seconds" in about:
                     seconds.setdefault((model, filler), []).append(float(about["seconds"]))
+        for name in plan.systems:
+            about = folder.about(Cell(SYSTEM, name, rotation))
+            if "seconds" in about:
+                for model in plan.models:
+                    seconds.setdefault((model, name), []).append(float(about["seconds"]))
     return {key: float(np.mean(values)) for key, values in seconds.items()}

@@ -11,6 +11,7 @@ import numpy as np
 
 from imder.benchmarking.fixed.fit_settings import FitSettings
 from imder.benchmarking.fixed.model import Predict
+from imder.benchmarking.fixed.trained_systems import values_of
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.split import without
 from imder.inference.predict import predict
@@ -62,10 +63,7 @@ def _fit(config: RunConfig, train: Split, valid: Split, settings: FitSettings) -
 
 
 def _predict(model: Model, spec: Spec, split: Split) -> Any:
-    rows = predict(model, _with_nothing(split, spec))
-    if spec.task == "regression":
-        return np.array(rows["prediction"])
-    return np.array([rows[f"p_{name}"] for name in spec.classes]).T
+    return values_of(predict(model, _with_nothing(split, spec)), spec)
 
 
 def _corpus(train: Split, valid: Split, spec: Spec) -> Corpus:
