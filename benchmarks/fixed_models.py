@@ -37,6 +37,7 @@ def compare(argv: list[str] | None = None) -> FixedComparison:
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--order", choices=["drawn", "names"], default="drawn")
     parser.add_argument("--refit", action="store_true", help="train holds the clips of validation too")
+    parser.add_argument("--modalities", type=words, default=[], help="those that are used (default: all)")
     parser.add_argument("--pooled", action="store_true", help="pool sequences to single vectors first")
     parser.add_argument("--outage", choices=["dialogue", "half"], default="dialogue")
     parser.add_argument("--label-share", type=float, default=1.0)
@@ -59,6 +60,7 @@ def compare(argv: list[str] | None = None) -> FixedComparison:
             seeds=options.seeds,
             label_share=options.label_share,
             outage=options.outage,
+            modalities=options.modalities,
             pooled=options.pooled,
             order=options.order,
             refit=options.refit,

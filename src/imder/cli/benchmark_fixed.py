@@ -27,7 +27,7 @@ OTHERS = {
     "device": "auto",
 }
 """Options of the comparison of systems alone, and their defaults."""
-OWN = {"fillers": None, "fills": None, "outage": None, "pooled": False, "reference": None}
+OWN = {"fillers": None, "fills": None, "outage": None, "modalities": None, "pooled": False, "reference": None}
 """Options of the comparison of fillers alone, and their defaults."""
 
 
@@ -53,6 +53,9 @@ def add_fixed_options(parser: Parser) -> None:
         choices=["dialogue", "half"],
         help="with --fixed-model: a modality is missing in all test clips, or in a random half at a time "
         "(default: dialogue)",
+    )
+    parser.add_argument(
+        "--modalities", type=listed, help="with --fixed-model: those that the models read (default: all of the corpus)"
     )
     parser.add_argument(
         "--pooled", action="store_true", help="with --fixed-model: pool sequences to single vectors first"
@@ -90,6 +93,7 @@ def run_fixed(options: Namespace) -> int:
             seeds=options.seeds or 1,
             label_share=options.label_share,
             outage=options.outage or "dialogue",
+            modalities=options.modalities or (),
             pooled=options.pooled,
             max_epochs=options.max_epochs,
             metrics=options.metrics,

@@ -13,6 +13,7 @@ from imder import metrics
 from imder.benchmarking.fixed.compare import compare_fillers
 from imder.benchmarking.fixed.plan import outages
 from imder.benchmarking.fixed.results import System
+from imder.synthetic.known_truth import KnownTruth
 from imder.types import ImderError
 
 FEW = {"fillers": ("zero", "mean", "linear-gaussian"), "draws": (1, 3), "resamples": 30}
@@ -157,6 +158,15 @@ def test_each_clip_is_dropped_once_while_half_of_its_neighbours_are_complete():
     for mask, dropped in parts:
         assert (mask[dropped] == [True, False]).all()
         assert mask[~dropped].all()
+
+
+def test_a_part_of_the_modalities(tmp_path):
+    truth = KnownTruth.standard(lengths={"language": (2, 3), "vision": (2, 3), "audio": (2, 2)})
+    corpus = truth.corpus(60, 30, 40, task="classification")
+    report = compare_fillers(corpus, tmp_path, modalities=("language", "audio"), **FEW).report
+    assert {r["missing"] for r in report.rows} == {"language", "audio"}
+    with pytest.raises(ImderError, match="has no 'smell'"):
+        compare_fillers(corpus, tmp_path / "none", modalities=("language", "smell"), **FEW)
 
 
 def test_options_are_checked(classes, tmp_path):

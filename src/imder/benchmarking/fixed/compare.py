@@ -60,6 +60,7 @@ def compare_fillers(
     seeds: int = 1,
     label_share: float = 1.0,
     outage: Outage = "dialogue",
+    modalities: Sequence[str] = (),
     pooled: bool = False,
     order: Order = "drawn",
     refit: bool = False,
@@ -89,6 +90,7 @@ def compare_fillers(
         label_share: share of the training and validation labels used; fillers see the other clips without labels.
         outage: ``dialogue``: a modality is missing in all test clips; ``half``: in a random half of them at a time, so that
             neighbours may hold it.
+        modalities: those that the comparison is about, where the corpus has more.
         pooled: pool sequences to single vectors first.
         order: how speakers or dialogues are dealt to folds: in a drawn order, or as consecutive blocks of their names.
         refit: fit models and fillers on train and validation together, for classification; what chooses settings does that
@@ -127,7 +129,9 @@ def compare_fillers(
         order,
         refit,
         max_epochs,
+        tuple(dict.fromkeys(modalities)),
     )
+    loaded = settings.chosen(loaded)
     plan = _plan(loaded, settings, models, fillers, draws, seeds, systems)
     if reference is not None and reference not in FILLERS:
         raise ImderError(

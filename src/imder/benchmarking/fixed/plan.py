@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imder.benchmarking.fixed.pooling import pool_corpus
 from imder.benchmarking.folds import Order, fold_of, joined
 from imder.data.corpus import Corpus, Split
+from imder.data.split import without_empty
 from imder.missingness.patterns import pattern_name, patterns
 from imder.training.masks import hide_labels
 from imder.types import ImderError, Spec
@@ -52,6 +53,7 @@ class FixedSettings:
         order: how speakers or dialogues are dealt to folds.
         refit: whether train holds the validation clips too, for models whose settings are fixed or chosen before the fit.
         max_epochs: the most epochs of any phase of training; None for the usual number.
+        modalities: those that the comparison is about; the others of the corpus aren't used.
     """
 
     corpus: str
@@ -64,10 +66,33 @@ class FixedSettings:
     order: Order = "drawn"
     refit: bool = False
     max_epochs: int | None = None
+    modalities: tuple[str, ...] = ()
+
+    def chosen(self, corpus: Corpus) -> Corpus:
+        """The corpus with the chosen modalities alone, without the clips that have none of them.
+
+        Raises:
+            ImderError: an unknown modality, or fewer than two.
+        """
+        if unknown := [name for name in self.modalities if name not in corpus.spec.names]:
+            raise ImderError(
+                f"modalities (--modalities): {corpus.name} has no {unknown[0]!r}; it has {', '.join(corpus.spec.names)}"
+            )
+        if len(self.modalities) == 1:
+            raise ImderError("modalities (--modalities): name at least two")
+        if not self.modalities or set(self.modalities) == set(corpus.spec.names):
+            return corpus
+        names = [name for name in corpus.spec.names if name in self.modalities]
+        splits = {
+            name: without_empty(replace(split, features={k: split.features[k] for k in names}), corpus.name, True)
+            for name, split in corpus.splits.items()
+        }
+        return replace(corpus, spec=restricted_spec(corpus.spec, names), splits=splits)
 
     def corpus_of(self, corpus: Corpus, rotation: Rotation) -> Corpus:
         """The splits train, valid and test of a rotation, with the labels that may be used."""
-        whole = pool_corpus(corpus) if self.pooled else corpus
+        whole = self.chosen(corpus)
+        whole = pool_corpus(whole) if self.pooled else whole
         part = fold_of(whole, rotation.fold, self.folds, self.order) if rotation.fold is not None else whole
         shown = {
             name: part[name] if name == "test" else hide_labels(part[name], self.label_share, rotation.seed)
@@ -114,7 +139,7 @@ class FixedPlan:
     def from_dict(cls, data: Mapping[str, Any]) -> FixedPlan:
         """The inverse of `to_dict`."""
         return cls(
-            FixedSettings(**data["settings"]),
+            FixedSettings(**data["settings"] | {"modalities": tuple(data["settings"]["modalities"])}),
             dict(data["models"]),
             dict(data["sources"]),
             tuple(data["fillers"]),
