@@ -188,8 +188,8 @@ def draw_features(
     for k, (name, ragged) in enumerate(split.features.items()):
         wanted = np.flatnonzero(~mask[:, k])
         if len(wanted):
-            by_draw = pieces.get(name, [[]] * draws)
-            joined[name] = tuple(_joined(model, split, name, ragged, wanted, draw) for draw in by_draw)
+            by_draw = pieces.pop(name, [[] for _ in range(draws)])[::-1]
+            joined[name] = tuple(_joined(model, split, name, ragged, wanted, by_draw.pop()) for _ in range(draws))
     return joined
 
 
