@@ -22,7 +22,7 @@ def test_the_script_prints_tables(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "## fixed model linear on known-truth" in shown
     assert "Rotation over speakers in 5 folds of consecutive names" in shown
-    assert "Training clips include those of validation." in shown
+    assert "Training clips include those of validation" in shown
     assert "**" in shown
 
 

@@ -8,7 +8,7 @@ difference at a time: of twenty true zeros, about one lies outside its interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,7 @@ def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool
             setting = row["available"] or ("natural" if row["rate"] is None else f"{row['rate']:.2g}")
             label = metric_info(row["metric"]).label
             line, column = (row["model"], label) if brief else (setting, f"{row['model']}\n{label}")
-            cells.setdefault(line, {})[column] = _text(row)
+            cells.setdefault(line, {})[column] = interval_text(row)
         columns = list(dict.fromkeys(column for line in cells.values() for column in line))
         lines = (
             ((name, False), *(line.get(column, ("–", False)) for column in columns)) for name, line in cells.items()
@@ -130,7 +130,8 @@ def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool
     return tuple(tables)
 
 
-def _text(row: dict[str, Any]) -> tuple[str, bool]:
+def interval_text(row: Mapping[str, Any]) -> tuple[str, bool]:
+    """The text of a difference with its interval, and whether the system is better, the interval without 0."""
     if np.isnan(row["difference"]):
         return "–", False
     scale, digits = scale_of(row["metric"])

@@ -11,7 +11,7 @@ import pytest
 
 from imder import metrics
 from imder.benchmarking.fixed.compare import compare_fillers
-from imder.benchmarking.fixed.plan import outages
+from imder.benchmarking.fixed.plan import FixedSettings, Rotation, outages
 from imder.benchmarking.fixed.results import System
 from imder.synthetic.known_truth import KnownTruth
 from imder.types import ImderError
@@ -149,6 +149,17 @@ def test_a_model_that_cannot_do_subsets_has_no_ceiling_but_a_note(classes, tmp_p
     report = compare_fillers(classes, tmp_path / "out", models=[str(path)], **FEW).report
     assert {r["filler"] for r in report.rows} == {"complete", "zero", "mean", "linear-gaussian"}
     assert any("whole-ceiling-0" in note and "KeyError" in note for note in report.tables[0].notes)
+
+
+def test_refit_trains_on_validation_too_and_validates_on_half_of_its_speakers(classes):
+    plain, refit = (
+        FixedSettings("small", "", "classification", folds=3, refit=refit).corpus_of(classes, Rotation(0, 1))
+        for refit in (False, True)
+    )
+    assert set(refit["train"].ids) == {*plain["train"].ids, *plain["valid"].ids}
+    assert set(refit["valid"].speaker) < set(plain["valid"].speaker)
+    assert len(set(refit["valid"].speaker)) == len(set(plain["valid"].speaker)) / 2
+    assert refit["test"].ids == plain["test"].ids
 
 
 def test_each_clip_is_dropped_once_while_half_of_its_neighbours_are_complete():

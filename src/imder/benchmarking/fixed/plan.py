@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.benchmarking.fixed.pooling import pool_corpus
-from imder.benchmarking.folds import Order, fold_of, joined
+from imder.benchmarking.folds import Order, fold_of, joined, rotation_groups
+from imder.benchmarking.resampled import clusters_of
 from imder.data.corpus import Corpus, Split
 from imder.data.split import without_empty
 from imder.missingness.patterns import pattern_name, patterns
@@ -52,6 +53,7 @@ class FixedSettings:
         pooled: whether sequences are pooled to single vectors first.
         order: how speakers or dialogues are dealt to folds.
         refit: whether train holds the validation clips too, for models whose settings are fixed or chosen before the fit.
+            Validation is then half of its speakers or dialogues, so that what stops early learns from the other half.
         max_epochs: the most epochs of any phase of training; None for the usual number.
         modalities: those that the comparison is about; the others of the corpus aren't used.
     """
@@ -89,6 +91,10 @@ class FixedSettings:
         }
         return replace(corpus, spec=restricted_spec(corpus.spec, names), splits=splits)
 
+    def by_speaker(self, corpus: Corpus) -> bool:
+        """Whether speakers are rotated, and hence resampled."""
+        return self.folds > 0 and rotation_groups(corpus) == "speakers"
+
     def corpus_of(self, corpus: Corpus, rotation: Rotation) -> Corpus:
         """The splits train, valid and test of a rotation, with the labels that may be used."""
         whole = self.chosen(corpus)
@@ -100,6 +106,8 @@ class FixedSettings:
         }
         if self.refit:
             shown["train"] = joined(replace(part, splits={name: shown[name] for name in ("train", "valid")}))
+            names = clusters_of(replace(shown["valid"], dialogue=None) if self.by_speaker(whole) else shown["valid"])[0]
+            shown["valid"] = shown["valid"].take(np.isin(names, sorted(set(names))[::2]))
         return replace(part, splits=shown)
 
 

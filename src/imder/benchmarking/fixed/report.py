@@ -16,8 +16,9 @@ from imder.benchmarking.fixed.folder import Cell, FixedFolder
 from imder.benchmarking.fixed.plan import CEILING, COMPLETE, FixedPlan, incomplete_patterns
 from imder.benchmarking.fixed.results import CRPS, Measured, System, TestClips, measure, scored_clips
 from imder.benchmarking.folds import rotation_groups
+from imder.benchmarking.significance import interval_text
 from imder.data.corpus import Corpus
-from imder.evaluation.formatting import format_value, metric_info, scale_of
+from imder.evaluation.formatting import format_value, metric_info
 from imder.evaluation.layout import markdown_blocks
 from imder.evaluation.rendering import Table, render_latex
 from imder.evaluation.results import write_csv
@@ -207,7 +208,7 @@ def _difference_table(
     lines = []
     for system in dict.fromkeys(System(row["filler"], row["draws"]) for row in mine):
         cells = {
-            (row["available"], row["metric"]): _difference_text(row)
+            (row["available"], row["metric"]): interval_text(row)
             for row in mine
             if (row["filler"], row["draws"]) == (system.filler, system.draws)
         }
@@ -215,15 +216,6 @@ def _difference_table(
     heads = [f"{_missing(spec, available)} missing\n{metric_info(metric).label}" for available, metric in columns]
     title = f"fixed model {model}: difference from {reference.label} (95 % interval)"
     return Table(title, ("filler", *heads), tuple(lines), notes=(note,))
-
-
-def _difference_text(row: Row) -> tuple[str, bool]:
-    if np.isnan(row["difference"]):
-        return "–", False
-    scale, digits = scale_of(row["metric"])
-    values = [round(scale * row[key], digits) + 0.0 for key in ("difference", "low", "high")]
-    better = row["low"] > 0 if metric_info(row["metric"]).higher_is_better else row["high"] < 0
-    return "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(*values, d=digits), bool(better)
 
 
 def _notes(
@@ -246,7 +238,7 @@ def _notes(
         groups = f"{rotation_groups(corpus)} in {settings.folds} folds{blocks}"
         notes.append(f"Rotation over {groups}; counts are means over rotations.")
     if settings.refit:
-        notes.append("Training clips include those of validation.")
+        notes.append("Training clips include those of validation, which are half of their fold.")
     if settings.label_share != 1:
         notes.append(f"Labels of train and valid used: {100 * settings.label_share:g} %.")
     if settings.pooled:

@@ -30,7 +30,6 @@ from imder.benchmarking.fixed.plan import (
     incomplete_patterns,
 )
 from imder.benchmarking.fixed.trained_systems import SYSTEM
-from imder.benchmarking.folds import rotation_groups
 from imder.benchmarking.resampled import FEW, clusters_of
 from imder.calibration.scores import crps
 from imder.data.corpus import Corpus, Split
@@ -83,7 +82,7 @@ class TestClips:
 def scored_clips(corpus: Corpus, plan: FixedPlan) -> TestClips:
     """The test clips that hold every modality and a label."""
     settings = plan.settings
-    by_speaker = settings.folds > 0 and rotation_groups(corpus) == "speakers"
+    by_speaker = settings.by_speaker(corpus)
     labels: list[NDArray[Any]] = []
     clusters: list[str] = []
     parts: dict[int | None, tuple[str, ...]] = {}
