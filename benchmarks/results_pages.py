@@ -10,7 +10,7 @@ from pathlib import Path
 
 from results_data import FOLDER, LABELS, PLAIN, Results, names, read_results
 from results_overview import overview
-from results_tables import best_mean, largest_losses, rate_differences, shown_rates, table, value
+from results_tables import best_mean, equal_note, largest_losses, rate_differences, shown_rates, table, value
 
 UNCERTAINTY = (
     "coverage", "width", "set_size", "crps", "nll_calibrated", "ece_calibrated", "selective_mae", "selective_error",
@@ -71,7 +71,7 @@ def page(results: Results) -> str:
             "## Differences from late fusion",
             f"![Difference in {LABELS[metric]} from late fusion over missing rates]({results.name}-{metric}-differences.png)",
             f"System minus `late-fusion` in {LABELS[metric]}, random protocol, with intervals as above. Bold: better than late "
-            "fusion, the interval without 0.",
+            f"fusion, the interval without 0. {equal_note(results, metric)}".rstrip(),
             rate_differences(results, metric, results.from_plain),
         ]
     if results.additions:

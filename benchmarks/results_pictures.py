@@ -6,6 +6,7 @@ python benchmarks/results_pictures.py
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from results_data import FOLDER, HIGHER_IS_BETTER, LABELS, PLAIN, SYSTEMS, Results, names, read_results
+from results_tables import equal_systems
 
 from imder.evaluation.difference_plot import best_lines, difference_figure, difference_lines
 
@@ -39,7 +41,7 @@ BY_SUBSET = ("mosi_standard", "mosi_complete", "ravdess_av-folds")
 """The corpora of the pictures by subset."""
 ROWS = {
     "imder": "IMDer",
-    "imder:past": "IMDer, earlier clips",
+    "imder:past": "IMDer, looking back",
     "imder:no-context": "IMDer, no context",
     "imder:one-member": "IMDer, one member",
     "imder:unconditional": "unconditional recovery",
@@ -47,7 +49,7 @@ ROWS = {
     "imder:zero": "recovery by zeros",
     "regression": "recovery by regression",
     "late-fusion:context": "context, 8 members",
-    "late-fusion:past": "earlier clips, 8 members",
+    "late-fusion:past": "back only, 8 members",
     "late-fusion:members": "8 members, no context",
     "late-fusion:one-member": "context, one member",
     "late-fusion": "late fusion",
@@ -108,16 +110,24 @@ def pair(results: Results) -> list[tuple[str, str, str]]:
 
 
 def from_plain(results: Results, metric: str) -> Figure:
-    """Differences from late fusion over the missing rate, with the bands of their intervals."""
-    lines = differences(results, metric)
+    """Differences from late fusion over the missing rate, with the bands of their intervals; equal systems share a line."""
+    measured = differences(results, metric)
+    groups = [[s for s in group if s in measured] for group in equal_systems(results, metric)]
+    lines = {named(group): measured[group[0]] for group in groups if group}
     shown = best_lines(lines, higher_is_better=metric in HIGHER_IS_BETTER)
-    figure = difference_figure({ROWS.get(system, system): one for system, one in shown.items()}, ROWS[PLAIN])
+    figure = difference_figure(shown, ROWS[PLAIN])
     arrow = "↑" if metric in HIGHER_IS_BETTER else "↓"
     figure.supxlabel("share of cells dropped")
     figure.supylabel(f"difference in {LABELS[metric]} ({arrow} better)")
-    count = f"; the best {len(shown)} of {len(lines)}" if len(lines) > len(shown) else ""
+    count = f"; the best {len(shown)} of {len(lines)} lines" if len(lines) > len(shown) else ""
     figure.suptitle(f"{results.name}: difference from late fusion, bands: 95 % intervals{count}", fontsize=10)
     return figure
+
+
+def named(group: Sequence[str]) -> str:
+    """A system's name; of several with one line the first, and on a second line late fusion's or the second."""
+    others = [s for s in group[1:] if s.startswith(PLAIN)] or list(group[1:])
+    return "\n= ".join(ROWS.get(system, system) for system in (group[0], *others[:1]))
 
 
 def subsets() -> Figure:

@@ -53,6 +53,22 @@ def rate_differences(results: Results, metric: str, measured: Mapping[tuple[str,
     return table(["system", *("MR " + r if r != "average" else r for r in shown)], rows)
 
 
+def equal_systems(results: Results, metric: str) -> list[list[str]]:
+    """The systems grouped by their differences from late fusion: those of a group are equal at every missing rate."""
+    groups: dict[tuple[tuple[str, ...] | None, ...], list[str]] = {}
+    rates = results.settings("random")
+    for system in [s for s in results.systems() if ("random", "average", metric, s) in results.from_plain]:
+        line = tuple(results.from_plain.get(("random", rate, metric, system)) for rate in rates)
+        groups.setdefault(line, []).append(system)
+    return list(groups.values())
+
+
+def equal_note(results: Results, metric: str) -> str:
+    """A sentence on the systems that a picture shows as one line; empty where all differ."""
+    several = [", ".join(f"`{s}`" for s in group) for group in equal_systems(results, metric) if len(group) > 1]
+    return f"One line in the picture, since they are equal at every rate: {'; '.join(several)}." if several else ""
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]

@@ -126,6 +126,17 @@ def test_the_picture_is_of_the_csv(small: Results) -> None:
     assert list(axes.get_lines()[1].get_xdata()) == [0.0, 0.5]
 
 
+def test_equal_systems_share_a_line_of_the_picture(small: Results) -> None:
+    copied = {(*key[:3], "late-fusion:context"): entry for key, entry in small.from_plain.items() if key[3] == "imder"}
+    values = {(*key[:3], "late-fusion:context"): entry for key, entry in small.values.items() if key[3] == "imder"}
+    equal = replace(small, from_plain=small.from_plain | copied, values=small.values | values)
+    (axes,) = results_pictures.from_plain(equal, "mae").axes
+    names = [text.get_text() for text in axes.texts]
+    assert names == ["IMDer\n= context, 8 members", "ridge by pattern", "late fusion"]
+    assert "equal at every rate: `imder`, `late-fusion:context`." in results_pages.page(equal)
+    assert "equal at every rate" not in results_pages.page(small)
+
+
 def test_what_was_not_measured_has_no_file(tmp_path: Path) -> None:
     write_csv(rows(), tmp_path / "results.csv")
     assert [path.name for path in results_collect.collect(tmp_path, "small", tmp_path)] == ["small.csv"]
