@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Task = Literal["regression", "classification"]
+Task = Literal["regression", "classification", "none"]
 
 
 class ImderError(ValueError):
@@ -42,6 +42,8 @@ class Modality:
 class Spec:
     """The modalities, task and class names of a corpus.
 
+    Task ``none`` is for models that predict nothing, such as recoveries of raw features: they learn from unlabelled corpora.
+
     >>> spec = Spec((Modality("language", 768, 50), Modality("audio", 5, 50)))
     >>> spec.names, spec.outputs
     (('language', 'audio'), 1)
@@ -63,8 +65,8 @@ class Spec:
                 raise ImderError(
                     f"{name!r} can't be a modality's name: choose one without '.' and '+' that is no reserved word"
                 )
-        if self.task not in ("regression", "classification"):
-            raise ImderError(f"unknown task {self.task!r}; use 'regression' or 'classification'")
+        if self.task not in ("regression", "classification", "none"):
+            raise ImderError(f"unknown task {self.task!r}; use 'regression', 'classification' or 'none'")
         if self.task == "classification" and len(self.classes) < 2:
             raise ImderError(f"classification needs at least two classes, got {list(self.classes)}; name them all")
 
@@ -75,8 +77,8 @@ class Spec:
 
     @property
     def outputs(self) -> int:
-        """Width of a model's output: 1 for regression, the number of classes otherwise."""
-        return len(self.classes) if self.task == "classification" else 1
+        """Width of a model's output: 1 for regression, the number of classes, or 0 without a task."""
+        return {"regression": 1, "classification": len(self.classes), "none": 0}[self.task]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
@@ -107,10 +109,10 @@ class Batch:
         available: ``(B, K)`` bool, the modalities that a method may use; a subset of ``present``.
         keys: ``(B,)`` int64, a hash of each sample's id: noise depends on (seed, key), never on the row.
         labels: ``(B,)`` float (regression; NaN where unlabelled) or int64 (classification; -1 where unlabelled).
-        dialogue: ``(B,)`` int64; rows of one number are a whole dialogue under one set of masks. Like the next two it is
-            None for systems without context.
+        dialogue: ``(B,)`` int64; rows of one number are a whole dialogue under one set of masks. Like ``position`` it is None
+            for systems without context.
         position: ``(B,)`` int64, the order in time within the dialogue, without ties.
-        speaker: ``(B,)`` int64, equal for rows of one speaker in a dialogue; -1 where unknown.
+        speaker: ``(B,)`` int64, a hash of the speaker's name, -1 where unknown; None where the corpus names no speakers.
     """
 
     features: dict[str, Tensor]

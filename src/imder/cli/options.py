@@ -23,7 +23,9 @@ def add_corpus(parser: Parser, text: str = CORPUS) -> None:
     """The corpus, and how it is read."""
     parser.add_argument("corpus", help=text)
     parser.add_argument(
-        "--task", choices=["regression", "classification"], help="for a corpus that has labels for both"
+        "--task",
+        choices=["regression", "classification", "none"],
+        help="which labels to read, for a corpus that has both; none for no labels (preset imputer)",
     )
     add_drop_empty(parser)
 

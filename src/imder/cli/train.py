@@ -42,8 +42,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--out", help="run directory to create")
     parser.add_argument(
         "--preset",
-        default="fast",
-        help="system and settings, such as fast, paper-mosi or late-fusion; it changes defaults of the keys below",
+        help="system and settings, such as fast, paper-mosi or late-fusion; it changes defaults of the keys below "
+        "(default: fast, or imputer with --task none)",
     )
     parser.add_argument("--config", help="YAML file that changes the preset; a run's config.yaml repeats that run")
     parser.add_argument("--resume", metavar="RUN", help="run directory to continue, in place of --out")
@@ -131,7 +131,7 @@ def preset_of(words: Sequence[str]) -> str:
     import yaml
 
     given: dict[str, str] = {}
-    for name in ("preset", "config", "resume"):
+    for name in ("preset", "config", "resume", "task"):
         for i, word in enumerate(words):
             if word == f"--{name}" and i + 1 < len(words):
                 given[name] = words[i + 1]
@@ -146,7 +146,7 @@ def preset_of(words: Sequence[str]) -> str:
             content = None  # `load_config` reports it
         if isinstance(content, dict) and content.get("preset"):
             return str(content["preset"])
-    return given.get("preset", "fast")
+    return given.get("preset", "imputer" if given.get("task") == "none" else "fast")
 
 
 def _refuse_configuration(options: Namespace) -> None:
@@ -173,13 +173,17 @@ def _report(model: Model, path: str, corpus: str) -> None:
     for phase, values in reached["phases"].items():
         shown = (f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         say(f"{phase}: " + ", ".join(shown))
-    metrics = ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items())
-    say(f"on the validation split, which chose the weights, everything present available: {metrics}")
+    if reached["valid"]:
+        metrics = ", ".join(f"{k} {v:.3f}" for k, v in reached["valid"].items())
+        say(f"on the validation split, which chose the weights, everything present available: {metrics}")
     say_all(recovery_lines(model))
     for name, values in reached["recovery_r2"].items():
         say_all(recovery_r2_lines(model, values, name))
     if model.calibration is not None:
         say_calibration(model)
     say(f"saved in {path}; next:")
-    say_command("imder", "evaluate", path, corpus)
-    say_command("imder", "predict", path, corpus, "--out", "predictions.csv")
+    if hasattr(model, "impute"):
+        say_command("imder", "impute", path, corpus, "--out", "imputed")
+    if reached["valid"]:
+        say_command("imder", "evaluate", path, corpus)
+        say_command("imder", "predict", path, corpus, "--out", "predictions.csv")

@@ -52,8 +52,8 @@ def splits_from_arrays(
     """
     if not isinstance(given, Mapping) or not given:
         raise ImderError(f"{where}: a dict of splits is needed, such as {{'train': {{'language': ...}}}}")
-    if task not in (None, "regression", "classification"):
-        raise ImderError(f"{where}: unknown task {task!r}; use 'regression' or 'classification'")
+    if task not in (None, "regression", "classification", "none"):
+        raise ImderError(f"{where}: unknown task {task!r}; use 'regression', 'classification' or 'none'")
     for split, columns in given.items():
         if split not in (*SPLITS, "all"):
             raise ImderError(f"{where}: unknown split {split!r}; use {', '.join(SPLITS)}, or 'all' alone")
@@ -63,6 +63,8 @@ def splits_from_arrays(
     _fill_missing(raws)
     labels = [raw.fields.pop("labels", None) for raw in raws]  # type: ignore[attr-defined] # dicts of `_raw`
     splits = unlabelled_splits(raws)
+    if task == "none":
+        return splits, "none", ()
     label_columns = [label_column(raw, y, splits[raw.split].ids) for raw, y in zip(raws, labels, strict=True)]
     if task != "regression":
         check_one_kind(raws, label_columns, where)

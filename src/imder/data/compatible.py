@@ -20,13 +20,14 @@ def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
     """The corpus as a model of ``spec`` reads it.
 
     The result has the model's modalities in the model's order; modalities that the corpus lacks have no frames. Class
-    labels are renumbered by name. Labels of another task become None.
+    labels are renumbered by name. Labels of another task become None; a model without a task leaves them as they are.
 
     Raises:
         ImderError: the corpus has a modality or a class that the model doesn't know, or features of another width.
     """
     splits = fit_splits(spec, corpus.splits, corpus.spec.task, corpus.spec.classes, corpus.name)
-    return Corpus(corpus.name, spec_of(splits, spec.task, spec.classes), splits, corpus.recipe)
+    labels_of = corpus.spec if spec.task == "none" else spec
+    return Corpus(corpus.name, spec_of(splits, labels_of.task, labels_of.classes), splits, corpus.recipe)
 
 
 def fit_splits(
@@ -48,7 +49,7 @@ def _fit(spec: Spec, split: Split, task: Task, classes: tuple[str, ...], where: 
         elif ragged.dim != modality.dim:
             raise ImderError(f"{where}: {modality.name}: {ragged.dim} features; the model expects {modality.dim}")
         features[modality.name] = ragged
-    labels = split.labels if task == spec.task else None
+    labels = split.labels if spec.task in ("none", task) else None
     if labels is not None and spec.task == "classification" and classes != spec.classes:
         table = np.array([spec.classes.index(c) if c in spec.classes else -1 for c in classes] + [-1], np.int64)
         renumbered = table[labels]

@@ -84,10 +84,10 @@ def select(
     else:
         name, given, corpus = "all", data, Corpus("samples", model.spec, {"all": data})
         task = model.spec.task if data.labels is None else task_of(data.labels)
-        if task != model.spec.task:
+        if model.spec.task not in ("none", task):
             given = replace(data, labels=None, foreign_task=task)
     task = given.foreign_task or corpus.spec.task
-    if task != model.spec.task and (given.labels is not None or given.foreign_task is not None):
+    if model.spec.task not in ("none", task) and (given.labels is not None or given.foreign_task is not None):
         log.warning("%s [%s]: %s; its labels are not used", corpus.name, name, task_mismatch(task))
     samples = given if labels else replace(given, labels=None)
     prepared = model.prepare(replace(corpus, splits={name: samples}))[name]

@@ -98,6 +98,16 @@ class Model(nn.Module, ABC):
         del config
         return None
 
+    @classmethod
+    def without_labels(cls, config: Any) -> Any:
+        """The configuration for a corpus without a task.
+
+        Raises:
+            ImderError: the system learns from labels (default).
+        """
+        del config
+        raise ImderError(f"{cls.system} learns from labels: task 'none' (--task none) is for the preset imputer")
+
     def needs_dialogues(self, split: Split) -> bool:
         """Whether batches of a split must hold whole dialogues: with context, if any clip has a neighbour."""
         from imder.data.dialogues import has_neighbours

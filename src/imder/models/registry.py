@@ -34,6 +34,7 @@ SYSTEMS: dict[str, str] = {
     "mult": "imder.models.baselines.mult:MulT",
     "ridge": "imder.models.baselines.ridge:Ridge",
     "constant": "imder.models.baselines.constant:Constant",
+    "imputer": "imder.models.imputer.imputer:Imputer",
     "gcnet": "imder.models.baselines.gcnet:GCNet",
 }
 """The built-in systems: name -> module:class."""

@@ -218,7 +218,7 @@ def load_config(
     for part in ("model", "training"):
         if not isinstance(data[part], dict):
             raise ImderError(f"{part} is a mapping of settings, got {data[part]!r}")
-    return _without_idle_phases(RunConfig.from_dict(data | {"preset": preset}))
+    return without_idle_phases(RunConfig.from_dict(data | {"preset": preset}))
 
 
 def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _read(file: str | Path) -> dict[str, Any]:
     return data
 
 
-def _without_idle_phases(config: RunConfig) -> RunConfig:
+def without_idle_phases(config: RunConfig) -> RunConfig:
     """Reset the settings of phases that the model's configuration takes away to their defaults.
 
     What a preset says of such a phase is void. A file or an override that changes it is a mistake.

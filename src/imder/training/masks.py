@@ -171,7 +171,12 @@ def natural_loader(
 
 
 def _training_rows(split: Split, context: bool) -> NDArray[np.bool_]:
-    """``(N,)`` bool: the labelled samples or, with ``context``, all samples of dialogues with at least one label."""
+    """``(N,)`` bool: the labelled samples or, with ``context``, all samples of dialogues with at least one label.
+
+    All samples where the corpus has no labels.
+    """
+    if split.labels is None:
+        return np.ones(len(split), dtype=bool)
     if not context:
         return split.labelled
     dialogue = dialogue_numbers(split)

@@ -20,8 +20,8 @@ from imder.data.dialogues import dialogue_numbers
 from imder.data.fingerprint import fingerprint
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
-from imder.models.registry import build
-from imder.training.config import RunConfig, TrainingConfig, load_config
+from imder.models.registry import build, system_class
+from imder.training.config import RunConfig, TrainingConfig, load_config, without_idle_phases
 from imder.training.engine import device_of, is_main_process
 from imder.training.language import RunLanguage
 from imder.training.masks import hide_labels, mode_of, training_loader
@@ -29,13 +29,13 @@ from imder.training.phases import TrainingJob
 from imder.training.run import RunDirectory
 from imder.training.shortcuts import Shortcuts, check_option
 from imder.training.stage1 import STAGE1, adopt_stage1
-from imder.types import ImderError
+from imder.types import ImderError, Task
 
 log = logging.getLogger(__name__)
 
 
 def check_corpus(corpus: Corpus) -> None:
-    """Raise `ImderError` unless there are two modalities and labelled splits train and valid."""
+    """Raise `ImderError` unless there are two modalities and splits train and valid, labelled if there is a task."""
     check_modalities(corpus)
     for name in ("train", "valid"):
         if name not in corpus.splits:
@@ -43,7 +43,7 @@ def check_corpus(corpus: Corpus) -> None:
                 f"{corpus.name}: training needs the splits train and valid (to select the best epoch); "
                 f"there is only {', '.join(corpus.splits)}"
             )
-        if not corpus[name].labelled.any():
+        if corpus.spec.task != "none" and not corpus[name].labelled.any():
             raise ImderError(
                 f"{corpus.name}: split {name!r} has no labels; training needs some in train and in valid"
                 + "".join(f" ({remark})" for remark in corpus[name].unread)
@@ -64,11 +64,13 @@ def new_settings(
     overrides: Mapping[str, Any] | None,
     shortcuts: Shortcuts,
     max_epochs: int | None,
+    task: Task,
 ) -> RunConfig:
-    """The configuration of a new run, from the arguments of `imder.train`.
+    """The configuration of a new run, from the arguments of `imder.train` and the task of the corpus.
 
     Raises:
-        ImderError: unknown names or keys, values that don't fit, or overrides of a `RunConfig`, which is complete.
+        ImderError: unknown names or keys, values that don't fit, overrides of a `RunConfig`, which is complete, or a system
+            that needs labels where there is no task.
     """
     if isinstance(config, RunConfig):
         if overrides or shortcuts.given():
@@ -78,6 +80,9 @@ def new_settings(
     else:
         check_option("config", config, str | Path | None, "a YAML file or a RunConfig")
         settings = load_config(preset, config, dict(overrides or {}) | shortcuts.overrides(preset, config))
+    if task == "none":
+        model = system_class(settings.system).without_labels(settings.model)
+        settings = without_idle_phases(replace(settings, model=model))
     return settings if max_epochs is None else settings.with_max_epochs(max_epochs)
 
 
@@ -125,8 +130,9 @@ def initial_model(job: TrainingJob) -> Model:
     spec = job.corpus.spec if job.language is None else job.language.spec
     model = build(job.settings.system, job.settings.model, spec)
     train = job.corpus["train"]
-    assert train.labels is not None, "checked by check_corpus"
-    model.init_output_bias(torch.from_numpy(train.labels[train.labelled]))
+    if spec.task != "none":
+        assert train.labels is not None, "checked by check_corpus"
+        model.init_output_bias(torch.from_numpy(train.labels[train.labelled]))
     return model
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,15 @@ from imder.training.engine import check_engine, is_main_process, wait_for_all
 from imder.training.explained import explained_by_recovery
 from imder.training.loggers import LoggerChoice, chosen_loggers
 from imder.training.phases import TrainingJob, run_phases
-from imder.training.prepare import check_corpus, initial_model, new_settings, prepare, reopen, reproducible, start
+from imder.training.prepare import (
+    check_corpus,
+    initial_model,
+    new_settings,
+    prepare,
+    reopen,
+    reproducible,
+    start,
+)
 from imder.training.progress import PhaseProgress
 from imder.training.run import RunDirectory
 from imder.training.shortcuts import Shortcuts, check_option
@@ -39,7 +48,7 @@ def train(
     corpus: Corpus | str | Path,
     out: str | Path,
     *,
-    preset: str = "fast",
+    preset: str | None = None,
     config: str | Path | RunConfig | None = None,
     overrides: Mapping[str, Any] | None = None,
     missing_rate: str | float | None = None,
@@ -61,7 +70,7 @@ def train(
     Args:
         corpus: with splits train and valid, or its path.
         out: the run directory.
-        preset: a name, see `imder.training.config.load_config`.
+        preset: a name, see `imder.training.config.load_config`; None for ``fast``, or ``imputer`` without a task.
         config: a YAML file over the preset, or a complete `RunConfig`.
         overrides: single keys over both, nested or dotted.
         missing_rate: of training masks: a number, or a protocol such as ``any``; like the next three it wins over the
@@ -76,7 +85,7 @@ def train(
         logger: Lightning loggers, or names of `imder.training.loggers.LOGGERS`; ``none`` or False for none. The default
             writes CSV files and TensorBoard events to ``logs/`` of the run.
         callbacks: Lightning callbacks; they see every phase.
-        task: which labels to take from a corpus on disk that has both kinds.
+        task: which labels to take from a corpus on disk that has both kinds; ``none`` for a system that needs none.
         drop_empty: leave out samples without any modality instead of raising, for a corpus on disk.
         progress: show each phase on standard error: a bar on a terminal, a line every 30 s elsewhere.
 
@@ -106,7 +115,8 @@ def train(
         if run.finished():
             return Model.from_pretrained(run.path)
     else:
-        settings = new_settings(preset, config, overrides, shortcuts, max_epochs)
+        preset = preset or ("imputer" if corpus.spec.task == "none" else "fast")
+        settings = new_settings(preset, config, overrides, shortcuts, max_epochs, corpus.spec.task)
         check_stage1(stage1, settings.training.language_encoder, corpus)
         other = None if stage1 is None else RunDirectory(stage1)
     job = prepare(TrainingJob(run, settings, corpus, engine, None, other, loggers, tuple(callbacks)))
@@ -130,9 +140,10 @@ def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]]
     if job.language is not None:
         corpus, model.language = job.language.corpus(), job.language.encoder
     if is_main_process(job.engine):
-        model.calibration = calibrate(model, corpus, training)
+        has_task = model.spec.task != "none"
+        model.calibration = calibrate(model, corpus, training) if has_task else None
         model.save_pretrained(run.path)
-        valid = natural_metrics(model, corpus["valid"], training)
+        valid = natural_metrics(model, corpus["valid"], training) if has_task else {}
         seconds += time.monotonic() - started + sum(phase["seconds"] for phase in reached.values())
         metrics = {"phases": reached, "valid": valid, "recovery_weights": model.recovery_weights()}
         metrics["recovery_r2"] = explained_by_recovery(model, corpus, training)
@@ -148,6 +159,9 @@ def _read(corpus: Corpus | str | Path, task: Task | None, drop_empty: bool) -> t
     if not isinstance(corpus, Corpus):
         check_option("corpus", corpus, str | Path, "a corpus or its path")
         return str(corpus), load_corpus(corpus, task=task, drop_empty=drop_empty)
+    if task == "none":
+        splits = {name: replace(split, labels=None) for name, split in corpus.splits.items()}
+        return corpus.name, replace(corpus, spec=replace(corpus.spec, task="none", classes=()), splits=splits)
     if task not in (None, corpus.spec.task):
         raise ImderError(f"{corpus.name}: is a corpus for {corpus.spec.task}, not for {task}")
     return corpus.name, corpus
@@ -157,7 +171,7 @@ def _check_options(
     out: Any, preset: Any, overrides: Any, stage1: Any, engine: Any, callbacks: Sequence[L.Callback]
 ) -> None:
     check_option("out", out, str | Path, "the path of a folder")
-    check_option("preset", preset, str, "the name of a preset")
+    check_option("preset", preset, str | None, "the name of a preset")
     check_option("overrides", overrides, Mapping | None, "a mapping such as {'training.seed': 1}")
     check_option("stage1", stage1, str | Path | None, "the folder of a run")
     check_option("engine", engine, EngineConfig | None, "an EngineConfig")

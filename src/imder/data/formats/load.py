@@ -17,6 +17,7 @@ Every field but the features may be missing. A value that is not finite becomes 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def load_corpus(
 
     Args:
         path: the file or folder.
-        task: which labels to use; by default regression if there are both.
+        task: which labels to use; by default regression if there are both. ``none`` reads no labels.
         drop_empty: leave out samples without any modality, and count them, instead of raising.
         spec: the spec of a trained model. The corpus is then fitted to it (`imder.data.compatible.check_compatible`): it may lack
             modalities, and labels of another task become None.
@@ -57,7 +58,11 @@ def load_corpus(
         ImderError: anything is wrong with the file, or it doesn't fit ``spec``.
     """
     path = _existing(path)
-    return _corpus(path, read_contents(path, task, spec), drop_empty, spec, token_ids)
+    contents = read_contents(path, None if task == "none" else task, spec)
+    if task == "none":
+        splits = {key: replace(split, labels=None) for key, split in contents.splits.items()}
+        contents = replace(contents, task="none", classes=(), splits=splits)
+    return _corpus(path, contents, drop_empty, spec, token_ids)
 
 
 def load_as_given(
@@ -100,7 +105,9 @@ def _corpus(path: Path, contents: Contents, drop_empty: bool, spec: Spec | None,
     if spec is not None:
         if token_ids:
             splits, spec = ids_of(splits, str(path)), as_ids(spec)
-        splits, task, classes = fit_splits(spec, splits, task, classes, str(path)), spec.task, spec.classes
+        splits = fit_splits(spec, splits, task, classes, str(path))
+        if spec.task != "none":
+            task, classes = spec.task, spec.classes
     if task == "classification" and len(classes) < 2:
         raise ImderError(f"{path}: classification_labels: at least two classes are needed, found {len(classes)}")
     try:

@@ -1,0 +1,154 @@
+r"""A joint Gaussian of all codes within labels, in closed form, from clips that may lack modalities.
+
+    x = [u_1 ... u_K, n_1 ... n_K],    x | y ~ N(B^T d(y), C)
+
+u_k is the code of modality k, n_k the average of that modality's codes over the neighbouring clips (where they are read), d(y)
+a vector that stands for the label. B is ridge regression on d. C is estimated from the pairs of values that occur together and
+shrunk (Ledoit, Wolf 2004) towards the identity times its mean variance t, by the share that minimises the expected error:
+
+    C = (1 - s) S + s t I,    s = sum_ij Var(S_ij) / |S - t I|^2
+
+Var(S_ij) is estimated between groups of clips (speakers or dialogues), since the clips of one speaker are no independent
+samples: with 16 speakers and 900 clips of `ravdess_av` the share is .14 instead of .02.
+
+Conditioning on a set of blocks is exact, so any subset of modalities gives the distribution of any other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+LABEL_PENALTY = 10.0
+"""Ridge penalty of B: so many clips without an effect of the label."""
+JITTER = 1e-6
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """The distribution of one code given some blocks: mean ``(x_o - B_o^T d) coef + B_k^T d``, covariance ``root root^T``.
+
+    Attributes:
+        columns: the ``O`` columns that are conditioned on.
+        coef: ``(O, F)``.
+        root: ``(F, F)``, lower triangular.
+    """
+
+    columns: Tensor
+    coef: Tensor
+    root: Tensor
+
+
+class JointGaussian(nn.Module):
+    """Codes of K modalities, and averages of the neighbours' codes.
+
+    Args:
+        widths: F_k of each modality.
+        labels: width L of d(y); 0 where there is no task.
+        context: whether neighbours are read.
+    """
+
+    effect: Tensor
+    covariance: Tensor
+    inflation: Tensor
+
+    def __init__(self, widths: Mapping[str, int], labels: int, context: bool) -> None:
+        super().__init__()
+        self.names = tuple(widths)
+        sizes = [*widths.values()] * (2 if context else 1)
+        ends = torch.tensor(sizes).cumsum(0).tolist()
+        self.blocks = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+        total = ends[-1]
+        self.register_buffer("effect", torch.zeros(labels, total))
+        self.register_buffer("covariance", torch.eye(total))
+        self.register_buffer("inflation", torch.ones(len(widths), 2 ** len(widths)))
+        self._conditionals: dict[tuple[int, int], Conditional] = {}
+
+    def fit(self, values: Tensor, known: Tensor, design: Tensor, group: Tensor) -> None:
+        """Fit B and C.
+
+        Args:
+            values: ``(N, P)``, all columns; anything where unknown.
+            known: ``(N, blocks)`` bool.
+            design: ``(N, L)``, d(y).
+            group: ``(N,)`` int64, equal for rows that are no independent samples: of one speaker, dialogue or clip.
+        """
+        self._conditionals.clear()
+        known = torch.cat([known[:, [i]].expand(-1, b.stop - b.start) for i, b in enumerate(self.blocks)], dim=1)
+        rest = torch.where(known, values, 0.0).double()
+        mask, design = known.double(), design.double()
+        if design.shape[1]:
+            for block in self.blocks:
+                rows = known[:, block.start]
+                d = design[rows]
+                penalty = LABEL_PENALTY * torch.eye(d.shape[1], dtype=d.dtype)
+                effect = torch.linalg.solve(d.T @ d + penalty, d.T @ rest[rows][:, block])
+                self.effect[:, block] = effect.float()
+                rest[:, block] = torch.where(rows[:, None], rest[:, block] - design @ effect, 0.0)
+        pairs = (mask.T @ mask).clamp(min=1)
+        sample = rest.T @ rest / pairs
+        variance = torch.zeros_like(sample)
+        for number in torch.unique(group):
+            part, held = rest[group == number], mask[group == number]
+            variance += (part.T @ part - held.T @ held * sample).square()
+        variance /= pairs.square()
+        mean = sample.diagonal().mean()
+        distance = (sample - mean * torch.eye(len(sample), dtype=sample.dtype)).square().sum()
+        share = float((variance.sum() / distance.clamp(min=1e-12)).clamp(max=1.0))
+        shrunk = (1 - share) * sample + share * mean * torch.eye(len(sample), dtype=sample.dtype)
+        if not bool(known.all()):  # pairs from different clips: nothing guarantees a covariance
+            levels, axes = torch.linalg.eigh(shrunk)
+            shrunk = (axes * levels.clamp(min=max(float(share * mean), JITTER))) @ axes.T
+        self.covariance.copy_(shrunk)
+
+    def conditional(self, target: int, available: int) -> Conditional:
+        """The distribution of a modality's code given others and the neighbours.
+
+        Args:
+            target: its number.
+            available: the other modalities, bit i for modality i.
+        """
+        key = (target, available)
+        if key not in self._conditionals:
+            self._conditionals[key] = self._condition(target, available)
+        return self._conditionals[key]
+
+    def _condition(self, target: int, available: int) -> Conditional:
+        count = len(self.names)
+        given = [b for i, b in enumerate(self.blocks) if i >= count or (i != target and available >> i & 1)]
+        device = self.covariance.device
+        columns = torch.cat([torch.arange(b.start, b.stop, device=device) for b in given] or [torch.zeros(0)]).long()
+        own, c = self.blocks[target], self.covariance.double()
+        across, within = c[columns][:, own], c[own, own]
+        jitter = JITTER * torch.eye(len(columns), dtype=c.dtype, device=device)
+        coef = torch.linalg.solve(c[columns][:, columns] + jitter, across)
+        rest = within - across.T @ coef
+        root = torch.linalg.cholesky((rest + rest.T) / 2 + JITTER * torch.eye(len(rest), dtype=c.dtype, device=device))
+        scale = self.inflation[target, available & ~(1 << target)].sqrt()
+        return Conditional(columns, coef.float(), root.float() * scale)
+
+    def set_inflation(self, target: int, available: int, factor: float) -> None:
+        """Multiply a conditional covariance by a factor."""
+        self.inflation[target, available] *= factor
+        self._conditionals.clear()
+
+    def mean(self, target: int, available: int, values: Tensor, design: Tensor) -> Tensor:
+        """The conditional mean ``(R, F)`` of R rows that have one pattern.
+
+        Args:
+            target: number of the modality.
+            available: the others' pattern.
+            values: ``(R, P)``; only the columns of available modalities and neighbours are read.
+            design: ``(R, L)``.
+        """
+        given = self.conditional(target, available)
+        prior = design @ self.effect
+        return prior[:, self.blocks[target]] + (values[:, given.columns] - prior[:, given.columns]) @ given.coef
+
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
+        """New moments: cached conditionals are void."""
+        self._conditionals.clear()
+        super()._load_from_state_dict(*args, **kwargs)
