@@ -1,59 +1,30 @@
 r"""The imputer: draws of the raw features that a clip lacks, for models that need all their inputs.
 
-    u_k = codec_k(x_k)                             a code of fixed width of each available modality  (`imder.models.imputer.codec`)
-    y   ~ p(y | available, neighbours)             the label, by late fusion                         (`imder.models.imputer.labels`)
-    u_k ~ p(u_k | available u, neighbours' u, y)   = m + R w: Gaussian in closed form (`imder.models.imputer.joint_gaussian`),
-                                                   w by diffusion (`imder.models.imputer.denoiser`)
+    u_k = codec_k(x_k)                             a code of each available modality       (`imder.models.imputer.codec`)
+    y   ~ p(y | available, neighbours)             the label, predicted by late fusion     (`imder.models.imputer.labels`)
+    u_k ~ p(u_k | available u, neighbours' u, y)   Gaussian and diffusion       (`imder.models.imputer.feature_recovery`)
     x_k = decode_k(u_k)                            raw units, with the noise that no code holds
 
 Several missing modalities are drawn one after the other, each given the draws before it, so that a draw of all is a joint one.
-Drawing the label first makes p(x | available) a mixture over labels: what a classifier that was trained on complete clips
-makes of the draws then agrees with what the available modalities tell about the label.
-
-The Gaussian is fitted in closed form, its covariance scaled to the errors on validation clips. A denoiser counts for a modality
-only if it lowers the validation loss by two standard errors.
+Drawing the label first makes p(x | available) a mixture over labels: what a model that was trained on complete clips makes of
+the draws then agrees with what the available modalities tell about the label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imder.data.split import Ragged
-from imder.diffusion import KeyedNoise, VESchedule, edm_denoiser, edm_loss
-from imder.diffusion.sample import sample
-from imder.missingness.subsets import pattern_bits
 from imder.models.base import Model, Phase, check_batch, evaluating
 from imder.models.baselines.late_fusion import LateFusion, LateFusionConfig
-from imder.models.imputer.codec import FeatureCodec
 from imder.models.imputer.config import ImputerConfig
-from imder.models.imputer.denoiser import ResidualDenoiser
-from imder.models.imputer.joint_gaussian import JointGaussian
+from imder.models.imputer.feature_recovery import FeatureRecovery
 from imder.models.imputer.labels import LabelDesign
-from imder.models.imputer.neighbour_codes import neighbour_codes
-from imder.models.parts.context import neighbours
 from imder.models.parts.losses import Loss, is_labelled
-from imder.nn.module_dict import ModuleDict
 from imder.types import Batch, ImderError, ImputedFeatures, Output, Spec
-
-MOST_CLIPS = 4096
-"""Clips on which codecs are fitted."""
-MASKS_EACH = 4
-"""Random masks of the neighbours of each training clip, for the Gaussian."""
-DRAW_STEP = 0x2545F4914F6CDD1D
-"""Between the noise streams of draws and modalities; odd, so that int64 multiples don't repeat."""
-LEAST_CLIPS = 30
-"""Validation clips under a pattern from which its covariance is scaled."""
-INFLATION = (0.5, 2.0)
-"""Bounds of the factor by which validation scales a covariance."""
-SIGMA = 25.0
-"""Of the schedule; its largest noise level is 9.8 deviations."""
 
 
 class Imputer(Model):
@@ -73,8 +44,6 @@ class Imputer(Model):
     phase_names = ("stage1", "imputation")
     label_free = frozenset({"imputation"})
     self_distills = True
-    learned: Tensor
-    same_length: Tensor
 
     def __init__(self, spec: Spec, config: ImputerConfig) -> None:
         super().__init__(spec, config)
@@ -82,16 +51,8 @@ class Imputer(Model):
             raise ImderError("model.label: the corpus has no task; set it to false")
         parts = LateFusionConfig(config.encoder, config.fusion, config.members, config.context)
         self.predictor = LateFusion(spec, parts) if config.label else None
-        self.codecs = ModuleDict[FeatureCodec]({m.name: FeatureCodec(m, config.codec) for m in spec.modalities})
         self.labels = LabelDesign(spec if config.label else replace(spec, task="none", classes=()))
-        widths = {k: codec.width for k, codec in self.codecs.items()}
-        self.gaussian = JointGaussian(widths, self.labels.width, bool(config.context.offsets))
-        condition = self.gaussian.covariance.shape[0] + len(widths) + self.labels.width
-        self.denoisers = ModuleDict[ResidualDenoiser](
-            {k: ResidualDenoiser(width, condition, config.network) for k, width in widths.items()}
-        )
-        self.register_buffer("learned", torch.zeros(len(widths), dtype=torch.bool))
-        self.register_buffer("same_length", torch.zeros(len(widths), len(widths), dtype=torch.bool))
+        self.recovery = FeatureRecovery(spec, config, self.labels.width)
 
     @classmethod
     def reads_context(cls, config: ImputerConfig) -> bool:
@@ -117,181 +78,58 @@ class Imputer(Model):
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """Late fusion in stage 1, then the denoisers."""
-        if phase == "stage1":
-            assert self.predictor is not None
-            return self.predictor.trainable_modules(phase)
-        return [self.denoisers]
+        return [self.recovery.denoisers] if self._is_imputation(phase) else self._late_fusion.trainable_modules(phase)
 
+    @torch.no_grad()
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
     ) -> None:
-        """Fit codecs and the Gaussian before denoisers learn."""
-        if phase == "stage1":
-            assert self.predictor is not None
-            self.predictor.on_phase_start(phase, batches, seed, permanently_missing=permanently_missing)
+        """Fit feature statistics before stage 1, codecs and the Gaussian before denoisers learn."""
+        if not self._is_imputation(phase):
+            self._late_fusion.on_phase_start(phase, batches, seed, permanently_missing=permanently_missing)
             return
-        with evaluating(self), torch.no_grad():
-            self._fit_codecs(batches, seed)
-            self._fit_gaussian(batches, seed)
-
-    def _fit_codecs(self, batches: Iterable[Batch], seed: int) -> None:
-        """Fit the codecs, and record which modalities always have equal lengths."""
-        clips: dict[str, list[np.ndarray[Any, Any]]] = {k: [] for k in self.spec.names}
-        labels: list[Tensor] = []
-        count = len(self.spec.names)
-        equal, pairs = torch.ones(count, count, dtype=torch.bool), torch.zeros(count, count)
-        for batch in batches:
-            if batch.labels is not None:
-                labels.append(batch.labels)
-            lengths = torch.stack([batch.lengths[k] for k in self.spec.names], dim=1)
-            both = batch.available[:, :, None] & batch.available[:, None]
-            pairs += both.sum(0)
-            equal &= ((lengths[:, :, None] == lengths[:, None]) | ~both).all(0)
-            for i, (name, features) in enumerate(batch.features.items()):
-                for row in batch.available[:, i].nonzero().squeeze(1).tolist():
-                    if len(clips[name]) < MOST_CLIPS:
-                        clips[name].append(features[row, : int(batch.lengths[name][row])].cpu().numpy())
-        self.same_length.copy_(equal & (pairs > 0) & ~torch.eye(count, dtype=torch.bool))
-        self.labels.fit(labels)
-        for modality in self.spec.modalities:
-            codec = self.codecs[modality.name]
-            codec.fit(Ragged.from_list(clips[modality.name], modality.dim), seed)
-
-    def _fit_gaussian(self, batches: Iterable[Batch], seed: int) -> None:
-        """Fit the joint Gaussian to training clips, under several masks of their neighbours."""
-        values, known, design, group = [], [], [], []
-        copies = MASKS_EACH if self.config.context.offsets else 1
-        for batch in batches:
-            codes = self._encode(batch, batch.available)
-            expected = self._expected_label(batch)
-            for i in range(copies):
-                kept = KeyedNoise(batch.keys, seed * MASKS_EACH + i).uniform(tuple(batch.available.shape)) < 0.5
-                columns, near_known = self._columns(codes, batch.with_available(batch.available & kept))
-                values.append(columns)
-                known.append(torch.cat([batch.available, near_known], dim=1))
-                design.append(expected)
-                group.append(_group(batch))
-        self.gaussian.fit(torch.cat(values), torch.cat(known), torch.cat(design), torch.cat(group))
+        with evaluating(self):
+            self.labels.fit([batch.labels for batch in batches if batch.labels is not None])
+            self.recovery.fit(batches, seed, self._expected_label)
 
     def losses(
         self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False, self_distillation: float = 0.0
     ) -> dict[str, Loss]:
         """Stage 1: the task's loss. Then denoising score matching for each modality."""
-        if phase == "stage1":
-            assert self.predictor is not None
-            return self.predictor.losses(
-                batch, phase, seed, all_subsets=all_subsets, self_distillation=self_distillation
-            )
-        losses = {}
-        for name, rows, _, each in self._errors(batch, seed):
-            losses[f"denoising/{name}"] = Loss(each.sum(), float(len(rows)))
-        return losses
-
-    def _errors(self, batch: Batch, seed: int, *, zero: bool = False) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-        """For each modality that occurs: its name, the rows, their whitened codes, and the denoiser's errors ``(R,)``.
-
-        With ``zero`` the denoiser is the exact one of a standard normal code.
-        """
-        with torch.no_grad():
-            codes = self._encode(batch, batch.present)
-            columns, _ = self._columns(codes, batch)
-            design = self._expected_label(batch)
-        for i, name in enumerate(self.spec.names):
-            rows = batch.present[:, i].nonzero().squeeze(1)
-            if not len(rows):
-                continue
-            known = batch.available[rows].clone()
-            known[:, i] = False
-            with torch.no_grad():
-                clean = self._whitened(i, columns[rows], known, design[rows], codes[name][rows])
-                condition = self._condition(columns[rows], known, design[rows])
-            noise = KeyedNoise(batch.keys[rows], seed * len(codes) + i)
-            level = noise.normal((len(rows),))
-            sigma = (self.config.log_sigma_mean + self.config.log_sigma_std * level).exp()
-            network = _zero if zero else self._network(name, condition)
-            yield name, rows, clean, edm_loss(network, clean, sigma, noise.normal(tuple(clean.shape)))
-
-    def _network(self, name: str, condition: Tensor) -> Any:
-        denoiser = self.denoisers[name]
-        return partial(denoiser, condition=denoiser.condition(condition))
+        if not self._is_imputation(phase):
+            predictor = self._late_fusion
+            return predictor.losses(batch, phase, seed, all_subsets=all_subsets, self_distillation=self_distillation)
+        errors = self.recovery.errors(batch, seed, self._expected_label)
+        return {f"denoising/{name}": Loss(each.sum(), float(len(rows))) for name, rows, _, each in errors}
 
     @torch.no_grad()
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
-        """On validation: scale the Gaussian's covariances, and keep a denoiser only where it helps."""
-        if phase == "stage1":
-            assert self.predictor is not None
-            self.predictor.on_phase_end(phase, batches, seed)
-            return
-        gains: dict[str, list[Tensor]] = {}
-        squares: dict[tuple[int, int], list[Tensor]] = {}
-        with evaluating(self):
-            for batch in batches:
-                for errors, zeros in zip(self._errors(batch, seed), self._errors(batch, seed, zero=True), strict=True):
-                    name, rows, clean, each = errors
-                    gains.setdefault(name, []).append(zeros[3] - each)
-                    i = self.spec.names.index(name)
-                    known = batch.available[rows].clone()
-                    known[:, i] = False
-                    bits = pattern_bits(known)
-                    for pattern in torch.unique(bits).tolist():
-                        root = self.gaussian.conditional(i, pattern).root
-                        error = (clean[bits == pattern] @ root.T).square().sum(1)
-                        squares.setdefault((i, pattern), []).append(error / root.square().sum())
-        for name, parts in gains.items():
-            gain = torch.cat(parts).double()
-            error = gain.std() / len(gain) ** 0.5 if len(gain) > 1 else torch.tensor(torch.inf)
-            self.learned[self.spec.names.index(name)] = bool(gain.mean() > 2 * error)
-        for (target, pattern), parts in squares.items():
-            values = torch.cat(parts)
-            if len(values) >= LEAST_CLIPS:
-                self.gaussian.set_inflation(target, pattern, float(values.mean().clamp(*INFLATION)))
+        """After the denoisers' phase, choose by validation what of it counts."""
+        if self._is_imputation(phase):
+            with evaluating(self):
+                self.recovery.select(batches, seed, self._expected_label)
 
-    # Parts.
+    def _is_imputation(self, phase: Phase) -> bool:
+        return phase == "imputation"
 
-    def _encode(self, batch: Batch, mask: Tensor) -> dict[str, Tensor]:
-        """Codes ``(B, F_k)``, 0 where ``mask`` (B, K) is False."""
-        return {
-            k: codec.encode(batch.features[k], batch.lengths[k] * mask[:, i])
-            for i, (k, codec) in enumerate(self.codecs.items())
-        }
-
-    def _columns(self, codes: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """The Gaussian's columns ``(B, P)``, and which blocks of neighbours are known, ``(B, K)`` or ``(B, 0)``."""
-        own = torch.cat(list(codes.values()), dim=1)
-        if not self.config.context.offsets:
-            return own, batch.available[:, :0]
-        near = neighbour_codes(codes, batch.available, neighbours(batch, self.config.context), self.config.context)
-        return torch.cat([own, near], dim=1), torch.ones_like(batch.available)
-
-    def _condition(self, columns: Tensor, known: Tensor, design: Tensor) -> Tensor:
-        """What a denoiser is told: codes that are known, neighbours, the pattern, the label."""
-        values = columns.clone()
-        for i, block in enumerate(self.gaussian.blocks[: len(self.spec.names)]):
-            values[:, block] = torch.where(known[:, [i]], values[:, block], 0.0)
-        return torch.cat([values, known.to(values.dtype), design], dim=1)
-
-    def _whitened(self, target: int, columns: Tensor, known: Tensor, design: Tensor, code: Tensor) -> Tensor:
-        """W of codes ``(R, F)`` under patterns ``known`` (R, K)."""
-        out = torch.empty_like(code)
-        bits = pattern_bits(known)
-        for pattern in torch.unique(bits).tolist():
-            rows = (bits == pattern).nonzero().squeeze(1)
-            rest = code[rows] - self.gaussian.mean(target, pattern, columns[rows], design[rows])
-            root = self.gaussian.conditional(target, pattern).root
-            out[rows] = torch.linalg.solve_triangular(root, rest.T, upper=False).T
-        return out
+    @property
+    def _late_fusion(self) -> LateFusion:
+        assert self.predictor is not None, "a phase with labels"
+        return self.predictor
 
     def _expected_label(self, batch: Batch) -> Tensor:
-        """The expected d(y) ``(B, L)``: of the label where it is known, else of the prediction."""
+        """The expected label vector ``(B, L)``: of the label where it is known, else of the prediction from everything."""
         if self.predictor is None:
-            return batch.keys.new_zeros((len(batch), 0), dtype=torch.float32)
-        labelled = torch.zeros(len(batch), dtype=torch.bool, device=batch.keys.device)
-        if batch.labels is not None:
+            return torch.zeros(len(batch), 0, device=batch.keys.device)
+        if batch.labels is None:
+            labelled = torch.zeros_like(batch.keys, dtype=torch.bool)
+        else:
             labelled = is_labelled(batch.labels, self.spec)
-        if bool(labelled.all()) and batch.labels is not None:
+        if batch.labels is not None and bool(labelled.all()):
             return self.labels.of_labels(batch.labels)
         with torch.no_grad(), evaluating(self.predictor):
-            out = self.labels.of_prediction(self.predictor.predict(batch.with_available(batch.present)).prediction)
+            whole = batch.with_available(batch.present)
+            out = self.labels.of_prediction(self.predictor.predict(whole).prediction)
         if batch.labels is not None and bool(labelled.any()):
             out[labelled] = self.labels.of_labels(batch.labels[labelled])
         return out
@@ -304,8 +142,7 @@ class Imputer(Model):
 
     def predict_states(self, states: dict[str, Tensor], batch: Batch) -> Output:
         """See `clip_states`."""
-        assert self.predictor is not None
-        return self.predictor.predict_states(states, batch)
+        return self._late_fusion.predict_states(states, batch)
 
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:
         """Predictions of the late fusion: no recovery enters them.
@@ -330,80 +167,9 @@ class Imputer(Model):
         """
         check_batch(batch, "impute")
         with evaluating(self):
-            return self._impute(batch, draws, seed)
-
-    def _impute(self, batch: Batch, draws: int, seed: int) -> dict[str, ImputedFeatures]:
-        columns, _ = self._columns(self._encode(batch, batch.available), batch)
-        incomplete = (~batch.available).any(1).nonzero().squeeze(1)
-        design = self._drawn_labels(batch, draws, seed)[:, incomplete].flatten(0, 1)  # (S R, L)
-        columns = columns[incomplete].repeat(draws, 1)
-        known = batch.available[incomplete].repeat(draws, 1)
-        draw = torch.arange(draws, device=batch.keys.device).repeat_interleave(len(incomplete))
-        keys = batch.keys[incomplete].repeat(draws)
-        count, codes = len(self.spec.names), {}
-        for i, name in enumerate(self.spec.names):
-            rows = (~known[:, i]).nonzero().squeeze(1)
-            if not len(rows):
-                continue
-            stream = keys[rows] + (draw[rows] * count + i) * DRAW_STEP
-            code = self._draw(i, columns[rows], known[rows], design[rows], stream, seed)
-            columns[rows, self.gaussian.blocks[i]] = code
-            known[rows, i] = True
-            codes[name] = (rows, code, stream)
-        out = {}
-        for name, (rows, code, stream) in codes.items():
-            i = self.spec.names.index(name)
-            positions = rows[: len(rows) // draws]
-            noise = KeyedNoise(stream, seed + 1)
-            lengths = self._lengths(i, batch, incomplete[positions])
-            features, steps = self.codecs[name].decode(code, noise, None if lengths is None else lengths.repeat(draws))
-            shape = (draws, len(positions))
-            out[name] = ImputedFeatures(
-                incomplete[positions], features.reshape(*shape, *features.shape[1:]), steps.reshape(shape)
-            )
-        return out
-
-    def _draw(self, target: int, columns: Tensor, known: Tensor, design: Tensor, keys: Tensor, seed: int) -> Tensor:
-        """A code ``(R, F)`` for each row, given the blocks that its pattern ``known`` (R, K) marks."""
-        name = self.spec.names[target]
-        noise = KeyedNoise(keys, seed)
-        shape = (len(keys), self.codecs[name].width)
-        if bool(self.learned[target]):
-            denoise = edm_denoiser(self._network(name, self._condition(columns, known, design)))
-            white = sample(denoise, shape, noise, VESchedule(SIGMA), self.config.solver, self.config.evaluations)
-        else:
-            white = noise.normal(shape)
-        out = torch.empty_like(white)
-        bits = pattern_bits(known)
-        for pattern in torch.unique(bits).tolist():
-            rows = (bits == pattern).nonzero().squeeze(1)
-            mean = self.gaussian.mean(target, pattern, columns[rows], design[rows])
-            out[rows] = mean + white[rows] @ self.gaussian.conditional(target, pattern).root.T
-        return out
-
-    def _drawn_labels(self, batch: Batch, draws: int, seed: int) -> Tensor:
-        """Draws ``(S, B, L)`` of the label given what is available."""
-        if self.predictor is None:
-            return batch.keys.new_zeros((draws, len(batch), 0), dtype=torch.float32)
-        output = self.predictor.predict(batch)
-        return self.labels.draw(output, batch.available, batch.keys, draws, seed, self.calibration)
-
-    def _lengths(self, target: int, batch: Batch, rows: Tensor) -> Tensor | None:
-        """Lengths ``(R,)`` that follow from those of an available modality; None where they must be drawn."""
-        for i, name in enumerate(self.spec.names):
-            if bool(self.same_length[target, i]) and bool(batch.available[rows, i].all()):
-                return batch.lengths[name][rows]
-        return None
-
-
-def _zero(x: Tensor, c_noise: Tensor) -> Tensor:
-    """A denoiser that adds nothing."""
-    del c_noise
-    return torch.zeros_like(x)
-
-
-def _group(batch: Batch) -> Tensor:
-    """``(B,)``: equal for clips of one speaker, else of one dialogue; each clip alone where neither is known."""
-    if batch.speaker is not None:
-        return torch.where(batch.speaker == -1, batch.keys, batch.speaker)
-    return batch.keys if batch.dialogue is None else batch.dialogue
+            if self.predictor is None:
+                labels = torch.zeros(draws, len(batch), 0, device=batch.keys.device)
+            else:
+                output = self.predictor.predict(batch)
+                labels = self.labels.draw(output, batch.available, batch.keys, draws, seed, self.calibration)
+            return self.recovery.impute(batch, labels, seed)

@@ -1,0 +1,287 @@
+r"""Draws of codes given codes, neighbours and a label, and of raw features from them.
+
+    u_k = m + R w     m, R: the conditional Gaussian (`imder.models.imputer.joint_gaussian`)
+                      w:    standard normal, or what a denoiser makes of noise (`imder.models.imputer.denoiser`)
+
+Codecs and the Gaussian are fitted in closed form, on training clips under random masks of their neighbours. Validation then
+scales each conditional covariance by the squared error of its mean, in units of the variance it claims, and keeps a denoiser
+only if it lowers the loss of score matching by two standard errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imder.data.split import Ragged
+from imder.diffusion import KeyedNoise, VESchedule, edm_denoiser, edm_loss
+from imder.diffusion.sample import sample
+from imder.missingness.subsets import pattern_bits
+from imder.models.imputer.codec import FeatureCodec
+from imder.models.imputer.config import ImputerConfig
+from imder.models.imputer.denoiser import ResidualDenoiser
+from imder.models.imputer.joint_gaussian import JointGaussian
+from imder.models.imputer.neighbour_codes import neighbour_codes
+from imder.models.parts.context import neighbours
+from imder.nn.module_dict import ModuleDict
+from imder.types import Batch, ImputedFeatures, Spec
+
+Design = Callable[[Batch], Tensor]
+"""The expected label vectors ``(B, L)`` of a batch (`imder.models.imputer.labels`)."""
+
+MOST_CLIPS = 4096
+"""Clips on which codecs are fitted."""
+MASKS_EACH = 4
+"""Random masks of the neighbours of each training clip, for the Gaussian."""
+DRAW_STEP = 0x2545F4914F6CDD1D
+"""Between the noise streams of draws and modalities; odd, so that int64 multiples don't repeat."""
+LEAST_CLIPS = 30
+"""Validation clips under a pattern from which its covariance is scaled."""
+INFLATION = (0.5, 2.0)
+"""Bounds of the factor by which validation scales a covariance."""
+SIGMA = 25.0
+"""Of the schedule; its largest noise level is 9.8 deviations."""
+
+
+class FeatureRecovery(nn.Module):
+    """Draws of the features of missing modalities.
+
+    Args:
+        spec: of the corpus.
+        config: see `ImputerConfig`.
+        labels: width L of a label's vector.
+    """
+
+    learned: Tensor
+    same_length: Tensor
+
+    def __init__(self, spec: Spec, config: ImputerConfig, labels: int) -> None:
+        super().__init__()
+        self.spec, self.config = spec, config
+        self.codecs = ModuleDict[FeatureCodec]({m.name: FeatureCodec(m, config.codec) for m in spec.modalities})
+        widths = {k: codec.width for k, codec in self.codecs.items()}
+        self.gaussian = JointGaussian(widths, labels, bool(config.context.offsets))
+        condition = self.gaussian.covariance.shape[0] + len(widths) + labels
+        self.denoisers = ModuleDict[ResidualDenoiser](
+            {k: ResidualDenoiser(width, condition, config.network) for k, width in widths.items()}
+        )
+        self.register_buffer("learned", torch.zeros(len(widths), dtype=torch.bool))
+        self.register_buffer("same_length", torch.zeros(len(widths), len(widths), dtype=torch.bool))
+
+    # Training.
+
+    def fit(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
+        """Fit codecs and the Gaussian to one pass over the training split, with everything visible available."""
+        self._fit_codecs(batches, seed)
+        self._fit_gaussian(batches, seed, design)
+
+    def _fit_codecs(self, batches: Iterable[Batch], seed: int) -> None:
+        """Fit the codecs, and record which modalities always have equal lengths."""
+        clips: dict[str, list[np.ndarray[Any, Any]]] = {k: [] for k in self.spec.names}
+        count = len(self.spec.names)
+        equal, pairs = torch.ones(count, count, dtype=torch.bool), torch.zeros(count, count)
+        for batch in batches:
+            lengths = torch.stack([batch.lengths[k] for k in self.spec.names], dim=1)
+            both = batch.available[:, :, None] & batch.available[:, None]
+            pairs += both.sum(0)
+            equal &= ((lengths[:, :, None] == lengths[:, None]) | ~both).all(0)
+            for i, (name, features) in enumerate(batch.features.items()):
+                for row in batch.available[:, i].nonzero().squeeze(1).tolist():
+                    if len(clips[name]) < MOST_CLIPS:
+                        clips[name].append(features[row, : int(batch.lengths[name][row])].cpu().numpy())
+        self.same_length.copy_(equal & (pairs > 0) & ~torch.eye(count, dtype=torch.bool))
+        for modality in self.spec.modalities:
+            codec = self.codecs[modality.name]
+            codec.fit(Ragged.from_list(clips[modality.name], modality.dim), seed)
+
+    def _fit_gaussian(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
+        """Fit the joint Gaussian to training clips, under several masks of their neighbours."""
+        values, known, expected, group = [], [], [], []
+        copies = MASKS_EACH if self.config.context.offsets else 1
+        for batch in batches:
+            codes = self._encode(batch, batch.available)
+            label = design(batch)
+            for i in range(copies):
+                kept = KeyedNoise(batch.keys, seed * MASKS_EACH + i).uniform(tuple(batch.available.shape)) < 0.5
+                columns, near_known = self._columns(codes, batch.with_available(batch.available & kept))
+                values.append(columns)
+                known.append(torch.cat([batch.available, near_known], dim=1))
+                expected.append(label)
+                group.append(_group(batch))
+        self.gaussian.fit(torch.cat(values), torch.cat(known), torch.cat(expected), torch.cat(group))
+
+    def errors(
+        self, batch: Batch, seed: int, design: Design, *, zero: bool = False
+    ) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+        """For each modality that occurs: its name, the rows, their whitened codes, and the denoiser's errors ``(R,)``.
+
+        With ``zero`` the denoiser is the exact one of a standard normal code.
+        """
+        with torch.no_grad():
+            codes = self._encode(batch, batch.present)
+            columns, _ = self._columns(codes, batch)
+            label = design(batch)
+        for i, name in enumerate(self.spec.names):
+            rows = batch.present[:, i].nonzero().squeeze(1)
+            if not len(rows):
+                continue
+            known = batch.available[rows].clone()
+            known[:, i] = False
+            with torch.no_grad():
+                clean = self._whitened(i, columns[rows], known, label[rows], codes[name][rows])
+                condition = self._condition(columns[rows], known, label[rows])
+            noise = KeyedNoise(batch.keys[rows], seed * len(codes) + i)
+            level = noise.normal((len(rows),))
+            sigma = (self.config.log_sigma_mean + self.config.log_sigma_std * level).exp()
+            network = _zero if zero else self._network(name, condition)
+            yield name, rows, clean, edm_loss(network, clean, sigma, noise.normal(tuple(clean.shape)))
+
+    def _network(self, name: str, condition: Tensor) -> Any:
+        denoiser = self.denoisers[name]
+        return partial(denoiser, condition=denoiser.condition(condition))
+
+    def select(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
+        """On validation batches: scale the Gaussian's covariances, and keep a denoiser only where it helps."""
+        gains: dict[str, list[Tensor]] = {}
+        squares: dict[tuple[int, int], list[Tensor]] = {}
+        for batch in batches:
+            for errors, zeros in zip(
+                self.errors(batch, seed, design), self.errors(batch, seed, design, zero=True), strict=True
+            ):
+                name, rows, clean, each = errors
+                gains.setdefault(name, []).append(zeros[3] - each)
+                i = self.spec.names.index(name)
+                known = batch.available[rows].clone()
+                known[:, i] = False
+                bits = pattern_bits(known)
+                for pattern in torch.unique(bits).tolist():
+                    root = self.gaussian.conditional(i, pattern).root
+                    error = (clean[bits == pattern] @ root.T).square().sum(1)
+                    squares.setdefault((i, pattern), []).append(error / root.square().sum())
+        for name, parts in gains.items():
+            gain = torch.cat(parts).double()
+            error = gain.std() / len(gain) ** 0.5 if len(gain) > 1 else torch.tensor(torch.inf)
+            self.learned[self.spec.names.index(name)] = bool(gain.mean() > 2 * error)
+        for (target, pattern), parts in squares.items():
+            values = torch.cat(parts)
+            if len(values) >= LEAST_CLIPS:
+                self.gaussian.set_inflation(target, pattern, float(values.mean().clamp(*INFLATION)))
+
+    # Parts.
+
+    def _encode(self, batch: Batch, mask: Tensor) -> dict[str, Tensor]:
+        """Codes ``(B, F_k)``, 0 where ``mask`` (B, K) is False."""
+        return {
+            k: codec.encode(batch.features[k], batch.lengths[k] * mask[:, i])
+            for i, (k, codec) in enumerate(self.codecs.items())
+        }
+
+    def _columns(self, codes: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """The Gaussian's columns ``(B, P)``, and which blocks of neighbours are known, ``(B, K)`` or ``(B, 0)``."""
+        own = torch.cat(list(codes.values()), dim=1)
+        if not self.config.context.offsets:
+            return own, batch.available[:, :0]
+        near = neighbour_codes(codes, batch.available, neighbours(batch, self.config.context), self.config.context)
+        return torch.cat([own, near], dim=1), torch.ones_like(batch.available)
+
+    def _condition(self, columns: Tensor, known: Tensor, design: Tensor) -> Tensor:
+        """What a denoiser is told: codes that are known, neighbours, the pattern, the label."""
+        values = columns.clone()
+        for i, block in enumerate(self.gaussian.blocks[: len(self.spec.names)]):
+            values[:, block] = torch.where(known[:, [i]], values[:, block], 0.0)
+        return torch.cat([values, known.to(values.dtype), design], dim=1)
+
+    def _whitened(self, target: int, columns: Tensor, known: Tensor, design: Tensor, code: Tensor) -> Tensor:
+        """W of codes ``(R, F)`` under patterns ``known`` (R, K)."""
+        out = torch.empty_like(code)
+        bits = pattern_bits(known)
+        for pattern in torch.unique(bits).tolist():
+            rows = (bits == pattern).nonzero().squeeze(1)
+            rest = code[rows] - self.gaussian.mean(target, pattern, columns[rows], design[rows])
+            root = self.gaussian.conditional(target, pattern).root
+            out[rows] = torch.linalg.solve_triangular(root, rest.T, upper=False).T
+        return out
+
+    # Use.
+
+    def impute(self, batch: Batch, labels: Tensor, seed: int) -> dict[str, ImputedFeatures]:
+        """Draw the features of every modality that isn't available.
+
+        Args:
+            batch: B rows.
+            labels: ``(S, B, L)``, the label of each draw.
+            seed: of the noise.
+        """
+        draws = len(labels)
+        columns, _ = self._columns(self._encode(batch, batch.available), batch)
+        incomplete = (~batch.available).any(1).nonzero().squeeze(1)
+        design = labels[:, incomplete].flatten(0, 1)  # (S R, L)
+        columns = columns[incomplete].repeat(draws, 1)
+        known = batch.available[incomplete].repeat(draws, 1)
+        draw = torch.arange(draws, device=batch.keys.device).repeat_interleave(len(incomplete))
+        keys = batch.keys[incomplete].repeat(draws)
+        count, codes = len(self.spec.names), {}
+        for i, name in enumerate(self.spec.names):
+            rows = (~known[:, i]).nonzero().squeeze(1)
+            if not len(rows):
+                continue
+            stream = keys[rows] + (draw[rows] * count + i) * DRAW_STEP
+            code = self._draw(i, columns[rows], known[rows], design[rows], stream, seed)
+            columns[rows, self.gaussian.blocks[i]] = code
+            known[rows, i] = True
+            codes[name] = (rows, code, stream)
+        out = {}
+        for name, (rows, code, stream) in codes.items():
+            i = self.spec.names.index(name)
+            positions = rows[: len(rows) // draws]
+            noise = KeyedNoise(stream, seed + 1)
+            lengths = self._lengths(i, batch, incomplete[positions])
+            features, steps = self.codecs[name].decode(code, noise, None if lengths is None else lengths.repeat(draws))
+            shape = (draws, len(positions))
+            out[name] = ImputedFeatures(
+                incomplete[positions], features.reshape(*shape, *features.shape[1:]), steps.reshape(shape)
+            )
+        return out
+
+    def _draw(self, target: int, columns: Tensor, known: Tensor, design: Tensor, keys: Tensor, seed: int) -> Tensor:
+        """A code ``(R, F)`` for each row, given the blocks that its pattern ``known`` (R, K) marks."""
+        name = self.spec.names[target]
+        noise = KeyedNoise(keys, seed)
+        shape = (len(keys), self.codecs[name].width)
+        if bool(self.learned[target]):
+            denoise = edm_denoiser(self._network(name, self._condition(columns, known, design)))
+            white = sample(denoise, shape, noise, VESchedule(SIGMA), self.config.solver, self.config.evaluations)
+        else:
+            white = noise.normal(shape)
+        out = torch.empty_like(white)
+        bits = pattern_bits(known)
+        for pattern in torch.unique(bits).tolist():
+            rows = (bits == pattern).nonzero().squeeze(1)
+            mean = self.gaussian.mean(target, pattern, columns[rows], design[rows])
+            out[rows] = mean + white[rows] @ self.gaussian.conditional(target, pattern).root.T
+        return out
+
+    def _lengths(self, target: int, batch: Batch, rows: Tensor) -> Tensor | None:
+        """Lengths ``(R,)`` that follow from those of an available modality; None where they must be drawn."""
+        for i, name in enumerate(self.spec.names):
+            if bool(self.same_length[target, i]) and bool(batch.available[rows, i].all()):
+                return batch.lengths[name][rows]
+        return None
+
+
+def _zero(x: Tensor, c_noise: Tensor) -> Tensor:
+    """A denoiser that adds nothing."""
+    del c_noise
+    return torch.zeros_like(x)
+
+
+def _group(batch: Batch) -> Tensor:
+    """``(B,)``: equal for clips of one speaker, else of one dialogue; each clip alone where neither is known."""
+    if batch.speaker is not None:
+        return torch.where(batch.speaker == -1, batch.keys, batch.speaker)
+    return batch.keys if batch.dialogue is None else batch.dialogue
