@@ -109,10 +109,10 @@ class Batch:
         available: ``(B, K)`` bool, the modalities that a method may use; a subset of ``present``.
         keys: ``(B,)`` int64, a hash of each sample's id: noise depends on (seed, key), never on the row.
         labels: ``(B,)`` float (regression; NaN where unlabelled) or int64 (classification; -1 where unlabelled).
-        dialogue: ``(B,)`` int64; rows of one number are a whole dialogue under one set of masks. Like ``position`` it is None
-            for systems without context.
+        dialogue: ``(B,)`` int64; rows of one number are a whole dialogue under one set of masks. Like the next two it is
+            None for systems without context.
         position: ``(B,)`` int64, the order in time within the dialogue, without ties.
-        speaker: ``(B,)`` int64, a hash of the speaker's name, -1 where unknown; None where the corpus names no speakers.
+        speaker: ``(B,)`` int64, equal for rows of one speaker in a dialogue; -1 where unknown.
     """
 
     features: dict[str, Tensor]

@@ -48,15 +48,19 @@ def collate(
         torch.from_numpy(available),
         torch.from_numpy(split.keys[rows]),
         None if split.labels is None else torch.from_numpy(split.labels[rows]),
-        None if dialogue is None else torch.from_numpy(dialogue),
-        None if dialogue is None else _positions(split, rows),
-        None if split.speaker_keys is None else torch.from_numpy(split.speaker_keys[rows]),
+        *((None, None, None) if dialogue is None else _dialogue_columns(split, rows, dialogue)),
     )
 
 
-def _positions(split: Split, rows: NDArray[np.int64]) -> Tensor:
-    """Positions ``(B,)`` of the rows in their dialogues."""
-    return torch.from_numpy(np.zeros(len(rows), np.int64) if split.position is None else split.position[rows])
+def _dialogue_columns(
+    split: Split, rows: NDArray[np.int64], dialogue: NDArray[np.int64]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Dialogue, position and speaker of the rows, ``(B,)`` each, for `Batch`."""
+    names = [] if split.speaker is None else [split.speaker[int(i)] for i in rows]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))} | {"": -1}
+    speaker = np.array([number[name] for name in names] or [-1] * len(rows), dtype=np.int64)
+    position = np.zeros(len(rows), np.int64) if split.position is None else split.position[rows]
+    return torch.from_numpy(dialogue), torch.from_numpy(position), torch.from_numpy(speaker)
 
 
 def _pad(ragged: Ragged, rows: NDArray[np.int64], present: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:

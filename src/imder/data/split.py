@@ -200,14 +200,6 @@ class Split:
         """``(N,)`` int64 hashes of the ids; the same sample has the same key in every order and batch."""
         return np.array([key_of(i) for i in self.ids], dtype=np.int64)
 
-    @cached_property
-    def speaker_keys(self) -> NDArray[np.int64] | None:
-        """``(N,)`` int64 hashes of the speakers' names, -1 where a sample has none; None where the corpus has none."""
-        if self.speaker is None:
-            return None
-        key = {name: key_of(name) for name in set(self.speaker)} | {"": -1}
-        return np.array([key[name] for name in self.speaker], dtype=np.int64)
-
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Split:
         """The samples at ``rows``: numbers (negative ones count from the end), or a bool mask ``(N,)``.
 

@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,7 @@ from imder.training.train import train
 from imder.types import ImderError, Modality, Spec, Task
 
 Floats = NDArray[np.floating[Any]]
-NO_TASK = cast(Task, "none")
+NO_TASK: Task = "none"
 
 
 class MissingModalityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -98,6 +98,11 @@ class Model(nn.Module, ABC):
         del config
         return None
 
+    @property
+    def predicts(self) -> bool:
+        """Whether it predicts labels (default: where its corpus has a task)."""
+        return self.spec.task != "none"
+
     @classmethod
     def without_labels(cls, config: Any) -> Any:
         """The configuration for a corpus without a task.

@@ -140,10 +140,9 @@ def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]]
     if job.language is not None:
         corpus, model.language = job.language.corpus(), job.language.encoder
     if is_main_process(job.engine):
-        has_task = model.spec.task != "none"
-        model.calibration = calibrate(model, corpus, training) if has_task else None
+        model.calibration = calibrate(model, corpus, training) if model.predicts else None
         model.save_pretrained(run.path)
-        valid = natural_metrics(model, corpus["valid"], training) if has_task else {}
+        valid = natural_metrics(model, corpus["valid"], training) if model.predicts else {}
         seconds += time.monotonic() - started + sum(phase["seconds"] for phase in reached.values())
         metrics = {"phases": reached, "valid": valid, "recovery_weights": model.recovery_weights()}
         metrics["recovery_r2"] = explained_by_recovery(model, corpus, training)

@@ -21,6 +21,7 @@ class ImputerConfig:
     Attributes:
         label: whether a late fusion learns to predict the label, and draws of features are made given a draw of the label.
             Off for a corpus without labels (``--task none``).
+        factors: number of common factors of all codes.
         codec: settings of the codes of raw features.
         network: settings of the residual denoisers.
         solver: of the sampler.
@@ -34,6 +35,7 @@ class ImputerConfig:
     """
 
     label: bool = True
+    factors: int = 20
     codec: CodecConfig = field(default_factory=CodecConfig)
     network: DenoiserConfig = field(default_factory=DenoiserConfig)
     solver: str = "dpmpp_2m"
@@ -48,6 +50,7 @@ class ImputerConfig:
     def __post_init__(self) -> None:
         numbers = {
             "members": MEMBERS,
+            "factors": POSITIVE_COUNT,
             "evaluations": POSITIVE_COUNT,
             "log_sigma_mean": Number(),
             "log_sigma_std": Number(above=0),

@@ -65,8 +65,8 @@ class FeatureRecovery(nn.Module):
         self.spec, self.config = spec, config
         self.codecs = ModuleDict[FeatureCodec]({m.name: FeatureCodec(m, config.codec) for m in spec.modalities})
         widths = {k: codec.width for k, codec in self.codecs.items()}
-        self.gaussian = JointGaussian(widths, labels, bool(config.context.offsets))
-        condition = self.gaussian.covariance.shape[0] + len(widths) + labels
+        self.gaussian = JointGaussian(widths, labels, bool(config.context.offsets), config.factors)
+        condition = len(self.gaussian.psi) + len(widths) + labels
         self.denoisers = ModuleDict[ResidualDenoiser](
             {k: ResidualDenoiser(width, condition, config.network) for k, width in widths.items()}
         )
@@ -101,7 +101,7 @@ class FeatureRecovery(nn.Module):
 
     def _fit_gaussian(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
         """Fit the joint Gaussian to training clips, under several masks of their neighbours."""
-        values, known, expected, group = [], [], [], []
+        values, known, expected = [], [], []
         copies = MASKS_EACH if self.config.context.offsets else 1
         for batch in batches:
             codes = self._encode(batch, batch.available)
@@ -112,8 +112,7 @@ class FeatureRecovery(nn.Module):
                 values.append(columns)
                 known.append(torch.cat([batch.available, near_known], dim=1))
                 expected.append(label)
-                group.append(_group(batch))
-        self.gaussian.fit(torch.cat(values), torch.cat(known), torch.cat(expected), torch.cat(group))
+        self.gaussian.fit(torch.cat(values), torch.cat(known), torch.cat(expected))
 
     def errors(
         self, batch: Batch, seed: int, design: Design, *, zero: bool = False
@@ -278,10 +277,3 @@ def _zero(x: Tensor, c_noise: Tensor) -> Tensor:
     """A denoiser that adds nothing."""
     del c_noise
     return torch.zeros_like(x)
-
-
-def _group(batch: Batch) -> Tensor:
-    """``(B,)``: equal for clips of one speaker, else of one dialogue; each clip alone where neither is known."""
-    if batch.speaker is not None:
-        return torch.where(batch.speaker == -1, batch.keys, batch.speaker)
-    return batch.keys if batch.dialogue is None else batch.dialogue

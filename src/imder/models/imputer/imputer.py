@@ -69,6 +69,11 @@ class Imputer(Model):
         """Features are drawn without a label."""
         return replace(config, label=False)
 
+    @property
+    def predicts(self) -> bool:
+        """Whether it has learned from labels."""
+        return self.predictor is not None
+
     # Training.
 
     def init_output_bias(self, labels: Tensor) -> None:

@@ -31,7 +31,7 @@ def neighbour_codes(
     """
     if near is None:
         return torch.cat([torch.zeros_like(u) for u in codes.values()], dim=1)
-    nearness = torch.tensor([1.0 / abs(o) for o in config.offsets], device=near.mask.device)
+    nearness = torch.tensor([1.0 / abs(o) for o in config.offsets[near.columns]], device=near.mask.device)
     parts = []
     for i, code in enumerate(codes.values()):
         weights = nearness * (near.mask & available[near.rows, i])
