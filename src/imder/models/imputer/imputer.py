@@ -166,7 +166,7 @@ class Imputer(Model):
         """Draw the raw features of every modality that isn't available.
 
         Args:
-            batch: B rows, each with something available; in dialogues also rows with nothing.
+            batch: B rows; those with nothing available are drawn by what their neighbours have, if anything.
             draws: S, joint over the modalities of a row.
             seed: of the noise, together with the samples' keys.
         """
@@ -175,6 +175,21 @@ class Imputer(Model):
             if self.predictor is None:
                 labels = torch.zeros(draws, len(batch), 0, device=batch.keys.device)
             else:
-                output = self.predictor.predict(batch)
+                output = self._predictions(batch)
                 labels = self.labels.draw(output, batch.available, batch.keys, draws, seed, self.calibration)
             return self.recovery.impute(batch, labels, seed)
+
+    def _predictions(self, batch: Batch) -> Output:
+        """The late fusion's predictions; for rows with nothing available zeros, which are never read."""
+        assert self.predictor is not None
+        rows = batch.available.any(1).nonzero().squeeze(1)
+        if batch.dialogue is not None or len(rows) == len(batch):
+            return self.predictor.predict(batch)
+        spread = batch.present.new_zeros(
+            (1, len(batch), *([self.spec.outputs] if self.spec.task == "classification" else [])), dtype=torch.float32
+        )
+        if len(rows):
+            known = self.predictor.predict(batch.take(rows)).spread
+            spread = spread.expand(len(known), *spread.shape[1:]).clone()
+            spread[:, rows] = known
+        return Output(spread.mean(0), spread)

@@ -32,6 +32,7 @@ class LabelDesign(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    prior: Tensor
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -39,13 +40,21 @@ class LabelDesign(nn.Module):
         self.width = 0 if spec.task == "none" else spec.outputs
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
+        classes = spec.task == "classification"
+        self.register_buffer(
+            "prior", torch.full((spec.outputs,), 1.0 / spec.outputs) if classes else torch.zeros(POINTS)
+        )
 
     def fit(self, labels: Sequence[Tensor]) -> None:
-        """Fit the standardisation to training labels."""
-        if self.spec.task != "regression" or not labels:
+        """Fit the standardisation, and the distribution of labels where nothing is available, to training labels."""
+        values = torch.cat([x[is_labelled(x, self.spec)] for x in labels]) if labels and self.width else torch.zeros(0)
+        if not len(values):
             return
-        values = torch.cat([x[is_labelled(x, self.spec)] for x in labels]).double()
-        if len(values):
+        if self.spec.task == "classification":
+            self.prior.copy_(torch.bincount(values, minlength=self.spec.outputs) / len(values))
+        else:
+            values = values.double()
+            self.prior.copy_(values.sort().values[torch.linspace(0, len(values) - 1, POINTS).round().long()])
             self.mean.fill_(float(values.mean()))
             self.scale.fill_(max(float(values.std(correction=0)), 1e-6))
 
@@ -62,7 +71,7 @@ class LabelDesign(nn.Module):
     def draw(
         self, output: Output, available: Tensor, keys: Tensor, draws: int, seed: int, calibration: Calibration | None
     ) -> Tensor:
-        """Draws ``(S, B, L)`` of d(y) from the predicted distributions.
+        """Draws ``(S, B, L)`` of d(y) from the predicted distributions, or that of training where nothing is available.
 
         Args:
             output: predictions of B rows.
@@ -75,10 +84,12 @@ class LabelDesign(nn.Module):
         share = KeyedNoise(keys, seed).uniform((len(keys), 1))[:, 0]
         step = torch.arange(draws, device=keys.device)[:, None] / draws
         position = (step + share) % 1.0  # (S, B)
+        nothing = ~available.any(1)
         if self.spec.task == "classification":
             probabilities = (
                 output.prediction if calibration is None else self._calibrated(output, available, calibration)
             )
+            probabilities = torch.where(nothing[:, None], self.prior, probabilities)
             edges = probabilities.cumsum(1).clamp(max=1.0)
             drawn = (position[..., None] >= edges[None, :, :-1]).sum(2)
             return torch.nn.functional.one_hot(drawn, self.spec.outputs).to(self.mean.dtype)
@@ -87,6 +98,9 @@ class LabelDesign(nn.Module):
             if calibration is None
             else self._calibrated(output, available, calibration)
         )
+        if bool(nothing.any()):  # as many points in each row
+            spaced = torch.linspace(0, POINTS - 1, points.shape[1], device=points.device).round().long()
+            points = torch.where(nothing[:, None], self.prior[spaced], points)
         index = (position.T * points.shape[1]).long().clamp(max=points.shape[1] - 1)  # (B, S)
         drawn = points.gather(1, index).T
         return ((drawn - self.mean) / self.scale)[..., None]
