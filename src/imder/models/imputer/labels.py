@@ -54,7 +54,7 @@ class LabelDesign(nn.Module):
             self.prior.copy_(torch.bincount(values, minlength=self.spec.outputs) / len(values))
         else:
             values = values.double()
-            self.prior.copy_(values.sort().values[torch.linspace(0, len(values) - 1, POINTS).round().long()])
+            self.prior.copy_(_spaced(values.sort().values[None])[0])
             self.mean.fill_(float(values.mean()))
             self.scale.fill_(max(float(values.std(correction=0)), 1e-6))
 
@@ -93,14 +93,11 @@ class LabelDesign(nn.Module):
             edges = probabilities.cumsum(1).clamp(max=1.0)
             drawn = (position[..., None] >= edges[None, :, :-1]).sum(2)
             return torch.nn.functional.one_hot(drawn, self.spec.outputs).to(self.mean.dtype)
-        points = (
-            output.spread.transpose(0, 1).sort(1).values
-            if calibration is None
-            else self._calibrated(output, available, calibration)
-        )
-        if bool(nothing.any()):  # as many points in each row
-            spaced = torch.linspace(0, POINTS - 1, points.shape[1], device=points.device).round().long()
-            points = torch.where(nothing[:, None], self.prior[spaced], points)
+        if calibration is None:
+            points = _spaced(output.spread.transpose(0, 1).sort(1).values)
+        else:
+            points = self._calibrated(output, available, calibration)
+        points = torch.where(nothing[:, None], self.prior, points)
         index = (position.T * points.shape[1]).long().clamp(max=points.shape[1] - 1)  # (B, S)
         drawn = points.gather(1, index).T
         return ((drawn - self.mean) / self.scale)[..., None]
@@ -116,7 +113,13 @@ class LabelDesign(nn.Module):
             else:
                 assert calibration.bounds is not None
                 points = np.clip(fitted.points(spread[rows]), *calibration.bounds)
-                values = points[:, np.linspace(0, points.shape[1] - 1, POINTS).round().astype(np.int64)]
+                values = _spaced(torch.from_numpy(points)).numpy()
             joined = np.empty((len(spread), values.shape[1])) if joined is None else joined
             joined[rows] = values
         return torch.as_tensor(joined, dtype=self.mean.dtype, device=self.mean.device)
+
+
+def _spaced(points: Tensor) -> Tensor:
+    """`POINTS` of n points ``(B, n)`` in increasing order, each in its share."""
+    index = (torch.arange(POINTS, device=points.device) + 0.5) * points.shape[1] / POINTS
+    return points[:, index.long()]
