@@ -18,7 +18,7 @@ def sample(n: int, p: int, seed: int = 0) -> torch.Tensor:
 def test_factors_are_those_of_scikit_learn() -> None:
     values = sample(300, 12)
     expected = (
-        FactorAnalysis(3, tol=1e-9, max_iter=20000, svd_method="lapack").fit(values.double().numpy()).get_covariance()
+        FactorAnalysis(3, tol=1e-7, max_iter=20000, svd_method="lapack").fit(values.double().numpy()).get_covariance()
     )
     values = values.double()
     loadings, psi = factor_analysis(values.T @ values / len(values), 3)
@@ -91,16 +91,6 @@ def test_labels_shift_the_mean_and_leave_the_covariance_within_them() -> None:
     assert torch.allclose(
         gaussian.mean(0, 0b10, values, design)[label == 1].mean(0), torch.tensor([1.5, 1.5]), atol=0.1
     )
-
-
-def test_inflation_scales_the_covariance_of_one_pattern_alone() -> None:
-    values = sample(80, 5, seed=5)
-    gaussian = JointGaussian({"a": 2, "b": 3}, labels=0, context=False, factors=3)
-    gaussian.fit(values, torch.ones(80, 2, dtype=torch.bool), torch.zeros(80, 0))
-    before, other = gaussian.conditional(0, 0b10).root, gaussian.conditional(0, 0).root
-    gaussian.set_inflation(0, 0b10, 4.0)
-    assert torch.allclose(gaussian.conditional(0, 0b10).root, 2 * before)
-    assert torch.equal(gaussian.conditional(0, 0).root, other)
 
 
 def test_loaded_moments_replace_cached_conditionals() -> None:

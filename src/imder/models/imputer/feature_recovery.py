@@ -3,9 +3,8 @@ r"""Draws of codes given codes, neighbours and a label, and of raw features from
     u_k = m + R w     m, R: the conditional Gaussian (`imder.models.imputer.joint_gaussian`)
                       w:    standard normal, or what a denoiser makes of noise (`imder.models.imputer.denoiser`)
 
-Codecs and the Gaussian are fitted in closed form, on training clips under random masks of their neighbours. Validation then
-scales each conditional covariance by the squared error of its mean, in units of the variance it claims, and keeps a denoiser
-only if it lowers the loss of score matching by two standard errors.
+Codecs and the Gaussian are fitted in closed form, on training clips under random masks of their neighbours. Validation keeps a
+denoiser only if it lowers the loss of score matching by two standard errors.
 """
 
 from __future__ import annotations
@@ -40,10 +39,6 @@ MASKS_EACH = 4
 """Random masks of the neighbours of each training clip, for the Gaussian."""
 DRAW_STEP = 0x2545F4914F6CDD1D
 """Between the noise streams of draws and modalities; odd, so that int64 multiples don't repeat."""
-LEAST_CLIPS = 30
-"""Validation clips under a pattern from which its covariance is scaled."""
-INFLATION = (0.5, 2.0)
-"""Bounds of the factor by which validation scales a covariance."""
 SIGMA = 25.0
 """Of the schedule; its largest noise level is 9.8 deviations."""
 
@@ -145,31 +140,17 @@ class FeatureRecovery(nn.Module):
         return partial(denoiser, condition=denoiser.condition(condition))
 
     def select(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
-        """On validation batches: scale the Gaussian's covariances, and keep a denoiser only where it helps."""
+        """On validation batches, keep a denoiser only where it helps."""
         gains: dict[str, list[Tensor]] = {}
-        squares: dict[tuple[int, int], list[Tensor]] = {}
         for batch in batches:
             for errors, zeros in zip(
                 self.errors(batch, seed, design), self.errors(batch, seed, design, zero=True), strict=True
             ):
-                name, rows, clean, each = errors
-                gains.setdefault(name, []).append(zeros[3] - each)
-                i = self.spec.names.index(name)
-                known = batch.available[rows].clone()
-                known[:, i] = False
-                bits = pattern_bits(known)
-                for pattern in torch.unique(bits).tolist():
-                    root = self.gaussian.conditional(i, pattern).root
-                    error = (clean[bits == pattern] @ root.T).square().sum(1)
-                    squares.setdefault((i, pattern), []).append(error / root.square().sum())
+                gains.setdefault(errors[0], []).append(zeros[3] - errors[3])
         for name, parts in gains.items():
             gain = torch.cat(parts).double()
             error = gain.std() / len(gain) ** 0.5 if len(gain) > 1 else torch.tensor(torch.inf)
             self.learned[self.spec.names.index(name)] = bool(gain.mean() > 2 * error)
-        for (target, pattern), parts in squares.items():
-            values = torch.cat(parts)
-            if len(values) >= LEAST_CLIPS:
-                self.gaussian.set_inflation(target, pattern, float(values.mean().clamp(*INFLATION)))
 
     # Parts.
 

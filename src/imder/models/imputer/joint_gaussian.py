@@ -56,7 +56,6 @@ class JointGaussian(nn.Module):
     effect: Tensor
     loadings: Tensor
     psi: Tensor
-    inflation: Tensor
 
     def __init__(self, widths: Mapping[str, int], labels: int, context: bool, factors: int) -> None:
         super().__init__()
@@ -69,7 +68,6 @@ class JointGaussian(nn.Module):
         self.factors = min(factors, max(1, total - 1))
         self.register_buffer("loadings", torch.zeros(total, self.factors))
         self.register_buffer("psi", torch.ones(total))
-        self.register_buffer("inflation", torch.ones(len(widths), 2 ** len(widths)))
         self._conditionals: dict[tuple[int, int], Conditional] = {}
 
     def fit(self, values: Tensor, known: Tensor, design: Tensor) -> None:
@@ -129,13 +127,7 @@ class JointGaussian(nn.Module):
         coef = torch.linalg.solve(c[columns][:, columns] + jitter, across)
         rest = within - across.T @ coef
         root = torch.linalg.cholesky((rest + rest.T) / 2 + JITTER * torch.eye(len(rest), dtype=c.dtype, device=device))
-        scale = self.inflation[target, available & ~(1 << target)].sqrt()
-        return Conditional(columns, coef.float(), root.float() * scale)
-
-    def set_inflation(self, target: int, available: int, factor: float) -> None:
-        """Multiply a conditional covariance by a factor."""
-        self.inflation[target, available] *= factor
-        self._conditionals.clear()
+        return Conditional(columns, coef.float(), root.float())
 
     def mean(self, target: int, available: int, values: Tensor, design: Tensor) -> Tensor:
         """The conditional mean ``(R, F)`` of R rows that have one pattern.
