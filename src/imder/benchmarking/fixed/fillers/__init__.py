@@ -43,6 +43,11 @@ class FillerSpec:
         return cast("Filler", kind(**self.options))
 
 
+def _imputer(note: str, context: bool = True, labels: bool = True) -> FillerSpec:
+    options = {"context": context, "labels": labels}
+    return FillerSpec("imputer:ImputerFill", True, note, options, nested=False, neighbours=context, chunked=True)
+
+
 FILLERS: dict[str, FillerSpec] = {
     "zero": FillerSpec("constants:ConstantFill", False, "zeros", {"mean": False}),
     "mean": FillerSpec("constants:ConstantFill", False, "the training mean", {"mean": True}),
@@ -56,7 +61,11 @@ FILLERS: dict[str, FillerSpec] = {
     "linear-gaussian:held-out": FillerSpec(
         "gaussian:LinearFill", True, "the same, penalty of the least held-out error", {"noise": True, "tuned": True}
     ),
+    "imputer": _imputer("the imputer of this package"),
+    "imputer:no-context": _imputer("the imputer without neighbouring clips", context=False),
+    "imputer:no-labels": _imputer("the imputer trained without labels", labels=False),
+    "imputer:no-context-no-labels": _imputer("the imputer without either", context=False, labels=False),
 }
 """Fillers by name, in the order of tables."""
 
-DEFAULT_FILLERS = ("zero", "mean", "neighbours", "chained", "least-squares", "linear-gaussian")
+DEFAULT_FILLERS = ("zero", "mean", "neighbours", "chained", "least-squares", "linear-gaussian", "imputer")
