@@ -58,6 +58,9 @@ class Model(nn.Module, ABC):
     self_distills: ClassVar[bool] = False
     """Whether `losses` takes ``self_distillation``, the weight of the prediction from everything available as a teacher."""
 
+    tunes_language: ClassVar[bool] = True
+    """Whether a language encoder can be tuned with it (`imder.models.language`)."""
+
     label_free: ClassVar[frozenset[Phase]] = frozenset()
     """Phases that need no labels: they learn from unlabelled samples too."""
 

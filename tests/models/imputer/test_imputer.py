@@ -109,3 +109,8 @@ def test_systems_that_learn_from_labels_refuse_task_none(tmp_path: Path) -> None
     with pytest.raises(ImderError, match="imder learns from labels"):
         imder.train(corpus(labelled=False), tmp_path / "run", preset="fast")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_language_encoder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImderError, match="no language encoder"):
+        imder.train(corpus(), tmp_path / "run", preset="imputer", language_encoder="somebody/model")

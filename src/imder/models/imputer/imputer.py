@@ -44,6 +44,7 @@ class Imputer(Model):
     phase_names = ("stage1", "imputation")
     label_free = frozenset({"imputation"})
     self_distills = True
+    tunes_language = False  # draws are features of the corpus, not of an encoder
 
     def __init__(self, spec: Spec, config: ImputerConfig) -> None:
         super().__init__(spec, config)
