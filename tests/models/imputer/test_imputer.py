@@ -114,3 +114,17 @@ def test_systems_that_learn_from_labels_refuse_task_none(tmp_path: Path) -> None
 def test_a_language_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImderError, match="no language encoder"):
         imder.train(corpus(), tmp_path / "run", preset="imputer", language_encoder="somebody/model")
+
+
+def test_pairs_of_draws_average_closer_to_the_mean(trained: tuple[imder.Corpus, Imputer]) -> None:
+    data, model = trained
+    batch = without(data, "vision")
+    spreads = []
+    for antithetic in (True, False):
+        model.recovery.antithetic = antithetic
+        drawn = model.impute(batch, 64)["vision"].features[:, :, 0]
+        pairs = drawn.reshape(32, 2, 60, 2)
+        spreads.append((float(pairs.mean(1).var(0).mean()), float(drawn.var(0).mean())))
+    model.recovery.antithetic = True
+    assert spreads[0][0] < 0.5 * spreads[1][0]
+    assert spreads[0][1] == pytest.approx(spreads[1][1], rel=0.15)
