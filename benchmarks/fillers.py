@@ -23,11 +23,21 @@ from imder.synthetic.known_truth import KnownTruth
 def imputed(
     model: Model, split: Split, available: NDArray[np.bool_], draws: int, seed: int = 0
 ) -> dict[str, FeatureDraws]:
-    """A system's own draws for the clips that lack a modality under the masks ``available`` (N, K), in the split's order."""
+    """A system's own draws for the clips that lack a modality under the masks ``available`` (N, K), in the split's order.
+
+    They are independent: of antithetic draws, variances and distances would be biased.
+    """
     dialogue = dialogue_numbers(split) if model.needs_dialogues(split) else None
     batch = collate(split, np.arange(len(split)), available, dialogue=dialogue)
-    with torch.no_grad(), evaluating(model):
-        drawn = model.impute(batch, draws, seed)
+    recoveries = [module for module in model.modules() if getattr(module, "antithetic", False)]
+    try:
+        for module in recoveries:
+            module.antithetic = False
+        with torch.no_grad(), evaluating(model):
+            drawn = model.impute(batch, draws, seed)
+    finally:
+        for module in recoveries:
+            module.antithetic = True
     return {name: FeatureDraws(x.features.numpy(), x.lengths.numpy()) for name, x in drawn.items()}
 
 
