@@ -20,7 +20,8 @@ CONTEXT = "late-fusion:context"
 def overview(text: str) -> str:
     """The page with its tables made again."""
     for name, made in {
-        "summary": summary, "recovery": recovery, "context": context, "members": members, "losses": losses
+        "summary": summary, "recovery": recovery, "recovery of classes": recovery_of_classes, "context": context,
+        "members": members, "losses": losses
     }.items():  # fmt: skip
         marks = re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text = marks.sub(lambda m, made=made: f"{m[1]}\n{made()}\n\n{m[2]}", text)
@@ -48,9 +49,9 @@ def summary() -> str:
 
 
 def recovery() -> str:
-    """IMDer minus late fusion with the same context and members, for each pattern of availability."""
+    """IMDer minus late fusion with the same context and members, for each pattern of availability: regression."""
     heads, columns = ["available"], []
-    measured = {n: r for n, r in read().items() if {"imder", CONTEXT} <= set(r.systems())}
+    measured = recovered("mae")
     patterns = next(list(r.runs["weight of recovery", "imder"]) for r in measured.values())
     for name, results in measured.items():
         weights = results.runs["weight of recovery", "imder"]
@@ -63,6 +64,22 @@ def recovery() -> str:
         columns.append([weights[p][0] for p in patterns])
         columns += [[apart(results, p, metric) for p in patterns] for metric in ("mae", "corr", "crps")]
     return table(heads, [list(row) for row in zip(patterns, *columns)])
+
+
+def recovery_of_classes() -> str:
+    """The same for classification."""
+    rows = []
+    for name, results in recovered("accuracy").items():
+        title = COLUMNS[name][1].partition(",")[0]
+        for pattern, (weight, _) in results.runs["weight of recovery", "imder"].items():
+            rows.append([title, pattern, weight, *(apart(results, pattern, m) for m in ("accuracy", "nll"))])
+    return table(["corpus", "available", "weight", "accuracy, points", "NLL"], rows)
+
+
+def recovered(metric: str) -> dict[str, Results]:
+    """The corpora with this metric on which both `imder` and late fusion with the same context and members were measured."""
+    measured = read().items()
+    return {n: r for n, r in measured if COLUMNS[n][0] == metric and {"imder", CONTEXT} <= set(r.systems())}
 
 
 def unweighted(results: Results, pattern: str) -> str:

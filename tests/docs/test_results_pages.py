@@ -31,8 +31,29 @@ def test_a_gain_is_positive_where_the_reference_is_better():
     assert results.gain("random", "average", "mae", "nonsense") is None
 
 
-def test_without_imder_the_reference_is_the_first_system():
-    results = read_results("ravdess_av-folds")
+def test_without_imder_the_reference_is_the_first_system(tmp_path):
+    (tmp_path / "benchmarks.toml").write_text(
+        '[small]\ntitle = "Small"\ncorpus = "A corpus"\ncommand = "imder benchmark"\nminutes = 1\nseeds = 1\n'
+        'resampled = "3 speakers"\nnotes = []\n'
+    )
+    values = [
+        f"random,{setting},{rate},,accuracy,{system},60.0,"
+        for setting, rate in (("0", "0.000"), ("average", ""))
+        for system in ("late-fusion:context", "late-fusion")
+    ]
+    (tmp_path / "small.csv").write_text(
+        "\n".join(["protocol,setting,effective_rate,n,metric,system,mean,deviation", *values])
+    )
+    pairs = (("late-fusion", "late-fusion:context", "-"), ("late-fusion:context", "late-fusion", "+"))
+    differences = [
+        f"random,{setting},accuracy,{system},{sign}2.0,{sign}1.0,{sign}3.0,{reference}"
+        for setting in ("0", "0.3", "average")
+        for system, reference, sign in pairs
+    ]
+    (tmp_path / "small-differences.csv").write_text(
+        "\n".join(["protocol,setting,metric,system,difference,low,high,reference", *differences])
+    )
+    results = read_results("small", tmp_path)
     assert results.reference == "late-fusion:context"
     assert {key[3] for key in results.differences} == {"late-fusion"}
     assert {key[3] for key in results.from_plain} == {"late-fusion:context"}
