@@ -1,17 +1,25 @@
-"""An npz file: one split, named by the file where that is the name of a split."""
+"""An npz file: one split, named by the file where that is the name of a split.
+
+An archive may claim any size. What it claims is bounded (`imder.jobs.expansion`) before numpy makes room for an array.
+"""
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 
 from imder.data.formats.assemble import Contents, assemble
 from imder.data.formats.raw import Raw
 from imder.data.split import SPLITS
+from imder.jobs.expansion import Allowance
 from imder.types import ImderError, Spec, Task
+
+MOST_CHARACTERS = 200
 
 
 def is_npz(path: Path) -> bool:
@@ -32,15 +40,46 @@ def read_fields(path: Path) -> dict[str, Any]:
     field = "the archive"
     try:
         fields = {}
-        with np.load(path, allow_pickle=False) as archive:
-            for field in archive.files:
-                fields[field] = archive[field]
+        allowance = Allowance(path)
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            allowance.check(sum(member.file_size for member in members))
+            for member in members:
+                if not member.filename.endswith(".npy"):
+                    continue
+                field = member.filename.removesuffix(".npy")[:MOST_CHARACTERS]
+                with archive.open(member) as file:
+                    _check_header(file, member.file_size, allowance)
+                with archive.open(member) as file:
+                    fields[field] = npy.read_array(file, allow_pickle=False)
         return fields
+    except ImderError:
+        raise
     except Exception as error:  # zip, zlib and numpy have many words for a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:MOST_CHARACTERS]
         if reason.startswith("Object arrays"):
             raise ImderError(
                 f"{path}: {field}: an array of Python objects is not read from npz files; pad features to (N, T, D) and "
                 f"give {field}_lengths (N,), and store words as arrays of strings"
             ) from None
         raise ImderError(f"{path}: {field}: cannot be read ({reason})") from None
+
+
+def _check_header(file: IO[bytes], size: int, allowance: Allowance) -> None:
+    """Raise unless the array that a member's header describes is as large as the member's data."""
+    version = npy.read_magic(file)
+    read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    if read_header is None:
+        raise ValueError(f"a structured array, version {version[0]}.{version[1]}")
+    described: tuple[tuple[int, ...], bool, np.dtype[Any]] = read_header(file)
+    shape, _, dtype = described
+    if dtype.hasobject:
+        return  # `numpy.lib.format.read_array` refuses it
+    if any(n < 0 for n in shape):
+        raise ValueError(f"the shape {shape}")
+    cells: int = math.prod(shape)
+    if cells * dtype.itemsize > size or (cells and not dtype.itemsize):
+        raise ValueError(f"an array of shape {shape} and {dtype} in {size} bytes")
+    allowance.check(math.prod(max(1, n) for n in shape) * max(1, dtype.itemsize))  # (10^12, 0) holds nothing, but rows
+    if shape:
+        allowance.check_rows(shape[0])
