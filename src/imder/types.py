@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Task = Literal["regression", "classification", "none"]
 
+LARGEST_DIM = 1 << 24
+"""Bound of features per frame and of frames per sequence in descriptions that are read from files."""
+
 
 class ImderError(ValueError):
     """A user's mistake, in one line: what is wrong, where, what to do.
@@ -90,12 +93,31 @@ class Spec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spec:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`, of data that may be damaged.
+
+        Raises:
+            ImderError: a value is missing, of another type or out of bounds; the message names its key.
+        """
+        modalities = _listed(data, "modalities")
+        for i, m in enumerate(modalities):
+            where = f"modalities[{i}]"
+            if not isinstance(m, Mapping) or not isinstance(m.get("name"), str):
+                raise ImderError(f"spec: {where}.name: expected a text")
+            for key, least in (("dim", 1), ("length", 0)):
+                if type(m.get(key)) is not int or not least <= m[key] <= LARGEST_DIM:
+                    raise ImderError(f"spec: {where}.{key}: expected a whole number, {least} to {LARGEST_DIM}")
+        classes = _listed(data, "classes")
+        if not all(isinstance(name, str) for name in classes):
+            raise ImderError("spec: classes: expected texts")
         return cls(
-            tuple(Modality(str(m["name"]), int(m["dim"]), int(m["length"])) for m in data["modalities"]),
-            data["task"],
-            tuple(str(c) for c in data["classes"]),
+            tuple(Modality(m["name"], m["dim"], m["length"]) for m in modalities), data.get("task", ""), tuple(classes)
         )
+
+
+def _listed(data: Mapping[str, Any], key: str) -> list[Any]:
+    if not isinstance(data, Mapping) or not isinstance(data.get(key), list | tuple):
+        raise ImderError(f"spec: {key}: expected a list")
+    return list(data[key])
 
 
 @dataclass(frozen=True)

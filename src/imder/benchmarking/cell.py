@@ -110,10 +110,10 @@ def _do(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell, dev
     if cell.fold is not None:
         corpus = fold_of(corpus, cell.fold, plan.shared.folds)
     model = _trained(folder, corpus, plan, cell, device)
-    reached = RunDirectory(folder.run(cell)).read_json("metrics.json")
+    reached = RunDirectory(folder.run(cell)).metrics()
     trained = float(reached.get("seconds", sum(phase["seconds"] for phase in reached["phases"].values())))
     if other := reached["phases"].get(STAGE1, {}).get("from"):  # what the other run spent on the stage that both share
-        trained += float(RunDirectory(other).read_json("metrics.json")["phases"][STAGE1]["seconds"])
+        trained += float(RunDirectory(other).metrics()["phases"][STAGE1]["seconds"])
     started = time.monotonic()
     samples = corpus["test"]
     kept: dict[str, list[tuple[EvaluationCell, NDArray[Any]]]] = {}
@@ -176,7 +176,7 @@ def _stage1_run(folder: BenchmarkFolder, plan: Plan, cell: GridCell) -> Path | N
         run = RunDirectory(folder.run(other))
         if model == cell.model or not run.finished() or _stage1_key(config_of(plan, other)) != wanted:
             continue
-        if "from" not in run.read_json("metrics.json")["phases"].get(STAGE1, {"from": ""}):
+        if "from" not in run.metrics()["phases"].get(STAGE1, {"from": ""}):
             return run.path
     return None
 

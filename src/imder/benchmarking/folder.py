@@ -24,11 +24,14 @@ from numpy.typing import NDArray
 
 from imder.benchmarking.plan import GridCell, Plan
 from imder.evaluation.results import read_csv, write_csv
+from imder.jobs.documents import Entry, read_json
 from imder.jobs.files import atomic_write
 from imder.jobs.locks import Lock, is_stale, read_holder
 from imder.types import ImderError
 
 PATIENCE = 30.0
+
+AGAIN = "; remove it to make it again"
 
 
 class BenchmarkFolder:
@@ -53,8 +56,10 @@ class BenchmarkFolder:
         """
         path = self.path / "benchmark.json"
         try:
-            return Plan.from_dict(json.loads(path.read_text()))
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            return Plan.from_dict(read_json(path))
+        except ImderError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ImderError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
     def join(self, plan: Plan) -> Plan:
@@ -167,9 +172,9 @@ def write_json(data: Mapping[str, Any], path: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ImderError(f"{path}: cannot be read ({error}); remove it to make it again") from None
-    return content
+        content = read_json(path, finite=False, advice=AGAIN)
+    except ImderError:
+        if not path.exists():
+            return None
+        raise
+    return Entry(content, str(path)).mapping_of_values()

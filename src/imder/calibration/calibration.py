@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.calibration.conformal import Scores, class_scores, value_scores
+from imder.calibration.conformal import MAX_SCORES, Scores, class_scores, value_scores
 from imder.calibration.predictive import ClassPredictive, ValuePredictive
 from imder.calibration.scores import Array
+from imder.jobs.documents import Entry, read_json
 from imder.jobs.files import atomic_write
 from imder.types import ImderError, Spec
 
@@ -33,6 +34,7 @@ ENOUGH = 100
 MOST_NAMES = 8
 FILE = "calibration.json"
 VERSION = 1
+LEAST_TEMPERATURE = 1e-6
 
 Labels = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 
@@ -118,10 +120,9 @@ class Calibration:
             ImderError: the file can't be read or isn't a calibration.
         """
         try:
-            return cls.from_dict(json.loads(Path(path).read_text()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ImderError(f"{path}: not a calibration ({reason})") from None
+            return cls._of(Entry(read_json(path), str(path)))
+        except ImderError as error:
+            raise ImderError(f"{path}: not a calibration ({str(error).removeprefix(f'{path}: ')})") from None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
@@ -142,31 +143,55 @@ class Calibration:
         """The inverse of `to_dict`.
 
         Raises:
-            ImderError: the version is not supported.
+            ImderError: the version is not supported, or a value is missing, of another type or out of bounds.
         """
-        if data["version"] != VERSION:
-            raise ImderError(f"version {data['version']} is not supported; this imder reads version {VERSION}")
-        spec = Spec.from_dict(data["spec"])
+        return cls._of(Entry(data, FILE))
 
-        def group(entry: Mapping[str, Any]) -> Group:
-            fitted, scores = entry["predictive"], entry["scores"]
-            predictive = (
-                ClassPredictive(float(fitted["temperature"]))
-                if spec.task == "classification"
-                else ValuePredictive(float(fitted["recovery"]), float(fitted["noise"]), tuple(fitted["residuals"]))
-            )
-            return Group(predictive, Scores(int(scores["samples"]), tuple(scores["values"])))
+    @classmethod
+    def _of(cls, data: Entry) -> Calibration:
+        if (version := data["version"]).value != VERSION:
+            raise version.fault(f"{version.value!r} is not supported; this imder reads version {VERSION}")
+        try:
+            spec = Spec.from_dict(data["spec"].value)
+        except ImderError as error:
+            raise ImderError(f"{data.file}: {error}") from None
 
+        bounds = data.get("bounds")
+        limits = None if bounds is None else bounds.reals()
+        if (limits is None) != (spec.task != "regression") or (limits and (len(limits) != 2 or limits[0] > limits[1])):
+            raise data["bounds"].fault("expected the smallest and the largest label, of regression only")
+        sizes: dict[int, Group] = {}
+        for size, entry in data["sizes"].mapping().items():
+            if size not in map(str, range(1, len(spec.names) + 1)):
+                raise entry.fault(f"expected a number of modalities, 1 to {len(spec.names)}, as the key")
+            sizes[int(size)] = _group_of(entry, spec)
         return cls(
             spec,
-            None if data["bounds"] is None else (float(data["bounds"][0]), float(data["bounds"][1])),
-            int(data["recoveries"]),
-            {str(k): int(v) for k, v in data["sample_counts"].items()},
-            {str(k): group(v) for k, v in data["subsets"].items()},
-            {int(k): group(v) for k, v in data["sizes"].items()},
-            group(data["all_rows"]),
-            int(data["enough"]),
+            None if limits is None else (limits[0], limits[1]),
+            data["recoveries"].whole(1),
+            {name: entry.whole() for name, entry in data["sample_counts"].mapping().items()},
+            {name: _group_of(entry, spec) for name, entry in data["subsets"].mapping().items()},
+            sizes,
+            _group_of(data["all_rows"], spec),
+            data["enough"].whole(),
         )
+
+
+def _group_of(entry: Entry, spec: Spec) -> Group:
+    """A group of a file."""
+    fitted, scores = entry["predictive"], entry["scores"]
+    predictive: ValuePredictive | ClassPredictive
+    if spec.task == "classification":
+        predictive = ClassPredictive(fitted["temperature"].real(LEAST_TEMPERATURE))
+    else:
+        residuals = fitted["residuals"].reals()
+        if not 1 <= len(residuals) <= MAX_SCORES:
+            raise fitted["residuals"].fault(f"expected 1 to {MAX_SCORES} numbers, got {len(residuals)}")
+        predictive = ValuePredictive(fitted["recovery"].real(0), fitted["noise"].real(0), residuals)
+    values = scores["values"].reals()
+    if not 1 <= len(values) <= MAX_SCORES or list(values) != sorted(values):
+        raise scores["values"].fault(f"expected 1 to {MAX_SCORES} numbers in increasing order")
+    return Group(predictive, Scores(scores["samples"].whole(1), values))
 
 
 def fit_calibration(

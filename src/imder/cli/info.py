@@ -71,19 +71,18 @@ def system_facts() -> dict[str, Any]:
 
 def run_facts(path: str | Path) -> dict[str, Any]:
     """Configuration, phases and validation metrics of a run; of a model alone, its modalities and task."""
-    from imder.training.run import RunDirectory
-    from imder.types import Spec
+    from imder.training.run import RunDirectory, spec_of
 
     directory = RunDirectory(path)
     facts: dict[str, Any] = {"path": str(path)}
     if not (directory.path / "config.yaml").exists():
-        config = directory.read_json("config.json")
-        return facts | {"system": config.get("system"), "corpus": _spec_facts(Spec.from_dict(config["spec"]))}
+        entry = directory.entry("config.json")
+        return facts | {"system": entry["system"].text(), "corpus": _spec_facts(spec_of(entry))}
     config = directory.open()
     facts |= {"system": config.system, "preset": config.preset, "seed": config.training.seed}
     facts |= {"finished": directory.finished(), "corpus": _spec_facts(directory.corpus()[1])}
     if directory.finished():
-        facts |= directory.read_json("metrics.json")
+        facts |= directory.metrics()
         facts["calibrated"] = (directory.path / "calibration.json").exists()
     return facts
 

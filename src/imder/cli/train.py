@@ -128,7 +128,7 @@ def overrides(options: Namespace) -> dict[str, Any]:
 
 def preset_of(words: Sequence[str]) -> str:
     """The preset that the words ask for, by --preset, --config or --resume: it decides which keys exist."""
-    import yaml
+    from imder.jobs.documents import read_yaml
 
     given: dict[str, str] = {}
     for name in ("preset", "config", "resume", "task"):
@@ -140,9 +140,8 @@ def preset_of(words: Sequence[str]) -> str:
     path = given.get("config") or (os.path.join(given["resume"], "config.yaml") if "resume" in given else None)
     if path and os.path.isfile(path):
         try:
-            with open(path, encoding="utf-8") as file:
-                content = yaml.safe_load(file)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            content = read_yaml(path)
+        except ImderError:
             content = None  # `load_config` reports it
         if isinstance(content, dict) and content.get("preset"):
             return str(content["preset"])
@@ -169,7 +168,7 @@ def _report(model: Model, path: str, corpus: str) -> None:
     """Print losses by phase, validation metrics, limits of the calibration, and the commands that come next."""
     from imder.training.run import RunDirectory
 
-    reached = RunDirectory(path).read_json("metrics.json")
+    reached = RunDirectory(path).metrics()
     for phase, values in reached["phases"].items():
         shown = (f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         say(f"{phase}: " + ", ".join(shown))

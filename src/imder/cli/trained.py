@@ -46,7 +46,7 @@ def trained_on(run: str) -> dict[str, Any]:
     from imder.training.run import RunDirectory
 
     directory = RunDirectory(run)
-    return dict(directory.read_json("trained_on.json")) if (directory.path / "trained_on.json").exists() else {}
+    return directory.trained_on() if (directory.path / "trained_on.json").exists() else {}
 
 
 def promise(model: Model, level: float) -> str:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.safetensors_file import read_tensors
 from imder.data.store_writer import FORMAT, SPLIT_NAME, VERSION, read_json, space_for, write_store
+from imder.jobs.documents import Entry
 from imder.types import ImderError, Spec
 
 __all__ = ["is_store", "read_store", "space_for", "write_store"]
@@ -60,16 +61,16 @@ def read_store(folder: str | Path) -> Corpus:
     if about.get("version") != VERSION:
         raise ImderError(f"{folder / 'corpus.json'}: version {about.get('version')!r}; this library reads {VERSION}")
     try:
-        name, spec, entries = str(about["name"]), Spec.from_dict(about["spec"]), dict(about["splits"])
+        entry = Entry(about, str(folder / "corpus.json"))
+        name, spec, entries = entry["name"].text(), Spec.from_dict(entry["spec"].value), entry["splits"].mapping()
         if not entries or not all(SPLIT_NAME.fullmatch(key) for key in entries):
-            raise ValueError
+            raise entry["splits"].fault("expected at least one split, named by letters, digits, _ and -")
         described = {
-            key: (int(e["n"]), int(e["dropped"]), {k: int(v) for k, v in e["nonfinite"].items()})
+            key: (e["n"].whole(), e["dropped"].whole(), {k: v.whole() for k, v in e["nonfinite"].mapping().items()})
             for key, e in entries.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f" ({error})" if isinstance(error, ImderError) else ""
-        raise ImderError(f"{folder / 'corpus.json'}: damaged{reason}") from None
+    except ImderError as error:
+        raise ImderError(f"{entry.file}: damaged ({str(error).removeprefix(f'{entry.file}: ')})") from None
     recipe = about.get("recipe")
     if recipe is not None and not isinstance(recipe, dict):
         raise ImderError(f"{folder / 'corpus.json'}: recipe: damaged")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imder.data.safetensors_file import Tensor, read_tensors, write_tensors
 from imder.data.split import Ragged, Split
+from imder.jobs import documents
 from imder.jobs.files import atomic_folder
 from imder.types import ImderError
 
@@ -165,12 +166,7 @@ def _pieces(where: str, split: Split, ragged: Ragged, dtype: np.dtype[Any]) -> I
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object (`ImderError` where it doesn't)."""
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError):
-        raise ImderError(f"{path}: damaged or truncated") from None
+    data = documents.read_json(path)
     if not isinstance(data, dict):
         raise ImderError(f"{path}: damaged")
     return data

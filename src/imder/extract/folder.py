@@ -24,6 +24,7 @@ import numpy as np
 from imder.extract.clip import Extracted
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
+from imder.jobs.documents import read_json
 from imder.jobs.files import atomic_write
 from imder.types import ImderError
 
@@ -50,9 +51,9 @@ class ExtractionFolder:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
         if marker.exists():
             try:
-                existing = Recipe.from_dict(json.loads(marker.read_text()), str(marker))
-            except (OSError, ValueError, AttributeError) as error:
-                raise ImderError(f"{marker}: cannot be read ({error}); remove {self.path} to start again") from None
+                existing = Recipe.from_dict(read_json(marker), str(marker))
+            except ImderError as error:
+                raise ImderError(f"{error}; remove {self.path} to start again") from None
             if existing.key() != recipe.key():
                 raise ImderError(
                     f"{self.path}: was started with other options; repeat those, or remove it to start again "

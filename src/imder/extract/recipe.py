@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, get_type_hints
 
 from imder.data.speaker_norm import KEY, standardised
+from imder.jobs.documents import Entry
 from imder.types import ImderError
 
 FORMAT = 1
@@ -124,19 +125,18 @@ class Recipe:
         Raises:
             ImderError: ``data`` is a recipe of another version, or not a recipe.
         """
-        if data.get("format") != FORMAT:
-            raise ImderError(f"{where}: a recipe of format {data.get('format')!r}; this version reads {FORMAT}")
+        entry = Entry(data, where)
+        if (number := entry.mapping_of_values().get("format")) != FORMAT:
+            raise ImderError(f"{where}: a recipe of format {number!r}; this version reads {FORMAT}")
+        parts: dict[str, Any] = {}
+        for name, kind in (("language", LanguageRecipe), ("vision", VisionRecipe), ("audio", AudioRecipe)):
+            part = entry.get(name)
+            parts[name] = None if part is None else _part(kind, part)
+        versions = {name: x.text() for name, x in entry["versions"].mapping().items()}
         try:
-            language, vision, audio = (data.get(name) for name in ("language", "vision", "audio"))
-            return cls(
-                None if language is None else LanguageRecipe(**language),
-                None if vision is None else VisionRecipe(**vision),
-                None if audio is None else AudioRecipe(**audio),
-                dict(data["versions"]),
-                standardised(data),
-            )
-        except (TypeError, KeyError) as error:
-            raise ImderError(f"{where}: not a recipe of extraction ({error})") from None
+            return cls(**parts, versions=versions, by_speaker=standardised(data))
+        except ImderError as error:
+            raise ImderError(f"{where}: {error}") from None
 
     def key(self) -> str:
         """A short hash that is the same for the same recipe."""
@@ -144,6 +144,14 @@ class Recipe:
         del data["versions"]
         data.get("language", {}).pop("model", None)
         return blake2b(json.dumps(data, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _part(kind: type[Any], entry: Entry) -> Any:
+    """A recipe of one modality; every value is a text or a number from 1 on."""
+    hints = get_type_hints(kind)
+    if unknown := sorted(entry.mapping().keys() - hints.keys()):
+        raise entry.fault(f"unknown key {unknown[0]!r}")
+    return kind(**{key: entry[key].text() if hint is str else entry[key].whole(1) for key, hint in hints.items()})
 
 
 def versions() -> dict[str, str]:

@@ -11,15 +11,23 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from imder.calibration.calibration import FILE as CALIBRATION
 from imder.calibration.calibration import Calibration
+from imder.jobs.documents import Entry, read_json, shorten
 from imder.jobs.files import atomic_write
 from imder.models.language.encoder import FOLDER as LANGUAGE_FOLDER
 from imder.models.language.encoder import LanguageEncoder
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 
 _M = TypeVar("_M", bound="Model")
 
+NOT_SAVED = 1 << 24  # numbers in buffers that are computed anew
+MOST_TIMES = 4  # parameters for each byte of the weights: a layer may be registered several times
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -66,16 +76,13 @@ def load(model_type: type[_M], name: str | Path, **hub: Any) -> _M:
         if not hub and not _may_be_on_hub(name):
             raise ImderError(f"{name}: there is no such folder here")
         folder = _download(str(name), hub)
-    try:
-        description = json.loads((folder / CONFIG).read_text())
-        model = build(description["system"], description["model"], Spec.from_dict(description["spec"]))
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ImderError(f"{folder / CONFIG}: not a model's configuration ({error})") from None
+    description = Entry(read_json(folder / CONFIG), str(folder / CONFIG))
+    model = _build(description, folder / WEIGHTS)
     if not isinstance(model, model_type):
         wanted = f"{'an' if model_type.__name__[0] in 'AEIOU' else 'a'} {model_type.__name__}"
         raise ImderError(f"{folder}: holds a {model.system!r}, not {wanted}; use imder.Model.from_pretrained")
     load_weights(model, folder / WEIGHTS)
-    if description.get("language_encoder"):
+    if description.get("language_encoder") is not None:
         model.language = LanguageEncoder.of_model(folder)
         if model.language.spec(model.spec) != model.spec:
             raise ImderError(f"{folder / LANGUAGE_FOLDER}: its features are not those that the model was trained on")
@@ -84,6 +91,46 @@ def load(model_type: type[_M], name: str | Path, **hub: Any) -> _M:
         if model.calibration.spec != model.spec:
             raise ImderError(f"{folder / CALIBRATION}: belongs to a model for another corpus")
     return model.eval()
+
+
+def _build(description: Entry, weights: Path) -> Model:
+    """The model that a file describes, no larger than its weights.
+
+    It is first built without memory, on torch's device ``meta``, where each parameter is counted.
+    """
+    system, settings = description["system"].text(), description["model"]
+    settings.mapping()
+    try:
+        spec = Spec.from_dict(description["spec"].value)
+        size = weights.stat().st_size if weights.exists() else 0
+        with (
+            suppress(RuntimeError, NotImplementedError),
+            torch.device("meta"),
+            _most_parameters(MOST_TIMES * size + NOT_SAVED),
+        ):
+            build(system, settings.value, spec)
+        return build(system, settings.value, spec)
+    except Exception as error:  # sizes that no layer can have end in many kinds
+        raise ImderError(f"{description.file}: not a model's configuration ({shorten(error)})") from None
+
+
+@contextmanager
+def _most_parameters(most: int) -> Iterator[None]:
+    """Raise `ImderError` where modules register more parameters, or more buffers, than this."""
+    registered = 0
+
+    def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        nonlocal registered
+        registered += 1 if tensor is None else 1 + tensor.numel()
+        if registered > most:
+            raise ImderError(f"it describes a model larger than {WEIGHTS}")
+
+    handles = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def push(model: Model, repo_id: str, *, private: bool = False, token: str | None = None) -> str:

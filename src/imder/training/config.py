@@ -14,8 +14,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from imder.jobs.documents import read_yaml
 from imder.missingness.protocols import training_protocols
 from imder.models.base import Phase
 from imder.models.configuration import COUNT, POSITIVE_COUNT, Number, check_numbers, from_mapping
@@ -203,6 +202,8 @@ def load_config(
     """
     changes = {} if file is None else _read(file)
     preset = changes.get("preset") or preset
+    if not isinstance(preset, str):
+        raise ImderError(f"{'preset' if file is None else f'{file}: preset'}: expected a name, got {preset!r}")
     data = read_preset(preset)
     system = str(changes.get("system") or data["system"])
     if system != data["system"]:
@@ -234,12 +235,12 @@ def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(file: str | Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ImderError(f"{file}: cannot read the configuration ({str(error).splitlines()[0]})") from None
+        data = read_yaml(file) or {}
+    except ImderError as error:
+        raise ImderError(f"{file}: cannot read the configuration ({str(error).removeprefix(f'{file}: ')})") from None
     if not isinstance(data, dict):
         raise ImderError(f"{file}: a configuration is a mapping with keys system, preset, model, training")
-    if unknown := sorted(set(data) - {"system", "preset", "model", "training"}):
+    if unknown := sorted(map(str, set(data) - {"system", "preset", "model", "training"})):
         raise ImderError(f"{file}: unknown key {unknown[0]}; a configuration has system, preset, model, training")
     return data
 

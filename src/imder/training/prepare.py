@@ -99,7 +99,7 @@ def reopen(run: RunDirectory, corpus: Corpus) -> tuple[RunConfig, RunDirectory |
         spec, corpus = as_ids(spec), with_token_ids(corpus)
     if spec != corpus.spec:
         raise ImderError(f"{run.path}: was started on another corpus ({path})")
-    stage1 = run.read_json("trained_on.json")["stage1"]
+    stage1 = run.trained_on()["stage1"]
     return settings, None if stage1 is None else RunDirectory(stage1)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from imder.jobs.documents import Entry, read_json
 from imder.jobs.files import atomic_write, remove_partial
 from imder.models.base import Phase
 from imder.training.config import RunConfig, load_config
@@ -99,8 +100,52 @@ class RunDirectory:
 
     def corpus(self) -> tuple[str, Spec]:
         """Path and spec of the corpus that the run was started on."""
-        data = self.read_json("trained_on.json")
-        return str(data["path"]), Spec.from_dict(data["spec"])
+        data = self.trained_on()
+        return data["path"], spec_of(self.entry("trained_on.json"))
+
+    def trained_on(self) -> dict[str, Any]:
+        """``trained_on.json``: path and spec of the corpus, constant baseline, run of stage 1, and the recipe if known.
+
+        Raises:
+            ImderError: it can't be read, or a value is of another type; the message names its key.
+        """
+        entry = self.entry("trained_on.json")
+        baseline, stage1, recipe = entry.get("constant_baseline"), entry.get("stage1"), entry.get("recipe")
+        values: float | tuple[float, ...] | None = None
+        if baseline is not None:
+            values = baseline.reals() if isinstance(baseline.value, list) else baseline.real()
+        if isinstance(values, tuple) and len(values) != len(spec_of(entry).classes):
+            raise baseline.fault("expected a share of each class") if baseline else entry.fault("damaged")
+        return {
+            "path": entry["path"].text(),
+            "spec": entry["spec"].value,
+            "constant_baseline": list(values) if isinstance(values, tuple) else values,
+            "stage1": None if stage1 is None else stage1.text(),
+            "recipe": {} if recipe is None else {key: x.value for key, x in recipe.mapping().items()},
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        """``metrics.json`` of a finished run: ``phases``, ``valid``, ``recovery_weights``, ``recovery_r2``, ``seconds``.
+
+        Raises:
+            ImderError: it can't be read, or a value is of another type; the message names its key.
+        """
+        entry = Entry(self.read_json("metrics.json", finite=False), str(self.path / "metrics.json"))
+        phases = {
+            phase: {key: _number_or_text(x) for key, x in reached.mapping().items()}
+            for phase, reached in entry["phases"].mapping().items()
+        }
+        for phase, reached in entry["phases"].mapping().items():
+            reached["seconds"].real(0)
+            if "from" in phases[phase]:
+                reached["from"].text()
+        seconds = entry.get("seconds")
+        return {
+            "phases": phases,
+            **{name: _numbers(entry.get(name)) for name in ("valid", "recovery_weights")},
+            "recovery_r2": {k: _numbers(x) for k, x in entry["recovery_r2"].mapping().items()},
+            "seconds": sum(reached["seconds"] for reached in phases.values()) if seconds is None else seconds.real(0),
+        }
 
     def recipe(self) -> Mapping[str, Any] | None:
         """How the features of the run's corpus were made (`imder.data.corpus.Corpus.recipe`).
@@ -109,7 +154,8 @@ class RunDirectory:
         """
         if not (self.path / "trained_on.json").exists():
             return None
-        return dict(self.read_json("trained_on.json").get("recipe") or {})
+        recipe: Mapping[str, Any] = self.trained_on()["recipe"]
+        return recipe
 
     def finished(self) -> bool:
         """Whether the trained model is there."""
@@ -124,13 +170,39 @@ class RunDirectory:
         """Write JSON."""
         self.write(name, json.dumps(data, indent=2) + "\n")
 
-    def read_json(self, name: str) -> Any:
-        """Read JSON.
+    def read_json(self, name: str, *, finite: bool = True) -> Any:
+        """Read JSON (`imder.jobs.documents.read_json`).
 
         Raises:
             ImderError: it isn't there or is broken.
         """
-        try:
-            return json.loads((self.path / name).read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise ImderError(f"{self.path / name}: cannot be read ({error})") from None
+        return read_json(self.path / name, finite=finite)
+
+    def entry(self, name: str) -> Entry:
+        """JSON to be read by key."""
+        return Entry(self.read_json(name), str(self.path / name))
+
+
+def spec_of(entry: Entry) -> Spec:
+    """The ``spec`` of a document.
+
+    Raises:
+        ImderError: it is missing or damaged; the message names the file and the key.
+    """
+    try:
+        return Spec.from_dict(entry["spec"].value)
+    except ImderError as error:
+        raise ImderError(str(error) if str(error).startswith(entry.file) else f"{entry.file}: {error}") from None
+
+
+def _number_or_text(entry: Entry) -> float | str:
+    return entry.value if isinstance(entry.value, str) else _number(entry)
+
+
+def _number(entry: Entry) -> float:
+    number = entry.real(finite=False)
+    return entry.value if type(entry.value) is int else number
+
+
+def _numbers(entry: Entry | None) -> dict[str, float]:
+    return {} if entry is None else {key: _number(x) for key, x in entry.mapping().items()}

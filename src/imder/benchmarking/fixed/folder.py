@@ -15,7 +15,6 @@ A cell's predictions are (patterns, draws, N) or (patterns, draws, N, C) for the
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from imder.benchmarking.fixed.plan import FixedPlan, Rotation
 from imder.benchmarking.folder import write_json
 from imder.benchmarking.model_specs import file_name
+from imder.jobs.documents import Entry, read_json
 from imder.jobs.files import atomic_write
 from imder.jobs.locks import Lock
 from imder.types import ImderError
@@ -94,8 +94,10 @@ class FixedFolder:
         """
         path = self.path / "fixed.json"
         try:
-            return FixedPlan.from_dict(json.loads(path.read_text()))
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            return FixedPlan.from_dict(read_json(path))
+        except ImderError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ImderError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
     def lock(self, rotation: Rotation) -> Lock:
@@ -108,15 +110,14 @@ class FixedFolder:
 
     def about(self, cell: Cell) -> dict[str, Any]:
         """A cell's description; empty where there is none."""
+        path = self._file(cell, "json")
         try:
-            content: dict[str, Any] = json.loads(self._file(cell, "json").read_text())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise ImderError(
-                f"{self._file(cell, 'json')}: cannot be read ({error}); remove it to make it again"
-            ) from None
-        return content
+            content = read_json(path, finite=False, advice="; remove it to make it again")
+        except ImderError:
+            if not path.exists():
+                return {}
+            raise
+        return Entry(content, str(path)).mapping_of_values()
 
     def fillings(self, cell: Cell) -> tuple[int, ...]:
         """The numbers of draws that a cell has predictions of."""

@@ -116,7 +116,9 @@ class Ridge(ClosedForm):
             )
         sizes = {m.name: m.dim * (1 if m.length == 1 else 2) for m in spec.modalities}
         self.standardize = ModuleDict[Standardizer]({k: Standardizer(n) for k, n in sizes.items()})
-        self._column = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(list(sizes.values())))
+        self._column = torch.repeat_interleave(
+            torch.arange(len(sizes)), torch.tensor(list(sizes.values())), output_size=sum(sizes.values())
+        )
         count = 2 ** len(sizes)
         self.register_buffer("weights", torch.zeros(count, sum(sizes.values()), spec.outputs))
         self.register_buffer("bias", torch.zeros(count, spec.outputs))
