@@ -90,7 +90,7 @@ def test_every_system_is_calibrated(system: str, classes: Corpus, corpus: Corpus
     made = model.calibration
     assert made is not None
     assert set(made.sample_counts) == {pattern_name(p, corpus.spec.names) for p in patterns(3)}
-    assert made.recoveries == (model.num_samples(None) if system == "imder" else getattr(model, "members", 1))
+    assert made.recoveries == (model.num_samples(None) if system == "imder" else getattr(model.config, "members", 1))
     assert all(count == 160 or (model.uses_context and 60 < count < 160) for count in made.sample_counts.values())
     assert Model.from_pretrained(tmp_path).calibration == made
     rows = evaluate(model, corpus, protocol="fixed")
