@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all, show, width
 from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction, add_protocol, add_run
+from imder.cli.outputs import EVALUATION, add_force, check_output
 from imder.cli.parser import numbers, whole
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def add_options(parser: Parser) -> None:
     add_metrics(parser)
     add_prediction(parser, samples=None, split=None)
     parser.add_argument("--out", help="CSV file for a row of each rate or subset and draw")
+    add_force(parser)
 
 
 def run(options: Namespace) -> int:
@@ -42,6 +44,8 @@ def run(options: Namespace) -> int:
     from imder.jobs.progress import counting
     from imder.training.explained import split_r2
 
+    if options.out:
+        check_output(options.out, EVALUATION, (options.run, options.corpus), options.force)
     model, corpus = load_both(options)
     protocol = EvaluationProtocol(
         options.protocol,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all
 from imder.cli.options import add_available, add_prediction, add_run, available
+from imder.cli.outputs import PREDICTIONS, add_force, check_output
 from imder.cli.parser import number
 from imder.types import ImderError
 
@@ -42,6 +43,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--openface-program", help="FeatureExtraction or its folder, for videos (default: on PATH)")
     parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets should hold the label")
     parser.add_argument("--out", help="CSV to write; a single clip needs none")
+    add_force(parser)
 
 
 def run(options: Namespace) -> int:
@@ -54,6 +56,8 @@ def run(options: Namespace) -> int:
     for name in ("hop", "min_coverage"):
         if options[name] is not None and options.window is None:
             raise ImderError(f"--{name.replace('_', '-')} is about windows: give --window too")
+    if options.out is not None:
+        check_output(options.out, PREDICTIONS, (options.run, options.corpus, *map(options.get, CLIP)), options.force)
     from imder.cli import predict_media
     from imder.extract.manifest import is_source
 

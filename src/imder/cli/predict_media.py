@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from imder.cli.console import PARTLY, say, say_all, shown_failures
+from imder.cli.outputs import FAILURES, REMARKS, check_output
 from imder.cli.trained import load_model, promise, recovery_lines, say_calibration
 from imder.evaluation.results import write_csv
 from imder.extract.assemble import table
@@ -45,6 +46,11 @@ def clips(options: Namespace) -> int:
     """Predict the clips of a manifest or folder."""
     if options.out is None:
         raise ImderError("say where the predictions go with --out FILE.csv")
+    files = {
+        kind: Path(options.out).with_name(f"{Path(options.out).stem}-{kind}.csv") for kind in ("failures", "remarks")
+    }
+    for kind, columns in (("failures", FAILURES), ("remarks", REMARKS)):
+        check_output(files[kind], columns, (options.run, options.corpus), options.force)
     manifest = read_source(options.corpus)
     predictor = _predictor(options)
     with counting("predicting") as report:
@@ -57,9 +63,6 @@ def clips(options: Namespace) -> int:
             f"{options.corpus}: nothing could be predicted; the first clip that failed: {sample}: {name}: {reason}"
         )
     write_csv(predictions.rows, options.out)
-    files = {
-        kind: Path(options.out).with_name(f"{Path(options.out).stem}-{kind}.csv") for kind in ("failures", "remarks")
-    }
     _write_or_remove(files["failures"], predictions.failures, "reason")
     _write_or_remove(files["remarks"], predictions.remarks, "remark")
     say_all(shown_failures(predictions.failures, str(files["failures"])))
@@ -79,6 +82,8 @@ def recording(options: Namespace, given: dict[str, str]) -> int:
         raise ImderError("say where the time series goes with --out FILE.csv; its plot goes to FILE.png")
     if options.split is not None:
         raise ImderError("--split: one recording has no splits")
+    plot = Path(options.out).with_suffix(".png")
+    check_output(plot, (), (options.run, *given.values()), options.force)
     predictor = _predictor(options)
     with counting("reading the recording") as report:
         report(0, None)
@@ -96,7 +101,6 @@ def recording(options: Namespace, given: dict[str, str]) -> int:
             min_coverage=min_coverage,
             **_settings(options),
         )
-    plot = Path(options.out).with_suffix(".png")
     write_csv(rows, options.out)
     title = f"{read.clip.id}: windows of {options.window:g} s, every {hop:g} s"
     plot_series(rows, predictor.model.spec, plot, level=options.level, title=title)

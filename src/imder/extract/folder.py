@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import zipfile
 from contextlib import suppress
 from hashlib import blake2b
@@ -27,6 +27,8 @@ from imder.extract.recipe import Recipe
 from imder.jobs.documents import read_json
 from imder.jobs.files import atomic_write
 from imder.types import ImderError
+
+_OWN = re.compile(r"recipe\.json|[0-9a-f]{24}\.(npz|busy)|lock|\..*\.part")
 
 
 class ExtractionFolder:
@@ -128,5 +130,9 @@ class ExtractionFolder:
         return (self.path / f"{key}.busy").exists()
 
     def remove(self) -> None:
-        """Delete the folder, once its clips are in the store."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder, once its clips are in the store; files that aren't an extraction's stay."""
+        with suppress(OSError):
+            for path in self.path.iterdir():
+                if _OWN.fullmatch(path.name) and not path.is_symlink() and path.is_file():
+                    path.unlink()
+            self.path.rmdir()

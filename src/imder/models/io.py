@@ -9,6 +9,7 @@ language/            the tuned language encoder, if there is one
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 def save(model: Model, folder: str | Path) -> None:
     """Write a model into a folder; each file appears under its name only when complete."""
     folder = Path(folder)
+    _check_own(folder)
     folder.mkdir(parents=True, exist_ok=True)
     description = {"system": model.system, "spec": model.spec.to_dict(), "model": asdict(model.config)}
     if model.language is not None:
@@ -58,6 +60,16 @@ def save(model: Model, folder: str | Path) -> None:
     save_weights(model.state_dict(), folder / WEIGHTS)
     if model.calibration is not None:
         model.calibration.save(folder / CALIBRATION)
+
+
+def _check_own(folder: Path) -> None:
+    """Raise where a folder holds the configuration of something else, such as a transformer."""
+    path = folder / CONFIG
+    if os.path.lexists(path):
+        try:
+            Entry(read_json(path), str(path))["system"].text()
+        except ImderError:
+            raise ImderError(f"{path}: is not a model's; it is not overwritten, choose another folder") from None
 
 
 def load(model_type: type[_M], name: str | Path, **hub: Any) -> _M:

@@ -17,6 +17,7 @@ unfinished phase is a torch file, read with ``weights_only=True``.)
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,9 @@ class RunDirectory:
             raise ImderError(
                 f"{self.path}: holds a run already; go on with it (resume, --resume) or choose another folder"
             )
+        for name in ("config.json", "model.safetensors", "metrics.json", "language"):
+            if os.path.lexists(self.path / name):
+                raise ImderError(f"{self.path}: holds {name!r}, which training would replace; choose another folder")
         if self.path.exists() and not self.path.is_dir():
             raise ImderError(f"{self.path}: is a file; a run is a folder")
         try:
@@ -112,10 +116,13 @@ class RunDirectory:
         entry = self.entry("trained_on.json")
         baseline, stage1, recipe = entry.get("constant_baseline"), entry.get("stage1"), entry.get("recipe")
         values: float | tuple[float, ...] | None = None
-        if baseline is not None:
-            values = baseline.reals() if isinstance(baseline.value, list) else baseline.real()
-        if isinstance(values, tuple) and len(values) != len(spec_of(entry).classes):
-            raise baseline.fault("expected a share of each class") if baseline else entry.fault("damaged")
+        spec = spec_of(entry)
+        if baseline is not None and spec.task == "classification":
+            values = baseline.reals(0)
+            if len(values) != len(spec.classes):
+                raise baseline.fault(f"expected {len(spec.classes)} numbers, one for each class")
+        elif baseline is not None:
+            values = baseline.real()
         return {
             "path": entry["path"].text(),
             "spec": entry["spec"].value,

@@ -7,6 +7,7 @@ read features only.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ OPTION = "--language-encoder"
 FOLDER = "language"
 """Name of the subfolder of a model that holds the tuned transformer, as its own library saves it."""
 
+_SAVED = re.compile(r"(generation_)?config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 CHECKED_TEXTS = 16
 RATE = 1e-4
 TOKENS_AT_ONCE = 4096
@@ -248,8 +250,13 @@ class LanguageEncoder:
         """Write the transformer and its tokenizer's files, if it has any, to a folder, replacing an older one.
 
         Raises:
-            ImderError: the folder cannot be written; an older one is then left as it was.
+            ImderError: the folder cannot be written, or holds anything but a transformer's files; it is then left as it was.
         """
+        others = [p.name for p in folder.iterdir() if not _is_own(p)] if folder.is_dir() else []
+        if others or (folder.exists() and not folder.is_dir()):
+            raise ImderError(
+                f"{folder}: holds {min(others, default=folder.name)!r}, no file of a transformer; it is not overwritten"
+            )
         with atomic_folder(folder) as part:
             self._model.save_pretrained(part)
             for name in TOKENIZER_FILES:
@@ -266,6 +273,13 @@ class LanguageEncoder:
         if not (folder / FOLDER).is_dir():
             raise ImderError(f"{folder}: the folder {FOLDER!r}, which holds the model's language encoder, is missing")
         return cls(folder / FOLDER)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a path in the folder of a transformer is one of the files that `LanguageEncoder.save` writes."""
+    return (
+        not path.is_symlink() and path.is_file() and (path.name in TOKENIZER_FILES or bool(_SAVED.fullmatch(path.name)))
+    )
 
 
 def _from_layer(module: nn.Module, stack: nn.ModuleList, first: int) -> Iterator[nn.Module]:

@@ -1,0 +1,75 @@
+"""Files that a command writes: never an input of the same command, nor a file that isn't a result, without ``--force``."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imder.types import ImderError
+
+if TYPE_CHECKING:
+    from imder.cli.parser import Parser
+
+PREDICTIONS = ("available", "missing")
+EVALUATION = ("model", "run", "protocol", "seed")
+FAILURES, REMARKS = ("id", "modality", "reason"), ("id", "modality", "remark")
+"""Columns by which a CSV is recognised as an earlier result of a command."""
+
+_LONGEST_HEADER = 1 << 16
+
+
+def add_force(parser: Parser) -> None:
+    """The option that lifts the check."""
+    parser.add_argument("--force", action="store_true", help="replace whatever --out names")
+
+
+def check_output(out: str | Path, columns: Collection[str], inputs: Iterable[str | Path | None], force: bool) -> None:
+    """Check, before anything is computed, that a file may be written.
+
+    Args:
+        out: the file.
+        columns: columns of a CSV that this command may replace; none for a PNG of a plot.
+        inputs: files and folders that the command reads.
+        force: replace whatever is there.
+
+    Raises:
+        ImderError: the file is an input, lies in a folder that is one, or is no earlier result.
+    """
+    if Path(out).is_dir():
+        raise ImderError(f"--out {out}: is a folder; name a file")
+    if force:
+        return
+    target = os.path.realpath(out)
+    for given in inputs:
+        if given is None or not os.path.exists(given):
+            continue
+        source = os.path.realpath(given)
+        same = os.path.exists(target) and os.path.samefile(source, target)
+        if same or (os.path.exists(target) and os.path.isdir(source) and Path(target).is_relative_to(source)):
+            if same or not _is_result(Path(target), columns):
+                raise ImderError(
+                    f"--out {out}: is {'' if same else 'in '}an input of this command ({given}); choose another file, or "
+                    "replace it with --force"
+                )
+    if os.path.lexists(out) and not _is_result(Path(out), columns):
+        raise ImderError(f"--out {out}: holds something else; choose another file, or replace it with --force")
+
+
+def _is_result(path: Path, columns: Collection[str]) -> bool:
+    """Whether a file is an earlier result: a CSV with these columns, an empty file, or a PNG of matplotlib."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(_LONGEST_HEADER)
+    if not start:
+        return True
+    if not columns:
+        return start.startswith(b"\x89PNG\r\n") and b"Matplotlib" in start[:1024]
+    try:
+        header = next(csv.reader([start.decode("utf-8", errors="replace").splitlines()[0]]), [])
+    except csv.Error:
+        return False
+    return set(columns) <= set(header)
