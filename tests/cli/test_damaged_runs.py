@@ -65,7 +65,7 @@ def test_wrong_values_are_one_line(name: str, run: Path, folder: Path, tmp_path:
     refused = 0
     for number, path in enumerate(keys(json.loads(text))):
         wrong = ["", *map(json.dumps, WRONG), *WRONG_JSON]
-        chosen = wrong if name == "metrics.json" else [wrong[(number + k) % len(wrong)] for k in range(0, 16, 4)]
+        chosen = [wrong[(number + k) % len(wrong)] for k in (0, 7)]
         for value in chosen:
             (copy / name).write_text(replaced(text, path, value))
             for command in COMMANDS[name]:
@@ -108,22 +108,23 @@ def test_a_model_larger_than_its_weights_is_not_built(run: Path, folder: Path, t
     assert "larger than model.safetensors" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", ["x", -1, 10**30, float("inf"), float("nan"), [1], {"a": 1}, None])
-def test_wrong_configurations_are_one_line(value: Any, run: Path, folder: Path, tmp_path: Path, capsys: Any) -> None:
-    copy = tmp_path / "run"
-    shutil.copytree(run, copy)
-    content = yaml.safe_load((copy / "config.yaml").read_text())
-    for path in keys(content):
-        text = yaml.safe_dump(
-            yaml.safe_load(replaced(json.dumps(content), path, '"<there>"').replace('"<there>"', "null"))
-        )
-        changed = yaml.safe_load(text)
-        parent = changed
-        for key in path[:-1]:
-            parent = parent[key]
-        parent[path[-1]] = value
-        (copy / "config.yaml").write_text(yaml.safe_dump(changed))
-        code = imder_("info", copy)
+NUMBERS = ["x", -1, 10**30, float("inf"), float("nan"), [1], {"a": 1}, None]
+
+
+@pytest.mark.parametrize("offset", range(len(NUMBERS)))
+def test_wrong_configurations_are_one_line(offset: int, run: Path, tmp_path: Path, capsys: Any) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "config.yaml"
+    text = path.read_text()
+    for number, key in enumerate(keys(yaml.safe_load(text))):
+        if (number + offset) % 4:
+            continue
+        content = parent = yaml.safe_load(text)
+        for step in key[:-1]:
+            parent = parent[step]
+        parent[key[-1]] = NUMBERS[(number + offset) // 4 % len(NUMBERS)]
+        path.write_text(yaml.safe_dump(content))
+        code = imder_("info", tmp_path / "run")
         error = capsys.readouterr().err
-        assert code in (0, 2), (path, error)
+        assert code in (0, 2), (key, error)
         assert "Traceback" not in error

@@ -48,12 +48,12 @@ def check_output(out: str | Path, columns: Collection[str], inputs: Iterable[str
             continue
         source = os.path.realpath(given)
         same = os.path.exists(target) and os.path.samefile(source, target)
-        if same or (os.path.exists(target) and os.path.isdir(source) and Path(target).is_relative_to(source)):
-            if same or not _is_result(Path(target), columns):
-                raise ImderError(
-                    f"--out {out}: is {'' if same else 'in '}an input of this command ({given}); choose another file, or "
-                    "replace it with --force"
-                )
+        inside = os.path.isdir(source) and Path(target).is_relative_to(source) and os.path.exists(target)
+        if same or (inside and not _is_result(Path(target), columns)):
+            raise ImderError(
+                f"--out {out}: is {'' if same else 'in '}an input of this command ({given}); choose another file, or "
+                "replace it with --force"
+            )
     if os.path.lexists(out) and not _is_result(Path(out), columns):
         raise ImderError(f"--out {out}: holds something else; choose another file, or replace it with --force")
 

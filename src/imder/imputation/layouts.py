@@ -159,5 +159,7 @@ def _is_own(path: Path) -> bool:
         return False
     if path.is_dir():
         names = {file.name for file in path.iterdir()}
+        if any(file.is_symlink() or not file.is_file() for file in path.iterdir()):
+            return False
         return names <= _NPZ or names <= own_files(path)
     return path.is_file() and path.suffix in (".npz", ".pkl")

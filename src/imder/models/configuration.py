@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser
 
@@ -147,6 +147,8 @@ def _check_keys(config_type: type[Any], data: Mapping[str, Any], where: str) -> 
     for key, value in data.items():
         if key not in hints:
             raise ImderError(f"unknown key {where}.{key}; {where} has {', '.join(sorted(hints))}")
+        if value is None and type(None) not in get_args(hints[key]):
+            raise ImderError(f"{where}.{key}: null is no value; leave the key out for its default")
         if is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise ImderError(f"{where}.{key} is a mapping of settings, got {value!r}")
