@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from command_line import imder_
-from imder.cli.outputs import FAILURES, PREDICTIONS, check_output
+from imder.cli.outputs import FAILURES, RESULTS, check_output
 from imder.types import ImderError
 
 
@@ -56,12 +56,12 @@ def test_results_are_known_by_their_columns(tmp_path: Path) -> None:
     out = tmp_path / "a.csv"
     for header in ("id,available,missing,prediction", 'available,"missing"', ""):
         out.write_text(f"{header}\n" if header else "")
-        check_output(out, PREDICTIONS, (), False)
+        check_output(out, RESULTS, (), False)
     for content in (b"id,available\n", b"\x00\xff\n", b"\n\n", b"x" * 10**6, b"available;missing\n"):
         out.write_bytes(content)
         with pytest.raises(ImderError, match=r"a\.csv: holds something else"):
-            check_output(out, PREDICTIONS, (), False)
-        check_output(out, PREDICTIONS, (), True)
+            check_output(out, RESULTS, (), False)
+        check_output(out, RESULTS, (), True)
     out.write_text("id,modality,reason\n")
     check_output(out, FAILURES, (), False)
     picture = tmp_path / "a.png"
@@ -72,7 +72,7 @@ def test_results_are_known_by_their_columns(tmp_path: Path) -> None:
         check_output(out, FAILURES, (None, out), False)
     os.symlink(tmp_path / "nowhere", tmp_path / "b.csv")
     with pytest.raises(ImderError, match="something else"):
-        check_output(tmp_path / "b.csv", PREDICTIONS, (), False)
+        check_output(tmp_path / "b.csv", RESULTS, (), False)
 
 
 CLAIMS = [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all, show, width
 from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction, add_protocol, add_run
-from imder.cli.outputs import EVALUATION, add_force, check_output
+from imder.cli.outputs import RESULTS, add_force, check_output
 from imder.cli.parser import numbers, whole
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
     from imder.training.explained import split_r2
 
     if options.out:
-        check_output(options.out, EVALUATION, (options.run, options.corpus), options.force)
+        check_output(options.out, RESULTS, (options.run, options.corpus), options.force)
     model, corpus = load_both(options)
     protocol = EvaluationProtocol(
         options.protocol,

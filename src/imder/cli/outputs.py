@@ -13,10 +13,12 @@ from imder.types import ImderError
 if TYPE_CHECKING:
     from imder.cli.parser import Parser
 
-PREDICTIONS = ("available", "missing")
-EVALUATION = ("model", "run", "protocol", "seed")
-FAILURES, REMARKS = ("id", "modality", "reason"), ("id", "modality", "remark")
-"""Columns by which a CSV is recognised as an earlier result of a command."""
+Columns = tuple[str, ...]
+
+RESULTS: tuple[Columns, ...] = (("available", "missing"), ("model", "run", "protocol", "seed"))
+"""Columns by which a CSV is recognised as an earlier result: predictions, or an evaluation."""
+
+FAILURES, REMARKS = (("id", "modality", "reason"),), (("id", "modality", "remark"),)
 
 _LONGEST_HEADER = 1 << 16
 
@@ -26,12 +28,12 @@ def add_force(parser: Parser) -> None:
     parser.add_argument("--force", action="store_true", help="replace whatever --out names")
 
 
-def check_output(out: str | Path, columns: Collection[str], inputs: Iterable[str | Path | None], force: bool) -> None:
+def check_output(out: str | Path, kinds: Collection[Columns], inputs: Iterable[str | Path | None], force: bool) -> None:
     """Check, before anything is computed, that a file may be written.
 
     Args:
         out: the file.
-        columns: columns of a CSV that this command may replace; none for a PNG of a plot.
+        kinds: columns of the CSV files that this command may replace; none for a PNG of a plot.
         inputs: files and folders that the command reads.
         force: replace whatever is there.
 
@@ -49,27 +51,27 @@ def check_output(out: str | Path, columns: Collection[str], inputs: Iterable[str
         source = os.path.realpath(given)
         same = os.path.exists(target) and os.path.samefile(source, target)
         inside = os.path.isdir(source) and Path(target).is_relative_to(source) and os.path.exists(target)
-        if same or (inside and not _is_result(Path(target), columns)):
+        if same or (inside and not _is_result(Path(target), kinds)):
             raise ImderError(
                 f"--out {out}: is {'' if same else 'in '}an input of this command ({given}); choose another file, or "
                 "replace it with --force"
             )
-    if os.path.lexists(out) and not _is_result(Path(out), columns):
+    if os.path.lexists(out) and not _is_result(Path(out), kinds):
         raise ImderError(f"--out {out}: holds something else; choose another file, or replace it with --force")
 
 
-def _is_result(path: Path, columns: Collection[str]) -> bool:
-    """Whether a file is an earlier result: a CSV with these columns, an empty file, or a PNG of matplotlib."""
+def _is_result(path: Path, kinds: Collection[Columns]) -> bool:
+    """Whether a file is an earlier result: a CSV of one of these kinds, an empty file, or a PNG of matplotlib."""
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:
         start = file.read(_LONGEST_HEADER)
     if not start:
         return True
-    if not columns:
+    if not kinds:
         return start.startswith(b"\x89PNG\r\n") and b"Matplotlib" in start[:1024]
     try:
         header = next(csv.reader([start.decode("utf-8", errors="replace").splitlines()[0]]), [])
     except csv.Error:
         return False
-    return set(columns) <= set(header)
+    return any(set(columns) <= set(header) for columns in kinds)

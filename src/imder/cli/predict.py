@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all
 from imder.cli.options import add_available, add_prediction, add_run, available
-from imder.cli.outputs import PREDICTIONS, add_force, check_output
+from imder.cli.outputs import RESULTS, add_force, check_output
 from imder.cli.parser import number
 from imder.types import ImderError
 
@@ -57,7 +57,7 @@ def run(options: Namespace) -> int:
         if options[name] is not None and options.window is None:
             raise ImderError(f"--{name.replace('_', '-')} is about windows: give --window too")
     if options.out is not None:
-        check_output(options.out, PREDICTIONS, (options.run, options.corpus, *map(options.get, CLIP)), options.force)
+        check_output(options.out, RESULTS, (options.run, options.corpus, *map(options.get, CLIP)), options.force)
     from imder.cli import predict_media
     from imder.extract.manifest import is_source
 
