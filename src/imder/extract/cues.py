@@ -1,89 +1,94 @@
 """Words with times: cues, and captions that roll.
 
-Rolling captions (of YouTube and of live television) repeat what was on the screen before: each cue holds its last lines again,
-or grows word by word. The repeated words are taken out, so that each word counts once, at the time at which it appears.
+Rolling captions (of YouTube and of live television) repeat what was on the screen before: each holds the last lines of the one
+before it, or grows word by word. The repeated words are taken out, so that each word counts once, when it appears.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
-_CONTIGUOUS = 0.5  # seconds between a cue and one that repeats its words
+_CONTIGUOUS = 0.5  # seconds between a caption and one that repeats its words
 _LEAST = 2  # repetitions that tell rolling captions from people who repeat themselves
+
+Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Cue:
-    """A piece of text and its time in seconds, ``start < end``.
-
-    Attributes:
-        start, end: the time.
-        text: the words.
-        lines: the words of each line on the screen; empty if the source has no lines.
-        timed: (start, words) of parts of the text that have times of their own.
-    """
+    """A piece of text and its time in seconds, ``start < end``."""
 
     start: float
     end: float
     text: str
-    lines: tuple[tuple[str, ...], ...] = ()
-    timed: tuple[tuple[float, tuple[str, ...]], ...] = ()
 
 
-def each_word_once(cues: Sequence[Cue]) -> list[Cue]:
-    """The cues in order of time, without the words that rolling captions repeat, and split where words have times.
+@dataclass(frozen=True)
+class Caption:
+    """What a screen shows for a time.
 
-    >>> cues = [Cue(0, 2, "", (("what", "a"),)), Cue(2, 4, "", (("what", "a"), ("day",))), Cue(4, 6, "", (("day",), ("!",)))]
-    >>> [(cue.start, cue.text) for cue in each_word_once(cues)]
+    Attributes:
+        start, end: the time in seconds, ``start < end``.
+        lines: the words of each line.
+        timed: (seconds, words) of the parts of the text, where these have times of their own.
+    """
+
+    start: float
+    end: float
+    lines: tuple[Words, ...]
+    timed: tuple[tuple[float, Words], ...] = ()
+
+    @property
+    def words(self) -> Words:
+        """All words."""
+        return tuple(word for line in self.lines for word in line)
+
+
+def each_word_once(captions: Sequence[Caption]) -> list[Cue]:
+    """The words of captions in order of time, without those that rolling captions repeat; split where parts have times.
+
+    >>> rolling = [Caption(0, 2, (("what", "a"),)), Caption(2, 4, (("what", "a"), ("day",))), Caption(4, 6, (("day",), ("!",)))]
+    >>> [(cue.start, cue.text) for cue in each_word_once(rolling)]
     [(0, 'what a'), (2, 'day'), (4, '!')]
     """
-    ordered = sorted(cues, key=lambda cue: cue.start)
-    carried = [0, *(_carried(before, cue) for before, cue in zip(ordered, ordered[1:]))]
+    ordered = sorted(captions, key=lambda caption: caption.start)
+    carried = [0, *(_carried(*pair) for pair in pairwise(ordered))]
     if not _rolling(ordered, carried):
         carried = [0] * len(ordered)
-    return [part for cue, count in zip(ordered, carried) for part in _parts(cue, count)]
+    return [cue for caption, count in zip(ordered, carried) for cue in _cues(caption, count)]
 
 
-def _words(cue: Cue) -> tuple[str, ...]:
-    return tuple(word for line in cue.lines for word in line)
+def _carried(before: Caption, caption: Caption) -> int:
+    """How many words at the beginning of a caption stood at the end of the one before.
 
-
-def _carried(before: Cue, cue: Cue) -> int:
-    """How many words at the beginning of a cue stood at the end of the one before.
-
-    Whole lines, or all that the cue before held: a word that happens to end one sentence and begin the next isn't carried.
+    Only whole lines, or everything that was there before: a word may end one sentence and begin the next.
     """
-    if cue.start > before.end + _CONTIGUOUS:
+    if caption.start > before.end + _CONTIGUOUS:
         return 0
-    old, new = _words(before), _words(cue)
-    ends = {len(old)}
-    for line in cue.lines:
-        ends.add(len(line) + max((end for end in ends if end != len(old)), default=0))
-    return max((n for n in ends if 0 < n <= min(len(old), len(new)) and old[-n:] == new[:n]), default=0)
+    old, new = before.words, caption.words
+    counts = {len(old), *accumulate(len(line) for line in caption.lines)}
+    return max((n for n in counts if 0 < n <= min(len(old), len(new)) and old[-n:] == new[:n]), default=0)
 
 
-def _rolling(cues: Sequence[Cue], carried: Sequence[int]) -> bool:
-    """Whether captions roll: of the cues that could show it, at least half repeat words and add others."""
-    adding = [(count, len(_words(cue)), len(cue.lines), bool(cue.timed)) for cue, count in zip(cues, carried)]
-    repeating = sum(0 < count < words for count, words, _, _ in adding)
-    candidates = sum(lines > 1 or count > 0 for count, words, lines, _ in adding if count < words)
-    least = 1 if any(timed for *_, timed in adding) else _LEAST
-    return repeating >= least and 2 * repeating >= candidates
+def _rolling(captions: Sequence[Caption], carried: Sequence[int]) -> bool:
+    """Whether captions roll: of those that could show it, at least half repeat words and add others."""
+    growing = candidates = 0
+    for caption, count in zip(captions, carried):
+        adds = 0 < count < len(caption.words)
+        growing += adds
+        candidates += adds or (count == 0 and len(caption.lines) > 1)
+    least = 1 if any(caption.timed for caption in captions) else _LEAST
+    return growing >= least and 2 * growing >= candidates
 
 
-def _parts(cue: Cue, carried: int) -> Iterator[Cue]:
-    """A cue without its first ``carried`` words, as one cue or as one for each part with a time of its own."""
-    starts = [start for start, _ in cue.timed]
-    within = starts == sorted(starts) and all(cue.start <= start < cue.end for start in starts)
-    if not (starts and within):
-        if rest := _words(cue)[carried:] if cue.lines else tuple(cue.text.split()):
-            yield Cue(cue.start, cue.end, " ".join(rest))
-        return
-    ends = [*starts[1:], cue.end]
-    for (start, words), end in zip(cue.timed, ends):
-        rest, carried = words[carried:], max(0, carried - len(words))
-        if rest and start < end:
+def _cues(caption: Caption, carried: int) -> Iterator[Cue]:
+    """A caption without its first ``carried`` words, as one cue or one for each part with a time of its own."""
+    starts = [start for start, _ in caption.timed]
+    ordered = starts == sorted(set(starts)) and all(caption.start <= start < caption.end for start in starts)
+    parts = caption.timed if starts and ordered else ((caption.start, caption.words),)
+    for (start, words), end in zip(parts, [*(start for start, _ in parts[1:]), caption.end]):
+        if rest := words[carried:]:
             yield Cue(start, end, " ".join(rest))
-        elif rest:
-            yield replace(cue, start=start, end=cue.end, text=" ".join(rest), lines=(), timed=())
+        carried = max(0, carried - len(words))

@@ -29,7 +29,9 @@ def decode(path: Path, content: bytes, advice: str = "") -> str:
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     name = "UTF-16" if wide else "UTF-8"
     if not wide and 4 * content[:_SAMPLE].count(0) > len(content[:_SAMPLE]):
-        raise ImderError(f"{path}: is not {name} text (it has zero bytes, as UTF-16 has){advice or '; save it as UTF-8'}")
+        raise ImderError(
+            f"{path}: is not {name} text (it has zero bytes, as UTF-16 has){advice or '; save it as UTF-8'}"
+        )
     try:
         return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:

@@ -209,14 +209,15 @@ class Predictor:
         recipe = self._media()
         if text is not None and transcript is not None:
             raise ImderError("give either a text or a transcript, not both")
-        cues = () if transcript is None else read_transcript(transcript)
-        words = cues[0].text if cues else text  # any words, so that the language model is checked
+        timed = None if transcript is None else read_transcript(transcript)
+        words = text if timed is None else timed.cues[0].text  # any words, so that the language model is checked
         if name is None and transcript is not None and video is None and audio is None and openface is None:
             name = Path(transcript).stem
         clip = self.clip(video=video, audio=audio, text=words, openface=openface, name=name)
         self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"recording {clip.id!r}")
         check_ready(recipe, [clip])
-        return read_recording(replace(clip, text=None) if cues else clip, recipe, cues=cues, openface=self._openface)
+        clip = clip if timed is None else replace(clip, text=None)
+        return read_recording(clip, recipe, transcript=timed, openface=self._openface)
 
     def predict_windows(
         self,

@@ -10,18 +10,19 @@ without either, the end of the transcript.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imder.extract.clip import extract_clip
+from imder.extract.cues import Cue
 from imder.extract.extractors import leaves_video_unused
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
 from imder.media.clips import NO_TRACKER
-from imder.media.transcript import Cue
+from imder.media.transcript import Transcript
 from imder.types import ImderError
 
 _CLOSE = 1e-6  # seconds of tolerance, since times of frames are rounded in files
@@ -83,13 +84,15 @@ class Recording:
         return int(np.searchsorted(times, start - _CLOSE)), last
 
 
-def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), openface: str | None = None) -> Recording:
+def read_recording(
+    clip: Clip, recipe: Recipe, *, transcript: Transcript | None = None, openface: str | None = None
+) -> Recording:
     """Extract the features of a recording.
 
     Args:
         clip: its files; its text, if any, belongs to every window.
         recipe: the recipe of the features.
-        cues: a transcript with times, instead of a text.
+        transcript: words with times, instead of a text.
         openface: OpenFace's program, for a video without a table.
 
     Raises:
@@ -114,6 +117,11 @@ def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), open
                 f"{clip.openface}: the column 'timestamp' doesn't ascend: its frames can't be assigned to windows"
             )
         assert len(values) == len(times)
+    cues: tuple[Cue, ...] = ()
+    if transcript is not None:
+        transcript = transcript.within(extracted.seconds or None)
+        cues = transcript.cues
+        remarks += [("language", remark) for remark in transcript.remarks]
     seconds = extracted.seconds or max((cue.end for cue in cues), default=0.0)
     if seconds <= 0:
         raise ImderError("windows need a modality with times: sound, a table of OpenFace or a transcript with times")
@@ -125,6 +133,6 @@ def read_recording(clip: Clip, recipe: Recipe, *, cues: Sequence[Cue] = (), open
         frame_seconds=extracted.frame_seconds,
         timeless={name: values for name, values in extracted.features.items() if name not in extracted.times},
         tokens=extracted.tokens,
-        cues=tuple(cues),
+        cues=cues,
         remarks=tuple(remarks),
     )

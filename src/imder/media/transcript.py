@@ -1,4 +1,7 @@
-"""Transcripts with times: subtitles (SRT, WebVTT), or a CSV with the columns ``start, end, text`` in seconds.
+"""Transcripts with times: subtitles (`imder.extract.subtitles`), or a table with the columns ``start, end, text``.
+
+Times in a table are seconds or clock times (``00:01:02.5``). Whole numbers that can only be milliseconds, as Whisper writes
+them, are read as such, with a remark.
 
 A cue belongs to a window if at least half of the cue lies in the window, or if the cue fills at least half of the window. A
 short cue thus belongs to the window that holds most of it, and a long cue to every window that it fills.
@@ -10,24 +13,67 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imder.extract.manifest import read_text
+from imder.extract.cues import Cue
+from imder.extract.subtitles import clock, read_subtitles
+from imder.extract.text_files import csv_lines, lines_of, read_text
 from imder.types import ImderError
 
-_TIMES = re.compile(r"\s*([\d:.,]+)\s+-->\s+([\d:.,]+)")
-_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d+)?)")
-_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # markup of WebVTT, and of formats that SRT files borrow from
+_COLUMNS = ("start", "end", "text")
+_SECONDS = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
+_FAR_BEYOND = 10  # times a recording's length: no transcript of it ends there
+_LONG_CUE = 60  # seconds
+_SLOW_SPEECH = 0.1  # words a second
 
 
 @dataclass(frozen=True)
-class Cue:
-    """A piece of text and its time in seconds, ``start < end``."""
+class Transcript:
+    """Words with times.
 
-    start: float
-    end: float
-    text: str
+    Attributes:
+        cues: in order of time.
+        remarks: what was left out or assumed.
+        whole_numbers: whether all times are whole numbers without a unit, which may be milliseconds.
+    """
+
+    cues: tuple[Cue, ...]
+    remarks: tuple[str, ...] = ()
+    whole_numbers: bool = False
+
+    def within(self, seconds: float | None) -> Transcript:
+        """The transcript of a recording of this length (None: unknown), in seconds, with remarks on cues beyond its end."""
+        transcript = self._in_seconds() if self._is_milliseconds(seconds) else self
+        if seconds is None:
+            return transcript
+        outside = sum(cue.start >= seconds or cue.end <= 0 for cue in transcript.cues)
+        if not outside:
+            return transcript
+        total = len(transcript.cues)
+        which = (
+            "no cue of the transcript is" if outside == total else f"{outside} of {total} cues of the transcript aren't"
+        )
+        last = max(cue.end for cue in transcript.cues)
+        span = f"it goes from {transcript.cues[0].start:g} s to {last:g} s"
+        remark = f"{which} in the recording of {seconds:.1f} s: {span}"
+        return replace(transcript, remarks=(*transcript.remarks, remark))
+
+    def _is_milliseconds(self, seconds: float | None) -> bool:
+        if not self.whole_numbers:
+            return False
+        lengths = sorted(cue.end - cue.start for cue in self.cues)
+        if lengths[len(lengths) // 2] <= _LONG_CUE:
+            return False
+        end = max(cue.end for cue in self.cues)
+        slow = sum(len(cue.text.split()) for cue in self.cues) < _SLOW_SPEECH * sum(lengths)
+        if seconds is None:
+            return slow
+        return (slow or end > _FAR_BEYOND * seconds) and end <= 1000 * (2 * seconds + 1)
+
+    def _in_seconds(self) -> Transcript:
+        cues = tuple(Cue(cue.start / 1000, cue.end / 1000, cue.text) for cue in self.cues)
+        return Transcript(cues, (*self.remarks, "times are whole numbers, read as milliseconds"))
 
 
 def text_between(cues: Sequence[Cue], start: float, end: float) -> str:
@@ -45,7 +91,7 @@ def text_between(cues: Sequence[Cue], start: float, end: float) -> str:
     return " ".join(texts)
 
 
-def read_transcript(path: str | Path) -> tuple[Cue, ...]:
+def read_transcript(path: str | Path) -> Transcript:
     """The cues of a file in order of time; cues without words are left out.
 
     Raises:
@@ -53,60 +99,79 @@ def read_transcript(path: str | Path) -> tuple[Cue, ...]:
     """
     path = Path(path)
     text = read_text(path)
-    cues = tuple(_table(path, text) if path.suffix.lower() in (".csv", ".tsv") else _subtitles(path, text))
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _table(path, text)
+    subtitles = read_subtitles(path, text)
+    return Transcript(subtitles.cues, subtitles.remarks)
+
+
+def _table(path: Path, text: str) -> Transcript:
+    cues, empty = [], []
+    whole_numbers = True
+    for line, cells in _rows(path, text):
+        where = f"{path}: line {line}"
+        start, end = (_seconds(where, name, cells[name]) for name in ("start", "end"))
+        whole_numbers &= cells["start"].isdecimal() and cells["end"].isdecimal()
+        words = " ".join(cells["text"].split())
+        if words and start < end:
+            cues.append(Cue(start, end, words))
+        elif words:
+            empty.append(line)
+    remarks = []
+    if empty:
+        remarks.append(f"{len(empty)} cues of no or negative length were left out, the first at line {empty[0]}")
     if not cues:
-        raise ImderError(f"{path}: no words with times; a transcript is SRT, WebVTT or a CSV of start, end, text")
-    return tuple(sorted(cues, key=lambda cue: (cue.start, cue.end)))
+        raise ImderError(f"{path}: no words with times" + (f" ({'; '.join(remarks)})" if remarks else ""))
+    cues.sort(key=lambda cue: (cue.start, cue.end))
+    return Transcript(tuple(cues), tuple(remarks), whole_numbers)
 
 
-def _subtitles(path: Path, text: str) -> Iterator[Cue]:
-    lines = text.splitlines()
-    starts = [i for i, line in enumerate(lines) if _TIMES.match(line)]
-    for i in starts:
-        times = _TIMES.match(lines[i])
-        assert times is not None
-        where = f"{path}: line {i + 1}"
-        words = []
-        for line in lines[i + 1 :]:
-            if not line.strip() or "-->" in line:
-                break
-            words.append(_TAG.sub("", line).strip())
-        yield from _cue(where, _clock(where, times[1]), _clock(where, times[2]), " ".join(words))
+def _seconds(where: str, name: str, cell: str) -> float:
+    if ":" in cell:
+        return clock(f"{where}: {name}", cell)
+    if not _SECONDS.fullmatch(cell) or not math.isfinite(value := float(cell.replace(",", "."))):
+        raise ImderError(f"{where}: {name}: {cell!r} is not a number of seconds or a time such as 00:01:02.5")
+    return value
 
 
-def _clock(where: str, text: str) -> float:
-    clock = _CLOCK.fullmatch(text)
-    if clock is None:
-        raise ImderError(f"{where}: {text!r} is not a time such as 00:01:02,500")
-    hours, minutes, seconds = (float(part.replace(",", ".")) if part else 0.0 for part in clock.groups())
-    return 3600 * hours + 60 * minutes + seconds
+def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """The line and the cells by the names of the columns of each row."""
+    first = next(iter(lines_of(text)), "")
+    separator = max(",;\t", key=first.count)
+    rows = _quoted_or_not(path, text, separator)
+    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
+    for name in _COLUMNS:
+        if header.count(name) != 1:
+            problem = "no column" if name not in header else "more than one column"
+            raise ImderError(f"{path}: {problem} {name!r}; a table of words has start, end (seconds) and text")
+    for line, cells in rows:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
+            raise ImderError(
+                f"{path}: line {line}: {len(cells)} cells where the header has {len(header)} "
+                "(put a text that contains the separator in double quotes)"
+            )
+        yield line, {name: cell.strip() for name, cell in zip(header, cells)}
 
 
-def _table(path: Path, text: str) -> Iterator[Cue]:
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    rows = csv.DictReader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+def _quoted_or_not(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows as CSV, or as the lines that Whisper writes: separated by tabs and nothing in quotes."""
+    if separator == "\t":
+        lines = [line.split(separator) for line in lines_of(text)]
+        if all(len(cells) == len(lines[0]) for cells in lines if any(cells)):
+            yield from (
+                (i, [_unquoted(cell) for cell in cells]) for i, cells in enumerate(lines, start=1) if any(cells)
+            )
+            return
+    rows = csv.reader(csv_lines(text), delimiter=separator, strict=True)
     try:
-        missing = {"start", "end", "text"} - {(name or "").strip() for name in rows.fieldnames or ()}
-        if missing:
-            raise ImderError(f"{path}: no column {min(missing)!r}; a table of words has start, end (seconds) and text")
-        for row in rows:
-            where = f"{path}: line {rows.line_num}"
-            cells = {(name or "").strip(): cell for name, cell in row.items()}
-            times = []
-            for name in ("start", "end"):
-                cell = cells[name] or ""
-                try:
-                    times.append(float(cell))
-                except ValueError:
-                    raise ImderError(f"{where}: {name}: {cell!r} is not a number of seconds") from None
-            yield from _cue(where, times[0], times[1], cells["text"] or "")
+        yield from ((rows.line_num, row) for row in rows)
     except csv.Error as error:
         raise ImderError(f"{path}: line {rows.line_num}: not CSV ({error})") from None
 
 
-def _cue(where: str, start: float, end: float, text: str) -> Iterator[Cue]:
-    if not (0 <= start < end and math.isfinite(end)):
-        raise ImderError(f"{where}: {start:g} s to {end:g} s is not a valid time span")
-    words = " ".join(text.split())
-    if words:
-        yield Cue(start, end, words)
+def _unquoted(cell: str) -> str:
+    inner = cell[1:-1]
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if quoted else cell
