@@ -191,3 +191,15 @@ def test_egemaps_without_opensmile(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "opensmile", None)
     with pytest.raises(ImderError, match=r"pip install '.\[egemaps\]'"):
         egemaps(Sound(write_wav(tmp_path / "a.wav"), 16000), recipe_of("audio", "egemaps"))
+
+
+@pytest.mark.parametrize("rate", [1, 10, 999])
+def test_a_forged_sampling_rate_is_refused(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", np.zeros(10**6, np.int16), rate)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImderError, match=rf"a\.wav: a sampling rate of {rate} Hz"):
+            features(tmp_path / "a.wav")
+        assert tracemalloc.get_traced_memory()[1] < 10**8
+    finally:
+        tracemalloc.stop()

@@ -26,6 +26,10 @@ class NoSoundTrack(ImderError):
     """A video has no sound track, which isn't a failure."""
 
 
+LEAST_RATE = 1000
+"""Lowest sampling rate in Hz."""
+
+
 @dataclass
 class Sound:
     """The mono signal of a file at a sampling rate; `chunks` can be iterated repeatedly.
@@ -51,7 +55,7 @@ class Sound:
         """
         self.remarks.clear()
         count = 0
-        for piece in _resampled(self._decoded(), self.rate):
+        for piece in _resampled(self._decoded(), self.rate, self.path):
             if not np.isfinite(piece).all():
                 raise ImderError(f"{self.path}: the sound holds values that are not finite")
             count += len(piece)
@@ -129,12 +133,14 @@ class Sound:
         self.remarks.append(f"{self.path.name}: damaged after {seconds:.2f} s, read up to there ({_reason(error)})")
 
 
-def _resampled(pieces: Iterator[tuple[int, Samples]], rate: int) -> Iterator[Samples]:
+def _resampled(pieces: Iterator[tuple[int, Samples]], rate: int, path: Path) -> Iterator[Samples]:
     """Pieces resampled to one rate; the rate of the file may change within it, as in broadcasts."""
     import soxr
 
     current, stream = rate, None
     for source_rate, piece in pieces:
+        if source_rate < LEAST_RATE:  # a small file would become hours of sound
+            raise ImderError(f"{path}: a sampling rate of {source_rate} Hz; sound has at least {LEAST_RATE}")
         if source_rate != current:
             if stream is not None:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -12,19 +12,14 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_buffer_registration_hook,
-    register_module_parameter_registration_hook,
-)
+from torch import Tensor
 
 from imder.calibration.calibration import FILE as CALIBRATION
 from imder.calibration.calibration import Calibration
@@ -33,6 +28,7 @@ from imder.jobs.files import atomic_write
 from imder.models.language.encoder import FOLDER as LANGUAGE_FOLDER
 from imder.models.language.encoder import LanguageEncoder
 from imder.models.registry import build
+from imder.models.size_limit import no_larger_than
 from imder.types import ImderError, Spec
 
 if TYPE_CHECKING:
@@ -40,8 +36,6 @@ if TYPE_CHECKING:
 
 _M = TypeVar("_M", bound="Model")
 
-NOT_SAVED = 1 << 24  # numbers in buffers that are computed anew
-MOST_TIMES = 4  # parameters for each byte of the weights: a layer may be registered several times
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -118,31 +112,12 @@ def _build(description: Entry, weights: Path) -> Model:
         with (
             suppress(RuntimeError, NotImplementedError),
             torch.device("meta"),
-            _most_parameters(MOST_TIMES * size + NOT_SAVED),
+            no_larger_than(size, WEIGHTS),
         ):
             build(system, settings.value, spec)
         return build(system, settings.value, spec)
     except Exception as error:  # sizes that no layer can have end in many kinds
         raise ImderError(f"{description.file}: not a model's configuration ({shorten(error)})") from None
-
-
-@contextmanager
-def _most_parameters(most: int) -> Iterator[None]:
-    """Raise `ImderError` where modules register more parameters, or more buffers, than this."""
-    registered = 0
-
-    def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        nonlocal registered
-        registered += 1 if tensor is None else 1 + tensor.numel()
-        if registered > most:
-            raise ImderError(f"it describes a model larger than {WEIGHTS}")
-
-    handles = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def push(model: Model, repo_id: str, *, private: bool = False, token: str | None = None) -> str:

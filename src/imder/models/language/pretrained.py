@@ -12,6 +12,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from imder.jobs.documents import Entry, read_json
+from imder.models.size_limit import no_larger_than
 from imder.types import ImderError
 
 TOKENIZER_FILES = (
@@ -97,9 +99,12 @@ def load_transformer(folder: Path, option: str, **options: Any) -> Any:
     """
     loader = transformers_for(option).AutoModel
     try:
-        return loader.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False, **options
-        ).eval()
+        _check_description(folder)
+        size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        with no_larger_than(size, "its safetensors"):
+            return loader.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False, **options
+            ).eval()
     except Exception as error:  # configuration and weights each have their own exceptions
         raise _unreadable(folder, option, error, "config.json and model.safetensors") from None
 
@@ -108,9 +113,27 @@ def load_tokenizer(folder: Path, option: str) -> Any:
     """The tokenizer in a folder; arguments and errors as in `load_transformer`."""
     loader = transformers_for(option).AutoTokenizer
     try:
+        _check_description(folder)
         return loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # each kind of tokenizer has its own exceptions
         raise _unreadable(folder, option, error, "config.json, model.safetensors and the tokenizer's files") from None
+
+
+def _check_description(folder: Path) -> None:
+    """Raise where ``config.json`` is damaged, is of a type that only code in the folder knows, or names code to fetch."""
+    from transformers import CONFIG_MAPPING
+
+    path = folder / "config.json"
+    parts = [whole := Entry(read_json(path), str(path))]
+    kind = whole.get("model_type")
+    if whole.get("auto_map") is not None and (kind is None or kind.text() not in CONFIG_MAPPING):
+        raise whole.fault("it is of a type that only code in the folder knows, and code of others is never run")
+    while parts:
+        for key, entry in parts.pop().mapping().items():
+            if isinstance(entry.value, dict):
+                parts.append(entry)
+            elif key.endswith("_implementation") and isinstance(entry.value, str) and not entry.value.isidentifier():
+                raise entry.fault(f"the implementation {entry.value[:60]!r} is code from elsewhere, which is not run")
 
 
 def _unreadable(folder: Path, option: str, error: Exception, needed: str) -> ImderError:
