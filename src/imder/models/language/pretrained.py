@@ -9,6 +9,7 @@ Code that a folder or a repository brings along (``auto_map``) is never run, and
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +138,8 @@ def _check_description(folder: Path) -> None:
 
 
 def _unreadable(folder: Path, option: str, error: Exception, needed: str) -> ImderError:
-    return ImderError(
-        f"{option} {folder}: the folder can't be read as a transformer ({_reason(error)}); it needs {needed}"
-    )
+    reason = _reason(str(error).replace(f"{folder}{os.sep}", "") or type(error).__name__)
+    return ImderError(f"{option} {folder}: the folder can't be read as a transformer ({reason}); it needs {needed}")
 
 
 def states_of(model: Any) -> Any:
@@ -147,5 +147,5 @@ def states_of(model: Any) -> Any:
     return model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: object) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
