@@ -32,26 +32,31 @@ def write_wav(path, signal=None, rate=RATE, **more):
     return path
 
 
-def write_video(path, signal=None, rate=RATE, frames=10):
-    """A grey video (MPEG-4) with sound of 16 bits, or without any where ``signal`` is None."""
+def write_video(path, signal=None, rate=RATE, frames=10, late=0.0, gap=(0.0, 0.0), tracks=1):
+    """A grey video (MPEG-4) with sound of 16 bits, or without any where ``signal`` is None.
+
+    ``late``: seconds at which the sound begins; ``gap``: (seconds of sound, seconds without) in its middle; ``tracks``: how
+    many sound tracks, all of them the same.
+    """
     import av
 
     with av.open(str(path), "w") as container:
         picture = container.add_stream("mpeg4", rate=10)
         picture.width = picture.height = 32
         picture.pix_fmt = "yuv420p"
-        sound = None
+        sounds = []
         if signal is not None:
-            sound = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+            sounds = [container.add_stream("pcm_s16le", rate=rate, layout="mono") for _ in range(tracks)]
         for i in range(frames):
-            image = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * i, np.uint8), format="rgb24")
+            image = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * i % 256, np.uint8), format="rgb24")
             container.mux(picture.encode(image))
         container.mux(picture.encode(None))
-        if sound is not None:
+        for sound in sounds:
             whole = np.round(signal * 32767).astype(np.int16)[None]
             for start in range(0, whole.shape[1], 1024):
                 frame = av.AudioFrame.from_ndarray(whole[:, start : start + 1024], format="s16", layout="mono")
-                frame.sample_rate, frame.pts = rate, start
+                wait = late + (gap[1] if start >= gap[0] * rate else 0)
+                frame.sample_rate, frame.pts = rate, start + round(wait * rate)
                 container.mux(sound.encode(frame))
             container.mux(sound.encode(None))
     return path

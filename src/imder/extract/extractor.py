@@ -98,6 +98,11 @@ def sound_extractor(
             raise ImderError(f"{file}: the features are not finite")
         frame_seconds = part.hop / part.rate
         times = np.arange(len(features), dtype=np.float64) * frame_seconds
+        sounding = np.ones(len(times), bool)
+        for start, end in sound.gaps:  # silence that the file doesn't hold
+            sounding &= (times < start) | (times >= end)
+        sounding[-1] |= not sounding.any()  # sound shorter than a frame
+        features, times = features[sounding], times[sounding]
         return ClipFeatures(features, times, frame_seconds, sound.seconds, remark="; ".join(sound.remarks))
 
     return Extractor(
