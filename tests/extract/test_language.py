@@ -146,3 +146,43 @@ def test_folders_that_hold_no_model(folder, tmp_path):
     (broken / "pytorch_model.bin").write_bytes(b"a pickle that nobody opens")
     with pytest.raises(ImderError, match="can't be read as a transformer"):
         TextEncoder(str(broken))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "relative"])
+def test_more_tokens_than_the_model_reads_are_refused_at_the_start(folder, tmp_path, kind):
+    """The last number that is allowed works on a long text."""
+    model, most = str(folder), 64
+    if kind != "bert":
+        configuration = transformers.RobertaConfig if kind == "roberta" else transformers.DebertaV2Config
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        config = configuration(vocab_size=70, max_position_embeddings=66, **sizes)
+        if kind == "relative":
+            config.relative_attention, config.position_biased_input = True, False
+        shutil.copytree(folder, tmp_path / "model")
+        transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "model")
+        model = str(tmp_path / "model")
+    encoder = TextEncoder(model)
+    if kind == "relative":
+        assert encoder.recipe(500).max_tokens == 500
+        return
+    for wrong in (65, 500):
+        with pytest.raises(ImderError, match=f"--max-tokens {wrong}: .* takes at most {most}$"):
+            encoder.recipe(wrong)
+    assert encoder.recipe(most).max_tokens == most
+    assert len(encoder("day " * 100, most)[0]) == most
+
+
+def test_a_folder_without_vocabulary_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "model")
+    (tmp_path / "model" / "vocab.txt").unlink()
+    with pytest.raises(ImderError, match=r"it has no vocabulary, such as vocab\.txt") as caught:
+        TextEncoder(str(tmp_path / "model"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_vocabulary_of_another_model_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "model")
+    with (tmp_path / "model" / "vocab.txt").open("a", encoding="utf-8") as file:
+        file.write("more\nwords\n")
+    with pytest.raises(ImderError, match="numbers words up to 66, the model has 65"):
+        TextEncoder(str(tmp_path / "model"))

@@ -60,6 +60,11 @@ class TextEncoder:
         self._model: Any = states_of(load_transformer(folder, OPTION))
         self.model = model
         self.dim = int(self._model.config.hidden_size)
+        last, ids = max(self._tokenizer.get_vocab().values()), int(self._model.get_input_embeddings().num_embeddings)
+        if last >= ids:
+            raise ImderError(
+                f"{OPTION} {model}: its tokenizer numbers words up to {last}, the model has {ids}; they don't belong together"
+            )
 
     def __call__(self, text: str, max_tokens: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Hidden states ``(T, dim)`` and token ids ``(T,)`` of a text, with T at most ``max_tokens``."""
@@ -69,8 +74,37 @@ class TextEncoder:
         return states.float().numpy(), encoded["input_ids"][0].numpy().astype(np.int64)
 
     def recipe(self, max_tokens: int) -> LanguageRecipe:
-        """The recipe of this encoder's features."""
+        """The recipe of this encoder's features.
+
+        Raises:
+            ImderError: the model can't read that many tokens.
+        """
+        if max_tokens > (longest := self.longest(max_tokens)):
+            raise ImderError(f"--max-tokens {max_tokens}: {self.model} takes at most {longest}")
         return LanguageRecipe(self.model, self.fingerprint(), max_tokens, self.dim)
+
+    def longest(self, wanted: int) -> int:
+        """The number of tokens that the model can read, at most ``wanted``.
+
+        Models number positions in ways of their own (RoBERTa's ``max_position_embeddings`` is 514 for 512 tokens, and
+        relative positions have no limit), so lengths near the limit are tried.
+        """
+        positions = getattr(self._model.config, "max_position_embeddings", None)
+        if not isinstance(positions, int) or wanted <= positions // 2 or self._reads(wanted):
+            return wanted
+        tried = range(min(wanted - 1, positions), positions // 2, -1)
+        return next((tokens for tokens in tried if self._reads(tokens)), positions // 2)
+
+    def _reads(self, tokens: int) -> bool:
+        word = next(i for i in self._tokenizer.get_vocab().values() if i not in self._tokenizer.all_special_ids)
+        try:
+            with torch.inference_mode():
+                self._model(
+                    input_ids=torch.full((1, tokens), word), attention_mask=torch.ones(1, tokens, dtype=torch.int64)
+                )
+        except (IndexError, RuntimeError):
+            return False
+        return True
 
     def fingerprint(self) -> str:
         """A hash of weights and vocabulary, which identifies the model wherever it is stored."""

@@ -115,9 +115,13 @@ def load_tokenizer(folder: Path, option: str) -> Any:
     loader = transformers_for(option).AutoTokenizer
     try:
         _check_description(folder)
-        return loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        tokenizer = loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        # Without its vocabulary the library makes a tokenizer to which every word is unknown.
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+            raise ValueError("it has no vocabulary, such as vocab.txt or tokenizer.json")
     except Exception as error:  # each kind of tokenizer has its own exceptions
         raise _unreadable(folder, option, error, "config.json, model.safetensors and the tokenizer's files") from None
+    return tokenizer
 
 
 def _check_description(folder: Path) -> None:
