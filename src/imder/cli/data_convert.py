@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say
-from imder.cli.options import add_corpus, read_corpus
+from imder.cli.options import add_corpus, add_padding, read_corpus
 from imder.cli.parser import listed
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def add_options(parser: Parser) -> None:
     """Options of ``imder data convert``."""
     add_corpus(parser)
+    add_padding(parser)
     parser.add_argument("out", help="store to write")
     parser.add_argument("--force", action="store_true", help="replace a store in OUT")
     parser.add_argument(
@@ -37,7 +38,7 @@ def run(options: Namespace) -> int:
     from imder.data.store_writer import write_store
 
     check_new_store(options.out, options.force)
-    corpus = read_corpus(options)
+    corpus = read_corpus(options, options.padding)
     if options.by_speaker is None:
         write_store(corpus, options.out, options.dtype)
     else:

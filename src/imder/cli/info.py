@@ -36,7 +36,7 @@ def run(options: Namespace) -> int:
         else:
             from imder.data.formats.load import load_corpus
 
-            facts["corpus"] = corpus_facts(load_corpus(options.path))
+            facts["corpus"] = corpus_facts(load_corpus(options.path, quiet=True))
     if options.json:
         print(json.dumps(facts, indent=2))
     else:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from imder.cli.parser import Parser
     from imder.data.corpus import Corpus
+    from imder.data.formats.padding import Padding
     from imder.missingness.protocols import Missing
 
 CORPUS = "feature file, folder of npz files, or store"
@@ -35,11 +36,22 @@ def add_drop_empty(parser: Parser) -> None:
     parser.add_argument("--drop-empty", action="store_true", help="leave out samples without any modality")
 
 
-def read_corpus(options: Namespace) -> Corpus:
-    """The corpus of `add_corpus`."""
+def add_padding(parser: Parser) -> None:
+    """Which frames without lengths are padding."""
+    parser.add_argument(
+        "--padding",
+        choices=["auto", "zeros", "none"],
+        default="auto",
+        help="frames without lengths that are padding: zeros at the ends of modalities with equally many frames (auto), "
+        "of every modality (zeros), or none (default: auto)",
+    )
+
+
+def read_corpus(options: Namespace, padding: Padding = "auto", *, quiet: bool = False) -> Corpus:
+    """The corpus of `add_corpus`; remarks on it are logged unless ``quiet``."""
     from imder.data.formats.load import load_corpus
 
-    return load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty)
+    return load_corpus(options.corpus, task=options.task, drop_empty=options.drop_empty, padding=padding, quiet=quiet)
 
 
 def add_threads(parser: Parser, usual: str = "one for each core", what: str = "CPU threads") -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.array_values import has_rows, plain
-from imder.data.formats.labels import MOST_CLASSES, warn_of_numbers
+from imder.data.formats.labels import MOST_CLASSES, number_remarks
 from imder.data.formats.raw import Raw
+from imder.data.formats.remarks import Remark
 from imder.types import ImderError, Task
 
 
@@ -64,20 +65,17 @@ def check_one_kind(raws: Sequence[Raw], columns: Sequence[Sequence[Any] | None],
         raise ImderError(f"{where}: labels are {differing}; use one kind")
 
 
-def warn_of_given_numbers(
-    columns: Sequence[Sequence[Any] | None],
-    labels: Sequence[NDArray[np.int64] | None],
-    classes: Sequence[str],
-    where: str,
-) -> None:
-    """Warn where labels given as numbers may be misread (`warn_of_numbers`)."""
+def given_number_remarks(
+    columns: Sequence[Sequence[Any] | None], labels: Sequence[NDArray[Any] | None], classes: Sequence[str]
+) -> list[Remark]:
+    """Remarks where labels given as numbers may be misread (`number_remarks`)."""
     marked = [
         None if y is None or column is None else y[[label is not None for label in column]]
         for column, y in zip(columns, labels, strict=True)
     ]
-    if not any(isinstance(label, str) for column in columns for label in column or ()):
-        way_out = "number classes from 0 or pass their names, or use task='regression' if the labels are no classes"
-        warn_of_numbers(where, marked, classes, way_out)
+    if any(isinstance(label, str) for column in columns for label in column or ()):
+        return []
+    return number_remarks(marked, classes, "pass their names, or use task='regression'")
 
 
 def task_and_classes(

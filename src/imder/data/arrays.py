@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from imder.data.array_labels import (
     check_one_kind,
+    given_number_remarks,
     label_column,
     numbered_labels,
     task_and_classes,
-    warn_of_given_numbers,
 )
 from imder.data.array_values import has_rows, holds_strings, plain
 from imder.data.formats.assemble import unlabelled_splits
-from imder.data.formats.fields import RENAMED, SUFFIXES
+from imder.data.formats.fields import RENAMED, SUFFIXES, USUAL, purpose
+from imder.data.formats.padding import Padding, check_padding
 from imder.data.formats.raw import Raw
+from imder.data.formats.remarks import sentences
 from imder.data.split import SPLITS, Split
 from imder.types import ImderError, Task
 
@@ -43,9 +45,9 @@ Arrays = Mapping[str, Any]
 
 
 def splits_from_arrays(
-    given: Mapping[str, Arrays], task: Task | None, classes: Sequence[str] | None, where: str
-) -> tuple[dict[str, Split], Task, tuple[str, ...]]:
-    """Splits, task and class names (see `imder.Corpus.from_arrays`).
+    given: Mapping[str, Arrays], task: Task | None, classes: Sequence[str] | None, where: str, padding: Padding
+) -> tuple[dict[str, Split], Task, tuple[str, ...], tuple[str, ...]]:
+    """Splits, task, class names and remarks (see `imder.Corpus.from_arrays`).
 
     Raises:
         ImderError: a key, a type, a shape or a label is wrong; the message names split, key and sample.
@@ -59,12 +61,13 @@ def splits_from_arrays(
             raise ImderError(f"{where}: unknown split {split!r}; use {', '.join(SPLITS)}, or 'all' alone")
         if not isinstance(columns, Mapping):
             raise ImderError(f"{where} [{split}]: a dict of arrays is needed, got {type(columns).__name__}")
+    check_padding(padding)
     raws = [_raw(f"{where} [{split}]", split, columns) for split, columns in given.items()]
     _fill_missing(raws)
     labels = [raw.fields.pop("labels", None) for raw in raws]  # type: ignore[attr-defined] # dicts of `_raw`
-    splits = unlabelled_splits(raws)
+    splits, remarks = unlabelled_splits(raws, padding)
     if task == "none":
-        return splits, "none", ()
+        return splits, "none", (), sentences(remarks)
     label_columns = [label_column(raw, y, splits[raw.split].ids) for raw, y in zip(raws, labels, strict=True)]
     if task != "regression":
         check_one_kind(raws, label_columns, where)
@@ -74,8 +77,9 @@ def splits_from_arrays(
         for raw, column in zip(raws, label_columns, strict=True)
     ]
     if task == "classification":
-        warn_of_given_numbers(label_columns, numbered, names if classes is None else (), where)
-    return {raw.split: replace(splits[raw.split], labels=y) for raw, y in zip(raws, numbered, strict=True)}, task, names
+        remarks += given_number_remarks(label_columns, numbered, names if classes is None else ())
+    labelled = {raw.split: replace(splits[raw.split], labels=y) for raw, y in zip(raws, numbered, strict=True)}
+    return labelled, task, names, sentences(remarks)
 
 
 def columns_of(samples: Iterable[Any], where: str) -> dict[str, list[Any]]:
@@ -123,7 +127,7 @@ def _raw(where: str, split: str, columns: Arrays) -> Raw:
             field = FIELDS[key]
         elif key.endswith(SUFFIXES):
             field = key
-        elif "label" in key or key == "annotations":
+        elif key == "annotations" or (key not in USUAL and purpose(key)):
             raise raw.fault(given_key, f"is no modality and no known key; known are {', '.join(FIELDS)}")
         else:
             field, value = key, _features(raw, key, value, ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.arrays import columns_of, splits_from_arrays
+from imder.data.formats.padding import Padding
 from imder.data.split import SPLITS, Ragged, Sample, Split, key_of, without_empty
 from imder.data.store_writer import write_store
 from imder.types import ImderError, Modality, Spec, Task
@@ -28,6 +30,8 @@ __all__ = [
     "spec_of",
 ]
 
+log = logging.getLogger(__name__)
+
 MOST_NAMES = 6
 
 
@@ -44,12 +48,14 @@ class Corpus(Mapping[str, Split]):
         splits: by name.
         recipe: in plain containers, how features were made from raw media (`imder.extract.recipe`) and which were
             standardised by speaker afterwards (`imder.data.speaker_norm.KEY`); None where that is unknown.
+        remarks: what was assumed and what was left out when it was read, a line each.
     """
 
     name: str
     spec: Spec
     splits: Mapping[str, Split]
     recipe: Mapping[str, Any] | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def from_arrays(
@@ -60,6 +66,7 @@ class Corpus(Mapping[str, Split]):
         *,
         name: str = "arrays",
         drop_empty: bool = False,
+        padding: Padding = "auto",
     ) -> Corpus:
         """A corpus of arrays in memory.
 
@@ -80,6 +87,7 @@ class Corpus(Mapping[str, Split]):
             classes: names, in the order of their numbers; None for the labels' own, sorted.
             name: of the corpus.
             drop_empty: leave out samples without any modality, and count them, instead of raising.
+            padding: which frames of padded arrays without lengths are padding, as in `imder.load_corpus`.
 
         Raises:
             ImderError: a type, a shape, a key or a label is wrong; the message names split, key and sample.
@@ -90,10 +98,12 @@ class Corpus(Mapping[str, Split]):
         >>> corpus.spec.classes, corpus["train"].present.tolist(), corpus["train"][0].label
         (('glad', 'sad'), [[True, True], [False, True]], 1)
         """
-        parts, task, names = splits_from_arrays(splits, task, classes, name)
+        parts, task, names, remarks = splits_from_arrays(splits, task, classes, name, padding)
+        for remark in remarks:
+            log.warning("%s: %s", name, remark)
         parts = {key: without_empty(split, f"{name} [{key}]", drop_empty) for key, split in parts.items()}
         try:
-            return cls(name, spec_of(parts, task, names), parts)
+            return cls(name, spec_of(parts, task, names), parts, None, remarks)
         except ImderError as error:  # too few modalities or classes, or an impossible name
             raise ImderError(f"{name}: {error}") from None
 

@@ -38,7 +38,7 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
         ``clips`` share a dialogue with another, and by `DIALOGUE_LENGTHS` how many ``dialogues`` have so many clips (a clip
         without a dialogue is one of its own), or None where the order of clips is unknown;
         ``unordered``: for splits with dialogues, why the order of their clips is unknown;
-        ``unread``: remarks on fields of the file that look like labels or features and were not read;
+        ``remarks``: what was assumed and what was left out when the file was read;
         ``constant``: the examined split (train, or else the first) and, by modality, the number (``n``) and indices
         (``columns``) of columns that have one value in all valid frames;
         ``shared``: for ids, dialogues and speakers, by pairs of splits, how many (``n``) both have, with ``examples``;
@@ -59,7 +59,7 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
         },
         "splits": {name: _split(split, corpus.spec.classes) for name, split in corpus.splits.items()},
         "unordered": [remark for name, split in corpus.splits.items() if (remark := _unordered(name, split))],
-        "unread": list(dict.fromkeys(remark for split in corpus.splits.values() for remark in split.unread)),
+        "remarks": list(corpus.remarks),
         "constant": {
             "split": chosen,
             "modalities": {

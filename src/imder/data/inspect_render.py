@@ -108,7 +108,7 @@ def _number(key: str) -> float:
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """Warnings, one a line: constant columns, names that splits share, dialogues without an order, unread fields."""
+    """Warnings, one a line: constant columns, names that splits share, dialogues without an order, remarks on reading."""
     lines = []
     for modality, constant in summary["constant"]["modalities"].items():
         if constant["n"]:
@@ -120,5 +120,5 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     for what, pairs in summary["shared"].items():
         for pair, overlap in pairs.items():
             lines.append(f"{pair} share {overlap['n']} {what}: {', '.join(overlap['examples'])}")
-    lines += [*summary.get("unordered", []), *summary.get("unread", [])]
+    lines += [*summary.get("unordered", []), *summary.get("remarks", [])]
     return lines or ["No constant columns; the splits share no ids, dialogues or speakers."]

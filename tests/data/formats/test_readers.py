@@ -19,10 +19,10 @@ def is_json(path: Path) -> bool:
     return path.suffix == ".json"
 
 
-def read_json(path: Path, task, spec) -> Contents:
+def read_json(path: Path, options) -> Contents:
     splits = json.loads(path.read_text())
     fields = {key: {name: np.asarray(x, float) for name, x in split.items()} for key, split in splits.items()}
-    return assemble([Raw(f"{path} [{key}]", key, split) for key, split in fields.items()], task, spec)
+    return assemble([Raw(f"{path} [{key}]", key, split) for key, split in fields.items()], options)
 
 
 def test_another_format_is_a_reader_and_a_row(tmp_path, monkeypatch) -> None:

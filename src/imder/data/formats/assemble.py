@@ -8,13 +8,32 @@ from typing import Any
 
 import numpy as np
 
-from imder.data.formats.fields import find_sequences, read_dialogues, read_features, read_filled, read_ids
-from imder.data.formats.labels import read_labels
+from imder.data.formats.features import read_features
+from imder.data.formats.fields import read_dialogues, read_filled, read_ids
+from imder.data.formats.labels import number_remarks, read_labels
+from imder.data.formats.padding import Padding
 from imder.data.formats.raw import Raw
+from imder.data.formats.remarks import Remark, sentences
+from imder.data.formats.sequences import find_sequences
 from imder.data.formats.tokens import read_tokens
 from imder.data.formats.unread import unread_fields
 from imder.data.split import Split
 from imder.types import Spec, Task
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a corpus is read.
+
+    Attributes:
+        task: which labels to use; None for regression if there are both.
+        spec: the spec of a trained model, whose task takes precedence.
+        padding: which frames without lengths are padding.
+    """
+
+    task: Task | None = None
+    spec: Spec | None = None
+    padding: Padding = "auto"
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,7 @@ class Contents:
         name: the corpus' name, if the file has one.
         recipe: the recipe of the features (`imder.data.corpus.Corpus.recipe`), if the file has one.
         shapes: how the fields of a pickle or npz file hold each modality; empty for a store.
+        remarks: what was assumed and what was left out, a line each.
     """
 
     splits: Mapping[str, Split]
@@ -49,27 +69,30 @@ class Contents:
     name: str | None = None
     recipe: Mapping[str, Any] | None = None
     shapes: Mapping[str, FieldShape] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
-def assemble(raws: Sequence[Raw], task: Task | None, spec: Spec | None) -> Contents:
+def assemble(raws: Sequence[Raw], options: ReadOptions) -> Contents:
     """Splits of one corpus with their labels.
 
     Args:
         raws: the fields of each split.
-        task: which labels to use; None for regression if there are both.
-        spec: the spec of a trained model, whose task then takes precedence.
+        options: how they are read.
 
     Raises:
         ImderError: the splits disagree on modalities or widths, or what `unlabelled_splits` and `read_labels` refuse.
     """
-    splits = unlabelled_splits(raws)
+    splits, remarks = unlabelled_splits(raws, options.padding)
     named = [(raw, splits[raw.split].ids) for raw in raws]
+    task, spec = options.task, options.spec
     if spec is not None:
         fits = any(raw.fields.get(f"{spec.task}_labels") is not None for raw in raws)
         task = spec.task if fits else None
-    task, classes, labels = read_labels(named, task, warn=spec is None)
+    task, classes, labels = read_labels(named, task)
+    if spec is None:
+        remarks += number_remarks(labels, classes, "call the field regression_labels")
     labelled = {key: replace(split, labels=y) for (key, split), y in zip(splits.items(), labels, strict=True)}
-    return Contents(labelled, task, classes, shapes=_shapes(raws))
+    return Contents(labelled, task, classes, shapes=_shapes(raws), remarks=sentences(remarks))
 
 
 def _shapes(raws: Sequence[Raw]) -> dict[str, FieldShape]:
@@ -83,14 +106,15 @@ def _shapes(raws: Sequence[Raw]) -> dict[str, FieldShape]:
     return shapes
 
 
-def unlabelled_splits(raws: Sequence[Raw]) -> dict[str, Split]:
-    """Splits that agree on modalities and widths, without labels (`ImderError` where they disagree)."""
+def unlabelled_splits(raws: Sequence[Raw], padding: Padding) -> tuple[dict[str, Split], list[Remark]]:
+    """Splits that agree on modalities and widths, without labels, and remarks (`ImderError` where they disagree)."""
     splits: dict[str, Split] = {}
+    remarks: list[Remark] = []
     first: dict[str, tuple[str, int]] = {}
     for raw in raws:
         sequences = find_sequences(raw)
         ids = read_ids(raw, len(next(iter(sequences.values()))[1]))
-        features, nonfinite = read_features(raw, sequences, ids)
+        features, nonfinite, notes = read_features(raw, sequences, ids, padding)
         dims = {name: (sequences[name][0], ragged.dim) for name, ragged in features.items()}
         first = first or dims
         for name, (key, dim) in {**first, **dims}.items():
@@ -111,6 +135,7 @@ def unlabelled_splits(raws: Sequence[Raw]) -> dict[str, Split]:
             nonfinite={name: nonfinite[name] for name in first},
             tokens=read_tokens(raw, ids, None if language is None else language.lengths > 0),
             unread=unread_fields(raw, {field for field, _ in sequences.values()}),
-            filled=read_filled(raw, sequences, ids),
+            filled=read_filled(raw, {name: field for name, (field, _) in sequences.items()}, ids),
         )
-    return splits
+        remarks += [*map(Remark, splits[raw.split].unread), *notes]
+    return splits, remarks

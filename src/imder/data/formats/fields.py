@@ -1,107 +1,48 @@
-"""Features, ids and dialogues of one split, from the fields of a file.
-
-Features are recognised by their shape and all other fields by their name, so modalities may have any names and number.
-"""
+"""Names of fields, and ids, dialogues and marks of one split."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.formats.raw import Raw
-from imder.data.formats.tokens import attended
-from imder.data.split import Ragged
-from imder.types import ImderError
 
 RENAMED = {"text": "language", "video": "vision"}
 FIRST = ("language", "vision", "audio")
 OTHER = frozenset({"raw_text", "text_bert", "id", "annotations", "class_names", "dialogue", "position", "speaker"})
 SUFFIXES = ("_lengths", "_present", "_filled")
 """Endings of the fields that go with a modality's features."""
-_CLIP = re.compile(r"(.+)\$_\$(\d+)", re.DOTALL)
+USUAL = frozenset({"text", "language", "video", "vision", "audio"})
+"""Fields that hold features whatever their type."""
+_PURPOSES = {
+    "labels": "y gt target emotion sentiment annotation class valence arousal dominance",
+    "lengths": "len length seqlen",
+    "marks": "mask id idx index indice interval segment span start begin end stop offset time timestamp duration",
+}
 
-Sequences = NDArray[Any] | list[NDArray[Any]]
-"""An array ``(N, T, D)``, or N arrays ``(T_i, D)``."""
+
+def is_usual(raw: Raw, field: str) -> bool:
+    """Whether a field holds features by its name, or by a field of lengths or presence that belongs to it."""
+    return field in USUAL or any(f"{field}{suffix}" in raw.fields for suffix in SUFFIXES)
 
 
-def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
-    """The modalities of a split: for each name (language, vision, audio first) its field and its features.
+def purpose(field: str) -> str:
+    """What a field holds by the last word of its name: "labels", "lengths", "marks" such as masks and ids, or "".
 
-    Features are floats: an array ``(N, T, D)`` or ``(N, D)`` (one frame), or a list of N arrays ``(T_i, D)`` or
-    ``(D,)``. Fields whose name contains "label" are never features.
-
-    Raises:
-        ImderError: no field holds features, two fields are one modality, or the sequences of a list differ in width.
+    >>> [purpose(name) for name in ("emotions", "audio_len", "attention_mask", "token_type_ids", "emotion2vec")]
+    ['labels', 'lengths', 'marks', 'marks', '']
     """
-    modalities: dict[str, tuple[str, Sequences]] = {}
-    for field, value in raw.fields.items():
-        if field in OTHER or field.endswith(SUFFIXES) or "label" in field:
-            continue
-        sequences = _sequences(raw, field, value)
-        if sequences is None:
-            continue
-        if len(sequences) and not sequences[0].shape[-1]:
-            raise raw.fault(field, "has no features, only frames")
-        name = RENAMED.get(field, field)
-        if name in modalities:
-            raise raw.fault(field, f"is {name}, and so is the field {modalities[name][0]!r}")
-        modalities[name] = (field, sequences)
-    if not modalities:
-        raise ImderError(f"{raw.where}: no field holds features; it has {', '.join(raw.fields) or 'none'}")
-    order = (*(n for n in FIRST if n in modalities), *(n for n in modalities if n not in FIRST))
-    return {name: modalities[name] for name in order}
+    word = re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])", field)[-1].lower()
+    for kind, words in _PURPOSES.items():
+        if {word, word.removesuffix("s"), word.removesuffix("es")} & set(words.split()):
+            return kind
+    return "labels" if "label" in field.lower() else ""
 
 
-def _sequences(raw: Raw, field: str, value: Any) -> Sequences | None:
-    """The features in a field, or None if it holds something else."""
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        if value.dtype.kind != "f" or value.ndim not in (2, 3):
-            return None
-        return value if value.ndim == 3 else value[:, None]
-    if not isinstance(value, (list, tuple, np.ndarray)) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return None
-    parts: list[NDArray[Any]] = []
-    for i, x in enumerate(value):
-        part = _part(x)
-        if part is None:
-            if not any(p.size for p in parts):
-                return None
-            raise raw.fault(field, "is not a (frames, features) array of numbers", _id_at(raw, i))
-        parts.append(part)
-    if not any(p.dtype.kind == "f" and p.size for p in parts):
-        return None
-    some = next(p for p in parts if p.size)
-    for i, p in enumerate(parts):
-        if p.shape[1] not in (0, some.shape[1]):
-            raise raw.fault(field, f"{p.shape[1]} features where others have {some.shape[1]}", _id_at(raw, i))
-    return [p if p.size else some[:0] for p in parts]
-
-
-def _part(x: Any) -> NDArray[Any] | None:
-    """One sample's features ``(T, D)``; ``(0, 0)`` if it has none; None if ``x`` can't be features."""
-    if x is None:
-        return np.zeros((0, 0), np.float32)
-    if not isinstance(x, (list, tuple, np.ndarray)):
-        return None
-    try:
-        part = np.asarray(x)
-        if part.dtype == object:
-            part = part.astype(np.float32)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if part.dtype.kind not in "fiu" or part.ndim not in (1, 2):
-        return None
-    return part[None] if part.ndim == 1 and part.size else part if part.ndim == 2 else np.zeros((0, 0), np.float32)
-
-
-def _id_at(raw: Raw, row: int) -> str:
-    ids = raw.fields.get("id")
-    has_id = isinstance(ids, (list, tuple, np.ndarray)) and np.ndim(ids) == 1 and len(ids) > row
-    return (raw.strings("id", len(ids)) or ())[row] if has_id and ids is not None else f"{raw.split}-{row}"
+_CLIP = re.compile(r"(.+)\$_\$(\d+)", re.DOTALL)
 
 
 def read_ids(raw: Raw, n: int) -> tuple[str, ...]:
@@ -147,82 +88,26 @@ def read_dialogues(raw: Raw, ids: tuple[str, ...]) -> tuple[tuple[str, ...] | No
     return dialogue, position
 
 
-def read_features(
-    raw: Raw, modalities: Mapping[str, tuple[str, Sequences]], ids: tuple[str, ...]
-) -> tuple[dict[str, Ragged], dict[str, int]]:
-    """The valid frames of each modality, and the number of their values that were not finite and became 0.
-
-    float16 stays float16; every other type becomes float32, where values that overflow count as not finite.
-
-    Raises:
-        ImderError: rows, lengths or presence don't fit the features.
-    """
-    features: dict[str, Ragged] = {}
-    nonfinite: dict[str, int] = {}
-    for name, (field, sequences) in modalities.items():
-        if len(sequences) != len(ids):
-            first = next(iter(modalities.values()))[0]
-            raise raw.fault(field, f"{len(sequences)} rows where {first} has {len(ids)}")
-        lengths = _valid(raw, name, field, sequences, ids)
-        if isinstance(sequences, list):
-            ragged = Ragged.from_list([s[:t] for s, t in zip(sequences, lengths)], sequences[0].shape[1])
-            values = ragged.values
-        elif (lengths == sequences.shape[1]).all():
-            values = sequences.reshape(-1, sequences.shape[2])
-        else:
-            values = sequences[np.arange(sequences.shape[1]) < lengths[:, None]]
-        with np.errstate(over="ignore"):
-            values = values.astype(np.float16 if values.dtype.itemsize == 2 else np.float32, copy=False)
-        bad = ~np.isfinite(values)
-        nonfinite[name] = int(bad.sum())
-        if nonfinite[name]:
-            values = np.where(bad, values.dtype.type(0), values)
-        features[name] = Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    return features, nonfinite
-
-
-def _valid(raw: Raw, name: str, field: str, sequences: Sequences, ids: tuple[str, ...]) -> NDArray[np.int64]:
-    """Number of valid frames of each sample, ``(N,)``; 0 where the modality is marked absent."""
-    n = len(ids)
-    if isinstance(sequences, list):
-        frames = np.array([len(s) for s in sequences], np.int64)
-    else:
-        frames = np.full(n, sequences.shape[1], np.int64)
-    lengths = frames.copy()
-    present = np.ones(n, bool)
-    for key in dict.fromkeys((f"{field}_present", f"{name}_present")):
-        marks = _marks(raw, key, ids)
-        present &= True if marks is None else marks
-    has_lengths = False
-    for key in dict.fromkeys((f"{field}_lengths", f"{name}_lengths")):
-        given = raw.numbers(key, ids)
-        if given is None:
-            continue
-        fits = (given >= 0) & (given <= frames) & (given == np.floor(given))
-        for i in np.flatnonzero(present & ~fits):
-            raise raw.fault(key, f"the length {given[i]:g} lies outside [0, {frames[i]}]", ids[i])
-        lengths, has_lengths = np.where(fits, given, 0).astype(np.int64), True
-    if name == "language" and not has_lengths:
-        lengths = attended(raw, frames)
-    return np.where(present, lengths, 0)
-
-
-def _marks(raw: Raw, key: str, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
+def marks(raw: Raw, key: str, ids: tuple[str, ...]) -> NDArray[np.bool_] | None:
     """A field of True or False for each sample."""
-    marks = raw.numbers(key, ids)
-    for i in () if marks is None else np.flatnonzero((marks != 0) & (marks != 1)):
-        raise raw.fault(key, f"{marks[i]:g} is neither true nor false", ids[i])  # type: ignore[index]
-    return None if marks is None else marks == 1
+    given = raw.numbers(key, ids)
+    for i in () if given is None else np.flatnonzero((given != 0) & (given != 1)):
+        raise raw.fault(key, f"{given[i]:g} is neither true nor false", ids[i])  # type: ignore[index]
+    return None if given is None else given == 1
 
 
-def read_filled(
-    raw: Raw, modalities: Mapping[str, tuple[str, Sequences]], ids: tuple[str, ...]
-) -> dict[str, NDArray[np.bool_]]:
-    """For each modality with a field ``<modality>_filled``: which samples `imder.impute` filled, ``(N,)`` bool."""
+def read_filled(raw: Raw, fields: Mapping[str, str], ids: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
+    """For each modality with a field ``<modality>_filled``: which samples `imder.impute` filled, ``(N,)`` bool.
+
+    Args:
+        raw: the fields of a split.
+        fields: for each modality the field of its features.
+        ids: the ids of the samples.
+    """
     filled = {}
-    for name, (field, _) in modalities.items():
+    for name, field in fields.items():
         for key in dict.fromkeys((f"{field}_filled", f"{name}_filled")):
-            marks = _marks(raw, key, ids)
-            if marks is not None:
-                filled[name] = marks
+            flags = marks(raw, key, ids)
+            if flags is not None:
+                filled[name] = flags
     return filled

@@ -5,7 +5,6 @@ A missing label is NaN (regression) or -1 (classification), and an error only wh
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.formats.raw import Raw
+from imder.data.formats.remarks import Remark
 from imder.data.split import Split
 from imder.data.task_mismatch import task_mismatch
 from imder.types import ImderError, Task
-
-log = logging.getLogger(__name__)
 
 MOST_CLASSES = 1000
 MOST_SHOWN = 6
@@ -26,16 +24,13 @@ FIELDS: dict[Task, str] = {"regression": "regression_labels", "classification": 
 Named = tuple[Raw, tuple[str, ...]]  # the fields of a split, and its ids
 
 
-def read_labels(
-    splits: Sequence[Named], task: Task | None, *, warn: bool = True
-) -> tuple[Task, tuple[str, ...], list[NDArray[Any] | None]]:
+def read_labels(splits: Sequence[Named], task: Task | None) -> tuple[Task, tuple[str, ...], list[NDArray[Any] | None]]:
     """The task, the class names and the labels of each split.
 
     Args:
         splits: the fields and ids of each split.
         task: the task; None for regression if the file has its labels, otherwise classification. A file without any
             labels counts as regression whatever ``task`` is, since it has no classes.
-        warn: log what `warn_of_numbers` finds.
 
     Raises:
         ImderError: the file has labels, but not for the task; or a label is invalid.
@@ -51,30 +46,29 @@ def read_labels(
         return task, (), [_regression(raw, ids) for raw, ids in splits]
     labels = [_classification(raw, ids) for raw, ids in splits]
     classes = _class_names(splits, labels)
-    if warn:
-        way_out = "number classes from 0, or call the field regression_labels if the labels are no classes"
-        warn_of_numbers(splits[0][0].where, labels, classes, way_out)
     return task, classes, labels
 
 
-def warn_of_numbers(
-    where: str, labels: Sequence[NDArray[np.int64] | None], classes: Sequence[str], way_out: str
-) -> None:
-    """Log that class numbers may be misread: -1 counts as unlabelled, and numbers start at 0."""
-    every = np.concatenate([y for y in labels if y is not None] or [np.zeros(0, np.int64)])
+def number_remarks(labels: Sequence[NDArray[Any] | None], classes: Sequence[str], way_out: str) -> list[Remark]:
+    """Remarks on class numbers that may be misread: -1 counts as unlabelled, and numbers start at 0.
+
+    Args:
+        labels: of each split; those of a regression are passed over.
+        classes: their names.
+        way_out: what to do if the labels are no classes.
+    """
+    way_out = f"number classes from 0, or {way_out} if the labels are no classes"
+    every = np.concatenate([y for y in labels if y is not None and y.dtype.kind != "f"] or [np.zeros(0, np.int64)])
     known = every[every >= 0]
-    unlabelled = len(every) - len(known)
-    if unlabelled and len(known):
-        log.warning(
-            "%s: %d of %d samples count as unlabelled, because the class -1 means unknown (%s)",
-            *(where, unlabelled, len(every), way_out),
-        )
+    remarks = []
+    if 0 < len(known) < len(every):
+        text = "{n} of {total} samples count as unlabelled, because the class -1 means unknown"
+        remarks.append(Remark(f"{text} ({way_out})", len(every) - len(known), len(every)))
     lacking = [name for number, name in enumerate(classes) if not (known == number).any()]
     if lacking and len(known):
         shown = ", ".join(lacking[:MOST_SHOWN]) + (", ..." if len(lacking) > MOST_SHOWN else "")
-        log.warning(
-            "%s: no sample has the class %s of classes 0 to %d (%s)", *(where, shown, len(classes) - 1, way_out)
-        )
+        remarks.append(Remark(f"no sample has the class {shown} of classes 0 to {len(classes) - 1} ({way_out})"))
+    return remarks
 
 
 def _regression(raw: Raw, ids: tuple[str, ...]) -> NDArray[np.float32] | None:

@@ -4,18 +4,20 @@ Pickles and npz files hold the same *fields* for each split, one row for each sa
 
 * features, under any name: floats ``(N, T, D)``, ``(N, D)`` or a list of ``(T_i, D)``. ``text`` is read as language,
   ``video`` as vision. ``<modality>_lengths`` gives the numbers of valid frames (without it, the attention mask of
-  ``text_bert`` for language, all frames otherwise), ``<modality>_present`` whether a sample has the modality, and
+  ``text_bert`` for language, else see `imder.data.formats.padding`), ``<modality>_present`` whether a sample has the modality, and
   ``<modality>_filled`` whether `imder.impute` drew it (`imder.data.split.Split.filled`);
 * ``regression_labels`` or ``classification_labels``, the latter named by ``label_names`` or ``annotations`` (N,), or by
   ``class_names`` (C,);
 * ``id``, ``raw_text``, ``dialogue`` and ``position``, ``speaker``; of ``text_bert`` the ids of valid tokens.
 
-Every field but the features may be missing. A value that is not finite becomes 0 and is counted; any other mistake is an
+Every field but the features may be missing. A value that is not finite becomes 0 and is counted; a sample without a finite
+value lacks the modality. What was assumed and what was left out is logged, a line each (`Corpus.remarks`); any other mistake is an
 `ImderError` of one line that names the file, the field and the sample.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +25,15 @@ from typing import Any
 
 from imder.data.compatible import check_recipe, fit_splits
 from imder.data.corpus import Corpus, spec_of
-from imder.data.formats.assemble import Contents, FieldShape
+from imder.data.formats.assemble import Contents, FieldShape, ReadOptions
+from imder.data.formats.padding import Padding, check_padding
 from imder.data.formats.readers import read_contents
 from imder.data.split import Split, without_empty
 from imder.data.store import is_store, read_store
 from imder.data.token_ids import as_ids, ids_of
 from imder.types import ImderError, Spec, Task
+
+log = logging.getLogger(__name__)
 
 NEEDED = "a Corpus or the path of one is needed"
 
@@ -40,6 +45,8 @@ def load_corpus(
     spec: Spec | None = None,
     *,
     token_ids: bool = False,
+    padding: Padding = "auto",
+    quiet: bool = False,
 ) -> Corpus:
     """The corpus in a pickle, an npz file, a folder of ``train/valid/test.npz``, or a store.
 
@@ -53,16 +60,20 @@ def load_corpus(
             modalities, and labels of another task become None.
         token_ids: put token ids in place of language features (`imder.data.token_ids`), for a model with a language
             encoder.
+        padding: which frames without lengths are padding: ``auto`` for zero frames at the end or the start of modalities that
+            share their number of frames with others, ``zeros`` for those of every modality, or ``none``. A store has none.
+        quiet: don't log what was assumed and what was left out (`Corpus.remarks`).
 
     Raises:
         ImderError: anything is wrong with the file, or it doesn't fit ``spec``.
     """
     path = _existing(path)
-    contents = read_contents(path, None if task == "none" else task, spec)
+    check_padding(padding)
+    contents = read_contents(path, ReadOptions(None if task == "none" else task, spec, padding))
     if task == "none":
         splits = {key: replace(split, labels=None) for key, split in contents.splits.items()}
         contents = replace(contents, task="none", classes=(), splits=splits)
-    return _corpus(path, contents, drop_empty, spec, token_ids)
+    return _corpus(path, contents, drop_empty, spec, token_ids, quiet)
 
 
 def load_as_given(
@@ -81,8 +92,8 @@ def load_as_given(
         The corpus, and how its file holds the features of each modality (empty for a store).
     """
     path = _existing(path)
-    contents = read_contents(path, None, spec)
-    corpus = _corpus(path, contents, drop_empty, None, False)
+    contents = read_contents(path, ReadOptions(spec=spec))
+    corpus = _corpus(path, contents, drop_empty, None, False, False)
     check_recipe(recipe, corpus, where)
     return corpus, contents.shapes
 
@@ -96,8 +107,12 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _corpus(path: Path, contents: Contents, drop_empty: bool, spec: Spec | None, token_ids: bool) -> Corpus:
-    """The contents as a corpus, fitted to ``spec`` if there is one."""
+def _corpus(
+    path: Path, contents: Contents, drop_empty: bool, spec: Spec | None, token_ids: bool, quiet: bool
+) -> Corpus:
+    """The contents as a corpus, fitted to ``spec`` if there is one; remarks are logged unless ``quiet``."""
+    for remark in () if quiet else contents.remarks:
+        log.warning("%s: %s", path, remark)
     task, classes = contents.task, contents.classes
     splits: dict[str, Split] = {
         key: without_empty(split, f"{path} [{key}]", drop_empty) for key, split in contents.splits.items()
@@ -112,7 +127,7 @@ def _corpus(path: Path, contents: Contents, drop_empty: bool, spec: Spec | None,
         raise ImderError(f"{path}: classification_labels: at least two classes are needed, found {len(classes)}")
     try:
         name = contents.name or path.resolve().name
-        return Corpus(name, spec_of(splits, task, classes), splits, contents.recipe)
+        return Corpus(name, spec_of(splits, task, classes), splits, contents.recipe, contents.remarks)
     except ImderError as error:  # a name that no modality can have
         raise ImderError(f"{path}: {error}") from None
 

@@ -13,11 +13,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from imder.data.formats.assemble import Contents, assemble
+from imder.data.formats.assemble import Contents, ReadOptions, assemble
 from imder.data.formats.raw import Raw
 from imder.data.split import SPLITS
 from imder.jobs.expansion import Allowance
-from imder.types import ImderError, Spec, Task
+from imder.types import ImderError
 
 MOST_CHARACTERS = 200
 
@@ -27,10 +27,10 @@ def is_npz(path: Path) -> bool:
     return path.is_file() and path.suffix == ".npz"
 
 
-def read_npz(path: Path, task: Task | None, spec: Spec | None) -> Contents:
+def read_npz(path: Path, options: ReadOptions) -> Contents:
     """The split in an npz file, called ``all`` unless the file is called after a split."""
     split = path.stem if path.stem in SPLITS else "all"
-    return assemble([Raw(str(path), split, read_fields(path))], task, spec)
+    return assemble([Raw(str(path), split, read_fields(path))], options)
 
 
 def read_fields(path: Path) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imder.data.formats.assemble import Contents, assemble
+from imder.data.formats.assemble import Contents, ReadOptions, assemble
 from imder.data.formats.npz_file import read_fields
 from imder.data.formats.raw import Raw
 from imder.data.split import SPLITS
-from imder.types import ImderError, Spec, Task
+from imder.types import ImderError
 
 
 def is_npz_folder(path: Path) -> bool:
@@ -16,7 +16,7 @@ def is_npz_folder(path: Path) -> bool:
     return path.is_dir()
 
 
-def read_npz_folder(path: Path, task: Task | None, spec: Spec | None) -> Contents:
+def read_npz_folder(path: Path, options: ReadOptions) -> Contents:
     """The splits of a folder.
 
     Raises:
@@ -25,4 +25,4 @@ def read_npz_folder(path: Path, task: Task | None, spec: Spec | None) -> Content
     files = [file for split in SPLITS if (file := path / f"{split}.npz").exists()]
     if not files:
         raise ImderError(f"{path}: neither a store (corpus.json) nor a folder of train.npz, valid.npz, test.npz")
-    return assemble([Raw(str(file), file.stem, read_fields(file)) for file in files], task, spec)
+    return assemble([Raw(str(file), file.stem, read_fields(file)) for file in files], options)

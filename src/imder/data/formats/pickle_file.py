@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imder.data.formats.assemble import Contents, assemble
+from imder.data.formats.assemble import Contents, ReadOptions, assemble
 from imder.data.formats.raw import Raw
 from imder.data.formats.unpickle import restricted_load
 from imder.data.split import SPLITS
-from imder.types import ImderError, Spec, Task
+from imder.types import ImderError
 
 SUFFIXES = (".pkl", ".pickle", ".p")
 
@@ -20,13 +20,13 @@ def is_pickle(path: Path) -> bool:
     return path.is_file() and path.suffix in SUFFIXES
 
 
-def read_pickle(path: Path, task: Task | None, spec: Spec | None) -> Contents:
+def read_pickle(path: Path, options: ReadOptions) -> Contents:
     """The splits of a pickle.
 
     Raises:
         ImderError: it holds anything but arrays and plain containers, or is no dict of splits or fields.
     """
-    return assemble(_raws(path), task, spec)
+    return assemble(_raws(path), options)
 
 
 def _raws(path: Path) -> list[Raw]:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imder.data.formats.assemble import Contents
+from imder.data.formats.assemble import Contents, ReadOptions
 from imder.data.formats.npz_file import is_npz, read_npz
 from imder.data.formats.npz_folder import is_npz_folder, read_npz_folder
 from imder.data.formats.pickle_file import SUFFIXES, is_pickle, read_pickle
 from imder.data.formats.store_folder import is_store, read_store_folder
-from imder.types import ImderError, Spec, Task
+from imder.types import ImderError
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Reader:
     Attributes:
         name: for the documentation and messages.
         accepts: whether a path that exists is of this format.
-        read: the contents of a path, given the task that was asked for and the spec of a trained model (or None each).
+        read: the contents of a path.
     """
 
     name: str
     accepts: Callable[[Path], bool]
-    read: Callable[[Path, Task | None, Spec | None], Contents]
+    read: Callable[[Path, ReadOptions], Contents]
 
 
 READERS: list[Reader] = [
@@ -38,7 +38,7 @@ READERS: list[Reader] = [
 """Every format that `imder.load_corpus` reads; the first that accepts a path reads it."""
 
 
-def read_contents(path: Path, task: Task | None, spec: Spec | None) -> Contents:
+def read_contents(path: Path, options: ReadOptions) -> Contents:
     """Read a path with the reader that accepts it.
 
     Raises:
@@ -46,6 +46,6 @@ def read_contents(path: Path, task: Task | None, spec: Spec | None) -> Contents:
     """
     for reader in READERS:
         if reader.accepts(path):
-            return reader.read(path, task, spec)
+            return reader.read(path, options)
     known = "; ".join(reader.name for reader in READERS)
     raise ImderError(f"{path}: unknown type of file {path.suffix!r}; known are: {known}")

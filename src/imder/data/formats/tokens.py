@@ -40,14 +40,19 @@ def read_tokens(raw: Raw, ids: tuple[str, ...], present: NDArray[np.bool_] | Non
     return Ragged(values, np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int64))
 
 
-def attended(raw: Raw, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Lengths ``(N,)`` by the attention mask; ``frames`` (N,) unchanged if the mask's T isn't that of the features."""
+def attended(raw: Raw, frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The frames of each text by the attention mask: starts ``(N,)`` and stops ``(N,)``.
+
+    None if there is no mask, or its T isn't that of the features, whose ``frames`` are ``(N,)``.
+    """
     table = _table(raw, len(frames))
     if table is None or not ((frames == table.shape[2]) | (frames == 0)).all():
-        return frames
-    on = table[:, 1] > 0
-    last = np.where(on.any(axis=1), table.shape[2] - np.argmax(on[:, ::-1], axis=1), 0)
-    return np.minimum(last, frames).astype(np.int64)
+        return None
+    on = (table[:, 1] > 0) & (frames > 0)[:, None]
+    some = on.any(axis=1)
+    starts = np.where(some, on.argmax(axis=1), 0)
+    stops = np.where(some, table.shape[2] - on[:, ::-1].argmax(axis=1), 0)
+    return starts.astype(np.int64), stops.astype(np.int64)
 
 
 def _table(raw: Raw, n: int) -> NDArray[np.float64] | None:

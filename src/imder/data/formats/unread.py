@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
-from imder.data.formats.fields import OTHER, RENAMED, SUFFIXES
+from imder.data.formats.fields import OTHER, RENAMED, SUFFIXES, is_usual, purpose
 from imder.data.formats.labels import FIELDS
 from imder.data.formats.raw import Raw
 
 LABEL_NAMES = ("target", "emotion", "sentiment", "class", "annotation")
 EXACT_LABEL_NAMES = ("y", "gt", "valence", "arousal")
+_FLOATS = "features are floats (N, T, D) or (N, D)"
+_RENAME = "by its name it holds {}, not features; if it holds features, rename it"
 
 
 def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
@@ -30,17 +33,60 @@ def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
     modalities = {RENAMED.get(field, field) for field in features} | set(features)
     remarks = []
     for field, value in raw.fields.items():
+        reason = None
         if field in features or field in labels or field in OTHER or field == "label_names":
             continue
         if field.endswith(SUFFIXES):
-            if field.rpartition("_")[0] not in modalities:
-                remarks.append(f"field {field!r} is not read: it belongs to no modality")
+            reason = None if field.rpartition("_")[0] in modalities else ": it belongs to no modality"
+        elif is_usual(raw, field):
+            reason = f": {_content(field, value)}"
         elif _is_like_labels(field):
-            remarks.append(f"field {field!r} is not read{question}")
-        elif np.ndim(value) > 1 if isinstance(value, np.ndarray) else False:
-            kind = f"{value.dtype} of shape {value.shape}"
-            remarks.append(f"field {field!r} is not read: features are floats (N, T, D) or (N, D), it is {kind}")
+            reason = question
+        elif (kind := purpose(field)) == "lengths":
+            owner = next((m for m in modalities if m in field.lower()), "MODALITY")
+            reason = f"; did you mean {owner}_lengths?"
+        elif kind and _is_table(value):
+            reason = f": {_RENAME.format('labels' if kind == 'labels' else 'masks, times or ids')}"
+        elif isinstance(value, Mapping) or _is_table(value):
+            reason = f": {_content(field, value)}"
+        if reason is not None:
+            remarks.append(f"field {field!r} is not read{reason}")
     return tuple(remarks)
+
+
+def _content(field: str, value: Any) -> str:
+    """Why a value holds no features, for a field that might."""
+    if isinstance(value, Mapping):
+        return "it is a dict"
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "OUS":
+        about = f"it is {value.dtype} of shape {value.shape}"
+        if RENAMED.get(field, field) == "language" and value.dtype.kind in "iu":
+            return f"whole numbers, one for each token, are token ids; they go to text_bert (N, 3, T) ({about})"
+        return f"{_FLOATS}, {about}"
+    if not isinstance(value, list | tuple | np.ndarray):
+        return f"it is {type(value).__name__}"
+    rows = [x for x in np.ravel(value) if x is not None] if isinstance(value, np.ndarray) else list(value)
+    if any(isinstance(x, str | bytes) for x in rows):
+        return "it holds strings, not features"
+    sizes = [np.size(x) for x in rows if isinstance(x, list | tuple | np.ndarray)]
+    if not any(sizes):
+        return "no sample has features"
+    if RENAMED.get(field, field) == "language":
+        return "whole numbers, one for each token, are token ids; they go to text_bert (N, 3, T)"
+    return f"{_FLOATS}, or lists of arrays of floats"
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value has several numbers for each sample, as features have."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.ndim > 1 and value.dtype.kind in "fiubc"
+    if (
+        not isinstance(value, list | tuple | np.ndarray)
+        or np.ndim(np.empty(0) if isinstance(value, list | tuple) else value) == 0
+    ):
+        return False
+    arrays = [x for x in value if isinstance(x, np.ndarray) and x.ndim > 0 and x.size]
+    return bool(arrays) and all(x.dtype.kind in "fiub" for x in arrays) and any(x.ndim > 1 for x in arrays)
 
 
 def _is_like_labels(field: str) -> bool:
