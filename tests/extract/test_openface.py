@@ -32,7 +32,7 @@ def test_both_styles(tmp_path, blanks, face, kind, separator):
     found = read_openface(write_openface(tmp_path / "a.csv", rows, columns, blanks, separator), kind)
     wanted = [columns.index(name) for name in columns_of(kind)]
     assert_array_equal(found.values, rows[:, wanted].astype(np.float32))
-    assert (found.untracked, found.faces, found.broken_off) == (0, 1, False)
+    assert (found.untracked, found.people, found.broken_off) == (0, 1, False)
     assert found.times is not None
     assert found.times[1] == pytest.approx(1 / 30, abs=1e-5)
 
@@ -43,15 +43,6 @@ def test_action_units_alone(tmp_path):
     found = read_openface(write_openface(tmp_path / "a.csv", rows, columns_of("aus"), separator=";"), "aus")
     assert_array_equal(found.values, rows.astype(np.float32))
     assert found.times is None
-
-
-def test_the_most_confident_face_wins(tmp_path):
-    columns = openface_columns("aus")
-    sure, unsure = openface_rows(3, columns, 1, 0.8), openface_rows(5, columns, 0, 0.7, seed=1)
-    rows = np.concatenate([unsure, sure])[np.argsort(np.concatenate([np.arange(5), np.arange(3) + 0.5]))]
-    found = read_openface(write_openface(tmp_path / "a.csv", rows, columns), "aus")
-    assert found.faces == 2
-    assert_array_equal(found.values, sure[:, 5:].astype(np.float32))
 
 
 def test_lost_frames_are_dropped_and_counted(tmp_path):

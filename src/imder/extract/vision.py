@@ -79,8 +79,8 @@ def _make(clip: Clip, recipe: VisionRecipe, program: str | None) -> ClipFeatures
     remarks = []
     if face.broken_off:
         remarks.append("the last row is incomplete and was left out")
-    if face.faces > 1:
-        remarks.append(f"{face.faces} faces, used the one with the largest mean confidence")
+    if face.people > 1:
+        remarks.append(f"{face.people} people, used the one tracked longest")
     if face.untracked:
         remarks.append(f"{face.untracked} frames without a tracked face left out")
     if not len(face.values):
