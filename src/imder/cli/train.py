@@ -114,7 +114,9 @@ def resume_advice(options: Namespace) -> str:
     """How to continue an interrupted training."""
     path = options.resume or options.out
     started = path is not None and os.path.exists(os.path.join(path, "config.yaml"))
-    return f"continue with: imder train {options.corpus} --resume {path}" if started else ""
+    if not started:
+        return ""
+    return f"continue with: imder train {options.corpus} --resume {path}{' --drop-empty' * options.drop_empty}"
 
 
 def overrides(options: Namespace) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def train(
         logger: Lightning loggers, or names of `imder.training.loggers.LOGGERS`; ``none`` or False for none. The default
             writes CSV files and TensorBoard events to ``logs/`` of the run.
         callbacks: Lightning callbacks; they see every phase.
-        task: which labels to take from a corpus on disk that has both kinds; ``none`` for a system that needs none.
+        task: which labels to take from a corpus on disk that has both kinds; ``none`` for a system that needs none. With
+            ``resume`` None stands for those of the run.
         drop_empty: leave out samples without any modality instead of raising, for a corpus on disk.
         progress: show each phase on standard error: a bar on a terminal, a line every 30 s elsewhere.
 
@@ -102,8 +103,8 @@ def train(
     if max_epochs is not None:
         POSITIVE_COUNT.check("max_epochs", max_epochs)
     shortcuts = Shortcuts(missing_rate, recovery, language_encoder, seed)
-    source, corpus = _read(corpus, task, drop_empty)
     engine, loggers, run = engine or EngineConfig(), chosen_loggers(logger), RunDirectory(out)
+    source, corpus = _read(corpus, task or (_task_of(run, corpus) if resume else None), drop_empty)
     callbacks = [*callbacks, PhaseProgress()] if progress else callbacks
     check_corpus(corpus)
     check_engine(engine)
@@ -164,6 +165,14 @@ def _read(corpus: Corpus | str | Path, task: Task | None, drop_empty: bool) -> t
     if task not in (None, corpus.spec.task):
         raise ImderError(f"{corpus.name}: is a corpus for {corpus.spec.task}, not for {task}")
     return corpus.name, corpus
+
+
+def _task_of(run: RunDirectory, corpus: Corpus | str | Path) -> Task | None:
+    """Which labels a run that goes on takes from a corpus; None to take those it has."""
+    if not (run.path / "trained_on.json").exists():
+        return None
+    task = run.corpus()[1].task
+    return task if task == "none" or not isinstance(corpus, Corpus) else None
 
 
 def _check_options(
