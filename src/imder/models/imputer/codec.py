@@ -148,16 +148,14 @@ class FeatureCodec(nn.Module):
         Args:
             codes: ``(R, F)``.
             noise: float32, of R rows.
-            lengths: ``(R,)``; None for those of the codes.
+            lengths: ``(R,)`` of sequences; 0 for that of the code, None for those of all codes.
         """
         rows = len(codes)
         if self.is_vector:
-            lengths = torch.ones(rows, dtype=torch.int64, device=codes.device) if lengths is None else lengths
             x = self.values.decode(codes) + self.values_rest.sample(noise, rows)
             x = self.marginals.decode(x, self.marginals.gap_noise(noise, rows))
-            x = x[:, None].expand(-1, max([1, *lengths.tolist()]), -1)
-        else:
-            drawn = self.length.decode(codes[:, -1:], self.length.gap_noise(noise, rows))
-            lengths = drawn[:, 0].long().clamp(min=1) if lengths is None else lengths
-            x = self.marginals.decode_frames(self.sequences.decode(codes[:, :-1], lengths, noise), lengths)
+            return x[:, None], torch.ones(rows, dtype=torch.int64, device=codes.device)
+        drawn = self.length.decode(codes[:, -1:], self.length.gap_noise(noise, rows))[:, 0].long().clamp(min=1)
+        lengths = drawn if lengths is None else torch.where(lengths > 0, lengths, drawn)
+        x = self.marginals.decode_frames(self.sequences.decode(codes[:, :-1], lengths, noise), lengths)
         return x * frame_mask(lengths, x.shape[1])[..., None], lengths

@@ -37,8 +37,8 @@ MOST_CLIPS = 4096
 """Clips on which codecs are fitted."""
 MASKS_EACH = 4
 """Random masks of the neighbours of each training clip, for the Gaussian."""
-DRAW_STEP = 0x2545F4914F6CDD1D
-"""Between the noise streams of draws and modalities; odd, so that int64 multiples don't repeat."""
+STREAM_STEP = 0x2545F4914F6CDD1D
+"""Between the keys of a clip's noise streams; odd, so that int64 multiples don't repeat. Stream 0 draws the label."""
 SIGMA = 25.0
 """Of the schedule; its largest noise level is 9.8 deviations."""
 
@@ -215,18 +215,21 @@ class FeatureRecovery(nn.Module):
             if not len(rows):
                 continue
             odd = draw[rows] % 2 if self.antithetic else torch.zeros_like(rows)
-            stream = keys[rows] + ((draw[rows] - odd) * count + i) * DRAW_STEP
-            sign = 1.0 - 2.0 * odd
-            code = self._draw(i, columns[rows], known[rows], design[rows], KeyedNoise(stream, seed, sign=sign))
+            stream = 1 + 2 * ((draw[rows] - odd) * count + i)  # of the code; the next is the decoder's
+            of_code, of_decoder = (
+                KeyedNoise(keys[rows] + each * STREAM_STEP, seed, sign=1.0 - 2.0 * odd) for each in (stream, stream + 1)
+            )
+            code = self._draw(i, columns[rows], known[rows], design[rows], of_code)
             columns[rows, self.gaussian.blocks[i]] = code
             known[rows, i] = True
-            codes[name] = (rows, code, KeyedNoise(stream, seed + 1, sign=sign))
+            codes[name] = (rows, code, of_decoder)
         out = {}
+        lengths = self._available_lengths(batch, incomplete).repeat(draws, 1)
         for name, (rows, code, noise) in codes.items():
             i = self.spec.names.index(name)
+            features, steps = self.codecs[name].decode(code, noise, self._equal_lengths(i, lengths[rows]))
+            lengths[rows, i] = steps
             positions = rows[: len(rows) // draws]
-            lengths = self._lengths(i, batch, incomplete[positions])
-            features, steps = self.codecs[name].decode(code, noise, None if lengths is None else lengths.repeat(draws))
             shape = (draws, len(positions))
             out[name] = ImputedFeatures(
                 incomplete[positions], features.reshape(*shape, *features.shape[1:]), steps.reshape(shape)
@@ -250,12 +253,19 @@ class FeatureRecovery(nn.Module):
             out[rows] = mean + white[rows] @ self.gaussian.conditional(target, pattern).root.T
         return out
 
-    def _lengths(self, target: int, batch: Batch, rows: Tensor) -> Tensor | None:
-        """Lengths ``(R,)`` that follow from those of an available modality; None where they must be drawn."""
-        for i, name in enumerate(self.spec.names):
-            if bool(self.same_length[target, i]) and bool(batch.available[rows, i].all()):
-                return batch.lengths[name][rows]
-        return None
+    def _available_lengths(self, batch: Batch, rows: Tensor) -> Tensor:
+        """Lengths ``(R, K)`` of the rows' available modalities, 0 for the others."""
+        lengths = torch.stack([batch.lengths[name][rows] for name in self.spec.names], dim=1)
+        return lengths * batch.available[rows]
+
+    def _equal_lengths(self, target: int, lengths: Tensor) -> Tensor:
+        """Lengths ``(R,)`` of a modality, where a modality that always has the same is known; 0 where they must be drawn.
+
+        Args:
+            target: its number.
+            lengths: ``(R, K)``, available or drawn before; 0 where unknown.
+        """
+        return torch.where(self.same_length[target], lengths, 0).amax(1)
 
 
 def _zero(x: Tensor, c_noise: Tensor) -> Tensor:

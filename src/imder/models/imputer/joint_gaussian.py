@@ -13,8 +13,9 @@ Conditioning on a set of blocks is exact, so any subset of modalities gives the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -143,9 +144,14 @@ class JointGaussian(nn.Module):
         return prior[:, self.blocks[target]] + (values[:, given.columns] - prior[:, given.columns]) @ given.coef
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        """New moments: cached conditionals are void."""
+        """Drop conditionals of the former moments."""
         self._conditionals.clear()
         super()._load_from_state_dict(*args, **kwargs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Drop conditionals on the former device."""
+        self._conditionals.clear()
+        return super()._apply(fn, recurse)
 
 
 def factor_analysis(covariance: Tensor, factors: int) -> tuple[Tensor, Tensor]:
