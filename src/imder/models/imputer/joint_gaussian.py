@@ -13,9 +13,8 @@ Conditioning on a set of blocks is exact, so any subset of modalities gives the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +68,7 @@ class JointGaussian(nn.Module):
         self.factors = min(factors, max(1, total - 1))
         self.register_buffer("loadings", torch.zeros(total, self.factors))
         self.register_buffer("psi", torch.ones(total))
-        self._conditionals: dict[tuple[int, int], Conditional] = {}
+        self._conditionals: dict[tuple[int, int, torch.device], Conditional] = {}
 
     def fit(self, values: Tensor, known: Tensor, design: Tensor) -> None:
         """Fit B and C.
@@ -112,7 +111,7 @@ class JointGaussian(nn.Module):
             target: its number.
             available: the other modalities, bit i for modality i.
         """
-        key = (target, available)
+        key = (target, available, self.psi.device)
         if key not in self._conditionals:
             self._conditionals[key] = self._condition(target, available)
         return self._conditionals[key]
@@ -147,11 +146,6 @@ class JointGaussian(nn.Module):
         """Drop conditionals of the former moments."""
         self._conditionals.clear()
         super()._load_from_state_dict(*args, **kwargs)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Drop conditionals on the former device."""
-        self._conditionals.clear()
-        return super()._apply(fn, recurse)
 
 
 def factor_analysis(covariance: Tensor, factors: int) -> tuple[Tensor, Tensor]:
