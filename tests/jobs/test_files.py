@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from imder.jobs.files import atomic_folder, atomic_write, remove_partial
+from imder.jobs.files import atomic_folder, atomic_write, remove_leftovers
+from imder.jobs.processes import process_tag
 from imder.types import ImderError
+from processes import dead_process
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])
@@ -101,7 +103,44 @@ def test_after_an_exception_the_old_folder_is_there(tmp_path):
 
 
 def test_leftovers_of_killed_processes_are_removed_with_their_file_alone(tmp_path):
-    for name in (".a.ckpt.7-00ff.part", "a.ckpt", ".b.ckpt.7-00ff.part"):
+    dead = dead_process()
+    (tmp_path / f".a.ckpt.{dead}-00ff.part").mkdir()
+    for name in ("a.ckpt", f".b.ckpt.{dead}-00ff.part"):
         (tmp_path / name).touch()
-    remove_partial(tmp_path / "a.ckpt")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.ckpt.7-00ff.part", "a.ckpt"]
+    with atomic_write(tmp_path / "a.ckpt") as part:
+        part.write_text("new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".b.ckpt.{dead}-00ff.part", "a.ckpt"]
+
+
+def test_only_leftovers_of_ended_processes_of_this_machine_are_removed(tmp_path):
+    (tmp_path / "inner").mkdir()
+    dead, other = tmp_path / "inner" / f".a.{dead_process()}-00ff.part", "00000000" + dead_process()[8:]
+    kept = [
+        f".a.{process_tag()}-00ff.part",
+        f".a.{other}-00ff.part",
+        ".a.part",
+        "notes.part",
+        f"a.{dead_process()}-00ff.part",
+    ]
+    for name in kept:
+        (tmp_path / "inner" / name).touch()
+    dead.touch()
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in (tmp_path / "inner").iterdir()) == sorted(kept)
+
+
+def test_a_folder_whose_replacement_was_killed_between_the_two_renames_comes_back(tmp_path):
+    folder, dead = tmp_path / "store", dead_process()
+    old, new = tmp_path / f".store.{dead}-00ff.replaced", tmp_path / f".store.{dead}-00ff.part"
+    for path, text in ((old, "old"), (new, "new")):
+        path.mkdir()
+        (path / "a.txt").write_text(text)
+
+    def fail():
+        with atomic_folder(folder):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+    assert (folder / "a.txt").read_text() == "old"

@@ -26,7 +26,7 @@ from imder.benchmarking.plan import GridCell, Plan
 from imder.evaluation.results import read_csv, write_csv
 from imder.jobs.documents import Entry, read_json
 from imder.jobs.files import atomic_write
-from imder.jobs.locks import Lock, is_stale, read_holder
+from imder.jobs.locks import Holder, Lock, is_stale, read_holder
 from imder.types import ImderError
 
 PATIENCE = 30.0
@@ -82,13 +82,7 @@ class BenchmarkFolder:
         except OSError as error:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
         lock = Lock(self.path / "cells" / "plan.lock")
-        until = time.monotonic() + PATIENCE
-        while not lock.acquire():
-            if time.monotonic() > until:
-                raise ImderError(
-                    f"{lock.path}: another process has held this lock for {PATIENCE:g} s; remove it if none is running"
-                )
-            time.sleep(0.05)
+        lock.wait(PATIENCE)
         try:
             whole = self.plan().merge(plan, str(self.path)) if marker.exists() else plan
             write_json(whole.to_dict(), marker)
@@ -121,7 +115,7 @@ class BenchmarkFolder:
         """Write why a cell failed."""
         write_json({"reason": reason, "time": time.time(), "trace": trace.splitlines()}, self.file(cell, "failed.json"))
 
-    def holder(self, cell: GridCell) -> dict[str, Any] | None:
+    def holder(self, cell: GridCell) -> Holder | None:
         """The process that runs a cell; None if there is none."""
         holder = read_holder(self.file(cell, "lock"))
         return None if holder is None or is_stale(holder) else holder

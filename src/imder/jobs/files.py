@@ -2,10 +2,14 @@
 
 Everything this package writes goes through `atomic_write` or `atomic_folder`. Both give files the permissions of the user's
 umask, whatever the library that writes them chooses (safetensors and `tempfile` choose 0600).
+
+Until then it has a temporary name that says which process writes it. What a killed process left is removed by the next one
+that writes the same file or folder, and by `remove_leftovers`.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import shutil
@@ -13,7 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from imder.jobs.processes import is_gone, process_tag
 from imder.types import ImderError
+
+_LONGEST = 120
+_ENDING, _REPLACED = ".part", ".replaced"
 
 
 @contextmanager
@@ -38,6 +46,7 @@ def atomic_write(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     part = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_dead(path.parent, f".{_shortened(path.name)}.")
         part.touch()
         mode = part.stat().st_mode
         yield part
@@ -46,10 +55,9 @@ def atomic_write(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
             _flush(part)
         os.replace(part, path)
         if durable:
-            with suppress(OSError):  # some file systems cannot flush folders
-                _flush(path.parent)
+            _flush_entries(path.parent)
     except OSError as error:
-        raise ImderError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise unwritable(path, error) from None
     finally:
         with suppress(OSError):
             part.unlink()
@@ -59,19 +67,26 @@ def atomic_write(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a new temporary folder next to ``path``; rename it to ``path`` at the end, replacing what is there.
 
-    After an exception the old folder, if any, is left as it was.
+    Its files are flushed to disk before. After an exception the old folder, if any, is left as it was.
 
     Raises:
         ImderError: the folder cannot be written.
     """
     path = Path(path)
-    part, old = _temporary(path), _temporary(path)
+    part = _temporary(path)
+    old = part.with_suffix(_REPLACED)
     try:
+        _restore(path)
+        _remove_dead(path.parent, f".{_shortened(path.name)}.")
         part.mkdir(parents=True)
         mode = part.stat().st_mode
         yield part
         for file in part.rglob("*"):
             file.chmod(mode if file.is_dir() else mode & 0o666)
+            if file.is_file():
+                _flush(file)
+        for folder in (*(f for f in part.rglob("*") if f.is_dir()), part):
+            _flush_entries(folder)
         if path.exists():
             path.rename(old)
         try:
@@ -80,23 +95,60 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             if old.exists() and not path.exists():
                 old.rename(path)
             raise
+        _flush_entries(path.parent)
     except OSError as error:
-        raise ImderError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise unwritable(path, error) from None
     finally:
         for folder in (part, old):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_partial(path: str | Path) -> None:
-    """Delete temporary files that processes left for ``path`` when they were killed."""
-    path = Path(path)
-    for part in path.parent.glob(f".{path.name}.*.part"):
-        part.unlink(missing_ok=True)
+def remove_leftovers(folder: str | Path) -> None:
+    """Delete the temporary files and folders that killed processes of this machine left in a folder and below it."""
+    for inside, names, files in os.walk(folder):
+        if any(name.endswith(_ENDING) for name in (*names, *files)):
+            _remove_dead(Path(inside), ".")
+
+
+def unwritable(path: str | Path, error: Exception) -> ImderError:
+    """The error for a file that cannot be written: no space, no permission, ..."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return ImderError(f"{path}: cannot be written ({' '.join(reason.split())})")
 
 
 def _temporary(path: Path) -> Path:
     """A name that no other thread, process or host uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    return path.with_name(f".{_shortened(path.name)}.{process_tag()}-{secrets.token_hex(4)}{_ENDING}")
+
+
+def _shortened(name: str) -> str:
+    """The name, or the beginning of one for which file systems would have no room with more behind it."""
+    return os.fsdecode(os.fsencode(name)[:_LONGEST])
+
+
+def _remove_dead(folder: Path, prefix: str) -> None:
+    """Delete the temporary files and folders in a folder that begin like this, if their process has ended."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not (entry.name.startswith(prefix) and entry.name.endswith(_ENDING)):
+                continue
+            tag = entry.name.removesuffix(_ENDING).rpartition(".")[2].rpartition("-")[0]
+            if is_gone(tag):
+                with suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        os.unlink(entry.path)
+
+
+def _restore(path: Path) -> None:
+    """Put the old folder back where a process was killed in the instant between the two renames of `atomic_folder`."""
+    for old in sorted(path.parent.glob("." + glob.escape(_shortened(path.name)) + f".*{_REPLACED}")):
+        if is_gone(old.stem.rpartition(".")[2].rpartition("-")[0]):
+            if os.path.lexists(path):
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(path)
 
 
 def _flush(path: Path) -> None:
@@ -106,3 +158,9 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_entries(folder: Path) -> None:
+    """Flush a folder, where the file system can."""
+    with suppress(OSError):
+        _flush(folder)

@@ -1,36 +1,46 @@
 """Lock files, for processes that share only a folder, on one machine or on several.
 
-A lock is held while its file exists: only one process can create it with O_EXCL. The file names the holder (a token, host and
-process) and the time of its last heartbeat. A lock whose process is dead (on this host) or silent for `SILENT` seconds is
-stale and may be taken over. Taking over needs a second lock, held for an instant, so that only one process succeeds.
+A lock is held while its file exists: only one process can create it with O_EXCL. The file names the holder (a token, host,
+process and when that started) and the time of its last heartbeat. A lock is stale, and may be taken over, when its process
+has ended (on this host) or was silent for `SILENT` seconds. A damaged file names nobody; a living holder writes it again
+within a heartbeat, so one that stays damaged for `DAMAGED` seconds is stale too. Taking over needs a second lock, held for
+an instant, so that only one process succeeds.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from imder.jobs.background import repeating
-from imder.jobs.files import atomic_write
+from imder.jobs.files import atomic_write, unwritable
+from imder.jobs.processes import is_alive, start_of
 from imder.types import ImderError
 
 BEAT = 15.0
 """Seconds between heartbeats."""
 SILENT = 600.0
 """Seconds without a heartbeat after which a lock is stale; long, since the clocks of machines differ."""
+DAMAGED = 2 * BEAT
+"""Seconds for which a lock that names nobody counts as held."""
 _TAKEOVER = 60.0
 """Seconds after which an unfinished takeover is taken for that of a dead process."""
 
 
 class Lock:
     """The lock at ``path``.
+
+    Args:
+        path: of its file.
+        silent: seconds without a heartbeat after which it is stale.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.lock"
@@ -39,8 +49,9 @@ class Lock:
     (True, False, None, True)
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, silent: float = SILENT) -> None:
         self.path = path
+        self.silent = silent
         self.token = uuid.uuid4().hex
 
     def acquire(self) -> bool:
@@ -48,17 +59,19 @@ class Lock:
         if self._create(self.path):
             return True
         holder = read_holder(self.path)
-        if holder is None or not is_stale(holder):
+        if holder is None or not is_stale(holder, self.silent):
             return False
         guard = self.path.with_name(f"{self.path.name}.taking")
         if not self._create(guard):
             with suppress(OSError):  # left by a process that died while it took over
-                if time.time() - guard.stat().st_mtime > _TAKEOVER:
+                taking = read_holder(guard)
+                dead = taking is not None and taking.token and is_stale(taking, _TAKEOVER)
+                if dead or abs(time.time() - guard.stat().st_mtime) > _TAKEOVER:
                     guard.unlink()
             return False
         try:
             now = read_holder(self.path)
-            if now is None or now["token"] != holder["token"] or not is_stale(now):
+            if now is None or now.token != holder.token or not is_stale(now, self.silent):
                 return False
             self._write()
             return True
@@ -68,7 +81,21 @@ class Lock:
     def held(self) -> bool:
         """Whether this object holds the lock; false once another process took it over, for instance after a suspension."""
         holder = read_holder(self.path)
-        return holder is not None and holder["token"] == self.token
+        return holder is not None and holder.token == self.token
+
+    def wait(self, seconds: float) -> None:
+        """Take the lock as soon as it is free.
+
+        Raises:
+            ImderError: another process still holds it after so many seconds.
+        """
+        until = time.monotonic() + seconds
+        while not self.acquire():
+            if time.monotonic() > until:
+                raise ImderError(
+                    f"{self.path}: another process has held this lock for {seconds:g} s; remove it if none is running"
+                )
+            time.sleep(0.05)
 
     def release(self) -> None:
         """Free the lock, if it is still held."""
@@ -81,7 +108,8 @@ class Lock:
 
         def beat() -> None:
             with suppress(OSError, ImderError):  # a network folder may be unreachable for less than `SILENT`
-                if self.held():
+                holder = read_holder(self.path)
+                if holder is not None and holder.token in (self.token, ""):  # also if it was damaged
                     self._write()
 
         try:
@@ -91,8 +119,9 @@ class Lock:
             self.release()
 
     def _content(self) -> str:
-        holder = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-        return json.dumps(holder)
+        pid = os.getpid()
+        holder = Holder(self.token, socket.gethostname(), pid, start_of(pid), time.time())
+        return json.dumps(asdict(holder))
 
     def _create(self, path: Path) -> bool:
         """Create a file; returns False if it exists."""
@@ -101,9 +130,13 @@ class Lock:
         except FileExistsError:
             return False
         except OSError as error:
-            raise ImderError(f"{path}: cannot be written ({error.strerror or error})") from None
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self._content())
+            raise unwritable(path, error) from None
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self._content())
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise unwritable(path, error) from None
         return True
 
     def _write(self) -> None:
@@ -111,33 +144,52 @@ class Lock:
             part.write_text(self._content())
 
 
-def read_holder(path: Path) -> dict[str, Any] | None:
-    """The holder of a lock: token, host, pid and time of the last heartbeat; None if the lock is free.
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock.
 
-    An empty file is being written, or was when its process died: its holder is unknown, its time that of the file.
+    Attributes:
+        token: of the `Lock`; empty in a damaged file.
+        host, pid, start: of its process (`imder.jobs.processes.start_of`).
+        time: of the last heartbeat.
     """
+
+    token: str
+    host: str
+    pid: int
+    start: str
+    time: float
+
+    @property
+    def name(self) -> str:
+        """Process and host, for messages."""
+        return f"process {self.pid} on {self.host}" if self.token else "an unknown process"
+
+
+def read_holder(path: Path) -> Holder | None:
+    """The holder of a lock; None if the lock is free."""
     try:
-        created = path.stat().st_mtime
-        holder: dict[str, Any] = json.loads(path.read_text())
+        changed = path.stat().st_mtime
+        content = json.loads(path.read_text())
+        token, host, start = (str(content.get(key, "")) for key in ("token", "host", "start"))
+        pid, beat = int(content["pid"]), float(content["time"])
+        if not (token and math.isfinite(beat)):
+            raise ValueError
     except FileNotFoundError:
         return None
-    except ValueError:
-        return {"token": "", "host": "", "pid": 0, "time": created}
-    return holder
+    except OSError as error:
+        raise unwritable(path, error) from None
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return Holder("", "", 0, "", changed)
+    # The clock that set a time in the future can't be trusted; that of the file system may be right.
+    return Holder(token, host, pid, start, min(beat, changed) if beat > time.time() + SILENT else beat)
 
 
-def is_stale(holder: dict[str, Any]) -> bool:
-    """Whether the holder is dead or silent for too long."""
-    if time.time() - holder["time"] > SILENT:
+def is_stale(holder: Holder, silent: float = SILENT) -> bool:
+    """Whether the holder has ended, was silent for too long, or never can be known."""
+    age = time.time() - holder.time
+    if not holder.token:
+        return not -DAMAGED < age < DAMAGED
+    if holder.host == socket.gethostname() and not is_alive(holder.pid, holder.start):
         return True
-    return holder["host"] == socket.gethostname() and not _alive(int(holder["pid"]))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return age > silent

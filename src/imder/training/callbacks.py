@@ -1,4 +1,4 @@
-"""Callbacks of a phase: the best weights, early stopping, and checkpoints.
+"""The best weights of a phase, and early stopping.
 
 The best weights (of the moving average, if there is one) are part of the checkpoint. The checkpoint alone thus decides how a
 phase goes on and what it returns; no second file can disagree with it.
@@ -7,15 +7,12 @@ phase goes on and what it returns; no second file can disagree with it.
 from __future__ import annotations
 
 import math
-import time
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
-from imder.jobs.files import atomic_write
 from imder.training.module import PhaseModule
 from imder.types import ImderError
 
@@ -42,6 +39,19 @@ class BestWeights(L.Callback):
 
     def _trained_parameters(self, module: PhaseModule) -> dict[str, Tensor]:
         return {k: p for k, p in module.model.named_parameters() if p.requires_grad}
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Raise `ValueError` where the weights of a checkpoint don't fit the model."""
+        state = pl_module.model.state_dict()
+        shapes = {name: value.shape for name, value in state.items()}
+        if (self.best_state or self.best < math.inf) and {
+            name: value.shape for name, value in self.best_state.items()
+        } != shapes:
+            raise ValueError("the best weights are those of another model")
+        if self._average and {name: value.shape for name, value in self._average.items()} != {
+            name: value.shape for name, value in self._trained_parameters(pl_module).items()
+        }:
+            raise ValueError("the average of the weights is that of another model")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Move the average, which a checkpoint has on the CPU, to the device of the weights."""
@@ -98,46 +108,18 @@ class BestWeights(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
-        self.best, self.best_epoch, self.bad = state_dict["best"], state_dict["best_epoch"], state_dict["bad"]
-        self.best_state = state_dict["best_state"]
-        self._average, self._steps = state_dict["average"], state_dict["steps"]
+        self.best, self.best_epoch = float(state_dict["best"]), int(state_dict["best_epoch"])
+        self.bad, self._steps = int(state_dict["bad"]), int(state_dict["steps"])
+        self.best_state, self._average = _tensors(state_dict["best_state"]), _tensors(state_dict["average"])
+
+
+def _tensors(state: dict[str, Any]) -> dict[str, Tensor]:
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise TypeError("weights that are no tensors")
+    return state
 
 
 @torch.no_grad()
 def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
     for name, value in source.items():
         target[name].copy_(value)
-
-
-class Checkpoint(L.Callback):
-    """Writes the checkpoint of the running phase at the end of epochs, at most once each ``seconds``.
-
-    It must come after `BestWeights`, whose state it saves.
-    """
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self.path = path
-        self.seconds = seconds
-        self.earlier = 0.0
-        """Seconds that earlier processes spent on the phase, up to the checkpoint that this one continues."""
-        self._begun = self._last = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save if the last checkpoint is old enough."""
-        now = torch.tensor(time.monotonic() - self._last)
-        due = trainer.strategy.broadcast(bool(now >= self.seconds))
-        if due and not trainer.should_stop:
-            if trainer.is_global_zero:
-                with atomic_write(self.path, durable=True) as part:
-                    trainer.save_checkpoint(part)
-            else:
-                trainer.save_checkpoint(self.path)  # takes part in collecting the state; writes nothing
-            self._last = time.monotonic()
-
-    def state_dict(self) -> dict[str, float]:
-        """Seconds spent on the phase so far."""
-        return {"spent": self.earlier + time.monotonic() - self._begun}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Restore the state of a checkpoint."""
-        self.earlier = state_dict["spent"]

@@ -204,7 +204,10 @@ def load_config(
     preset = changes.get("preset") or preset
     if not isinstance(preset, str):
         raise ImderError(f"{'preset' if file is None else f'{file}: preset'}: expected a name, got {preset!r}")
-    data = read_preset(preset)
+    if changes.get("preset") == "" and changes.get("system"):  # of a run whose configuration was built without a preset
+        preset, data = "", {"system": changes["system"], "model": {}, "training": {}}
+    else:
+        data = read_preset(preset)
     system = str(changes.get("system") or data["system"])
     if system != data["system"]:
         raise ImderError(f"preset {preset!r} configures {data['system']!r}, not {system!r}")
@@ -220,6 +223,22 @@ def load_config(
         if not isinstance(data[part], dict):
             raise ImderError(f"{part} is a mapping of settings, got {data[part]!r}")
     return without_idle_phases(RunConfig.from_dict(data | {"preset": preset}))
+
+
+def complete_config(file: str | Path) -> RunConfig:
+    """The configuration in a run's ``config.yaml``, which no preset changes any more.
+
+    Raises:
+        ImderError: it can't be read, or has unknown names or keys, or values that don't fit.
+    """
+    data = _read(file)
+    for key, kind in {"system": str, "model": dict, "training": dict}.items():
+        if not isinstance(data.get(key), kind):
+            raise ImderError(f"{file}: {key} is missing or damaged")
+    try:
+        return RunConfig.from_dict(data)
+    except ImderError as error:
+        raise ImderError(f"{file}: {error}") from None
 
 
 def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,6 +272,8 @@ def without_idle_phases(config: RunConfig) -> RunConfig:
     Raises:
         ImderError: settings of a phase that training does not go through.
     """
+    if not config.preset:
+        return config
     kind, training = system_class(config.system), config.training
     usual = RunConfig.from_dict(read_preset(config.preset))
     idle: dict[str, Any] = {}

@@ -21,6 +21,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
+from imder.jobs.processes import end_with_parent
+from imder.training.checkpoint import CheckpointFile
 from imder.training.config import EngineConfig
 from imder.training.phase_config import PhaseConfig
 from imder.training.run import RunDirectory
@@ -49,6 +51,12 @@ def is_main_process(engine: EngineConfig | None = None) -> bool:
         return int(given["SLURM_PROCID"]) == 0
     node = given.get("NODE_RANK", given.get("GROUP_RANK", "0"))
     return int(given.get("LOCAL_RANK", "0")) == 0 and int(node) == 0
+
+
+def end_with_launcher() -> None:
+    """In a process that Lightning or torchrun started, end when the one that started it has ended, even if it was killed."""
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        end_with_parent(os.getppid())
 
 
 def device_of(engine: EngineConfig) -> torch.device:
@@ -102,6 +110,7 @@ def trainer_of(
         gradient_clip_algorithm="value" if config.clip_value else "norm",
         logger=loggers,
         callbacks=callbacks,
+        plugins=[CheckpointFile()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from imder.models.base import Phase
+from imder.training.csv_log import PhaseCSVLogger
 from imder.training.run import RunDirectory
 from imder.types import ImderError
 
@@ -38,7 +39,7 @@ def _mlflow(run: RunDirectory, phase: Phase) -> Logger:
 
 
 LOGGERS: dict[str, Callable[[RunDirectory, Phase], Logger]] = {
-    "csv": lambda run, phase: CSVLogger(run.logs(phase), name="", version="csv"),
+    "csv": lambda run, phase: PhaseCSVLogger(run.logs(phase)),
     "tensorboard": lambda run, phase: TensorBoardLogger(run.logs(phase), name="", version="tensorboard"),
     "wandb": _wandb,
     "mlflow": _mlflow,

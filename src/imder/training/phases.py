@@ -17,7 +17,8 @@ from imder.data.corpus import Corpus
 from imder.data.loader import MaskedLoader
 from imder.models.base import Model, Phase
 from imder.models.io import load_weights
-from imder.training.callbacks import BestWeights, Checkpoint
+from imder.training.callbacks import BestWeights
+from imder.training.checkpoint import Checkpoint, Restored, restoring
 from imder.training.config import EngineConfig, RunConfig
 from imder.training.engine import interruptible, is_main_process, quiet, trainer_of
 from imder.training.language import RunLanguage
@@ -119,11 +120,12 @@ def _fit(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob, validatio
     module = PhaseModule(model, phase, config, training, corpus["train"], validation)
     best_weights = BestWeights(config.ema, config.patience)
     path = run.checkpoint(phase)
-    checkpoint = Checkpoint(path, engine.checkpoint_seconds)
+    checkpoint = Checkpoint(path, engine.checkpoint_seconds, lambda: run.key(phase))
+    restored, earlier = Restored(), path if path.exists() else None
     with quiet(), phase_loggers(job.loggers, run, phase) as loggers:
-        trainer = trainer_of(run, config, engine, loggers, [*job.callbacks, best_weights, checkpoint])
-        with interruptible(trainer):
-            trainer.fit(module, ckpt_path=path if path.exists() else None, weights_only=True)
+        trainer = trainer_of(run, config, engine, loggers, [restored, *job.callbacks, best_weights, checkpoint])
+        with interruptible(trainer), restoring(earlier, restored):
+            trainer.fit(module, ckpt_path=earlier, weights_only=True)
     model.load_state_dict(best_weights.best_state)
     reached = {"valid": best_weights.best, "best_epoch": best_weights.best_epoch, "epochs": trainer.current_epoch}
     return reached | {"seconds": checkpoint.earlier}

@@ -6,8 +6,9 @@ Whatever may be refused is refused here, before anything is written.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus, classes_without, constant_baseline
 from imder.data.dialogues import dialogue_numbers
-from imder.data.fingerprint import fingerprint
+from imder.data.fingerprint import fingerprint, split_fingerprint
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
 from imder.models.registry import build, system_class
@@ -32,6 +33,7 @@ from imder.training.stage1 import STAGE1, adopt_stage1
 from imder.types import ImderError, Task
 
 log = logging.getLogger(__name__)
+_turn = threading.RLock()
 
 
 def check_corpus(corpus: Corpus) -> None:
@@ -92,15 +94,30 @@ def reopen(run: RunDirectory, corpus: Corpus) -> tuple[RunConfig, RunDirectory |
     Raises:
         ImderError: there is no run, or it was started on another corpus.
     """
-    settings = run.open()
+    settings, given = run.open(), corpus
     check_recipe(run.recipe(), corpus, str(run.path))
     path, spec = run.corpus()
     if settings.training.language_encoder.name is not None:
         spec, corpus = as_ids(spec), with_token_ids(corpus)
     if spec != corpus.spec:
         raise ImderError(f"{run.path}: was started on another corpus ({path})")
+    _check_data(run, given, path)
     stage1 = run.trained_on()["stage1"]
     return settings, None if stage1 is None else RunDirectory(stage1)
+
+
+def _fingerprints(corpus: Corpus) -> dict[str, dict[str, str]]:
+    return {name: split_fingerprint(corpus[name]) for name in ("train", "valid")}
+
+
+def _check_data(run: RunDirectory, corpus: Corpus, path: str) -> None:
+    before = run.trained_on()["fingerprint"]
+    for name, parts in _fingerprints(corpus).items():
+        if differing := [part for part, value in parts.items() if before.get(name, {}).get(part) != value]:
+            raise ImderError(
+                f"{run.path}: was started on other data: {', '.join(differing)} of split {name!r} differ from those of "
+                f"{path} then; resume with the same data, or start a new run on these"
+            )
 
 
 def prepare(job: TrainingJob) -> TrainingJob:
@@ -138,7 +155,7 @@ def initial_model(job: TrainingJob) -> Model:
     return model
 
 
-def start(job: TrainingJob, model: Model, source: str, corpus: Corpus) -> None:
+def start(job: TrainingJob, model: Model, source: str, corpus: Corpus, claimed: ExitStack) -> None:
     """Check that every phase can be trained; then create the run directory.
 
     Args:
@@ -146,6 +163,7 @@ def start(job: TrainingJob, model: Model, source: str, corpus: Corpus) -> None:
         model: the initial model.
         source: path or name of the corpus.
         corpus: as it was given, for its fingerprint.
+        claimed: a block during which other processes keep out of the run.
 
     Raises:
         ImderError: stage 1 of another run doesn't fit, masks that the system can't be trained on, or a run that exists.
@@ -163,11 +181,14 @@ def start(job: TrainingJob, model: Model, source: str, corpus: Corpus) -> None:
     if model.uses_context:
         dialogue_numbers(job.corpus["valid"])
     if is_main_process(job.engine):
+        job.run.check_new()
+        claimed.enter_context(job.run.locked())
         job.run.create(
             job.settings,
             model.spec,
             corpus=source,
             fingerprint=fingerprint(corpus),
+            splits=_fingerprints(corpus),
             baseline=constant_baseline(train, job.corpus.spec),
             stage1=None if job.stage1 is None else str(job.stage1.path),
             recipe=job.corpus.recipe,
@@ -193,7 +214,10 @@ def check_objective(model: Model, phase: Phase, training: TrainingConfig) -> Non
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Seed initial weights and dropout for a block; the caller's generators are left as they were."""
-    with torch.random.fork_rng():
+    """Seed initial weights and dropout for a block; the caller's generators are left as they were.
+
+    Threads take turns, since torch's layers draw from one generator for all threads of a process.
+    """
+    with _turn, torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

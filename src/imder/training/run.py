@@ -9,6 +9,7 @@
     phases/*.safetensors the model after each phase; ``--stage1`` takes ``stage1.safetensors``
     logs/                TensorBoard events and CSV, one folder for each phase
     running-*.ckpt       only while a phase runs: the checkpoint that ``--resume`` continues
+    running.lock         only while a process trains here
 
 Weights are safetensors and descriptions JSON or YAML: nothing needs unpickling to be used. (The checkpoint of an
 unfinished phase is a torch file, read with ``weights_only=True``.)
@@ -18,18 +19,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from imder.data.store import is_store
 from imder.jobs.documents import Entry, read_json
-from imder.jobs.files import atomic_write, remove_partial
+from imder.jobs.files import atomic_write, remove_leftovers, unwritable
+from imder.jobs.locks import Lock, read_holder
 from imder.models.base import Phase
-from imder.training.config import RunConfig, load_config
+from imder.training.config import RunConfig, complete_config
 from imder.training.environment import environment
 from imder.types import ImderError, Spec
+
+LOCK = "running.lock"
+SILENT = 300.0
+"""Seconds without a heartbeat after which a lock is stale: less than for others, so that whoever takes over a cell of a
+benchmark finds its run free."""
 
 
 class RunDirectory:
@@ -42,10 +52,15 @@ class RunDirectory:
         """The checkpoint of a running phase; the name of the phase keeps it apart from those of later phases."""
         return self.path / f"running-{phase}.ckpt"
 
+    def key(self, phase: Phase) -> str:
+        """A text that only checkpoints of this phase have, with the run's settings, on its data."""
+        parts = [phase.encode(), (self.path / "config.yaml").read_bytes()]
+        parts.append(json.dumps(self.trained_on()["fingerprint"], sort_keys=True).encode())
+        return blake2b(b"\0".join(parts), digest_size=12).hexdigest()
+
     def drop_checkpoint(self, phase: Phase) -> None:
-        """Delete the checkpoint of a finished phase, and temporary files of killed processes."""
+        """Delete the checkpoint of a finished phase."""
         self.checkpoint(phase).unlink(missing_ok=True)
-        remove_partial(self.checkpoint(phase))
 
     def weights(self, phase: Phase) -> Path:
         """File of the weights after a phase."""
@@ -55,6 +70,43 @@ class RunDirectory:
         """Folder of a phase's logs."""
         return self.path / "logs" / phase
 
+    def check_new(self) -> None:
+        """Raise `ImderError` unless a new run can be started in the folder."""
+        if (self.path / "config.yaml").exists():
+            raise ImderError(
+                f"{self.path}: holds a run already; go on with it (resume, --resume) or choose another folder"
+            )
+        if is_store(self.path):
+            raise ImderError(f"{self.path}: is a corpus (a store); choose another folder for the run")
+        for name in ("config.json", "model.safetensors", "metrics.json", "language"):
+            if os.path.lexists(self.path / name):
+                raise ImderError(f"{self.path}: holds {name!r}, which training would replace; choose another folder")
+        if self.path.exists() and not self.path.is_dir():
+            raise ImderError(f"{self.path}: is a file; a run is a folder")
+
+    @contextmanager
+    def locked(self) -> Iterator[Lock]:
+        """Keep other trainings out of the folder for a block, and remove what killed ones left in it.
+
+        Raises:
+            ImderError: another process trains there, or the folder can't be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+        lock = Lock(self.path / LOCK, SILENT)
+        if not lock.acquire():
+            holder = read_holder(lock.path)
+            name = "another process" if holder is None else holder.name
+            raise ImderError(
+                f"{self.path}: {name} trains here; wait until it ends, or choose another folder. If it has ended, remove "
+                f"{lock.path}"
+            )
+        with lock.heartbeat():
+            remove_leftovers(self.path)
+            yield lock
+
     def create(
         self,
         config: RunConfig,
@@ -62,34 +114,35 @@ class RunDirectory:
         *,
         corpus: str,
         fingerprint: str,
+        splits: Mapping[str, Mapping[str, str]],
         baseline: float | list[float] | None,
         stage1: str | None,
         recipe: Mapping[str, Any] | None = None,
     ) -> None:
-        """Start a new run; ``baseline`` is the constant of its training split, ``stage1`` a run to take stage 1 from.
+        """Start a new run.
 
-        ``recipe`` says how the corpus' features were made from raw media, where that is known.
+        Args:
+            config: its configuration.
+            spec: of the corpus that the model reads.
+            corpus: its path or name.
+            fingerprint: of the whole corpus.
+            splits: fingerprints of the splits that it is trained on, by their parts.
+            baseline: the constant of the training split.
+            stage1: a run to take stage 1 from.
+            recipe: how the corpus' features were made from raw media, where that is known.
 
         Raises:
             ImderError: there is a run already.
         """
-        if (self.path / "config.yaml").exists():
-            raise ImderError(
-                f"{self.path}: holds a run already; go on with it (resume, --resume) or choose another folder"
-            )
-        for name in ("config.json", "model.safetensors", "metrics.json", "language"):
-            if os.path.lexists(self.path / name):
-                raise ImderError(f"{self.path}: holds {name!r}, which training would replace; choose another folder")
-        if self.path.exists() and not self.path.is_dir():
-            raise ImderError(f"{self.path}: is a file; a run is a folder")
+        self.check_new()
         try:
-            (self.path / "phases").mkdir(parents=True, exist_ok=True)
+            (self.path / "phases").mkdir(exist_ok=True)
         except OSError as error:
-            raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+            raise unwritable(self.path, error) from None
         self.write_json("environment.json", environment() | {"corpus_fingerprint": fingerprint})
         about = {"path": corpus, "spec": spec.to_dict(), "constant_baseline": baseline, "stage1": stage1}
         known = {} if recipe is None else {"recipe": dict(recipe)}
-        self.write_json("trained_on.json", about | known)
+        self.write_json("trained_on.json", about | known | {"fingerprint": splits})
         self.write("config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def open(self) -> RunConfig:
@@ -100,7 +153,7 @@ class RunDirectory:
         """
         if not (self.path / "config.yaml").exists():
             raise ImderError(f"{self.path}: no run here (there is no config.yaml); start one without resume (--resume)")
-        return load_config(file=self.path / "config.yaml")
+        return complete_config(self.path / "config.yaml")
 
     def corpus(self) -> tuple[str, Spec]:
         """Path and spec of the corpus that the run was started on."""
@@ -108,7 +161,7 @@ class RunDirectory:
         return data["path"], spec_of(self.entry("trained_on.json"))
 
     def trained_on(self) -> dict[str, Any]:
-        """``trained_on.json``: path and spec of the corpus, constant baseline, run of stage 1, and the recipe if known.
+        """``trained_on.json``: path and spec of the corpus, constant baseline, run of stage 1, recipe and fingerprints.
 
         Raises:
             ImderError: it can't be read, or a value is of another type; the message names its key.
@@ -129,6 +182,10 @@ class RunDirectory:
             "constant_baseline": list(values) if isinstance(values, tuple) else values,
             "stage1": None if stage1 is None else stage1.text(),
             "recipe": {} if recipe is None else {key: x.value for key, x in recipe.mapping().items()},
+            "fingerprint": {
+                split: {part: x.text() for part, x in parts.mapping().items()}
+                for split, parts in entry["fingerprint"].mapping().items()
+            },
         }
 
     def metrics(self) -> dict[str, Any]:
@@ -169,8 +226,8 @@ class RunDirectory:
         return (self.path / "model.safetensors").exists() and (self.path / "metrics.json").exists()
 
     def write(self, name: str, text: str) -> None:
-        """Write a small text file, atomically."""
-        with atomic_write(self.path / name) as part:
+        """Write a small text file, atomically and durably."""
+        with atomic_write(self.path / name, durable=True) as part:
             part.write_text(text, encoding="utf-8")
 
     def write_json(self, name: str, data: Any) -> None:

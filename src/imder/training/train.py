@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from imder.models.base import Model, Phase
 from imder.models.configuration import POSITIVE_COUNT
 from imder.training.calibrate import calibrate
 from imder.training.config import EngineConfig, RunConfig
-from imder.training.engine import check_engine, is_main_process, wait_for_all
+from imder.training.engine import check_engine, end_with_launcher, is_main_process, wait_for_all
 from imder.training.explained import explained_by_recovery
 from imder.training.loggers import LoggerChoice, chosen_loggers
 from imder.training.phases import TrainingJob, run_phases
@@ -97,6 +98,7 @@ def train(
         ImderError: a corpus without labels or splits, a bad configuration, a loss that isn't finite, ...
     """
     started = time.monotonic()
+    end_with_launcher()
     _check_options(out, preset, overrides, stage1, engine, callbacks)
     for name, flag in {"resume": resume, "drop_empty": drop_empty, "progress": progress}.items():
         check_option(name, flag, bool, "True or False")
@@ -120,17 +122,19 @@ def train(
         settings = new_settings(preset, config, overrides, shortcuts, max_epochs, corpus.spec.task)
         check_stage1(stage1, settings.training.language_encoder, corpus)
         other = None if stage1 is None else RunDirectory(stage1)
-    job = prepare(TrainingJob(run, settings, corpus, engine, None, other, loggers, tuple(callbacks)))
-    with reproducible(settings.training.seed):
-        model = initial_model(job)
-        if not resume:
-            start(job, model, source, corpus)
-        if job.language is not None and is_main_process(engine):
-            job.language.keep()
-        before = time.monotonic()
-        reached = run_phases(model, job)
-        own_seconds = before - started
-    return _finish(model, job, reached, own_seconds)
+    with ExitStack() as claimed:
+        if resume and is_main_process(engine):
+            claimed.enter_context(run.locked())
+        job = prepare(TrainingJob(run, settings, corpus, engine, None, other, loggers, tuple(callbacks)))
+        with reproducible(settings.training.seed):
+            model = initial_model(job)
+            if not resume:
+                start(job, model, source, corpus, claimed)
+            if job.language is not None and is_main_process(engine):
+                job.language.keep()
+            before = time.monotonic()
+            reached = run_phases(model, job)
+        return _finish(model, job, reached, before - started)
 
 
 def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]], seconds: float) -> Model:

@@ -15,7 +15,6 @@ A cell's predictions are (patterns, draws, N) or (patterns, draws, N, C) for the
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +73,7 @@ class FixedFolder:
             lock.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImderError(f"{self.path}: cannot be written ({error.strerror or error})") from None
-        until = time.monotonic() + PATIENCE
-        while not lock.acquire():
-            if time.monotonic() > until:
-                raise ImderError(f"{lock.path}: another process holds this lock; remove it if none is running")
-            time.sleep(0.05)
+        lock.wait(PATIENCE)
         try:
             whole = self.plan().merge(plan, str(self.path)) if marker.exists() else plan
             write_json(whole.to_dict(), marker)
