@@ -35,7 +35,7 @@ CLIPS = 64
 """Clips that are fitted at a time."""
 
 MOST_CLIPS = 8192
-"""Clips, at regular intervals, that sequences are fitted to; kinds of features and ranges come from all."""
+"""Clips, at regular intervals, that sequences are fitted to; kinds of features and ranges come from all that are given."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ TIGHT = 3.0
 """Frames within fewer deviations of a limit of the training range are matched as well."""
 
 COLUMNS = 64
-"""Features whose deviations are computed at a time."""
+"""Features that are looked through at a time."""
 
 QUANTILES = 257
 """Knots of the table of a feature with steps."""
@@ -98,6 +98,7 @@ class FeatureMarginals(nn.Module):
         center = frames.mean(0, dtype=np.float64)
         blocks = [frames[:, i : i + COLUMNS] for i in range(0, frames.shape[1], COLUMNS)]
         spread = np.concatenate([block.std(0, dtype=np.float64) for block in blocks])
+        whole = np.concatenate([(block == np.round(block)).all(0) for block in blocks])
         constant = (low == high) | (spread <= NEGLIGIBLE * np.abs(center))
         center = np.where(low == high, low, center.clip(low, high))  # the mean of equal values has rounding errors
         spread[constant] = 0
@@ -105,7 +106,7 @@ class FeatureMarginals(nn.Module):
         for name, x in {"center": center, "spread": spread, "low": low, "high": high}.items():
             getattr(self, name).copy_(torch.from_numpy(x))
         small = np.maximum(np.abs(low), np.abs(high)) <= LARGEST_WHOLE
-        self.whole.copy_(torch.from_numpy(~constant & small & (frames == np.round(frames)).all(0)))
+        self.whole.copy_(torch.from_numpy(~constant & small & whole))
         self.stepped.zero_()
         for i in np.flatnonzero(~constant):
             column, is_whole = frames[:, i], bool(self.whole[i])

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imder.data.split import Ragged
 from imder.diffusion import KeyedNoise, VESchedule, edm_denoiser, edm_loss
 from imder.diffusion.sample import sample
 from imder.missingness.subsets import pattern_bits
+from imder.models.imputer.clip_sample import ClipSample
 from imder.models.imputer.codec import FeatureCodec
 from imder.models.imputer.config import ImputerConfig
 from imder.models.imputer.denoiser import ResidualDenoiser
@@ -33,8 +32,6 @@ from imder.types import Batch, ImputedFeatures, Spec
 Design = Callable[[Batch], Tensor]
 """The expected label vectors ``(B, L)`` of a batch (`imder.models.imputer.labels`)."""
 
-MOST_CLIPS = 4096
-"""Clips on which codecs are fitted."""
 MASKS_EACH = 4
 """Random masks of the neighbours of each training clip, for the Gaussian."""
 STREAM_STEP = 0x2545F4914F6CDD1D
@@ -80,8 +77,8 @@ class FeatureRecovery(nn.Module):
         self._fit_gaussian(batches, seed, design)
 
     def _fit_codecs(self, batches: Iterable[Batch], seed: int) -> None:
-        """Fit the codecs, and record which modalities always have equal lengths."""
-        clips: dict[str, list[np.ndarray[Any, Any]]] = {k: [] for k in self.spec.names}
+        """Fit the codecs to a sample of the clips, and record which modalities always have equal lengths."""
+        clips = {m.name: ClipSample(m.dim) for m in self.spec.modalities}
         count = len(self.spec.names)
         equal, pairs = torch.ones(count, count, dtype=torch.bool), torch.zeros(count, count)
         for batch in batches:
@@ -91,12 +88,10 @@ class FeatureRecovery(nn.Module):
             equal &= ((lengths[:, :, None] == lengths[:, None]) | ~both).all(0)
             for i, (name, features) in enumerate(batch.features.items()):
                 for row in batch.available[:, i].nonzero().squeeze(1).tolist():
-                    if len(clips[name]) < MOST_CLIPS:
-                        clips[name].append(features[row, : int(batch.lengths[name][row])].cpu().numpy())
+                    clips[name].add(features[row, : int(batch.lengths[name][row])].cpu().numpy())
         self.same_length.copy_(equal & (pairs > 0) & ~torch.eye(count, dtype=torch.bool))
-        for modality in self.spec.modalities:
-            codec = self.codecs[modality.name]
-            codec.fit(Ragged.from_list(clips[modality.name], modality.dim), seed)
+        for name, codec in self.codecs.items():
+            codec.fit(clips.pop(name).sequences(), seed)
 
     def _fit_gaussian(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
         """Fit the joint Gaussian to training clips, under several masks of their neighbours."""

@@ -13,7 +13,7 @@ Conditioning on a set of blocks is exact, so any subset of modalities gives the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,8 @@ LEAST_VARIANCE = 1e-4
 LABEL_PENALTY = 10.0
 """Ridge penalty of B: so many clips without an effect of the label."""
 JITTER = 1e-6
+ROWS = 4096
+"""Rows that are added to moments at a time."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class JointGaussian(nn.Module):
         self._conditionals: dict[tuple[int, int, torch.device], Conditional] = {}
 
     def fit(self, values: Tensor, known: Tensor, design: Tensor) -> None:
-        """Fit B and C.
+        """Fit B, L and psi.
 
         Args:
             values: ``(N, P)``, all columns; anything where unknown.
@@ -79,24 +81,38 @@ class JointGaussian(nn.Module):
             design: ``(N, L)``, d(y).
         """
         self._conditionals.clear()
-        known = torch.cat([known[:, [i]].expand(-1, b.stop - b.start) for i, b in enumerate(self.blocks)], dim=1)
-        rest = torch.where(known, values, 0.0).double()
-        mask, design = known.double(), design.double()
-        if design.shape[1]:
-            for block in self.blocks:
-                rows = known[:, block.start]
-                d = design[rows]
-                penalty = LABEL_PENALTY * torch.eye(d.shape[1], dtype=d.dtype)
-                effect = torch.linalg.solve(d.T @ d + penalty, d.T @ rest[rows][:, block])
-                self.effect[:, block] = effect.float()
-                rest[:, block] = torch.where(rows[:, None], rest[:, block] - design @ effect, 0.0)
-        covariance = rest.T @ rest / (mask.T @ mask).clamp(min=1)
+        effect = self._label_effect(values, known, design)
+        self.effect.copy_(effect)
+        widths = torch.tensor([block.stop - block.start for block in self.blocks], device=values.device)
+        total = torch.zeros(values.shape[1], values.shape[1], dtype=torch.float64, device=values.device)
+        for x, mask, d in _rows(values, known, design):
+            rest = torch.where(mask.repeat_interleave(widths, dim=1), x - d @ effect, 0.0)
+            total.addmm_(rest.T, rest)
+        pairs = (known.double().T @ known.double()).clamp(min=1)
+        covariance = total / pairs.repeat_interleave(widths, dim=0).repeat_interleave(widths, dim=1)
         if not bool(known.all()):  # pairs from different clips: nothing guarantees a covariance
             levels, axes = torch.linalg.eigh(covariance)
             covariance = (axes * levels.clamp(min=0.0)) @ axes.T
         loadings, psi = factor_analysis(covariance, self.factors)
         self.loadings.copy_(loadings)
         self.psi.copy_(psi)
+
+    def _label_effect(self, values: Tensor, known: Tensor, design: Tensor) -> Tensor:
+        """B ``(L, P)`` float64: ridge regression of each block on d(y), over the rows that have it."""
+        labels, device = design.shape[1], values.device
+        effect = torch.zeros(labels, values.shape[1], dtype=torch.float64, device=device)
+        if not labels:
+            return effect
+        penalty = LABEL_PENALTY * torch.eye(labels, dtype=torch.float64, device=device)
+        squares = penalty.repeat(len(self.blocks), 1, 1)
+        for x, mask, d in _rows(values, known, design):
+            for i, block in enumerate(self.blocks):
+                own = d * mask[:, [i]]
+                squares[i] += own.T @ d
+                effect[:, block] += own.T @ torch.where(mask[:, [i]], x[:, block], 0.0)
+        for i, block in enumerate(self.blocks):
+            effect[:, block] = torch.linalg.solve(squares[i], effect[:, block])
+        return effect
 
     @property
     def covariance(self) -> Tensor:
@@ -146,6 +162,12 @@ class JointGaussian(nn.Module):
         """Drop conditionals of the former moments."""
         self._conditionals.clear()
         super()._load_from_state_dict(*args, **kwargs)
+
+
+def _rows(values: Tensor, known: Tensor, design: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Some rows of each at a time, numbers in float64."""
+    for x, mask, d in zip(values.split(ROWS), known.split(ROWS), design.split(ROWS), strict=True):
+        yield x.double(), mask, d.double()
 
 
 def factor_analysis(covariance: Tensor, factors: int) -> tuple[Tensor, Tensor]:
