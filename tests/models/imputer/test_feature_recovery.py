@@ -9,6 +9,7 @@ import torch
 import imder
 from imder.data.loader import available_loader, collate
 from imder.diffusion import KeyedNoise
+from imder.models.imputer import feature_recovery
 from imder.models.imputer.config import ImputerConfig
 from imder.models.imputer.imputer import Imputer
 from imder.models.imputer.joint_gaussian import JointGaussian
@@ -97,6 +98,18 @@ def test_drawn_lengths_of_aligned_modalities_agree(aligned: imder.Corpus) -> Non
     assert len(drawn["a"].lengths.unique()) > 3
     assert torch.equal(drawn["a"].lengths, drawn["b"].lengths)
     assert torch.equal(drawn["a"].lengths, drawn["c"].lengths)
+
+
+def test_rows_decoded_in_parts_are_those_decoded_at_once(
+    aligned: imder.Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = fitted(aligned), masked(aligned, [[False, True, True]] * 9 + [[False, False, False]] * 2)
+    whole = model.impute(batch, 3)
+    monkeypatch.setattr(feature_recovery, "DECODED", 70)  # two rows of the longest
+    parts = model.impute(batch, 3)
+    for name, drawn in whole.items():
+        assert torch.equal(drawn.lengths, parts[name].lengths)
+        torch.testing.assert_close(drawn.features, parts[name].features, rtol=1e-4, atol=1e-4)
 
 
 def test_conditionals_follow_their_gaussian_to_another_device() -> None:

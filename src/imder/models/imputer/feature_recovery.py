@@ -36,6 +36,8 @@ MASKS_EACH = 4
 """Random masks of the neighbours of each training clip, for the Gaussian."""
 STREAM_STEP = 0x2545F4914F6CDD1D
 """Between the keys of a clip's noise streams; odd, so that int64 multiples don't repeat. Stream 0 draws the label."""
+DECODED = 2**24
+"""Values that are decoded at a time."""
 SIGMA = 25.0
 """Of the schedule; its largest noise level is 9.8 deviations."""
 
@@ -211,18 +213,16 @@ class FeatureRecovery(nn.Module):
                 continue
             odd = draw[rows] % 2 if self.antithetic else torch.zeros_like(rows)
             stream = 1 + 2 * ((draw[rows] - odd) * count + i)  # of the code; the next is the decoder's
-            of_code, of_decoder = (
-                KeyedNoise(keys[rows] + each * STREAM_STEP, seed, sign=1.0 - 2.0 * odd) for each in (stream, stream + 1)
-            )
-            code = self._draw(i, columns[rows], known[rows], design[rows], of_code)
+            stream, sign = keys[rows] + stream * STREAM_STEP, 1.0 - 2.0 * odd
+            code = self._draw(i, columns[rows], known[rows], design[rows], KeyedNoise(stream, seed, sign=sign))
             columns[rows, self.gaussian.blocks[i]] = code
             known[rows, i] = True
-            codes[name] = (rows, code, of_decoder)
+            codes[name] = (rows, code, stream + STREAM_STEP, sign)
         out = {}
         lengths = self._available_lengths(batch, incomplete).repeat(draws, 1)
-        for name, (rows, code, noise) in codes.items():
+        for name, (rows, *drawn) in codes.items():
             i = self.spec.names.index(name)
-            features, steps = self.codecs[name].decode(code, noise, self._equal_lengths(i, lengths[rows]))
+            features, steps = self._decode(i, *drawn, seed, self._equal_lengths(i, lengths[rows]))
             lengths[rows, i] = steps
             positions = rows[: len(rows) // draws]
             shape = (draws, len(positions))
@@ -247,6 +247,24 @@ class FeatureRecovery(nn.Module):
             mean = self.gaussian.mean(target, pattern, columns[rows], design[rows])
             out[rows] = mean + white[rows] @ self.gaussian.conditional(target, pattern).root.T
         return out
+
+    def _decode(
+        self, target: int, codes: Tensor, streams: Tensor, sign: Tensor, seed: int, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Raw features ``(R, T, D)`` of codes ``(R, F)``, and lengths ``(R,)``: some rows at a time, for memory's sake."""
+        modality = self.spec.modalities[target]
+        longest = max(1, modality.length, int(lengths.max()))
+        parts = []
+        for some in torch.arange(len(codes), device=codes.device).split(max(1, DECODED // (longest * modality.dim))):
+            noise = KeyedNoise(streams[some], seed, sign=sign[some])
+            parts.append(self.codecs[modality.name].decode(codes[some], noise, lengths[some]))
+        steps = torch.cat([each for _, each in parts])
+        if len(parts) == 1:
+            return parts[0]
+        features = codes.new_zeros(len(codes), int(steps.max()), modality.dim)
+        for some, (x, _) in zip(features.split([len(each) for _, each in parts]), parts, strict=True):
+            some[:, : x.shape[1]] = x
+        return features, steps
 
     def _available_lengths(self, batch: Batch, rows: Tensor) -> Tensor:
         """Lengths ``(R, K)`` of the rows' available modalities, 0 for the others."""
