@@ -220,9 +220,9 @@ class FeatureRecovery(nn.Module):
             codes[name] = (rows, code, stream + STREAM_STEP, sign)
         out = {}
         lengths = self._available_lengths(batch, incomplete).repeat(draws, 1)
-        for name, (rows, *drawn) in codes.items():
+        for name, (rows, code, stream, sign) in codes.items():
             i = self.spec.names.index(name)
-            features, steps = self._decode(i, *drawn, seed, self._equal_lengths(i, lengths[rows]))
+            features, steps = self._decode(i, code, self._equal_lengths(i, lengths[rows]), stream, sign, seed)
             lengths[rows, i] = steps
             positions = rows[: len(rows) // draws]
             shape = (draws, len(positions))
@@ -249,20 +249,21 @@ class FeatureRecovery(nn.Module):
         return out
 
     def _decode(
-        self, target: int, codes: Tensor, streams: Tensor, sign: Tensor, seed: int, lengths: Tensor
+        self, target: int, codes: Tensor, lengths: Tensor, streams: Tensor, sign: Tensor, seed: int
     ) -> tuple[Tensor, Tensor]:
         """Raw features ``(R, T, D)`` of codes ``(R, F)``, and lengths ``(R,)``: some rows at a time, for memory's sake."""
         modality = self.spec.modalities[target]
         longest = max(1, modality.length, int(lengths.max()))
         parts = []
-        for some in torch.arange(len(codes), device=codes.device).split(max(1, DECODED // (longest * modality.dim))):
+        rows = torch.arange(len(codes), device=codes.device)
+        for some in torch.split(rows, max(1, DECODED // (longest * modality.dim))):
             noise = KeyedNoise(streams[some], seed, sign=sign[some])
             parts.append(self.codecs[modality.name].decode(codes[some], noise, lengths[some]))
         steps = torch.cat([each for _, each in parts])
         if len(parts) == 1:
             return parts[0]
         features = codes.new_zeros(len(codes), int(steps.max()), modality.dim)
-        for some, (x, _) in zip(features.split([len(each) for _, each in parts]), parts, strict=True):
+        for some, (x, _) in zip(torch.split(features, [len(each) for _, each in parts]), parts, strict=True):
             some[:, : x.shape[1]] = x
         return features, steps
 

@@ -166,7 +166,7 @@ class JointGaussian(nn.Module):
 
 def _rows(values: Tensor, known: Tensor, design: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Some rows of each at a time, numbers in float64."""
-    for x, mask, d in zip(values.split(ROWS), known.split(ROWS), design.split(ROWS), strict=True):
+    for x, mask, d in zip(*(torch.split(each, ROWS) for each in (values, known, design)), strict=True):
         yield x.double(), mask, d.double()
 
 
