@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.imputation.blocks import Blocks, column_blocks
-from imder.imputation.impute import draw_features
+from imder.imputation.drawing import draw_features
 from imder.inference.options import PredictOptions
 from imder.training.config import EngineConfig
 from imder.training.train import train

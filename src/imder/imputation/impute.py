@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NoReturn
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from imder.data.corpus import Corpus, Ragged, Split
-from imder.data.formats.assemble import FieldShape
+from imder.data.corpus import Corpus, Split
+from imder.data.formats.file_fields import FileFields
 from imder.data.formats.load import load_as_given
 from imder.data.task_mismatch import task_of
+from imder.imputation.drawing import draw_features
 from imder.imputation.imputed import Imputed
 from imder.imputation.layouts import check_layout, check_out, layout_of, write_imputed
 from imder.inference.options import PredictOptions
-from imder.inference.selection import Available, Progress, Selection, batches, select
-from imder.missingness.masks import Mask
+from imder.inference.selection import Available, Progress, Selection, select
 from imder.models.base import Model
 from imder.training.trained import TrainedModel
-from imder.types import Batch, ImderError, ImputedFeatures, Spec
-
-HALF_MAX = 65504.0
-"""The greatest float16."""
-
-Piece = tuple[NDArray[np.int64], Ragged]
-"""Row numbers, and one draw of their sequences."""
-
-
-class Imputing(Protocol):
-    """A system that draws raw features has this method beside those of `Model`."""
-
-    def impute(self, batch: Batch, draws: int = 16, seed: int = 0) -> dict[str, ImputedFeatures]:
-        """Draws of each modality that some row lacks, for all rows that lack it."""
-        ...
+from imder.types import ImderError, Spec
 
 
 def impute(
@@ -83,43 +67,152 @@ def impute(
         ImderError: the system draws no features, what `imder.predict` refuses, no sample lacks anything and there is an
             ``out``, or ``out`` holds anything but earlier draws.
     """
+    choice = _Choice(available, check_draws(draws), PredictOptions(None, seed, batch_size), progress)
+    files = _Files(out, check_layout(layout), force)
+    (imputed,) = _impute(model, corpus, _one(split), choice, files, drop_empty=drop_empty, device=device)
+    return imputed
+
+
+def impute_splits(
+    model: Model | TrainedModel | str | Path,
+    corpus: Corpus | str | Path,
+    out: str | Path | None = None,
+    *,
+    available: Available | None = None,
+    draws: int = 16,
+    seed: int = 0,
+    batch_size: int = 64,
+    layout: str | None = None,
+    drop_empty: bool = False,
+    force: bool = False,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Imputed]:
+    """`impute` for every split of a corpus; with ``out`` each draw is a corpus of all of them.
+
+    Args:
+        model: as in `impute`, like everything that isn't explained here.
+        corpus: a corpus or its path.
+        out: a folder; splits that lack nothing are written as they are.
+        available: names or a protocol; a mask fits one split only.
+        draws: of each missing modality.
+        seed: of the draws.
+        batch_size: samples filled at once.
+        layout: of the files.
+        drop_empty: leave out samples without any modality.
+        force: replace earlier draws.
+        device: where to draw.
+        progress: called with samples done and samples in all, split by split.
+
+    Returns:
+        The samples of each split with all draws.
+
+    Raises:
+        ImderError: what `impute` refuses, for any split; or no sample of any split lacks anything and there is an ``out``.
+    """
+    choice = _Choice(available, check_draws(draws), PredictOptions(None, seed, batch_size), progress)
+    files = _Files(out, check_layout(layout), force)
+    parts = _impute(model, corpus, _every, choice, files, drop_empty=drop_empty, device=device)
+    return {part.split_name: part for part in parts}
+
+
+def check_draws(draws: int) -> int:
+    """A number of draws; `ImderError` unless it is a whole number, at least 1."""
     if not isinstance(draws, Integral) or isinstance(draws, bool) or draws < 1:
         raise ImderError(f"draws: a whole number, at least 1, is needed, got {draws!r}")
-    options = PredictOptions(None, seed, batch_size)
-    chosen = check_layout(layout) or layout_of(corpus)
-    if out is not None:
-        check_out(out, force)
+    return int(draws)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What is drawn: as the arguments of `impute`."""
+
+    available: Available | None
+    draws: int
+    options: PredictOptions
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where draws go: as the arguments of `impute`."""
+
+    out: str | Path | None
+    layout: str | None
+    force: bool
+
+
+Splits = Callable[[Corpus | Split], Sequence[str | None]]
+"""The names of the splits to impute; None for the only one or the default."""
+
+
+def _one(split: str | None) -> Splits:
+    return lambda _: [split]
+
+
+def _every(corpus: Corpus | Split) -> list[str | None]:
+    return list(corpus.splits) if isinstance(corpus, Corpus) else [None]
+
+
+def _impute(
+    model: Model | TrainedModel | str | Path,
+    corpus: Corpus | Split | str | Path,
+    splits: Splits,
+    choice: _Choice,
+    files: _Files,
+    *,
+    drop_empty: bool,
+    device: torch.device | str | None,
+) -> list[Imputed]:
+    """The samples of some splits with all draws, written if there is an ``out``."""
+    layout = files.layout or layout_of(corpus)
+    if files.out is not None:
+        check_out(files.out, files.force)
     trained = model if isinstance(model, TrainedModel) else TrainedModel.load(model, device)
     if not hasattr(trained.model, "impute"):
         raise ImderError(
             f"{trained.name}: the system {trained.model.system!r} draws no raw features; train one that does: "
             "imder train CORPUS --out RUN --preset imputer"
         )
-    shapes: Mapping[str, FieldShape] = {}
+    shown: Mapping[str, FileFields] = {}
     if isinstance(corpus, str | Path):
-        corpus, shapes = load_as_given(trained.model.spec, trained.recipe, trained.name, corpus, drop_empty=drop_empty)
+        corpus, shown = load_as_given(trained.model.spec, trained.recipe, trained.name, corpus, drop_empty=drop_empty)
     data = corpus if isinstance(corpus, Split) else trained.read(corpus)
-    selection, given, spec = _select(trained.model, data, split, available, seed)
-    if out is not None and selection.mask.all():
-        raise ImderError(
-            f"split {selection.name!r}: no sample lacks a modality: there is nothing to fill; available (--available, "
-            "--protocol) hides modalities"
+    selected = [_select(trained.model, data, name, choice.available, choice.options.seed) for name in splits(data)]
+    if files.out is not None and all(selection.mask.all() for selection, _, _ in selected):
+        _refuse([selection for selection, _, _ in selected])
+    parts = []
+    for selection, given, spec in selected:
+        order = [trained.model.spec.names.index(name) for name in given.features]
+        part = Imputed(
+            given,
+            ~selection.mask[:, order],
+            draw_features(
+                trained.model, selection.split, selection.mask, choice.draws, choice.options, choice.progress
+            ),
+            choice.draws,
+            spec,
+            selection.title,
+            selection.name,
+            data.recipe if isinstance(data, Corpus) else None,
+            shown.get(selection.name, FileFields()),
         )
-    order = [trained.model.spec.names.index(name) for name in given.features]
-    imputed = Imputed(
-        given,
-        ~selection.mask[:, order],
-        draw_features(trained.model, selection.split, selection.mask, int(draws), options, progress),
-        int(draws),
-        spec,
-        selection.title,
-        selection.name,
-        data.recipe if isinstance(data, Corpus) else None,
-        shapes,
+        parts.append(part)
+    if files.out is not None:
+        write_imputed(parts, files.out, layout, {"model": trained.name, "seed": int(choice.options.seed)})
+    return parts
+
+
+def _refuse(selections: Sequence[Selection]) -> NoReturn:
+    """Say why there is nothing to write."""
+    names = ", ".join(repr(selection.name) for selection in selections)
+    where = f"split{'s' * (len(selections) > 1)} {names}"
+    if not any(len(selection.split) for selection in selections):
+        raise ImderError(f"{where}: there are no samples, so nothing to fill")
+    raise ImderError(
+        f"{where}: no sample lacks a modality: there is nothing to fill; available (--available, --protocol) hides "
+        "modalities"
     )
-    if out is not None:
-        write_imputed(imputed, out, chosen, {"model": trained.name, "seed": int(seed)})
-    return imputed
 
 
 def _select(
@@ -142,7 +235,7 @@ def _select(
             given, features={name: given.features.get(name, r) for name, r in selection.split.features.items()}
         )
     own = {m.name: m for m in model.spec.modalities}
-    modalities = (replace(own[name], length=lengths.get(name, own[name].length)) for name in given.features)
+    modalities = (replace(own[name], length=max(lengths.get(name, 1), own[name].length)) for name in given.features)
     return selection, given, Spec(tuple(modalities), task, classes)
 
 
@@ -151,74 +244,3 @@ def _numbers(split: Split) -> tuple[str, ...]:
     if split.labels is None or split.labels.dtype.kind == "f":
         return ()
     return tuple(map(str, range(max(2, 1 + int(split.labels.max(initial=0))))))
-
-
-def draw_features(
-    model: Model, split: Split, mask: Mask, draws: int, options: PredictOptions, progress: Progress | None = None
-) -> dict[str, tuple[Ragged, ...]]:
-    """Draws of everything that a mask leaves out.
-
-    Args:
-        model: a system that imputes.
-        split: as `Model.prepare` gives it; features keep its types.
-        mask: ``(N, K)`` bool, what the system may use, in the order of its spec.
-        draws: of each modality.
-        options: seed and batch size.
-        progress: called with samples done and samples in all.
-
-    Returns:
-        For each modality that a row lacks ``draws`` sequences of these rows, in order.
-
-    Raises:
-        ImderError: the system draws nothing for a row, or features of another shape, or values that aren't finite.
-    """
-    lacking = np.flatnonzero(~mask.all(axis=1))
-    pieces: dict[str, list[list[Piece]]] = {}
-    imputing = cast(Imputing, model)
-    for rows, batch in batches(model, split, mask, options.batch_size, progress, lacking) if len(lacking) else ():
-        with torch.no_grad():
-            output = imputing.impute(batch, draws=draws, seed=options.seed)
-        for name, drawn in output.items():
-            numbers = rows[drawn.rows.cpu().numpy()]
-            features, lengths = drawn.features.float().cpu().numpy(), drawn.lengths.cpu().numpy()
-            by_draw = pieces.setdefault(name, [[] for _ in range(draws)])
-            for s in range(draws):
-                by_draw[s].append((numbers, _ragged(features[s], lengths[s])))
-    joined = {}
-    for k, (name, ragged) in enumerate(split.features.items()):
-        wanted = np.flatnonzero(~mask[:, k])
-        if len(wanted):
-            by_draw = pieces.pop(name, [[] for _ in range(draws)])[::-1]
-            joined[name] = tuple(_joined(model, split, name, ragged, wanted, by_draw.pop()) for _ in range(draws))
-    return joined
-
-
-def _ragged(features: NDArray[np.float32], lengths: NDArray[np.int64]) -> Ragged:
-    """Padded sequences ``(R, T, D)`` without their padding."""
-    valid = np.arange(features.shape[1]) < lengths[:, None]
-    return Ragged(features[valid], np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int64))
-
-
-def _joined(
-    model: Model, split: Split, name: str, like: Ragged, wanted: NDArray[np.int64], pieces: list[Piece]
-) -> Ragged:
-    """One draw of the rows ``wanted``, in order and of the type of the features that are there."""
-    numbers = np.concatenate([rows for rows, _ in pieces] or [np.zeros(0, np.int64)])
-    if lacking := sorted({*wanted.tolist()} ^ {*numbers.tolist()}):
-        raise ImderError(
-            f"{name}: the system {model.system!r} should draw it for exactly the samples that lack it, not so for "
-            f"sample {split.ids[lacking[0]]!r}"
-        )
-    lengths = np.concatenate([ragged.lengths for _, ragged in pieces])
-    values = np.concatenate([ragged.values for _, ragged in pieces])
-    where = f"{name}: the system {model.system!r}"
-    if values.shape[1] != like.dim:
-        raise ImderError(f"{where} draws {values.shape[1]} features where the corpus has {like.dim}")
-    if (lengths < 1).any() or not np.isfinite(values).all():
-        raise ImderError(f"{where} draws sequences that are empty or not finite; train it again")
-    kind = like.values.dtype
-    if kind == np.float16:
-        values = values.clip(-HALF_MAX, HALF_MAX)
-    drawn = Ragged(values.astype(kind, copy=False), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    order = np.argsort(numbers, kind="stable")
-    return drawn if (order == np.arange(len(order))).all() else drawn.take(order)

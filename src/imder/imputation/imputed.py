@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Ragged, Split, spec_of
-from imder.data.formats.assemble import FieldShape
+from imder.data.formats.file_fields import FileFields
 from imder.types import ImderError, Spec
 
 LANGUAGE = "language"
@@ -33,7 +33,7 @@ class Imputed:
         name: of the corpus.
         split_name: of the split.
         recipe: of the corpus' features.
-        shapes: how the file given holds features, for writing alike.
+        file: how the file given holds the samples, for writing alike.
     """
 
     given: Split
@@ -44,12 +44,17 @@ class Imputed:
     name: str
     split_name: str
     recipe: Mapping[str, Any] | None = None
-    shapes: Mapping[str, FieldShape] = field(default_factory=dict)
+    file: FileFields = field(default_factory=FileFields)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The modalities, in the order of ``filled``."""
         return tuple(self.given.features)
+
+    @property
+    def rows(self) -> dict[str, NDArray[np.bool_]]:
+        """For each modality with draws which samples ``(N,)`` were filled."""
+        return {name: self.filled[:, self.names.index(name)] for name in self.drawn}
 
     @cached_property
     def complete(self) -> NDArray[np.bool_]:

@@ -2,69 +2,79 @@
 
 ::
 
-    OUT/imputed.json        {"format": "imder-imputed", "layout", "draws", "model", "seed", "corpus", "split",
-                             "samples", "filled": {<modality>: samples}}
+    OUT/imputed.json        {"format": "imder-imputed", "layout", "draws", "model", "seed", "corpus",
+                             "splits": {<split>: {"samples", "filled": {<modality>: samples}}}}
     OUT/draw-00/            store: a store (`imder.data.store`);
                             npz: <split>.npz, or OUT/draw-00.npz for a corpus without splits
     OUT/draw-00.pkl         pickle: a dictionary of splits of dictionaries of arrays, as the field shares them
 
-Each is a corpus for `imder.load_corpus`. npz and pickle files have the field names of the file given and its number of frames,
-or more where a draw is longer; ``<modality>_filled`` (N,) says which samples were filled, and comes back as
+Each is a corpus for `imder.load_corpus`. npz and pickle files are like the file given (`imder.imputation.fields`), with more
+frames where a draw is longer; ``<modality>_filled`` (N,) says which samples were filled, and comes back as
 `imder.data.split.Split.filled`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imder.data.corpus import Corpus, Split
-from imder.data.formats.assemble import FieldShape
 from imder.data.formats.npz_file import is_npz
 from imder.data.formats.npz_folder import is_npz_folder
 from imder.data.formats.pickle_file import is_pickle
 from imder.data.split import SPLITS
 from imder.data.store import is_store
 from imder.data.store_writer import own_files, write_store
-from imder.imputation.fields import fields_of
+from imder.imputation.fields import fields_of, unwritten
 from imder.imputation.imputed import Imputed
 from imder.jobs.files import atomic_folder
 from imder.types import ImderError
+
+log = logging.getLogger(__name__)
 
 FORMAT = "imder-imputed"
 ABOUT = "imputed.json"
 _DRAW = re.compile(r"draw-\d+(\.npz|\.pkl)?")
 _NPZ = frozenset(f"{name}.npz" for name in SPLITS)
 
-Write = Callable[[Corpus, Mapping[str, FieldShape], Path], None]
-"""Writes a corpus of one split to a path without an ending."""
+Write = Callable[[Sequence[Imputed], int, Path], None]
+"""Writes one draw of the splits of a corpus to a path without an ending."""
 
 
-def _store(corpus: Corpus, shapes: Mapping[str, FieldShape], path: Path) -> None:
-    del shapes
-    write_store(corpus, path, None)
+def _store(parts: Sequence[Imputed], draw: int, path: Path) -> None:
+    splits = {part.split_name: part.split(draw) for part in parts}
+    write_store(Corpus(parts[0].name, parts[0].spec, splits, parts[0].recipe), path, None)
 
 
-def _npz(corpus: Corpus, shapes: Mapping[str, FieldShape], path: Path) -> None:
-    ((name, split),) = corpus.splits.items()
-    file = path.with_name(f"{path.name}.npz") if _is_whole(name) else path / f"{name}.npz"
-    file.parent.mkdir(exist_ok=True)
-    np.savez(file, **fields_of(split, corpus.spec, shapes))
+def _npz(parts: Sequence[Imputed], draw: int, path: Path) -> None:
+    for part in parts:
+        is_whole = part.split_name not in SPLITS
+        file = path.with_name(f"{path.name}.npz") if is_whole else path / f"{part.split_name}.npz"
+        file.parent.mkdir(exist_ok=True)
+        np.savez(file, **_fields(part, draw, lists=False))
 
 
-def _pickle(corpus: Corpus, shapes: Mapping[str, FieldShape], path: Path) -> None:
-    ((name, split),) = corpus.splits.items()
-    fields = fields_of(split, corpus.spec, shapes)
-    plain = {key: value.tolist() if value.dtype.kind == "U" else value for key, value in fields.items()}
-    data = plain if _is_whole(name) else {name: plain}
+def _pickle(parts: Sequence[Imputed], draw: int, path: Path) -> None:
+    data: dict[str, Any] = {}
+    for part in parts:
+        fields = _fields(part, draw, lists=True)
+        plain = {
+            key: x.tolist() if isinstance(x, np.ndarray) and x.dtype.kind == "U" else x for key, x in fields.items()
+        }
+        data |= plain if part.split_name not in SPLITS else {part.split_name: plain}
     path.with_name(f"{path.name}.pkl").write_bytes(pickle.dumps(data, protocol=4))
+
+
+def _fields(part: Imputed, draw: int, *, lists: bool) -> dict[str, Any]:
+    return fields_of(part.split(draw), part.spec, part.file, part.rows, lists=lists)
 
 
 LAYOUTS: dict[str, Write] = {"npz": _npz, "store": _store, "pickle": _pickle}
@@ -88,6 +98,8 @@ def layout_of(corpus: Corpus | Split | str | Path) -> str:
 
 def check_out(out: str | Path, force: bool) -> None:
     """Raise an `ImderError` unless the folder is new or empty, or holds earlier draws alone and ``force`` is True."""
+    if not str(out):
+        raise ImderError("out (--out): the path of a folder is needed, got an empty one")
     target = Path(os.path.realpath(out))
     if not target.exists():
         return
@@ -100,11 +112,11 @@ def check_out(out: str | Path, force: bool) -> None:
         raise ImderError(f"{out}: holds earlier draws; replace them with force=True (--force), or choose another out")
 
 
-def write_imputed(imputed: Imputed, out: str | Path, layout: str, about: Mapping[str, Any]) -> None:
+def write_imputed(parts: Sequence[Imputed], out: str | Path, layout: str, about: Mapping[str, Any]) -> None:
     """Write all draws to a folder, replacing what `check_out` allows; it exists whole or not at all.
 
     Args:
-        imputed: the draws.
+        parts: the draws of one or more splits of a corpus.
         out: the folder.
         layout: a key of `LAYOUTS`.
         about: further entries of ``imputed.json``.
@@ -112,38 +124,31 @@ def write_imputed(imputed: Imputed, out: str | Path, layout: str, about: Mapping
     Raises:
         ImderError: the layout can't hold a split of this name, or the folder cannot be written.
     """
-    if layout != "store" and imputed.split_name not in (*SPLITS, "all"):
-        raise ImderError(
-            f"split {imputed.split_name!r}: {layout} files have the splits {', '.join(SPLITS)}; write a store "
-            "(layout='store', --format store)"
-        )
+    for name in (part.split_name for part in parts):
+        if layout != "store" and name not in (*SPLITS, "all"):
+            raise ImderError(
+                f"split {name!r}: {layout} files have the splits {', '.join(SPLITS)}; write a store "
+                "(layout='store', --format store)"
+            )
     check_out(out, force=True)
-    width = max(2, len(str(imputed.draws - 1)))
-    with atomic_folder(os.path.realpath(out)) as part:
-        for i in range(imputed.draws):
-            LAYOUTS[layout](_with_spec(imputed, i), imputed.shapes, part / f"draw-{i:0{width}d}")
-        filled = dict(zip(imputed.names, imputed.filled.sum(axis=0).tolist(), strict=True))
-        description = {
-            "format": FORMAT,
-            "layout": layout,
-            "draws": imputed.draws,
-            **about,
-            "corpus": imputed.name,
-            "split": imputed.split_name,
-            "samples": len(imputed.given),
-            "filled": filled,
+    if layout != "store":
+        lost = dict.fromkeys(name for part in parts for name in unwritten(part.file, layout == "pickle"))
+        if lost:
+            log.warning("%s: left out, since %s files hold numbers and strings: %s", out, layout, ", ".join(lost))
+    draws = parts[0].draws
+    width = max(2, len(str(draws - 1)))
+    with atomic_folder(os.path.realpath(out)) as folder:
+        for i in range(draws):
+            LAYOUTS[layout](parts, i, folder / f"draw-{i:0{width}d}")
+        splits = {
+            part.split_name: {
+                "samples": len(part.given),
+                "filled": dict(zip(part.names, part.filled.sum(axis=0).tolist(), strict=True)),
+            }
+            for part in parts
         }
-        (part / ABOUT).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-
-
-def _with_spec(imputed: Imputed, draw: int) -> Corpus:
-    """A draw under the spec of the corpus given, whose other splits may hold longer sequences."""
-    corpus = imputed.corpus(draw)
-    return Corpus(corpus.name, imputed.spec, corpus.splits, corpus.recipe)
-
-
-def _is_whole(split: str) -> bool:
-    return split not in SPLITS
+        about = {"format": FORMAT, "layout": layout, "draws": draws, **about, "corpus": parts[0].name, "splits": splits}
+        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def _is_own(path: Path) -> bool:

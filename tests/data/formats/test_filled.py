@@ -65,10 +65,10 @@ def test_a_file_as_given_keeps_names_and_labels_of_the_models_task(tmp_path):
     data = fields(classification_labels=np.array([0, 1, 0, 1]), video=np.ones((4, 5), np.float32))
     path = save(tmp_path / "one.pkl", data)
     spec = Spec((Modality("audio", 3, 5), Modality("language", 4, 6)), "classification", ("a", "b"))
-    corpus, shapes = load_as_given(spec, None, "a model", path)
+    corpus, files = load_as_given(spec, None, "a model", path)
     assert corpus.spec.task == "classification"
     assert list(corpus["all"].features) == ["language", "vision", "audio"]
-    assert {name: (s.field, s.frames) for name, s in shapes.items()} == {
+    assert {name: (s.field, s.frames) for name, s in files["all"].shapes.items()} == {
         "language": ("text", 6),
         "vision": ("video", None),
         "audio": ("audio", 5),

@@ -10,6 +10,7 @@ import numpy as np
 
 from imder.data.formats.features import read_features
 from imder.data.formats.fields import read_dialogues, read_filled, read_ids
+from imder.data.formats.file_fields import FieldShape, FileFields
 from imder.data.formats.labels import number_remarks, read_labels
 from imder.data.formats.padding import Padding
 from imder.data.formats.raw import Raw
@@ -37,19 +38,6 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
-class FieldShape:
-    """How a file holds the features of a modality.
-
-    Attributes:
-        field: the name of the field.
-        frames: T of an array ``(N, T, D)``; 0 for a list of arrays, None for an array ``(N, D)``.
-    """
-
-    field: str
-    frames: int | None
-
-
-@dataclass(frozen=True)
 class Contents:
     """The contents of a file or folder.
 
@@ -59,7 +47,7 @@ class Contents:
         classes: class names; empty for regression.
         name: the corpus' name, if the file has one.
         recipe: the recipe of the features (`imder.data.corpus.Corpus.recipe`), if the file has one.
-        shapes: how the fields of a pickle or npz file hold each modality; empty for a store.
+        files: how a pickle or npz file holds each split; empty for a store.
         remarks: what was assumed and what was left out, a line each.
     """
 
@@ -68,7 +56,7 @@ class Contents:
     classes: tuple[str, ...]
     name: str | None = None
     recipe: Mapping[str, Any] | None = None
-    shapes: Mapping[str, FieldShape] = field(default_factory=dict)
+    files: Mapping[str, FileFields] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
 
@@ -92,7 +80,9 @@ def assemble(raws: Sequence[Raw], options: ReadOptions) -> Contents:
     if spec is None:
         remarks += number_remarks(labels, classes, "call the field regression_labels")
     labelled = {key: replace(split, labels=y) for (key, split), y in zip(splits.items(), labels, strict=True)}
-    return Contents(labelled, task, classes, shapes=_shapes(raws), remarks=sentences(remarks))
+    shapes = _shapes(raws)
+    files = {raw.split: FileFields(shapes, raw.fields) for raw in raws}
+    return Contents(labelled, task, classes, files=files, remarks=sentences(remarks))
 
 
 def _shapes(raws: Sequence[Raw]) -> dict[str, FieldShape]:

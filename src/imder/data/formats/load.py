@@ -23,9 +23,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imder.data.compatible import check_recipe, fit_splits
 from imder.data.corpus import Corpus, spec_of
-from imder.data.formats.assemble import Contents, FieldShape, ReadOptions
+from imder.data.formats.assemble import Contents, ReadOptions
+from imder.data.formats.file_fields import FileFields
 from imder.data.formats.padding import Padding, check_padding
 from imder.data.formats.readers import read_contents
 from imder.data.split import Split, without_empty
@@ -78,7 +81,7 @@ def load_corpus(
 
 def load_as_given(
     spec: Spec, recipe: Mapping[str, Any] | None, where: str, path: str | Path, *, drop_empty: bool = False
-) -> tuple[Corpus, Mapping[str, FieldShape]]:
+) -> tuple[Corpus, Mapping[str, FileFields]]:
     """A corpus for a trained model, not fitted to its spec: modalities, classes and labels are those of the file.
 
     Args:
@@ -89,13 +92,17 @@ def load_as_given(
         drop_empty: leave out samples without any modality instead of raising.
 
     Returns:
-        The corpus, and how its file holds the features of each modality (empty for a store).
+        The corpus, and how its file holds the samples of each split (empty for a store).
     """
     path = _existing(path)
     contents = read_contents(path, ReadOptions(spec=spec))
     corpus = _corpus(path, contents, drop_empty, None, False, False)
     check_recipe(recipe, corpus, where)
-    return corpus, contents.shapes
+    files = {}
+    for name, file in contents.files.items():
+        row = {key: i for i, key in enumerate(contents.splits[name].ids)}
+        files[name] = file.take(np.array([row[key] for key in corpus[name].ids], np.int64), len(row))
+    return corpus, files
 
 
 def _existing(path: str | Path) -> Path:
