@@ -187,7 +187,7 @@ def test_on_the_command_line(corpora, runs, tmp_path, capsys):
     assert imder_(*words, "--draws", 2, "--protocol", "random", "--rates", "0.5", "--seed", 4) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert shown.startswith("20 samples of test: filled language in")
-    assert shown.endswith(f"2 draws saved in {tmp_path / 'out'}")
+    assert shown.endswith(f"2 draws saved in {tmp_path / 'out'}, each a corpus, such as {tmp_path / 'out' / 'draw-00'}")
     imputed = imder.impute(runs["regression"], path, draws=2, available=imder.RandomMissing(0.5), seed=4)
     loaded = imder.load_corpus(tmp_path / "out" / "draw-01")["test"]
     for name, ragged in imputed.split(1).features.items():
@@ -197,5 +197,11 @@ def test_on_the_command_line(corpora, runs, tmp_path, capsys):
     assert imder_(*words, "--force", "--draws", 1, "--format", "pickle", "--split", "valid", "--available", "text") == 0
     assert list(imder.load_corpus(tmp_path / "out" / "draw-00.pkl")) == ["valid"]
     assert imder_("data", "inspect", tmp_path / "out" / "draw-00.pkl") == 0
+    capsys.readouterr()
+    assert imder_(*words, "--force", "--draws", 1, "--split", "all") == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()[:3]] == [
+        f"{n} samples of {name}" for n, name in ((40, "train"), (20, "valid"), (20, "test"))
+    ]
+    assert list(imder.load_corpus(tmp_path / "out" / "draw-00")) == ["train", "valid", "test"]
     assert imder_("impute", tmp_path, path, "--out", tmp_path / "x") == 2
     assert not (tmp_path / "x").exists()

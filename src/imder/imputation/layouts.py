@@ -151,6 +151,11 @@ def write_imputed(parts: Sequence[Imputed], out: str | Path, layout: str, about:
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
+def first_draw(out: str | Path) -> Path:
+    """The path of the first draw in a folder that `write_imputed` wrote."""
+    return min(path for path in Path(out).iterdir() if _DRAW.fullmatch(path.name))
+
+
 def _is_own(path: Path) -> bool:
     """Whether a path in a folder of draws is one that `write_imputed` wrote, as far as names and descriptions tell."""
     if path.is_symlink():
