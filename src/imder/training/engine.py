@@ -13,6 +13,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import lightning as L
 import torch
@@ -60,10 +61,10 @@ def end_with_launcher() -> None:
 
 
 def device_of(engine: EngineConfig) -> torch.device:
-    """The device of this process outside of training."""
-    if engine.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    """Where a training computes outside of Lightning's loops: on its device, as far as that knows 64-bit numbers."""
+    with quiet():
+        device = _trainer(engine).strategy.root_device
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def wait_for_all() -> None:
@@ -76,16 +77,7 @@ def check_engine(engine: EngineConfig) -> None:
     """Raise `ImderError` if Lightning rejects the devices or the precision; nothing is written."""
     try:
         with quiet():
-            L.Trainer(
-                accelerator=engine.accelerator,
-                devices=engine.devices,
-                num_nodes=engine.num_nodes,
-                precision=engine.precision,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
+            _trainer(engine)
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ImderError(f"engine: {' '.join(str(error).split())}") from None
 
@@ -98,12 +90,8 @@ def trainer_of(
     Parameters may be unused on a process whose rows lack nothing, so DDP looks for them. Buffers don't change while a phase
     trains.
     """
-    return L.Trainer(
-        accelerator=engine.accelerator,
-        devices=engine.devices,
-        num_nodes=engine.num_nodes,
-        precision=engine.precision,
-        strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if several(engine) else "auto",
+    return _trainer(
+        engine,
         max_epochs=config.epochs,
         check_val_every_n_epoch=min(config.validate_every, config.epochs),
         gradient_clip_val=config.clip_norm or config.clip_value or None,
@@ -111,14 +99,25 @@ def trainer_of(
         logger=loggers,
         callbacks=callbacks,
         plugins=[CheckpointFile()],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
         default_root_dir=run.path,
+    )
+
+
+def _trainer(engine: EngineConfig, **options: Any) -> L.Trainer:
+    return L.Trainer(
+        accelerator=engine.accelerator,
+        devices=engine.devices,
+        num_nodes=engine.num_nodes,
+        precision=engine.precision,
+        strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if several(engine) else "auto",
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **{"logger": False} | options,
     )
 
 

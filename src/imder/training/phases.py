@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.loggers import Logger
 from safetensors import safe_open
 
@@ -20,15 +21,28 @@ from imder.models.io import load_weights
 from imder.training.callbacks import BestWeights
 from imder.training.checkpoint import Checkpoint, Restored, restoring
 from imder.training.config import EngineConfig, RunConfig
-from imder.training.engine import interruptible, is_main_process, quiet, trainer_of
+from imder.training.engine import device_of, interruptible, is_main_process, quiet, trainer_of
 from imder.training.language import RunLanguage
 from imder.training.loggers import DEFAULT_LOGGERS, phase_loggers
 from imder.training.masks import natural_loader, validation_loader
 from imder.training.module import VALIDATION_SEED, PhaseModule
 from imder.training.run import RunDirectory
 from imder.training.stage1 import STAGE1, adopt_stage1
+from imder.types import Batch
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchesOn:
+    """Batches of a loader, moved to a device; can be iterated again."""
+
+    batches: Iterable[Batch]
+    device: torch.device
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Each batch on the device."""
+        return (batch.to(self.device) for batch in self.batches)
 
 
 @dataclass(frozen=True)
@@ -93,9 +107,12 @@ def _run_phase(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob) -> 
 
 
 def _train_phase(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob) -> dict[str, Any]:
-    """Train a phase, by gradient if its modules have parameters."""
+    """Train a phase, by gradient on the engine's device if its modules have parameters, otherwise on the CPU."""
     training, train, valid = job.settings.training, corpus["train"], corpus["valid"]
-    everything = natural_loader(train, training, context=model.needs_dialogues(train))
+    by_gradient = any(True for part in model.trainable_modules(phase) for _ in part.parameters())
+    device = device_of(job.engine) if by_gradient else torch.device("cpu")
+    model.to(device)
+    everything = BatchesOn(natural_loader(train, training, context=model.needs_dialogues(train)), device)
     model.on_phase_start(phase, everything, training.seed, permanently_missing=training.permanently_missing)
     labelled = phase not in model.label_free
     validation = validation_loader(
@@ -105,12 +122,13 @@ def _train_phase(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob) -
         all_patterns=labelled,
         context=model.needs_dialogues(valid),
     )
-    if any(True for part in model.trainable_modules(phase) for _ in part.parameters()):
+    if by_gradient:
         reached = _fit(model, phase, corpus, job, validation)
-        model.on_phase_end(phase, validation, VALIDATION_SEED)
+        model.to(device)  # Lightning leaves it on the CPU
+        model.on_phase_end(phase, BatchesOn(validation, device), VALIDATION_SEED)
         return reached
-    model.on_phase_end(phase, validation, VALIDATION_SEED)
-    return {"valid": _task_loss(model, phase, validation)}
+    model.on_phase_end(phase, BatchesOn(validation, device), VALIDATION_SEED)
+    return {"valid": _task_loss(model, phase, BatchesOn(validation, device))}
 
 
 def _fit(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob, validation: MaskedLoader) -> dict[str, Any]:
@@ -131,7 +149,7 @@ def _fit(model: Model, phase: Phase, corpus: Corpus, job: TrainingJob, validatio
     return reached | {"seconds": checkpoint.earlier}
 
 
-def _task_loss(model: Model, phase: Phase, validation: MaskedLoader) -> float:
+def _task_loss(model: Model, phase: Phase, validation: Iterable[Batch]) -> float:
     """The mean task loss on validation pairs of a phase that wasn't trained by gradient."""
     losses = [model.losses(batch, phase, VALIDATION_SEED)["task"] for batch in validation]
     return float(sum(float(x.total) for x in losses) / max(1.0, sum(x.count for x in losses)))

@@ -24,7 +24,7 @@ from imder.models.base import Model, Phase
 from imder.models.configuration import POSITIVE_COUNT
 from imder.training.calibrate import calibrate
 from imder.training.config import EngineConfig, RunConfig
-from imder.training.engine import check_engine, end_with_launcher, is_main_process, wait_for_all
+from imder.training.engine import check_engine, device_of, end_with_launcher, is_main_process, wait_for_all
 from imder.training.explained import explained_by_recovery
 from imder.training.loggers import LoggerChoice, chosen_loggers
 from imder.training.phases import TrainingJob, run_phases
@@ -138,20 +138,23 @@ def train(
 
 
 def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]], seconds: float) -> Model:
-    """Calibrate, evaluate on validation and save; ``seconds`` were spent outside the phases."""
+    """Calibrate, evaluate on validation and save; ``seconds`` were spent outside the phases.
+
+    Every process computes the same, so none waits for another longer than for files; the first one writes them.
+    """
     started = time.monotonic()
     training, run, corpus = job.settings.training, job.run, job.corpus
-    model.eval()
+    model.eval().to(device_of(job.engine))
     if job.language is not None:
         corpus, model.language = job.language.corpus(), job.language.encoder
+    model.calibration = calibrate(model, corpus, training) if model.predicts else None
+    valid = natural_metrics(model, corpus["valid"], training) if model.predicts else {}
+    explained = explained_by_recovery(model, corpus, training)
     if is_main_process(job.engine):
-        model.calibration = calibrate(model, corpus, training) if model.predicts else None
         model.save_pretrained(run.path)
-        valid = natural_metrics(model, corpus["valid"], training) if model.predicts else {}
         seconds += time.monotonic() - started + sum(phase["seconds"] for phase in reached.values())
         metrics = {"phases": reached, "valid": valid, "recovery_weights": model.recovery_weights()}
-        metrics["recovery_r2"] = explained_by_recovery(model, corpus, training)
-        run.write_json("metrics.json", metrics | {"seconds": round(seconds, 1)})
+        run.write_json("metrics.json", metrics | {"recovery_r2": explained, "seconds": round(seconds, 1)})
     wait_for_all()  # other processes may read the run next
     if not is_main_process(job.engine) and (run.path / CALIBRATION).exists():
         model.calibration = Calibration.load(run.path / CALIBRATION)

@@ -143,9 +143,9 @@ class IMDer(IMDerObjectives):
     def _record_cooccurrence(self, batches: Iterable[Batch]) -> None:
         """Record which pairs of modalities occur together in training; others can't be conditioned on each other."""
         names = self.spec.names
-        counts = sum(
-            ((b.available.float().T @ b.available.float()) for b in batches), torch.zeros(len(names), len(names))
-        )
+        counts = torch.zeros_like(self.cooccurrence, dtype=torch.float32)
+        for batch in batches:
+            counts += batch.available.float().T @ batch.available.float()
         self.cooccurrence.copy_(counts > 0)
         for i, k in enumerate(names):
             if apart := [names[j] for j in range(len(names)) if j != i and counts[i, j] == 0]:
