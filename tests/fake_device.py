@@ -43,6 +43,9 @@ class FakeTensor(torch.Tensor):
     def __repr__(self):
         return f"FakeTensor({self.held})"
 
+    def new_tensor(self, data, **options):
+        return torch.tensor(data, **{"dtype": self.dtype, "device": self.device} | options)
+
     def tolist(self):
         return self.held.tolist()
 

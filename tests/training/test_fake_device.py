@@ -33,4 +33,5 @@ def test_late_fusion(tmp_path):
 
 @pytest.mark.slow
 def test_every_system(tmp_path):
-    assert run(tmp_path, *SYSTEMS) == dict.fromkeys(SYSTEMS)
+    names = [*SYSTEMS, "paper-mosi"]
+    assert run(tmp_path, *names) == dict.fromkeys(names)

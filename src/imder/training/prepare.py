@@ -22,7 +22,7 @@ from imder.data.fingerprint import fingerprint, split_fingerprint
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
 from imder.models.registry import build, system_class
-from imder.training.config import RunConfig, TrainingConfig, load_config, without_idle_phases
+from imder.training.config import EngineConfig, RunConfig, TrainingConfig, load_config, without_idle_phases
 from imder.training.engine import device_of, is_main_process
 from imder.training.language import RunLanguage
 from imder.training.masks import hide_labels, mode_of, training_loader
@@ -138,7 +138,7 @@ def prepare(job: TrainingJob) -> TrainingJob:
     language = None
     if has_encoder:
         stage1 = None if job.stage1 is None else job.stage1.path
-        with reproducible(training.seed):
+        with reproducible(training.seed, job.engine):
             language = RunLanguage(training.language_encoder, job.run, corpus, stage1, device_of(job.engine))
     return replace(job, corpus=corpus, language=language)
 
@@ -213,11 +213,22 @@ def check_objective(model: Model, phase: Phase, training: TrainingConfig) -> Non
 
 
 @contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Seed initial weights and dropout for a block; the caller's generators are left as they were.
+def reproducible(seed: int, engine: EngineConfig) -> Iterator[None]:
+    """Seed initial weights and dropout for a block; the caller's generators and settings are left as they were.
 
-    Threads take turns, since torch's layers draw from one generator for all threads of a process.
+    Threads take turns, since torch's layers draw from one generator for all threads of a process. On a CPU only deterministic algorithms are used. Accelerators have none for some operations, so there a training can't be
+    repeated to the last bit unless the caller finds a way (``torch.use_deterministic_algorithms``).
     """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic  # a property that the types don't know
+    filled = memory.fill_uninitialized_memory
     with _turn, torch.random.fork_rng():
         torch.manual_seed(seed)
-        yield
+        try:
+            if device_of(engine).type == "cpu":
+                torch.use_deterministic_algorithms(True)
+                memory.fill_uninitialized_memory = False  # nothing reads it
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            memory.fill_uninitialized_memory = filled

@@ -126,7 +126,7 @@ def train(
         if resume and is_main_process(engine):
             claimed.enter_context(run.locked())
         job = prepare(TrainingJob(run, settings, corpus, engine, None, other, loggers, tuple(callbacks)))
-        with reproducible(settings.training.seed):
+        with reproducible(settings.training.seed, engine):
             model = initial_model(job)
             if not resume:
                 start(job, model, source, corpus, claimed)

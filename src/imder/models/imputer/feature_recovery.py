@@ -82,7 +82,8 @@ class FeatureRecovery(nn.Module):
         """Fit the codecs to a sample of the clips, and record which modalities always have equal lengths."""
         clips = {m.name: ClipSample(m.dim) for m in self.spec.modalities}
         count = len(self.spec.names)
-        equal, pairs = torch.ones(count, count, dtype=torch.bool), torch.zeros(count, count)
+        equal = torch.ones_like(self.same_length)
+        pairs = torch.zeros_like(equal, dtype=torch.float32)
         for batch in batches:
             lengths = torch.stack([batch.lengths[k] for k in self.spec.names], dim=1)
             both = batch.available[:, :, None] & batch.available[:, None]
@@ -91,7 +92,7 @@ class FeatureRecovery(nn.Module):
             for i, (name, features) in enumerate(batch.features.items()):
                 for row in batch.available[:, i].nonzero().squeeze(1).tolist():
                     clips[name].add(features[row, : int(batch.lengths[name][row])].cpu().numpy())
-        self.same_length.copy_(equal & (pairs > 0) & ~torch.eye(count, dtype=torch.bool))
+        self.same_length.copy_(equal & (pairs > 0) & ~torch.eye(count, dtype=torch.bool, device=equal.device))
         for name, codec in self.codecs.items():
             codec.fit(clips.pop(name).sequences(), seed)
 
@@ -174,7 +175,7 @@ class FeatureRecovery(nn.Module):
         """What a denoiser is told: codes that are known, neighbours, the pattern, the label."""
         values = columns.clone()
         for i, block in enumerate(self.gaussian.blocks[: len(self.spec.names)]):
-            values[:, block] = torch.where(known[:, [i]], values[:, block], 0.0)
+            values[:, block] = torch.where(known[:, i : i + 1], values[:, block], 0.0)
         return torch.cat([values, known.to(values.dtype), design], dim=1)
 
     def _whitened(self, target: int, columns: Tensor, known: Tensor, design: Tensor, code: Tensor) -> Tensor:
