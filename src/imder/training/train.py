@@ -116,7 +116,7 @@ def train(
             raise ImderError(f"train: resume uses the run's own settings; leave out {', '.join(given)}")
         settings, other = reopen(run, corpus)
         if run.finished():
-            return Model.from_pretrained(run.path)
+            return Model.from_pretrained(run.path).to(device_of(engine))
     else:
         preset = preset or ("imputer" if corpus.spec.task == "none" else "fast")
         settings = new_settings(preset, config, overrides, shortcuts, max_epochs, corpus.spec.task)
