@@ -216,13 +216,14 @@ def check_objective(model: Model, phase: Phase, training: TrainingConfig) -> Non
 def reproducible(seed: int, engine: EngineConfig) -> Iterator[None]:
     """Seed initial weights and dropout for a block; the caller's generators and settings are left as they were.
 
-    Threads take turns, since torch's layers draw from one generator for all threads of a process. On a CPU only deterministic algorithms are used. Accelerators have none for some operations, so there a training can't be
-    repeated to the last bit unless the caller finds a way (``torch.use_deterministic_algorithms``).
+    Threads take turns, since torch's layers draw from one generator for all threads of a process. On a CPU only
+    deterministic algorithms are used. Accelerators have none for some operations, so there a training can't be repeated to
+    the last bit unless the caller finds a way (``torch.use_deterministic_algorithms``).
     """
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    memory: Any = torch.utils.deterministic  # a property that the types don't know
-    filled = memory.fill_uninitialized_memory
     with _turn, torch.random.fork_rng():
+        before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        memory: Any = torch.utils.deterministic  # a property that the types don't know
+        filled = memory.fill_uninitialized_memory
         torch.manual_seed(seed)
         try:
             if device_of(engine).type == "cpu":
