@@ -107,9 +107,9 @@ class JointGaussian(nn.Module):
         squares = penalty.repeat(len(self.blocks), 1, 1)
         for x, mask, d in _rows(values, known, design):
             for i, block in enumerate(self.blocks):
-                own = d * mask[:, [i]]
+                own = d * mask[:, i : i + 1]
                 squares[i] += own.T @ d
-                effect[:, block] += own.T @ torch.where(mask[:, [i]], x[:, block], 0.0)
+                effect[:, block] += own.T @ torch.where(mask[:, i : i + 1], x[:, block], 0.0)
         for i, block in enumerate(self.blocks):
             effect[:, block] = torch.linalg.solve(squares[i], effect[:, block])
         return effect
