@@ -182,7 +182,7 @@ def test_integers_may_be_regressed() -> None:
     ("given", "options", "message"),
     [
         ({}, {}, "a dict of splits is needed"),
-        ({"dev": columns()}, {}, "unknown split 'dev'"),
+        ({"fold1": columns()}, {}, "unknown split 'fold1'"),
         ({"train": 3}, {}, r"arrays \[train\]: a dict of arrays is needed, got int"),
         ({"train": columns()}, {"task": "ranking"}, "unknown task 'ranking'"),
         ({"train": columns(audio=np.zeros((3, 2, 2, 2)))}, {}, r"audio: an array \(N, T, D\).*shape \(3, 2, 2, 2\)"),

@@ -23,7 +23,8 @@ from imder.data.formats.fields import RENAMED, SUFFIXES, USUAL, purpose
 from imder.data.formats.padding import Padding, check_padding
 from imder.data.formats.raw import Raw
 from imder.data.formats.remarks import sentences
-from imder.data.split import SPLITS, Split
+from imder.data.split import Split
+from imder.data.split_names import KNOWN, splits_named
 from imder.types import ImderError, Task
 
 log = logging.getLogger(__name__)
@@ -56,13 +57,17 @@ def splits_from_arrays(
         raise ImderError(f"{where}: a dict of splits is needed, such as {{'train': {{'language': ...}}}}")
     if task not in (None, "regression", "classification", "none"):
         raise ImderError(f"{where}: unknown task {task!r}; use 'regression', 'classification' or 'none'")
-    for split, columns in given.items():
-        if split not in (*SPLITS, "all"):
-            raise ImderError(f"{where}: unknown split {split!r}; use {', '.join(SPLITS)}, or 'all' alone")
+    splits_of = splits_named(map(str, given), where) or ({"all": "all"} if [*given] == ["all"] else {})
+    for name, columns in given.items():
+        if name not in splits_of.values():
+            raise ImderError(f"{where}: unknown split {name!r}; use {KNOWN}, or 'all' alone")
         if not isinstance(columns, Mapping):
-            raise ImderError(f"{where} [{split}]: a dict of arrays is needed, got {type(columns).__name__}")
+            raise ImderError(f"{where} [{name}]: a dict of arrays is needed, got {type(columns).__name__}")
     check_padding(padding)
-    raws = [_raw(f"{where} [{split}]", split, columns) for split, columns in given.items()]
+    raws = [
+        _raw(f"{where} [{split}]", split, columns)
+        for split, columns in ((split, given[name]) for split, name in splits_of.items())
+    ]
     _fill_missing(raws)
     labels = [raw.fields.pop("labels", None) for raw in raws]  # type: ignore[attr-defined] # dicts of `_raw`
     splits, remarks = unlabelled_splits(raws, padding)

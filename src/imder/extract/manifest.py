@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imder.data.corpus import SPLITS
+from imder.data.split_names import KNOWN, split_named
 from imder.types import ImderError
 
 COLUMNS = ("id", "video", "audio", "text", "openface", "label", "split", "dialogue", "position", "speaker")
 VIDEOS = frozenset({".mp4", ".m4v", ".mkv", ".webm", ".avi", ".mov", ".wmv", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"})
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au", ".caf"})
-_SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "dev": "valid", "testing": "test"}
 
 
 @dataclass(frozen=True)
@@ -177,9 +176,9 @@ def _clip(where: str, folder: Path, row: Mapping[str, str], line: int) -> Clip:
     default_id = next((Path(cells[k]).with_suffix("").as_posix() for k in files), f"clip-{line - 1}")
     split = cells.get("split")
     if split is not None:
-        split = _SPLIT_NAMES.get(split.lower(), split.lower())
-        if split not in SPLITS:
-            raise ImderError(f"{where}: unknown split {cells['split']!r}; known are {', '.join(SPLITS)}")
+        split = split_named(split)
+        if split is None:
+            raise ImderError(f"{where}: unknown split {cells['split']!r}; known are {KNOWN}")
     position = None
     if "position" in cells:
         try:

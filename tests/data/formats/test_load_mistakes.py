@@ -119,8 +119,8 @@ def test_splits_that_differ(tmp_path: Path) -> None:
     save(path, {"train": fields(), "valid": fields(gaze=np.zeros((4, 2)))})
     with pytest.raises(ImderError, match=r"a\.pkl \[train\]: gaze: no such features here, but in .*\[valid\]"):
         load_corpus(path)
-    save(path, {"train": fields(), "dev": fields()})
-    with pytest.raises(ImderError, match=r"a\.pkl: unknown split 'dev'"):
+    save(path, {"train": fields(), "fold1": fields()})
+    with pytest.raises(ImderError, match=r"a\.pkl: unknown split 'fold1'"):
         load_corpus(path)
 
 

@@ -28,7 +28,9 @@ def read_json(path: Path, options) -> Contents:
 def test_another_format_is_a_reader_and_a_row(tmp_path, monkeypatch) -> None:
     split = {"audio": [[1.0, 2.0]], "vision": [[3.0]], "regression_labels": [0.5]}
     (tmp_path / "mine.json").write_text(json.dumps({"train": split, "test": split}))
-    with pytest.raises(ImderError, match=r"unknown type of file '.json'; known are: store .*\.npz; \.pkl"):
+    with pytest.raises(
+        ImderError, match=r"unknown type of file '.json': it is JSON; .*; known are: store .*\.npz; \.pkl"
+    ):
         imder.load_corpus(tmp_path / "mine.json")
     monkeypatch.setattr("imder.data.formats.readers.READERS", [*READERS, Reader(".json", is_json, read_json)])
     corpus = imder.load_corpus(tmp_path / "mine.json")

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 from imder.data.formats.assemble import Contents, ReadOptions, assemble
+from imder.data.formats.fields import OTHER, purpose
+from imder.data.formats.foreign_files import foreign_file, is_like_pickle, plain_text
 from imder.data.formats.raw import Raw
-from imder.data.split import SPLITS
+from imder.data.split_names import split_named
 from imder.jobs.expansion import Allowance
 from imder.types import ImderError
 
@@ -24,19 +26,19 @@ MOST_CHARACTERS = 200
 
 def is_npz(path: Path) -> bool:
     """Whether a path is a file that ends in ``.npz``."""
-    return path.is_file() and path.suffix == ".npz"
+    return path.is_file() and path.suffix.lower() == ".npz"
 
 
 def read_npz(path: Path, options: ReadOptions) -> Contents:
     """The split in an npz file, called ``all`` unless the file is called after a split."""
-    split = path.stem if path.stem in SPLITS else "all"
-    return assemble([Raw(str(path), split, read_fields(path))], options)
+    return assemble([Raw(str(path), split_named(path.stem) or "all", read_fields(path))], options)
 
 
 def read_fields(path: Path) -> dict[str, Any]:
     """The arrays of an npz file by name (`ImderError` where it is damaged or holds pickled objects)."""
     if not zipfile.is_zipfile(path):
-        raise ImderError(f"{path}: not a complete npz file")
+        what = foreign_file(path) or ("a pickle; name it .pkl" if is_like_pickle(path) else plain_text(path))
+        raise ImderError(f"{path}: not a complete npz file{what and f', but {what}'}")
     field = "the archive"
     try:
         fields = {}
@@ -52,6 +54,8 @@ def read_fields(path: Path) -> dict[str, Any]:
                     _check_header(file, member.file_size, allowance)
                 with archive.open(member) as file:
                     fields[field] = npy.read_array(file, allow_pickle=False)
+        if members and not fields:
+            raise ImderError(f"{path}: not an npz file, but {foreign_file(path)}")
         return fields
     except ImderError:
         raise
@@ -59,10 +63,17 @@ def read_fields(path: Path) -> dict[str, Any]:
         reason = (" ".join(str(error).split()) or type(error).__name__)[:MOST_CHARACTERS]
         if reason.startswith("Object arrays"):
             raise ImderError(
-                f"{path}: {field}: an array of Python objects is not read from npz files; pad features to (N, T, D) and "
-                f"give {field}_lengths (N,), and store words as arrays of strings"
+                f"{path}: {field}: an array of Python objects is not read from npz files; {_advice(field)}, or save the "
+                "fields as a pickle"
             ) from None
         raise ImderError(f"{path}: {field}: cannot be read ({reason})") from None
+
+
+def _advice(field: str) -> str:
+    """How to save a field without Python objects."""
+    if field in OTHER or purpose(field):
+        return "save numbers as numbers and words as strings: numpy.array(values.tolist())"
+    return f"pad features to (N, T, D) and give {field}_lengths (N,)"
 
 
 def _check_header(file: IO[bytes], size: int, allowance: Allowance) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imder.data.formats.assemble import Contents, ReadOptions
+from imder.data.formats.foreign_files import unknown_file
 from imder.data.formats.npz_file import is_npz, read_npz
 from imder.data.formats.npz_folder import is_npz_folder, read_npz_folder
 from imder.data.formats.pickle_file import SUFFIXES, is_pickle, read_pickle
@@ -48,4 +49,4 @@ def read_contents(path: Path, options: ReadOptions) -> Contents:
         if reader.accepts(path):
             return reader.read(path, options)
     known = "; ".join(reader.name for reader in READERS)
-    raise ImderError(f"{path}: unknown type of file {path.suffix!r}; known are: {known}")
+    raise ImderError(f"{path}: unknown type of file {path.suffix!r}{unknown_file(path)}; known are: {known}")
