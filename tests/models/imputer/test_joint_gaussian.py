@@ -93,6 +93,35 @@ def test_labels_shift_the_mean_and_leave_the_covariance_within_them() -> None:
     )
 
 
+@pytest.mark.parametrize("labelled", [1.0, 0.25, 0.0])
+def test_clips_of_unknown_labels_count_by_their_exact_distribution(labelled: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    label = torch.randint(0, 2, (40_000,), generator=generator)
+    shift = torch.tensor([0.5, 0.25, 0.0, 0.0])
+    values = torch.randn(len(label), 4, generator=generator) + shift * (2 * label - 1)[:, None]
+    probability = torch.sigmoid(2 * values @ shift)
+    known = torch.rand(len(label), generator=generator) < labelled
+    expected = torch.where(known, label.float(), probability)
+    design = torch.stack([1 - expected, expected], dim=1)
+    gaussian = JointGaussian({"a": 2, "b": 2}, labels=2, context=False, factors=3)
+    gaussian.fit(values, torch.ones(len(label), 2, dtype=torch.bool), design, squares=design)
+    assert torch.allclose(gaussian.effect, torch.stack([-shift, shift]), atol=0.02)
+    assert torch.allclose(gaussian.covariance.float(), torch.eye(4), atol=0.03)
+
+
+def test_values_of_unknown_labels_count_with_their_variance() -> None:
+    generator = torch.Generator().manual_seed(5)
+    label = torch.randn(40_000, generator=generator)
+    values = torch.randn(len(label), 4, generator=generator)
+    values[:, :2] += label[:, None]
+    known = torch.rand(len(label), generator=generator) < 0.25
+    expected = torch.where(known, label, values[:, :2].sum(1) / 3)[:, None]  # exact: variance 1/3 is left
+    gaussian = JointGaussian({"a": 2, "b": 2}, labels=1, context=False, factors=3)
+    gaussian.fit(values, torch.ones(len(label), 2, dtype=torch.bool), expected, expected.square() + ~known[:, None] / 3)
+    assert torch.allclose(gaussian.effect, torch.tensor([[1.0, 1.0, 0.0, 0.0]]), atol=0.02)
+    assert torch.allclose(gaussian.covariance.float(), torch.eye(4), atol=0.03)
+
+
 def test_loaded_moments_replace_cached_conditionals() -> None:
     one, other = (JointGaussian({"a": 2, "b": 3}, labels=0, context=False, factors=3) for _ in range(2))
     one.fit(sample(80, 5, seed=6), torch.ones(80, 2, dtype=torch.bool), torch.zeros(80, 0))

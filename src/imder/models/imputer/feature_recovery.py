@@ -9,7 +9,7 @@ denoiser only if it lowers the loss of score matching by two standard errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,12 +25,10 @@ from imder.models.imputer.config import ImputerConfig
 from imder.models.imputer.denoiser import ResidualDenoiser
 from imder.models.imputer.joint_gaussian import JointGaussian
 from imder.models.imputer.neighbour_codes import neighbour_codes
+from imder.models.imputer.training_labels import TrainingLabels
 from imder.models.parts.context import neighbours
 from imder.nn.module_dict import ModuleDict
 from imder.types import Batch, ImputedFeatures, Spec
-
-Design = Callable[[Batch], Tensor]
-"""The expected label vectors ``(B, L)`` of a batch (`imder.models.imputer.labels`)."""
 
 MASKS_EACH = 4
 """Random masks of the neighbours of each training clip, for the Gaussian."""
@@ -73,10 +71,10 @@ class FeatureRecovery(nn.Module):
 
     # Training.
 
-    def fit(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
+    def fit(self, batches: Iterable[Batch], seed: int, labels: TrainingLabels) -> None:
         """Fit codecs and the Gaussian to one pass over the training split, with everything visible available."""
         self._fit_codecs(batches, seed)
-        self._fit_gaussian(batches, seed, design)
+        self._fit_gaussian(batches, seed, labels)
 
     def _fit_codecs(self, batches: Iterable[Batch], seed: int) -> None:
         """Fit the codecs to a sample of the clips, and record which modalities always have equal lengths."""
@@ -96,23 +94,26 @@ class FeatureRecovery(nn.Module):
         for name, codec in self.codecs.items():
             codec.fit(clips.pop(name).sequences(), seed)
 
-    def _fit_gaussian(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
+    def _fit_gaussian(self, batches: Iterable[Batch], seed: int, labels: TrainingLabels) -> None:
         """Fit the joint Gaussian to training clips, under several masks of their neighbours."""
-        values, known, expected = [], [], []
+        values, known, expected, labelled = [], [], [], []
         copies = MASKS_EACH if self.config.context.offsets else 1
         for batch in batches:
             codes = self._encode(batch, batch.available)
-            label = design(batch)
+            label, has_label = labels.expected(batch)
             for i in range(copies):
                 kept = KeyedNoise(batch.keys, seed * MASKS_EACH + i).uniform(tuple(batch.available.shape)) < 0.5
                 columns, near_known = self._columns(codes, batch.with_available(batch.available & kept))
                 values.append(columns)
                 known.append(torch.cat([batch.available, near_known], dim=1))
                 expected.append(label)
-        self.gaussian.fit(torch.cat(values), torch.cat(known), torch.cat(expected))
+                labelled.append(has_label)
+        design = torch.cat(expected)
+        squares = labels.squares(design, torch.cat(labelled))
+        self.gaussian.fit(torch.cat(values), torch.cat(known), design, squares)
 
     def errors(
-        self, batch: Batch, seed: int, design: Design, *, zero: bool = False
+        self, batch: Batch, seed: int, labels: TrainingLabels, *, zero: bool = False
     ) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
         """For each modality that occurs: its name, the rows, their whitened codes, and the denoiser's errors ``(R,)``.
 
@@ -121,7 +122,7 @@ class FeatureRecovery(nn.Module):
         with torch.no_grad():
             codes = self._encode(batch, batch.present)
             columns, _ = self._columns(codes, batch)
-            label = design(batch)
+            label = labels.draw(batch, seed)
         for i, name in enumerate(self.spec.names):
             rows = batch.present[:, i].nonzero().squeeze(1)
             if not len(rows):
@@ -141,12 +142,12 @@ class FeatureRecovery(nn.Module):
         denoiser = self.denoisers[name]
         return partial(denoiser, condition=denoiser.condition(condition))
 
-    def select(self, batches: Iterable[Batch], seed: int, design: Design) -> None:
+    def select(self, batches: Iterable[Batch], seed: int, labels: TrainingLabels) -> None:
         """On validation batches, keep a denoiser only where it helps."""
         gains: dict[str, list[Tensor]] = {}
         for batch in batches:
             for errors, zeros in zip(
-                self.errors(batch, seed, design), self.errors(batch, seed, design, zero=True), strict=True
+                self.errors(batch, seed, labels), self.errors(batch, seed, labels, zero=True), strict=True
             ):
                 gains.setdefault(errors[0], []).append(zeros[3] - errors[3])
         for name, parts in gains.items():

@@ -23,7 +23,8 @@ from imder.models.baselines.late_fusion import LateFusion, LateFusionConfig
 from imder.models.imputer.config import ImputerConfig
 from imder.models.imputer.feature_recovery import FeatureRecovery
 from imder.models.imputer.labels import LabelDesign
-from imder.models.parts.losses import Loss, is_labelled
+from imder.models.imputer.training_labels import TrainingLabels
+from imder.models.parts.losses import Loss
 from imder.types import Batch, ImderError, ImputedFeatures, Output, Spec
 
 
@@ -96,7 +97,7 @@ class Imputer(Model):
             return
         with evaluating(self):
             self.labels.fit([batch.labels for batch in batches if batch.labels is not None])
-            self.recovery.fit(batches, seed, self._expected_label)
+            self.recovery.fit(batches, seed, self._training_labels)
 
     def losses(
         self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False, self_distillation: float = 0.0
@@ -105,7 +106,7 @@ class Imputer(Model):
         if not self._is_imputation(phase):
             predictor = self._late_fusion
             return predictor.losses(batch, phase, seed, all_subsets=all_subsets, self_distillation=self_distillation)
-        errors = self.recovery.errors(batch, seed, self._expected_label)
+        errors = self.recovery.errors(batch, seed, self._training_labels)
         return {f"denoising/{name}": Loss(each.sum(), float(len(rows))) for name, rows, _, each in errors}
 
     @torch.no_grad()
@@ -113,7 +114,7 @@ class Imputer(Model):
         """After the denoisers' phase, choose by validation what of it counts."""
         if self._is_imputation(phase):
             with evaluating(self):
-                self.recovery.select(batches, seed, self._expected_label)
+                self.recovery.select(batches, seed, self._training_labels)
 
     def _is_imputation(self, phase: Phase) -> bool:
         return phase == "imputation"
@@ -123,22 +124,14 @@ class Imputer(Model):
         assert self.predictor is not None, "a phase with labels"
         return self.predictor
 
-    def _expected_label(self, batch: Batch) -> Tensor:
-        """The expected label vector ``(B, L)``: of the label where it is known, else of the prediction from everything."""
-        if self.predictor is None:
-            return torch.zeros(len(batch), 0, device=batch.keys.device)
-        if batch.labels is None:
-            labelled = torch.zeros_like(batch.keys, dtype=torch.bool)
-        else:
-            labelled = is_labelled(batch.labels, self.spec)
-        if batch.labels is not None and bool(labelled.all()):
-            return self.labels.of_labels(batch.labels)
-        with torch.no_grad(), evaluating(self.predictor):
-            whole = batch.with_available(batch.present)
-            out = self.labels.of_prediction(self.predictor.predict(whole).prediction)
-        if batch.labels is not None and bool(labelled.any()):
-            out[labelled] = self.labels.of_labels(batch.labels[labelled])
-        return out
+    @property
+    def _training_labels(self) -> TrainingLabels:
+        return TrainingLabels(self.labels, None if self.predictor is None else self._predict_from_everything)
+
+    def _predict_from_everything(self, batch: Batch) -> Tensor:
+        predictor = self._late_fusion
+        with torch.no_grad(), evaluating(predictor):
+            return predictor.predict(batch.with_available(batch.present)).prediction
 
     # Use.
 

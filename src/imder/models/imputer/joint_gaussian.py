@@ -13,6 +13,7 @@ Conditioning on a set of blocks is exact, so any subset of modalities gives the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -72,22 +73,30 @@ class JointGaussian(nn.Module):
         self.register_buffer("psi", torch.ones(total))
         self._conditionals: dict[tuple[int, int, torch.device], Conditional] = {}
 
-    def fit(self, values: Tensor, known: Tensor, design: Tensor) -> None:
+    def fit(self, values: Tensor, known: Tensor, design: Tensor, squares: Tensor | None = None) -> None:
         """Fit B, L and psi.
 
         Args:
             values: ``(N, P)``, all columns; anything where unknown.
             known: ``(N, blocks)`` bool.
-            design: ``(N, L)``, d(y).
+            design: ``(N, L)``, d(y): indicators or a single value, so that d d^T is diagonal; expected where y is unknown.
+            squares: ``(N, L)``, the expected d(y)^2; None where every y is known.
         """
         self._conditionals.clear()
-        effect = self._label_effect(values, known, design)
+        squares = design.square() if squares is None else squares
+        effect = self._label_effect(values, known, design, squares)
         self.effect.copy_(effect)
         widths = torch.tensor([block.stop - block.start for block in self.blocks], device=values.device)
         total = torch.zeros(values.shape[1], values.shape[1], dtype=torch.float64, device=values.device)
-        for x, mask, d in _rows(values, known, design):
+        for x, mask, d, square in _rows(values, known, design, squares):
             rest = torch.where(mask.repeat_interleave(widths, dim=1), x - d @ effect, 0.0)
             total.addmm_(rest.T, rest)
+            for i, j in itertools.product(range(len(self.blocks)), repeat=2):  # the variance of unknown labels
+                both = mask[:, i : i + 1] & mask[:, j : j + 1]
+                unknown = (square * both).sum(0).diag() - (d * both).T @ d
+                total[self.blocks[i], self.blocks[j]] += (
+                    effect[:, self.blocks[i]].T @ unknown @ effect[:, self.blocks[j]]
+                )
         pairs = (known.double().T @ known.double()).clamp(min=1)
         covariance = total / pairs.repeat_interleave(widths, dim=0).repeat_interleave(widths, dim=1)
         if not bool(known.all()):  # pairs from different clips: nothing guarantees a covariance
@@ -97,22 +106,15 @@ class JointGaussian(nn.Module):
         self.loadings.copy_(loadings)
         self.psi.copy_(psi)
 
-    def _label_effect(self, values: Tensor, known: Tensor, design: Tensor) -> Tensor:
+    def _label_effect(self, values: Tensor, known: Tensor, design: Tensor, squares: Tensor) -> Tensor:
         """B ``(L, P)`` float64: ridge regression of each block on d(y), over the rows that have it."""
-        labels, device = design.shape[1], values.device
-        effect = torch.zeros(labels, values.shape[1], dtype=torch.float64, device=device)
-        if not labels:
-            return effect
-        penalty = LABEL_PENALTY * torch.eye(labels, dtype=torch.float64, device=device)
-        squares = penalty.repeat(len(self.blocks), 1, 1)
-        for x, mask, d in _rows(values, known, design):
+        effect = torch.zeros(design.shape[1], values.shape[1], dtype=torch.float64, device=values.device)
+        weights = torch.full_like(effect, LABEL_PENALTY)
+        for x, mask, d, square in _rows(values, known, design, squares):
             for i, block in enumerate(self.blocks):
-                own = d * mask[:, i : i + 1]
-                squares[i] += own.T @ d
-                effect[:, block] += own.T @ torch.where(mask[:, i : i + 1], x[:, block], 0.0)
-        for i, block in enumerate(self.blocks):
-            effect[:, block] = torch.linalg.solve(squares[i], effect[:, block])
-        return effect
+                weights[:, block] += (square * mask[:, i : i + 1]).sum(0)[:, None]
+                effect[:, block] += d.T @ torch.where(mask[:, i : i + 1], x[:, block], 0.0)
+        return effect / weights
 
     @property
     def covariance(self) -> Tensor:
@@ -164,10 +166,10 @@ class JointGaussian(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
 
-def _rows(values: Tensor, known: Tensor, design: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _rows(values: Tensor, known: Tensor, *labels: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Some rows of each at a time, numbers in float64."""
-    for x, mask, d in zip(*(torch.split(each, ROWS) for each in (values, known, design)), strict=True):
-        yield x.double(), mask, d.double()
+    for x, mask, d, square in zip(*(torch.split(each, ROWS) for each in (values, known, *labels)), strict=True):
+        yield x.double(), mask, d.double(), square.double()
 
 
 def factor_analysis(covariance: Tensor, factors: int) -> tuple[Tensor, Tensor]:

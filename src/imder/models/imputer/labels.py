@@ -33,6 +33,7 @@ class LabelDesign(nn.Module):
     mean: Tensor
     scale: Tensor
     prior: Tensor
+    unexplained: Tensor
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -40,6 +41,8 @@ class LabelDesign(nn.Module):
         self.width = 0 if spec.task == "none" else spec.outputs
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
+        # variance of a value about its prediction, in training alone (`imder.models.imputer.training_labels`)
+        self.register_buffer("unexplained", torch.zeros(()), persistent=False)
         classes = spec.task == "classification"
         self.register_buffer(
             "prior", torch.full((spec.outputs,), 1.0 / spec.outputs) if classes else torch.zeros(POINTS)
