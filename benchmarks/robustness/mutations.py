@@ -16,15 +16,70 @@ NUMBERS = (0, 1, -1, 127, 128, 255, 256, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 -
 WORDS = (
     *(b"NaN", b"nan", b"-Infinity", b"1e999", b"-1", b"0", b"1" + b"0" * 30, b"9" * 5000, b"1,5", b"1e-320", b"0x10"),
     *(b"", b"null", b"true", b'"', b"'", b"\\", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", "é".encode(), b"\xed\xa0\x80"),
-    *(b"\r", b"\n\n", b"\t", b";", b",", b"{" * 50, b"[" * 200, b"&a [*a]", b"<<: *a", b"!!python/name:os.system", b"-->"),
-    *(b"00:00:00,000 --> 99:99:99,999", b"<b>", b"&amp;", b"WEBVTT", b"\xe2\x80\xa8", b"../../x", b"/etc/passwd", b"a" * 9999),
+    *(
+        b"\r",
+        b"\n\n",
+        b"\t",
+        b";",
+        b",",
+        b"{" * 50,
+        b"[" * 200,
+        b"&a [*a]",
+        b"<<: *a",
+        b"!!python/name:os.system",
+        b"-->",
+    ),
+    *(
+        b"00:00:00,000 --> 99:99:99,999",
+        b"<b>",
+        b"&amp;",
+        b"WEBVTT",
+        b"\xe2\x80\xa8",
+        b"../../x",
+        b"/etc/passwd",
+        b"a" * 9999,
+    ),
 )
 VALUES = (None, True, -1, 0, 10**30, 1e308, "", "x" * 999, "é", [], {}, [[]], {"a": {}}, [1] * 99, float("nan"))
 OPCODES = (
-    *(b"]q\x00h\x00a", b"h\x00h\x00\x86q\x00" * 60, b"2", b"0", b"(", b"t", b"u", b"s", b"e", b"\x90", b"\x91", b"R", b"b", b"\x81"),
-    *(b"cposix\nsystem\n(S'touch executed'\ntR", b"cbuiltins\nlist\nh\x00\x85R" * 500, b"\x8c\x05posix\x8c\x06system\x93"),
-    *(b"cbuiltins\nset\nh\x00\x85R", b"\x85" * 5000, b"r\xff\xff\xff\x7f", b"\x8e" + b"\xff" * 7 + b"\x00", b"\x8a\xff" + b"\x7f" * 255),
-    *(b"\x95\xff\xff\xff\xff\x00\x00\x00\x00", b"ios\nsystem\n", b"Pid\n", b"\x82\x01", b"\x97", b"\x8f", b"N", b"G" + b"\x7f\xf0" + b"\0" * 6),
+    *(
+        b"]q\x00h\x00a",
+        b"h\x00h\x00\x86q\x00" * 60,
+        b"2",
+        b"0",
+        b"(",
+        b"t",
+        b"u",
+        b"s",
+        b"e",
+        b"\x90",
+        b"\x91",
+        b"R",
+        b"b",
+        b"\x81",
+    ),
+    *(
+        b"cposix\nsystem\n(S'touch executed'\ntR",
+        b"cbuiltins\nlist\nh\x00\x85R" * 500,
+        b"\x8c\x05posix\x8c\x06system\x93",
+    ),
+    *(
+        b"cbuiltins\nset\nh\x00\x85R",
+        b"\x85" * 5000,
+        b"r\xff\xff\xff\x7f",
+        b"\x8e" + b"\xff" * 7 + b"\x00",
+        b"\x8a\xff" + b"\x7f" * 255,
+    ),
+    *(
+        b"\x95\xff\xff\xff\xff\x00\x00\x00\x00",
+        b"ios\nsystem\n",
+        b"Pid\n",
+        b"\x82\x01",
+        b"\x97",
+        b"\x8f",
+        b"N",
+        b"G" + b"\x7f\xf0" + b"\0" * 6,
+    ),
 )
 
 
@@ -95,21 +150,45 @@ def change_member(data: bytes, chance: random.Random, others: Sequence[bytes]) -
     """Bytes of a member of a zip archive, whose checksums are then right; other bytes where it is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
+            members = {info.filename: (archive.read(info), info.compress_type) for info in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
         return flip_bits(data, chance, others)
+    if not members:
+        return flip_bits(data, chance, others)
     name = chance.choice([*members])
-    content = members[name]
-    if chance.random() < 0.5:  # the header of an npy file is text
+    content, compression = members[name]
+    if name.endswith(".pkl"):
+        content = chance.choice((insert_opcode, flip_bits, cut, repeat, insert_word))(content, chance, others)
+    elif chance.random() < 0.5:  # the header of an npy file is text
         head = chance.choice((insert_word, replace_digits, flip_bits))(content[:128], chance, others)
-        members[name] = head + content[128:]
+        content = head + content[128:]
     else:
-        members[name] = chance.choice((flip_bits, cut, repeat, replace_number))(content, chance, others)
+        content = chance.choice((flip_bits, cut, repeat, replace_number))(content, chance, others)
+    members[name] = content, compression
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for key, value in members.items():
-            archive.writestr(key, value)
+    with zipfile.ZipFile(out, "w") as archive:
+        for key, (value, kind) in members.items():
+            archive.writestr(key, value, kind)
     return out.getvalue()
+
+
+def change_safetensors(data: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
+    """The header of a safetensors file, whose stated length is then right; other bytes where it is none."""
+    length = int.from_bytes(data[:8], "little")
+    if not 2 <= length <= len(data) - 8:
+        return flip_bits(data, chance, others)
+    header = chance.choice((change_json, change_json, replace_digits, insert_word))(
+        data[8 : 8 + length], chance, others
+    )
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
+
+
+def other_layout(data: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
+    """The same JSON document, indented and in another encoding; the file twice where it is none."""
+    try:
+        return json.dumps(json.loads(data), indent=3).encode(chance.choice(("utf-8", "utf-16", "utf-8-sig")))
+    except (ValueError, RecursionError):
+        return data + data
 
 
 def replace_digits(data: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
@@ -130,7 +209,7 @@ def _pick(content: Any, chance: random.Random) -> tuple[Any, Any]:
         for key in item if isinstance(item, dict) else range(len(item)) if isinstance(item, list) else ():
             places.append((item, key))
             pending.append(item[key])
-    return places[chance.randrange(len(places))] if places else places[0]
+    return chance.choice(places)
 
 
 BYTES: tuple[Mutation, ...] = (flip_bits, replace_number, cut, repeat, splice)
@@ -144,6 +223,6 @@ def mutate(data: bytes, kinds: Sequence[Mutation], chance: random.Random, others
     return data
 
 
-def attack(marker: str) -> bytes:
-    """A pickle that would touch a file if it were executed."""
-    return pickle.dumps({"audio": [1.0]}, 2)[:-1] + b"0cposix\nsystem\n(S'touch " + marker.encode() + b"'\ntR."
+def attack(content: object) -> bytes:
+    """A pickle that would make a file named ``executed`` if its opcodes were obeyed."""
+    return pickle.dumps(content, 2)[:-1] + b"0cposix\nsystem\n(S'touch executed'\ntR."
