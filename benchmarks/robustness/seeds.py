@@ -172,7 +172,7 @@ def trained_run(folder: Path) -> tuple[Path, Path]:
 
         def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             if trainer.current_epoch == 1:
-                shutil.copytree(run, stopped)
+                shutil.copytree(run, stopped, ignore=shutil.ignore_patterns("*.lock"))
 
     engine = EngineConfig(accelerator="cpu", checkpoint_seconds=0)
     train(corpus, run, config=config, engine=engine, logger="none", callbacks=[Stop()])

@@ -1,5 +1,8 @@
 """Subtitles as programs and people write them: no word is lost, and none counts twice."""
 
+import time
+from contextlib import suppress
+
 import pytest
 
 from imder.extract.subtitles import read_subtitles
@@ -173,3 +176,23 @@ def test_other_bytes(tmp_path):
         decode(tmp_path / "a", b"\xff")
     with pytest.raises(ImderError, match=r"is not UTF-16 text"):
         decode(tmp_path / "a", b"\xff\xfea")
+
+
+@pytest.mark.parametrize("piece", [" ", "0:", "1:1 ", "0", "-", "<b:", "&#", "00:00 "])
+@pytest.mark.parametrize("end", ["", "-", "x", "-->"])
+def test_long_lines_take_no_longer_than_their_length(tmp_path, piece, end):
+    words = TWO.replace("Good day", "Good\n" + piece * 20_000 + end)
+    started = time.process_time()
+    with suppress(ImderError):
+        read_subtitles(tmp_path / "a.srt", words)
+    assert time.process_time() - started < 2  # a pattern that backtracks takes minutes
+
+
+@pytest.mark.parametrize("old", ["00:00:03", "2\n00:00:03", "1\n00:00:01"])
+def test_numbers_of_thousands_of_digits(tmp_path, old):
+    text = TWO.replace(old, "9" * 5000 + old)
+    if old.startswith("00"):
+        with pytest.raises(ImderError, match=r"line 6: '9+"):
+            read_subtitles(tmp_path / "a.srt", text)
+    else:
+        assert cues_of(tmp_path / "a.srt", text)[1][:2] == CUES[1][:2]

@@ -166,3 +166,8 @@ def test_frames_of_neighbouring_windows_are_shared_out(media, predictor, long):
     parts = [recording.between(start, end) for start, end in window_bounds(recording.seconds, 0.25, 0.25)]
     for name, whole in recording.features.items():
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts if name in part]), whole)
+
+
+def test_a_time_far_off_does_not_mean_weeks_of_windows():
+    with pytest.raises(ImderError, match="more than 1000000 windows"):
+        window_bounds(3600.0 * 999_999_999, 10.0, 5.0)

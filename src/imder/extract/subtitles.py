@@ -23,8 +23,10 @@ _TIME = r"-?\d+(?:\s*[:.,]\s*\d+)+"
 _ARROW = r"\s*(?:-+>|--?&gt;|→)\s*"
 _TIMES = re.compile(rf"\s*({_TIME}){_ARROW}({_TIME})(?:\s.*)?")
 _TIMES_OF_SBV = re.compile(r"(\d+:\d\d:\d\d\.\d{3}),(\d+:\d\d:\d\d\.\d{3})")
-_CLOCK = re.compile(r"(-?)(?:(?:(\d+):)?(\d{1,2}):)?(\d+)(?:(?:[.,]|:(?=\d{3}$))(\d+))?")
-_BEGINS_WITH_TIME = re.compile(rf"\s*[-\d:.,\s]*\d\s*:[-\d:.,\s]*{_ARROW}|{_ARROW}\d+:\d")
+_CLOCK = re.compile(r"(-?)(?:(?:(\d{1,9}):)?(\d{1,2}):)?(\d{1,9})(?:(?:[.,]|:(?=\d{3}$))(\d+))?")
+_ARROW_HEAD = re.compile("->|-&gt;|→")
+_HOURS_OR_MINUTES = re.compile(r"\d\s*:")
+_LONGEST_NUMBER = 18  # digits
 _LIKE_TIMES = re.compile(r"\d+:\d\d")
 _NAMES = "b|i|u|s|c|v|lang|ruby|rt|font|em|strong|span|p|small|big|sub|sup|strike|a|div"
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -60,7 +62,7 @@ def read_subtitles(path: Path, text: str) -> Subtitles:
     captions: list[Caption] = []
     empty: list[int] = []
     remarks = [] if is_vtt else _before(lines[: starts[0]] if starts else [])
-    number = next((int(line) for line in lines[: starts[0]] if line.strip().isdecimal()), 0) if numbered else 0
+    number = next((n for line in lines[: starts[0]] if (n := _number_of(line)) is not None), 0) if numbered else 0
     for i, end in zip(starts, [*starts[1:], len(lines)]):
         block: Sequence[str] = lines[i + 1 : end]
         if end < len(lines):
@@ -104,11 +106,21 @@ def _times(path: Path, index: int, line: str) -> tuple[str, str] | None:
     match = _TIMES.fullmatch(line) or _TIMES_OF_SBV.fullmatch(line.strip())
     if match and ":" in match[1] + match[2]:
         return match[1], match[2]
-    if _BEGINS_WITH_TIME.match(line):
+    if _begins_with_time(line):
         raise ImderError(
             f"{path}: line {index + 1}: {line.strip()[:60]!r} is not two times such as 00:01:02,500 --> 00:01:04,000"
         )
     return None
+
+
+def _begins_with_time(line: str) -> bool:
+    """Whether a line has a time and an arrow after it, or begins with an arrow and a time."""
+    if not (head := _ARROW_HEAD.search(line)):
+        return False
+    before, after = line[: head.start()].rstrip("-"), line[head.end() :].lstrip()
+    if not before.strip():
+        return re.match(r"\d+:\d", after) is not None
+    return re.fullmatch(r"[-\d:.,\s]*", before) is not None and _HOURS_OR_MINUTES.search(before) is not None
 
 
 def _before(lines: Sequence[str]) -> list[str]:
@@ -125,11 +137,18 @@ def _without_name(block: Sequence[str], is_vtt: bool, numbered: bool, number: in
     last = filled[-1]
     name = block[last].strip()
     adjacent = last == len(block) - 1
-    if numbered and name.isdecimal() and (adjacent or int(name) == number + 1):
-        return block[:last], int(name)
+    own_number = _number_of(name)
+    if numbered and own_number is not None and (adjacent or own_number == number + 1):
+        return block[:last], own_number
     if is_vtt and adjacent and (last == 0 or not block[last - 1].strip()):
         return block[:last], number
     return block, number
+
+
+def _number_of(line: str) -> int | None:
+    """The number of a cue, or None for other lines."""
+    digits = line.strip()
+    return int(digits) if digits.isdecimal() and len(digits) <= _LONGEST_NUMBER else None
 
 
 def _with_words(block: Sequence[str]) -> list[str]:

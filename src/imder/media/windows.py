@@ -30,6 +30,9 @@ from imder.types import ImderError, Rows
 _MAX_REST = 0.1  # seconds at the end that no window needs to cover
 _ROUNDING = 1e-9
 
+MOST_WINDOWS = 1_000_000
+"""Windows of one recording; one time far off in a transcript would otherwise mean weeks of them."""
+
 MIN_COVERAGE = 0.1
 """Share of a window that a modality's frames must cover to count as available."""
 
@@ -38,7 +41,7 @@ def window_bounds(seconds: float, window: float, hop: float) -> list[tuple[float
     """Start and end of each window of a recording, in seconds.
 
     Raises:
-        ImderError: the window or the hop is not a positive number.
+        ImderError: the window or the hop is not a positive number, or there are more than `MOST_WINDOWS` windows.
 
     >>> window_bounds(6.0, 4.0, 1.0)
     [(0.0, 4.0), (1.0, 5.0), (2.0, 6.0)]
@@ -50,6 +53,11 @@ def window_bounds(seconds: float, window: float, hop: float) -> list[tuple[float
             raise ImderError(f"--{name}: a number of seconds above 0 is needed, got {value:g}")
     if seconds <= window:
         return [(0.0, seconds)]
+    if seconds / hop > MOST_WINDOWS:
+        raise ImderError(
+            f"{seconds:g} s of recording with --hop {hop:g} are more than {MOST_WINDOWS} windows; "
+            "check the times in its files, or choose a longer hop"
+        )
     last = math.floor((seconds - window) / hop + _ROUNDING)
     bounds = [(i * hop, min(i * hop + window, seconds)) for i in range(last + 1)]
     if seconds - bounds[-1][1] > _MAX_REST:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from imder.data.formats.assemble import Contents, ReadOptions, assemble
+from imder.data.formats.characters import check_characters
 from imder.data.formats.fields import OTHER, purpose
 from imder.data.formats.foreign_files import foreign_file, is_like_pickle, plain_text
 from imder.data.formats.raw import Raw
@@ -54,6 +55,7 @@ def read_fields(path: Path) -> dict[str, Any]:
                     _check_header(file, member.file_size, allowance)
                 with archive.open(member) as file:
                     fields[field] = npy.read_array(file, allow_pickle=False)
+                check_characters(fields[field])
         if members and not fields:
             raise ImderError(f"{path}: not an npz file, but {foreign_file(path)}")
         return fields

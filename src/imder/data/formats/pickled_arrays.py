@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.data.formats.characters import check_characters
 from imder.jobs.expansion import Allowance
 
 _DTYPES = re.compile(r"[|<>=]?(b1|\?|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SU]\d+|O[48]?)")
@@ -103,6 +104,7 @@ class PickledArray(_Inert):
         if not self.data:
             return np.zeros(self.shape, self.dtype)
         flat = np.frombuffer(self.data, self.dtype)
+        check_characters(flat)
         return flat.reshape(self.shape, order=self.order).astype(self.dtype.newbyteorder("="), copy=False)
 
 
