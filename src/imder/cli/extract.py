@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from imder.cli.parser import Parser
     from imder.extract.manifest import Clip
-    from imder.extract.recipe import Recipe
+    from imder.extract.recipe import Recipe, VisionRecipe
     from imder.extract.runner import Outcome
 
 
@@ -29,7 +29,16 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--max-tokens", type=whole(1), default=50, help="tokens of a text, two of them special")
     parser.add_argument("--audio", default="librosa33", help="librosa33, mel64, egemaps or none")
     parser.add_argument(
-        "--vision", default="cues", help="OpenFace columns: cues (49), sims (709), groups such as pose+aus, or none"
+        "--vision",
+        help="face (62), face+landmarks (1496), OpenFace columns: cues (49), sims (709), groups such as pose+aus, or none "
+        "(default: cues with tables or the program of OpenFace, else face)",
+    )
+    parser.add_argument("--fps", type=whole(1), default=15, help="face: most frames a second")
+    parser.add_argument(
+        "--person", default="longest", help="face that counts: longest, largest, or its number 0, 1, ... as they appear"
+    )
+    parser.add_argument(
+        "--face-model", help="face_landmarker.task (default: $IMDER_FACE_MODEL, else fetched once into the cache)"
     )
     parser.add_argument("--openface", help="OpenFace's FeatureExtraction or its folder (default: on PATH, if anywhere)")
     parser.add_argument(
@@ -41,6 +50,8 @@ def add_options(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Extract, then print what was made and what failed."""
     from imder.extract.choose import NONE, choose_recipe
+    from imder.extract.extractors import leaves_video_unused
+    from imder.extract.face.extractor import FaceOptions
     from imder.extract.runner import extract
     from imder.extract.vision import find_openface
     from imder.jobs.progress import counting
@@ -53,16 +64,19 @@ def run(options: Namespace) -> int:
         audio=options.audio,
         vision=options.vision,
         openface=openface,
+        face=FaceOptions(options.fps, options.person, options.face_model),
     )
 
     def recipe_of(clips: tuple[Clip, ...]) -> Recipe:
         recipe = choose(clips)
         say_all(_describe(recipe))
-        faceless = sum(clip.video is not None and clip.openface is None for clip in clips)
-        if faceless and openface is None and options.vision != NONE:
+        unused = [clip for clip in clips if clip.video is not None and clip.openface is None]
+        if recipe.vision is not None:
+            unused = [clip for clip in unused if leaves_video_unused(recipe, clip, openface)]
+        if unused and options.vision != NONE:
             say(
-                f"vision is missing in {faceless} videos: it needs a table of OpenFace for each, "
-                "or OpenFace's program (--openface)"
+                f"vision is missing in {len(unused)} videos: it needs --vision face (pip install '.[face]'), "
+                "or a table of OpenFace for each, or OpenFace's program (--openface)"
             )
         return recipe
 
@@ -96,12 +110,24 @@ def _describe(recipe: Recipe) -> list[str]:
         language = recipe.language
         lines.append(f"language: {language.model}, at most {language.max_tokens} tokens of {language.dim} features")
     if recipe.vision is not None:
-        lines.append(f"vision: OpenFace, {recipe.vision.columns}, {recipe.vision.dim} features a frame")
+        lines.append(f"vision: {_vision(recipe.vision)}")
     if recipe.audio is not None:
         audio = recipe.audio
         rate = f"{audio.frames_per_second:.4g} frames a second at {audio.rate} Hz"
         lines.append(f"audio: {audio.kind}, {audio.dim} features, {rate}")
     return lines
+
+
+def _vision(recipe: VisionRecipe) -> str:
+    """How faces are measured."""
+    from imder.extract.recipe import FaceRecipe
+
+    if isinstance(recipe, FaceRecipe):
+        person = f"face {recipe.person}" if recipe.person.isdigit() else f"the {recipe.person} face"
+        if recipe.person == "longest":
+            person = "the face tracked longest"
+        return f"{recipe.columns}, {recipe.dim} features a frame, at most {recipe.fps} frames a second, {person}"
+    return f"OpenFace, {recipe.columns}, {recipe.dim} features a frame"
 
 
 def _report(outcome: Outcome, out: str) -> list[str]:

@@ -82,7 +82,7 @@ def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str |
         if name == "versions" or not isinstance(first, Mapping) or not isinstance(second, Mapping):
             continue
         for key in first:
-            if (name, key) == ("language", "model") or first[key] == second.get(key):
+            if (key == "model" and "fingerprint" in first) or first[key] == second.get(key):
                 continue
             if key == "fingerprint":
                 return f"{name}: the model is {first.get('model')} in the first and {second.get('model')} in the second"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from imder.extract.extractors import NONE, find_extractor, parts_of, require_packages
+from imder.extract.face.extractor import FACES, FaceOptions, bundle_of, face_recipe
 from imder.extract.language import MAX_TOKENS, TRANSFORMER, default_model, encoder_of
 from imder.extract.manifest import Clip
 from imder.extract.openface import check_columns, read_header
-from imder.extract.recipe import LanguageRecipe, Recipe, VisionRecipe, versions
+from imder.extract.recipe import FaceRecipe, LanguageRecipe, Recipe, VisionRecipe, versions
 from imder.extract.vision import OPENFACE
 from imder.types import ImderError
 
@@ -22,8 +24,9 @@ def choose_recipe(
     language: str | None = None,
     max_tokens: int = MAX_TOKENS,
     audio: str = "librosa33",
-    vision: str = "cues",
+    vision: str | None = None,
     openface: str | None = None,
+    face: FaceOptions | None = None,
 ) -> Recipe:
     """The recipe for these clips. Modalities that no clip has, or whose option is ``none``, are left out.
 
@@ -32,8 +35,10 @@ def choose_recipe(
         language: a transformer's name or folder, or an extractor; None for BERT in the texts' language.
         max_tokens: longest text in tokens, special tokens included.
         audio: an extractor: ``librosa33``, ``mel64``, ``egemaps``, or one of another package.
-        vision: columns of OpenFace (`imder.extract.openface.columns_of`), or an extractor.
+        vision: ``face``, ``face+landmarks``, columns of OpenFace (`imder.extract.openface.columns_of`), or an extractor; None
+            for `default_vision`.
         openface: OpenFace's program, for videos without a table.
+        face: options of ``face`` and ``face+landmarks``.
 
     Raises:
         ImderError: an option is unknown, a package or model is missing, the first table lacks columns, or fewer than two
@@ -42,26 +47,37 @@ def choose_recipe(
     if max_tokens < 3:
         raise ImderError(f"--max-tokens: at least 3 (two of them special), got {max_tokens}")
     texts = [clip.text for clip in clips if clip.text is not None]
-    options = {"language": language or default_model(texts), "vision": vision, "audio": audio}
+    options = {"language": language or default_model(texts), "vision": vision or default_vision(clips, openface), "audio": audio}
     extractors = {name: find_extractor(name, option) for name, option in options.items() if option != NONE}
     chosen = {name: e for name, e in extractors.items() if any(e.applies(clip, openface) for clip in clips)}
     if len(chosen) < 2:
         raise ImderError(
             f"a corpus needs at least two modalities, these clips have only {', '.join(chosen) or 'none'} "
-            "(vision needs tables of OpenFace, or its program with --openface)"
+            "(vision needs videos and pip install '.[face]', or OpenFace's tables or program)"
         )
     parts: dict[str, Any] = {}
     for name, extractor in reversed(chosen.items()):  # language last: loading a transformer takes longest
         require_packages(extractor)
         try:
-            parts[name] = extractor.recipe(options[name], max_tokens)
+            if extractor in FACES:
+                parts[name] = face_recipe(options[name], face)
+            else:
+                parts[name] = extractor.recipe(options[name], max_tokens)
         except ImderError as error:
             if name == "language" and len(chosen) > 2:  # a corpus without language is still possible
                 raise ImderError(f"{error}, or leave language out: --language none") from None
             raise
         if extractor is OPENFACE:
-            _check_first_table(clips, vision)
+            _check_first_table(clips, options[name])
     return Recipe(**parts, versions=versions())
+
+
+def default_vision(clips: Sequence[Clip], openface: str | None) -> str:
+    """``face`` if there are videos, no table of OpenFace and no program of it, and the extra is installed; otherwise ``cues``."""
+    if openface is not None or any(clip.openface is not None for clip in clips):
+        return "cues"
+    installed = all(find_spec(package) is not None for package in FACES[0].needs)
+    return FACES[0].name if installed and any(clip.video is not None for clip in clips) else "cues"
 
 
 def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
@@ -73,6 +89,8 @@ def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
     for extractor, part in parts_of(recipe).values():
         if any(extractor.applies(clip, None) for clip in clips):
             require_packages(extractor)
+        if isinstance(part, FaceRecipe) and any(extractor.applies(clip, None) for clip in clips):
+            bundle_of(part.model, part.fingerprint)
         if extractor is OPENFACE:
             assert isinstance(part, VisionRecipe)
             _check_first_table(clips, part.columns)

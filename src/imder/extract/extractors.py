@@ -11,6 +11,7 @@ from typing import Any
 from imder.extract.audio import LIBROSA33, MEL64
 from imder.extract.egemaps import EGEMAPS
 from imder.extract.extractor import Extractor, Part
+from imder.extract.face.extractor import FACES
 from imder.extract.language import MAX_TOKENS, TRANSFORMER
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
@@ -23,7 +24,7 @@ GROUP = "imder.extractors"
 NONE = "none"
 """The option that leaves a modality out."""
 
-EXTRACTORS: list[Extractor] = [TRANSFORMER, OPENFACE, LIBROSA33, MEL64, EGEMAPS]
+EXTRACTORS: list[Extractor] = [TRANSFORMER, OPENFACE, *FACES, LIBROSA33, MEL64, EGEMAPS]
 """Every extractor of this package, one row each."""
 
 _ANY_OPTION = {"language": TRANSFORMER, "vision": OPENFACE}

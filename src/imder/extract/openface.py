@@ -60,7 +60,8 @@ def columns_of(text: str) -> tuple[str, ...]:
     for name in text.split("+"):
         if name not in GROUPS:
             raise ImderError(
-                f"--vision: unknown columns {name!r}; known are {', '.join(GROUPS)}, several joined by +, and none"
+                f"--vision: unknown columns {name!r}; known are face, face+landmarks, OpenFace's "
+                f"{', '.join(GROUPS)}, several joined by +, and none"
             )
         columns += GROUPS[name]
     if len(set(columns)) < len(columns):

@@ -79,6 +79,23 @@ class VisionRecipe:
 
 
 @dataclass(frozen=True)
+class FaceRecipe(VisionRecipe):
+    """Frames of a face, measured by the models of ``face_landmarker.task`` (`imder.extract.face`).
+
+    Attributes:
+        model: the models' file; informative only.
+        fingerprint: its SHA-256.
+        fps: most frames a second.
+        person: the face that counts: ``longest``, ``largest`` or a number.
+    """
+
+    model: str
+    fingerprint: str
+    fps: int
+    person: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The recipe of a corpus; None for modalities that it lacks.
 
@@ -131,6 +148,8 @@ class Recipe:
         parts: dict[str, Any] = {}
         for name, kind in (("language", LanguageRecipe), ("vision", VisionRecipe), ("audio", AudioRecipe)):
             part = entry.get(name)
+            if part is not None and name == "vision" and "fingerprint" in part.mapping():
+                kind = FaceRecipe
             parts[name] = None if part is None else _part(kind, part)
         versions = {name: x.text() for name, x in entry["versions"].mapping().items()}
         try:
@@ -142,7 +161,8 @@ class Recipe:
         """A short hash that is the same for the same recipe."""
         data = self.to_dict()
         del data["versions"]
-        data.get("language", {}).pop("model", None)
+        for name in ("language", "vision"):
+            data.get(name, {}).pop("model", None)
         return blake2b(json.dumps(data, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -157,7 +177,7 @@ def _part(kind: type[Any], entry: Entry) -> Any:
 def versions() -> dict[str, str]:
     """Versions of the installed packages that compute features."""
     installed = {}
-    for name in ("imder", "librosa", "soxr", "soundfile", "av", "opensmile", "transformers", "torch", "numpy"):
+    for name in ("imder", "librosa", "soxr", "soundfile", "av", "opensmile", "ai-edge-litert", "transformers", "torch", "numpy"):
         with suppress(PackageNotFoundError):
             installed[name] = version(name)
     return installed

@@ -1,8 +1,7 @@
 """Google's face models, run by LiteRT.
 
 The file ``face_landmarker.task`` is a zip archive of three networks (TensorFlow Lite) and a canonical face. LiteRT
-(``ai-edge-litert``) runs them as they are. onnxruntime needs a conversion first and takes twice the time (76 frames/s
-instead of 163 on one core). Both have wheels for Linux (x86-64, arm64), macOS (arm64) and Windows (x86-64) and Python 3.11 to
+(``ai-edge-litert``) runs them as they are. onnxruntime needs a conversion first and takes twice the time. Both have wheels for Linux (x86-64, arm64), macOS (arm64) and Windows (x86-64) and Python 3.11 to
 3.14; neither has them for macOS on Intel, and only onnxruntime for Windows on arm64.
 """
 
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.extract.face.canonical import CanonicalFace, read_canonical
 from imder.types import ImderError
 
 Values = NDArray[np.float32]
@@ -61,13 +61,13 @@ class Bundle:
         detector: images ``(1, 128, 128, 3)`` in [-1, 1] -> boxes and key points (896 * 16), logits (896).
         mesh: images ``(1, 256, 256, 3)`` in [0, 1] -> landmarks (478 * 3, in pixels of the image), logits (1 each).
         blendshapes: 146 landmarks ``(1, 146, 2)`` -> 52 values in [0, 1].
-        canonical: the canonical face and the weights of its landmarks, as a protocol buffer.
+        canonical: the canonical face and the weights of its landmarks.
     """
 
     detector: Network
     mesh: Network
     blendshapes: Network
-    canonical: bytes
+    canonical: CanonicalFace
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -79,7 +79,7 @@ def load_bundle(path: Path) -> Bundle:
     try:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
             detector, mesh, blendshapes = (Network(archive.read(name)) for name in (DETECTOR, MESH, BLENDSHAPES))
-            return Bundle(detector, mesh, blendshapes, archive.read(CANONICAL))
+            return Bundle(detector, mesh, blendshapes, read_canonical(archive.read(CANONICAL)))
     except OSError as error:
         raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
