@@ -47,7 +47,11 @@ def choose_recipe(
     if max_tokens < 3:
         raise ImderError(f"--max-tokens: at least 3 (two of them special), got {max_tokens}")
     texts = [clip.text for clip in clips if clip.text is not None]
-    options = {"language": language or default_model(texts), "vision": vision or default_vision(clips, openface), "audio": audio}
+    options = {
+        "language": language or default_model(texts),
+        "vision": vision or default_vision(clips, openface),
+        "audio": audio,
+    }
     extractors = {name: find_extractor(name, option) for name, option in options.items() if option != NONE}
     chosen = {name: e for name, e in extractors.items() if any(e.applies(clip, openface) for clip in clips)}
     if len(chosen) < 2:

@@ -148,9 +148,8 @@ class Recipe:
         parts: dict[str, Any] = {}
         for name, kind in (("language", LanguageRecipe), ("vision", VisionRecipe), ("audio", AudioRecipe)):
             part = entry.get(name)
-            if part is not None and name == "vision" and "fingerprint" in part.mapping():
-                kind = FaceRecipe
-            parts[name] = None if part is None else _part(kind, part)
+            face = part is not None and name == "vision" and "fingerprint" in part.mapping()
+            parts[name] = None if part is None else _part(FaceRecipe if face else kind, part)
         versions = {name: x.text() for name, x in entry["versions"].mapping().items()}
         try:
             return cls(**parts, versions=versions, by_speaker=standardised(data))
@@ -177,7 +176,18 @@ def _part(kind: type[Any], entry: Entry) -> Any:
 def versions() -> dict[str, str]:
     """Versions of the installed packages that compute features."""
     installed = {}
-    for name in ("imder", "librosa", "soxr", "soundfile", "av", "opensmile", "ai-edge-litert", "transformers", "torch", "numpy"):
+    for name in (
+        "imder",
+        "librosa",
+        "soxr",
+        "soundfile",
+        "av",
+        "opensmile",
+        "ai-edge-litert",
+        "transformers",
+        "torch",
+        "numpy",
+    ):
         with suppress(PackageNotFoundError):
             installed[name] = version(name)
     return installed

@@ -53,4 +53,7 @@ def coarse(image: Image) -> NDArray[np.float32]:
     side = max(1, max(grey.shape) // CELLS)
     rows, columns = (max(1, size // side) for size in grey.shape)
     grey = grey[: rows * side, : columns * side]
-    return grey.reshape(rows, grey.shape[0] // rows, columns, grey.shape[1] // columns).mean(axis=(1, 3))
+    cells: NDArray[np.float32] = grey.reshape(rows, grey.shape[0] // rows, columns, grey.shape[1] // columns).mean(
+        axis=(1, 3)
+    )
+    return cells

@@ -33,7 +33,7 @@ def measure(
         with_shape: whether landmarks are added.
     """
     pose = fit_pose(landmarks, width, height, bundle.canonical)
-    parts = [blendshapes.blendshapes(bundle.blendshapes, landmarks), pose.translation, pose.rotation, gaze.gaze(pose.shape)]
-    if with_shape:
-        parts.append(pose.shape.ravel())
-    return np.concatenate(parts).astype(np.float32)
+    expression = blendshapes.blendshapes(bundle.blendshapes, landmarks)
+    shape = pose.shape.ravel() if with_shape else np.zeros(0)
+    values = np.concatenate([expression, pose.translation, pose.rotation, gaze.gaze(pose.shape), shape])
+    return values.astype(np.float32)

@@ -14,9 +14,7 @@ from pathlib import Path
 from imder.jobs.files import atomic_write
 from imder.types import ImderError
 
-URL = (
-    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
-)
+URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 OPTION, VARIABLE = "--face-model", "IMDER_FACE_MODEL"
 
@@ -34,7 +32,9 @@ def find_model(given: str | None = None) -> Path:
     for source, path in ((OPTION, given), (VARIABLE, os.environ.get(VARIABLE))):
         if path:
             if not Path(path).is_file():
-                raise ImderError(f"{source} {path}: there is no such file; it is face_landmarker.task, fetched from {URL}")
+                raise ImderError(
+                    f"{source} {path}: there is no such file; it is face_landmarker.task, fetched from {URL}"
+                )
             return Path(path).absolute()
     path_in_cache = cache_folder() / "face_landmarker.task"
     if not path_in_cache.is_file():

@@ -1,8 +1,9 @@
 """Google's face models, run by LiteRT.
 
 The file ``face_landmarker.task`` is a zip archive of three networks (TensorFlow Lite) and a canonical face. LiteRT
-(``ai-edge-litert``) runs them as they are. onnxruntime needs a conversion first and takes twice the time. Both have wheels for Linux (x86-64, arm64), macOS (arm64) and Windows (x86-64) and Python 3.11 to
-3.14; neither has them for macOS on Intel, and only onnxruntime for Windows on arm64.
+(``ai-edge-litert``) runs them as they are; onnxruntime needs a conversion first and takes twice the time. Both have wheels for
+Linux (x86-64, arm64), macOS (arm64) and Windows (x86-64) and Python 3.11 to 3.14; neither has them for macOS on Intel, and only
+onnxruntime for Windows on arm64.
 """
 
 from __future__ import annotations

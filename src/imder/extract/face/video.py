@@ -44,6 +44,7 @@ class Video:
     count: int = 0
     seconds: float = 0.0
     remarks: list[str] = field(default_factory=list)
+    _length: float = 0.0  # seconds from frame to frame, on average
 
     @property
     def frame_seconds(self) -> float:
@@ -79,14 +80,15 @@ class Video:
             stated = float((container.duration or 0) / av.time_base)
             if stream.duration and stream.time_base:
                 stated = float(stream.duration * stream.time_base)
-            if self.seconds < stated - _SHORT and not self.remarks:
+            stated = max(stated, stream.frames * self._length)  # some containers' durations are those of what is left
+            if self.seconds < 0.99 * stated - _SHORT and not self.remarks:
                 self.remarks.append(f"the picture ends after {self.seconds:.2f} s of {stated:.2f} s")
 
     def _images(self, container: Any, stream: Any) -> Iterator[tuple[float, Image]]:
         import av
 
         origin = (container.start_time or 0) / av.time_base
-        length = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+        self._length = length = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         sizes = _Sizes(stream)
         slot, time = -1, -length
         for frame in self._decoded(container, stream):
