@@ -306,7 +306,7 @@ def test_a_folder_of_media(tmp_path, bert):
     ("more", "message"),
     [
         (("--audio", "mfcc"), "--audio: unknown kind 'mfcc'"),
-        (("--vision", "face"), "--vision: unknown columns 'face'"),
+        (("--vision", "head"), "--vision: unknown columns 'head'"),
         (("--language", "none", "--vision", "none"), "at least two modalities, these clips have only audio"),
         (("--openface", "/nowhere"), "no program FeatureExtraction there"),
         (("--task", "regression"), "the label 'glad' is not a number"),
