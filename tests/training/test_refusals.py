@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from imder.data.corpus import Corpus
+from imder.data.corpus import Corpus, Ragged
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.train import train
 from imder.types import ImderError
@@ -50,6 +50,17 @@ def test_classes_that_training_never_sees_are_said(tmp_path, caplog):
     splits = {**corpus.splits, "train": replace(corpus["train"], labels=labels)}
     train(replace(corpus, splits=splits), tmp_path / "run", preset="constant", engine=CPU)
     assert f"no training sample is labelled {name}" in caplog.text
+
+
+def test_modalities_that_training_never_sees_are_said(tmp_path, caplog):
+    corpus = KnownTruth.standard().corpus(30, 20, 20)
+    vision = corpus["train"].features["vision"]
+    nothing = Ragged(vision.values[:0], np.zeros(31, np.int64))
+    train_split = replace(corpus["train"], features={**corpus["train"].features, "vision": nothing})
+    splits = {**corpus.splits, "train": train_split}
+    train(replace(corpus, splits=splits), tmp_path / "run", preset="constant", engine=CPU)
+    assert "no training sample has vision" in caplog.text
+    assert "has audio" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["train", "valid"])

@@ -135,6 +135,11 @@ def prepare(job: TrainingJob) -> TrainingJob:
     corpus = replace(corpus, splits={**corpus.splits, "train": train})
     if missing := classes_without(train, corpus.spec):
         log.warning("no training sample is labelled %s; such classes are hardly ever predicted", ", ".join(missing))
+    for name, has_it in zip(train.features, train.present.T, strict=True):
+        if not has_it.any():
+            log.warning(
+                "no training sample has %s; nothing is learned about it, and recoveries of it are meaningless", name
+            )
     language = None
     if has_encoder:
         stage1 = None if job.stage1 is None else job.stage1.path
