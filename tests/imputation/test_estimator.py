@@ -94,7 +94,7 @@ def test_types_names_and_pickles(fitted):
     assert repr(clone(fitted)).startswith("MissingModalityImputer(blocks=(3, 2, 1), draws=8")
 
 
-@pytest.mark.parametrize("kind", ["numbers", "names", "unknown", "partly"])
+@pytest.mark.parametrize("kind", ["numbers", "names", "unknown", "partly", "names or None", "numbers or None"])
 def test_labels_of_any_kind(kind):
     _, holed, y = rows(60)
     labels = {
@@ -102,10 +102,13 @@ def test_labels_of_any_kind(kind):
         "names": np.array(["sad", "glad"])[y],
         "unknown": np.where(np.arange(60) < 30, y.astype(float), np.nan),
         "partly": np.linspace(0, 1, 60) ** 2,
+        "names or None": np.array([None if i % 3 == 0 else ("sad", "glad")[k] for i, k in enumerate(y)], object),
+        "numbers or None": np.array([None if i % 3 == 0 else i / 7 for i in range(60)], object),
     }[kind]
     model = imputer().fit(holed, labels).model_
-    assert model.spec.task == ("classification" if kind in ("names", "unknown") else "regression")
-    assert model.spec.classes == {"names": ("glad", "sad"), "unknown": ("0.0", "1.0")}.get(kind, ())
+    assert model.spec.task == ("classification" if "names" in kind or kind == "unknown" else "regression")
+    names = {"names": ("glad", "sad"), "names or None": ("glad", "sad"), "unknown": ("0.0", "1.0")}
+    assert model.spec.classes == names.get(kind, ())
 
 
 def test_in_a_pipeline_and_a_search():
@@ -137,6 +140,10 @@ def test_pooled_clips_are_its_input():
         ({"blocks": ["a", "b"]}, "columns 0 to 5 for each block"),
         ({"fill": "median"}, "fill: 'mean' or 'draw' is needed"),
         ({"validation_fraction": 1.5}, "validation_fraction: a number between 0 and 1"),
+        ({"validation_fraction": "half"}, "validation_fraction: a number between 0 and 1"),
+        ({"blocks": 6}, "blocks: sizes, slices or lists of columns are needed"),
+        ({"draws": 0}, "draws: a whole number"),
+        ({"batch_size": 0}, "batch_size: at least 1"),
         ({"preset": "nothing"}, "there is no preset 'nothing'"),
         ({"preset": "constant"}, "preset 'constant': the system 'constant' draws no raw features"),
     ],
@@ -157,6 +164,10 @@ def test_wrong_rows(fitted):
         fitted.transform(np.full((1, 6), 1e300))
     with pytest.raises(ValueError, match="0 rows have a complete block"):
         imputer().fit(np.full((40, 6), np.nan), y)
+    with pytest.raises(ValueError, match=r"no row has all columns of block 1 \(3, 4\), so that nothing is known of it"):
+        imputer().fit(np.where(np.arange(6) == 4, np.nan, holed), y)
+    with pytest.raises(ValueError, match="task 'none'"):  # which this system can't, but the preset imputer can
+        imputer().fit(holed, np.array([None] * 40))
 
 
 def test_the_checks_of_scikit_learn():

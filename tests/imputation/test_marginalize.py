@@ -202,6 +202,7 @@ def answers(value):
         ("regression", lambda n: ["sad"] * n, "names or numbers of classes; return probabilities"),
         ("classification", lambda n: np.ones(n, int), "names or numbers of classes; return probabilities"),
         ("regression", lambda n: np.ones((n, n)), "an earlier call"),
+        ("regression", lambda n: np.ones((n, 0)), "are needed, got an array of float64 and shape"),
     ],
 )
 def test_a_faulty_function_is_told_in_one_line(task, value, message, corpora, runs):
@@ -224,6 +225,7 @@ def test_lists_and_whole_numbers_are_taken(corpora, runs):
         ({"predict": 3}, "a function of a Split is needed"),
         ({"model": None}, "model: a run that imputes is needed"),
         ({"draws": 0}, "draws: a whole number"),
+        ({"draws": 1.5}, "draws: a whole number"),
     ],
 )
 def test_mistakes(options, message, corpora, runs):
@@ -238,12 +240,15 @@ def test_an_imputed_has_its_settings_already(corpora, runs):
         imder.marginalize(len, imputed, model=runs["regression"], seed=0)
     with pytest.raises(imder.ImderError, match="draws: the Imputed has 2 draws; 3 of them"):
         imder.marginalize(len, imputed, draws=3)
+    for draws in (0, 1.5, True, "2"):
+        with pytest.raises(imder.ImderError, match="draws: a whole number, at least 1"):
+            imder.marginalize(len, imputed, draws=draws)
 
 
 @pytest.mark.parametrize(
     ("task", "labels", "message"),
     [
-        ("classification", np.ones(20), "predict returns numbers, the labels say probabilities of classes"),
+        ("classification", np.ones(20), "predict returns numbers, but the labels are classes"),
         ("regression", np.ones(19), "20 labels are needed"),
         ("regression", ["a"] * 20, "array of labels is needed"),
         ("regression", np.full(20, np.nan), "no sample has a label"),
@@ -265,3 +270,71 @@ def test_sets_need_probabilities(corpora, runs):
     narrow = imder.marginalize(lambda s: np.full((len(s), 2), 0.5), corpus, model=run, draws=2)
     with pytest.raises(imder.ImderError, match="class 2 has no column in predictions of 2 classes"):
         narrow.calibrate(corpus["test"].labels)
+
+
+@pytest.mark.parametrize("hidden", [None, "language"])
+def test_a_function_may_change_its_input(hidden, corpora, runs):
+    """Draws share the features that were available: what a call does to them must not reach the next one."""
+    corpus, run = corpora["regression"], runs["regression"]
+    imputed = imder.impute(run, corpus, draws=3, available=hidden)
+    before = {name: r.values.copy() for name, r in imputed.given.features.items()}
+
+    def total(split):
+        return np.array([sum(float(x.features[k].astype(float).sum()) for k in x.features) for x in split])
+
+    def spoil(split):
+        values = total(split)
+        for ragged in split.features.values():
+            ragged.values[:] = 0
+        split.labels[:] = 0
+        return values
+
+    expected = imder.marginalize(total, imputed)
+    np.testing.assert_array_equal(imder.marginalize(spoil, imputed).spread, expected.spread)
+    np.testing.assert_array_equal(imder.marginalize(spoil, imputed).spread, expected.spread)
+    for name, values in before.items():
+        np.testing.assert_array_equal(imputed.given.features[name].values, values)
+    assert np.nanmax(imputed.given.labels) != 0
+
+
+def test_a_single_short_clip_is_pooled_as_the_model_knows_it(truth, fixed, imputers):
+    """A clip of one frame is a sequence where training had sequences, for a corpus and for bare samples."""
+    corpus, model = truth["regression"], fixed["regression"]
+    clip = corpus["test"][:1]
+    short = {name: r.values[:1] for name, r in clip.features.items()}
+    data = {name: x[None] for name, x in short.items()} | {"ids": list(clip.ids)}
+    one = imder.Corpus.from_arrays({"test": data})
+    for samples in (one, one["test"]):
+        marginal = imder.marginalize(
+            model.predict, samples, model=imputers["regression"], available="language", draws=2, flatten=True
+        )
+        assert marginal.prediction.shape == (1,)
+
+
+def test_no_samples(corpora, runs):
+    imputed = imder.impute(runs["regression"], corpora["regression"]["test"][:0], draws=2)
+    with pytest.raises(imder.ImderError, match="split 'all': there are no samples, so nothing to predict"):
+        imder.marginalize(len, imputed)
+
+
+def test_levels_and_bounds_that_mean_nothing(corpora, runs):
+    for task, predict in {
+        "regression": lambda s: np.ones(len(s)),
+        "classification": lambda s: np.full((len(s), 3), 1 / 3),
+    }.items():
+        marginal = imder.marginalize(predict, corpora[task], model=runs[task], draws=2)
+        labels = imder.impute(runs[task], corpora[task], split="valid", draws=2)
+        for level in (0, 1, "high", None):
+            with pytest.raises(imder.ImderError, match=r"the level must be between 0 and 1"):
+                marginal.calibrate(labels, level)
+        for bounds in (3, (1,), (3, -3), ("a", "b"), (np.nan, 1)):
+            with pytest.raises(imder.ImderError, match="bounds are the smallest and the largest possible number"):
+                marginal.calibrate(labels, bounds=bounds)
+        if task == "classification":
+            with pytest.raises(imder.ImderError, match="bounds are of numbers; classes have none"):
+                marginal.calibrate(labels, bounds=(0, 1))
+
+
+def test_pooling_needs_a_split(corpora):
+    with pytest.raises(imder.ImderError, match=r"a split is needed, such as corpus\['train'\], got Corpus"):
+        pooled(corpora["regression"])

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +69,8 @@ class Scores:
 
 def check_level(level: float) -> None:
     """Raise an `ImderError` unless the level is in (0, 1)."""
-    if not 0 < level < 1:
-        raise ImderError(f"the level must be between 0 and 1, like 0.9; got {level}")
+    if not isinstance(level, Real) or not 0 < level < 1:
+        raise ImderError(f"the level must be between 0 and 1, like 0.9; got {level!r}")
 
 
 def value_scores(points: Array, labels: Array) -> Array:

@@ -31,7 +31,12 @@ def column_blocks(blocks: Blocks | None, columns: int) -> list[NDArray[np.int64]
     """
     if blocks is None:
         return list(np.arange(columns)[:, None])
-    parts = list(blocks)
+    try:
+        parts = list(blocks)
+    except TypeError:
+        raise ImderError(
+            f"blocks: sizes, slices or lists of columns are needed, one for each block, got {blocks!r}"
+        ) from None
     sizes = [int(part) for part in parts if isinstance(part, Integral) and not isinstance(part, bool)]
     if len(sizes) == len(parts):
         if sum(sizes) != columns or min(sizes, default=0) < 1:

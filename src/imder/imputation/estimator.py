@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.imputation.blocks import Blocks, column_blocks
 from imder.imputation.drawing import draw_features
+from imder.imputation.impute import check_draws
 from imder.inference.options import PredictOptions
 from imder.training.config import EngineConfig
 from imder.training.train import train
@@ -88,7 +90,7 @@ class MissingModalityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimat
 
         Args:
             X: ``(N, F)``, NaN where missing.
-            y: ``(N,)``, classes or numbers (NaN where unknown), which help to tell what is missing; None for none.
+            y: ``(N,)``, classes or numbers (NaN or None where unknown), which help to tell what is missing; None for none.
 
         Raises:
             ValueError: blocks, parameters or shapes are wrong, or too few rows have anything.
@@ -97,18 +99,26 @@ class MissingModalityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimat
         self.blocks_ = column_blocks(self.blocks, x.shape[1])
         if self.fill not in ("mean", "draw"):
             raise ImderError(f"fill: 'mean' or 'draw' is needed, got {self.fill!r}")
-        if not 0 < self.validation_fraction < 1:
-            raise ImderError(
-                f"validation_fraction: a number between 0 and 1 is needed, got {self.validation_fraction!r}"
-            )
+        fraction: Any = self.validation_fraction
+        if not isinstance(fraction, Real) or not 0 < fraction < 1:
+            raise ImderError(f"validation_fraction: a number between 0 and 1 is needed, got {fraction!r}")
+        check_draws(self.draws)
+        PredictOptions(None, 0, self.batch_size)  # refuses a batch size that doesn't fit
         labels, task, classes = _labels(y, len(x))
         random = check_random_state(self.random_state)
         self.seed_ = int(random.randint(2**31 - 1))
         split = self._split(x, labels)
         order = random.permutation(np.flatnonzero(split.present.any(axis=1)))
+        for k, has_block in enumerate(split.present.any(axis=0)):
+            if len(order) >= 2 and not has_block:
+                columns = ", ".join(map(str, self.blocks_[k][:5])) + (", ..." if len(self.blocks_[k]) > 5 else "")
+                raise ImderError(
+                    f"blocks: no row has all columns of block {k} ({columns}), so that nothing is known of it; leave the "
+                    "columns out"
+                )
         if len(order) < 2:
             raise ImderError(f"{len(order)} rows have a complete block; at least two are needed to train")
-        valid = min(len(order) - 1, max(1, round(self.validation_fraction * len(order))))
+        valid = min(len(order) - 1, max(1, round(fraction * len(order))))
         spec = Spec(tuple(Modality(name, r.dim, 1) for name, r in split.features.items()), task, classes)
         splits = {"train": split.take(np.sort(order[valid:])), "valid": split.take(np.sort(order[:valid]))}
         with tempfile.TemporaryDirectory(prefix="imder-") as folder:
@@ -185,13 +195,11 @@ class MissingModalityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimat
 
     def _draws(self, x: Floats, draws: int, seed: int) -> list[list[Floats]]:
         """For each block the draws of the rows that lack it, ``(M, D)`` each."""
-        if not isinstance(draws, int | np.integer) or draws < 1:
-            raise ImderError(f"draws: a whole number, at least 1, is needed, got {draws!r}")
-        split = self._split(x)
+        draws, split = check_draws(draws), self._split(x)
         options = PredictOptions(None, seed, self.batch_size)
-        drawn = draw_features(self.model_, split, split.present, int(draws), options)
+        drawn = draw_features(self.model_, split, split.present, draws, options)
         like = np.zeros((0, 1), np.float32)
-        return [[r.values for r in drawn.get(name, ())] or [like] * int(draws) for name in split.features]
+        return [[r.values for r in drawn.get(name, ())] or [like] * draws for name in split.features]
 
     def _filled(self, x: Floats, drawn: Sequence[Sequence[Floats]], mean: bool = False) -> Floats:
         """``(S, N, F)``, or ``(1, N, F)`` with the mean over draws."""
@@ -224,12 +232,15 @@ def _labels(y: ArrayLike | None, rows: int) -> tuple[NDArray[Any] | None, Task, 
         return None, NO_TASK, ()
     values = column_or_1d(y, warn=True)
     check_consistent_length(values, np.empty(rows))
-    known = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(rows, bool)
+    known = np.array([x is not None and x == x for x in values.tolist()], bool)  # NaN isn't equal to itself
     if not known.any():
         return None, NO_TASK, ()
-    if type_of_target(values[known]).startswith("continuous"):
-        return np.where(known, values, np.nan).astype(np.float32), "regression", ()
-    names, numbers = np.unique(values[known], return_inverse=True)
+    given = np.array(values[known].tolist())  # of one type, where the column held None too
+    if type_of_target(given).startswith("continuous"):
+        reals = np.full(rows, np.nan, np.float32)
+        reals[known] = given
+        return reals, "regression", ()
+    names, numbers = np.unique(given, return_inverse=True)
     if len(names) < 2:
         return None, NO_TASK, ()
     labels = np.full(rows, -1, np.int64)

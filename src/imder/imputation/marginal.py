@@ -19,6 +19,7 @@ from imder.types import ImderError, Rows, Spec
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.floating[Any]]
+NO_BOUNDS = (-np.inf, np.inf)
 SUM_TOLERANCE = 1e-3
 """Probabilities of a sample may miss a sum of 1 by this."""
 
@@ -69,7 +70,7 @@ class Marginal:
         labelled: Imputed | Marginal | Any,
         level: float = LEVEL,
         *,
-        bounds: tuple[float, float] = (-np.inf, np.inf),
+        bounds: tuple[float, float] = NO_BOUNDS,
     ) -> Marginal:
         """The same predictions with split-conformal intervals (numbers) or prediction sets (classes).
 
@@ -85,18 +86,21 @@ class Marginal:
             bounds: the smallest and the largest possible number; intervals are cut there.
 
         Raises:
-            ImderError: there are no labels, they don't fit the predictions, rows aren't probabilities, or the level is
-                outside (0, 1).
+            ImderError: there are no labels, they don't fit the predictions, rows aren't probabilities, the level is outside
+                (0, 1), or there are bounds of classes.
         """
         check_level(level)
+        limits = _bounds(bounds)
         if isinstance(labelled, Imputed):
             labelled = self.again(labelled, len(self.spread))
         if not isinstance(labelled, Marginal):
             labelled = replace(self, labels=_labels(labelled, self))
         spread, labels, rows = labelled._labelled()
+        if spread.ndim == 3 and limits != NO_BOUNDS:
+            raise ImderError("calibrate: bounds are of numbers; classes have none")
         spec = replace(self.spec, task="classification" if spread.ndim == 3 else "regression")
         calibration = fit_calibration(
-            spec, spread, ~labelled.filled[rows], labels, np.arange(len(rows)), bounds if spread.ndim == 2 else None
+            spec, spread, ~labelled.filled[rows], labels, np.arange(len(rows)), limits if spread.ndim == 2 else None
         )
         if (needed := int(np.ceil(level / (1 - level) - 1e-9))) > len(rows):
             log.warning(
@@ -149,8 +153,8 @@ class Marginal:
             raise ImderError("calibrate: no sample has a label")
         spread = np.moveaxis(self._by_class(), 0, 1)[rows].astype(np.float64)
         if is_classes != (spread.ndim == 3):
-            kinds = ("numbers", "probabilities of classes") if is_classes else ("probabilities of classes", "numbers")
-            raise ImderError(f"calibrate: predict returns {kinds[0]}, the labels say {kinds[1]}")
+            kinds = ("numbers", "classes") if is_classes else ("probabilities of classes", "numbers")
+            raise ImderError(f"calibrate: predict returns {kinds[0]}, but the labels are {kinds[1]}")
         if is_classes:
             if (largest := int(labels[rows].max())) >= spread.shape[2]:
                 raise ImderError(
@@ -164,6 +168,17 @@ class Marginal:
                     f"the sum {worst:g} and the smallest value {float(spread.min()):g}"
                 )
         return spread, labels[rows], rows
+
+
+def _bounds(given: Any) -> tuple[float, float]:
+    """The smallest and the largest possible number; `ImderError` for anything else."""
+    try:
+        low, high = (float(x) for x in given)
+    except (TypeError, ValueError):
+        low, high = np.inf, -np.inf
+    if not low < high:
+        raise ImderError(f"calibrate: bounds are the smallest and the largest possible number, got {given!r}")
+    return low, high
 
 
 def _labels(given: Any, marginal: Marginal) -> NDArray[Any]:

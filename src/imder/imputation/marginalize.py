@@ -11,6 +11,7 @@ One filled-in value is not enough: f of the mean is overconfident, and f of one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from imder.data.array_values import plain
-from imder.data.corpus import Corpus, Split
-from imder.imputation.impute import impute
+from imder.data.corpus import Corpus, Ragged, Split
+from imder.imputation.impute import check_draws, impute
 from imder.imputation.imputed import Imputed
 from imder.imputation.marginal import Floats, Marginal
 from imder.imputation.pooling import pooled
@@ -55,8 +56,8 @@ def marginalize(
     predicted once for each draw, all in one call.
 
     Args:
-        predict: the fixed model. It gets a complete `Split`, or with ``flatten`` an array, and returns numbers ``(N,)`` or
-            probabilities ``(N, C)``: an array, a list or a tensor.
+        predict: the fixed model. It gets a complete `Split`, or with ``flatten`` an array, copies that it may change, and
+            returns numbers ``(N,)`` or probabilities ``(N, C)``: an array, a list or a tensor.
         corpus: samples with draws (`imder.impute`); or with ``model``, a corpus, a split or a path.
         model: a trained system that imputes, the folder of a run, or a hub id; not for an `Imputed`.
         draws: number of draws; None for those of an `Imputed`, else 16. Of an `Imputed` the first ones are used.
@@ -97,8 +98,10 @@ def marginalize(
 def _marginal(
     predict: Predict, imputed: Imputed, draws: int, flatten: bool, progress: Progress | None = None
 ) -> Marginal:
-    if not 1 <= draws <= imputed.draws:
-        raise ImderError(f"draws: the Imputed has {imputed.draws} draws; {draws!r} of them were asked for")
+    if check_draws(draws) > imputed.draws:
+        raise ImderError(f"draws: the Imputed has {imputed.draws} draws; {draws} of them were asked for")
+    if not len(imputed.given):
+        raise ImderError(f"split {imputed.split_name!r}: there are no samples, so nothing to predict")
     complete, spec = imputed.complete, imputed.spec
     lacking = np.flatnonzero(~complete)
     calls = (draws if len(lacking) else 0) + int(complete.any())
@@ -106,7 +109,7 @@ def _marginal(
 
     def call(split: Split) -> Floats:
         nonlocal done
-        result = _checked(predict(pooled(split, spec) if flatten else split), len(split), spec)
+        result = _checked(predict(pooled(split, spec) if flatten else _copy(split)), len(split), spec)
         done += 1
         if progress is not None:
             progress(done, calls)
@@ -147,6 +150,15 @@ def _marginal(
     )
 
 
+def _copy(split: Split) -> Split:
+    """The split with arrays of its own: draws share those of features that were available."""
+    return replace(
+        split,
+        features={name: Ragged(r.values.copy(), r.offsets) for name, r in split.features.items()},
+        labels=None if split.labels is None else split.labels.copy(),
+    )
+
+
 def _checked(value: Any, count: int, spec: Spec) -> NDArray[Any]:
     """Predictions as finite floats ``(N,)`` or ``(N, C)``."""
     try:
@@ -157,7 +169,7 @@ def _checked(value: Any, count: int, spec: Spec) -> NDArray[Any]:
         raise ImderError(
             "predict: returns names or numbers of classes; return probabilities (N, C), as predict_proba does"
         )
-    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
+    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or array.shape[1:] == (0,):
         shape = f"an array of {array.dtype} and shape {array.shape}" if array.dtype != object else type(value).__name__
         raise ImderError(f"predict: numbers (N,) or (N, C) are needed, got {shape}")
     if len(array) != count:

@@ -25,12 +25,14 @@ def pooled(split: Split, spec: Spec | None = None) -> NDArray[np.float64]:
             of the split has two frames. Give it where splits may differ in that.
 
     Raises:
-        ImderError: the split and the spec have different modalities.
+        ImderError: it is no split, or the split and the spec have different modalities.
 
     >>> audio = Ragged(np.array([[1.0], [3.0], [7.0]]), np.array([0, 2, 3]))
     >>> pooled(Split(("a", "b"), {"audio": audio})).tolist()
     [[2.0, 1.0, 0.0], [7.0, 0.0, 0.0]]
     """
+    if not isinstance(split, Split):
+        raise ImderError(f"pooled: a split is needed, such as corpus['train'], got {type(split).__name__}")
     if spec is not None and set(spec.names) != set(split.features):
         raise ImderError(f"the split has {', '.join(split.features)}; the spec has {', '.join(spec.names)}")
     longest = {} if spec is None else {m.name: m.length for m in spec.modalities}
