@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -99,8 +98,8 @@ class MissingModalityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimat
         self.blocks_ = column_blocks(self.blocks, x.shape[1])
         if self.fill not in ("mean", "draw"):
             raise ImderError(f"fill: 'mean' or 'draw' is needed, got {self.fill!r}")
-        fraction: Any = self.validation_fraction
-        if not isinstance(fraction, Real) or not 0 < fraction < 1:
+        fraction = self.validation_fraction
+        if not isinstance(fraction, int | float | np.number) or not 0 < fraction < 1:
             raise ImderError(f"validation_fraction: a number between 0 and 1 is needed, got {fraction!r}")
         check_draws(self.draws)
         PredictOptions(None, 0, self.batch_size)  # refuses a batch size that doesn't fit
@@ -118,7 +117,7 @@ class MissingModalityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimat
                 )
         if len(order) < 2:
             raise ImderError(f"{len(order)} rows have a complete block; at least two are needed to train")
-        valid = min(len(order) - 1, max(1, round(fraction * len(order))))
+        valid = min(len(order) - 1, max(1, round(float(fraction) * len(order))))
         spec = Spec(tuple(Modality(name, r.dim, 1) for name, r in split.features.items()), task, classes)
         splits = {"train": split.take(np.sort(order[valid:])), "valid": split.take(np.sort(order[:valid]))}
         with tempfile.TemporaryDirectory(prefix="imder-") as folder:
