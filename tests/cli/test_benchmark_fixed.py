@@ -46,6 +46,7 @@ def test_three_modalities_have_six_patterns(corpus, tmp_path):
     ("words", "message"),
     [
         (("--fixed-model", "linear", "--rates", "0.5"), "--rates is for comparisons of systems; leave it out"),
+        (("--fixed-model", "linear", "--draws", "4"), "leave it out with --fixed-model; --fills says how many"),
         (("--fills", "3"), "--fills needs --fixed-model"),
         (("--fixed-model", "linear", "--fillers", "magic"), "there is no 'magic'"),
         (("--fixed-model", "nothing.py"), "cannot be read"),

@@ -72,7 +72,8 @@ def check_mode(options: Namespace) -> None:
     for name, default in (OTHERS if fixed else OWN).items():
         if options[name] != default:
             needs = "is for comparisons of systems; leave it out with --fixed-model" if fixed else "needs --fixed-model"
-            raise ImderError(f"--{name.replace('_', '-')} {needs}")
+            hint = "; --fills says how many draws are averaged" if fixed and name == "draws" else ""
+            raise ImderError(f"--{name.replace('_', '-')} {needs}{hint}")
 
 
 def run_fixed(options: Namespace) -> int:

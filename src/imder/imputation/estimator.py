@@ -108,7 +108,7 @@ class MissingModalityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimat
         self.seed_ = int(random.randint(2**31 - 1))
         split = self._split(x, labels)
         order = random.permutation(np.flatnonzero(split.present.any(axis=1)))
-        for k, has_block in enumerate(split.present.any(axis=0)):
+        for k, has_block in enumerate(np.asarray(split.present.any(axis=0)).tolist()):
             if len(order) >= 2 and not has_block:
                 columns = ", ".join(map(str, self.blocks_[k][:5])) + (", ..." if len(self.blocks_[k]) > 5 else "")
                 raise ImderError(

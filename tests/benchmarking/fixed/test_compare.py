@@ -187,6 +187,7 @@ def test_options_are_checked(classes, tmp_path):
         ({"label_share": 0.0}, "a share above 0"),
         ({"folds": 2}, "at least 3"),
         ({"reference": "magic"}, "there is no filler 'magic'"),
+        ({"reference": "neighbours", "fillers": ("mean",)}, "'neighbours' isn't among the fillers mean; add it"),
     ):
         with pytest.raises(ImderError, match=message):
             compare_fillers(classes, tmp_path / "none", **FEW | options)

@@ -138,6 +138,11 @@ def compare_fillers(
             f"reference (--reference): there is no filler {reference!r}; choose one of {', '.join(FILLERS)}"
         )
     folder = FixedFolder(out)
+    others = folder.plan().fillers if folder.has_plan() else ()
+    if reference is not None and reference not in (*others, *plan.fillers):
+        raise ImderError(
+            f"reference (--reference): {reference!r} isn't among the fillers {', '.join(plan.fillers)}; add it (--fillers)"
+        )
     whole = folder.join(plan)
     if isinstance(corpus, Corpus) and not is_store(source.path):
         write_store(corpus, source.path)

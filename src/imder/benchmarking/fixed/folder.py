@@ -81,6 +81,10 @@ class FixedFolder:
             lock.release()
         return whole
 
+    def has_plan(self) -> bool:
+        """Whether a comparison was started here."""
+        return (self.path / "fixed.json").is_file()
+
     def plan(self) -> FixedPlan:
         """The plan so far.
 
