@@ -20,6 +20,7 @@ from imder.diffusion import KeyedNoise, VESchedule, edm_denoiser, edm_loss
 from imder.diffusion.sample import sample
 from imder.missingness.subsets import pattern_bits
 from imder.models.imputer.clip_sample import ClipSample
+from imder.models.imputer.clustered_mean import clustered_mean
 from imder.models.imputer.codec import FeatureCodec
 from imder.models.imputer.config import ImputerConfig
 from imder.models.imputer.denoiser import ResidualDenoiser
@@ -114,8 +115,8 @@ class FeatureRecovery(nn.Module):
 
     def errors(
         self, batch: Batch, seed: int, labels: TrainingLabels, *, zero: bool = False
-    ) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-        """For each modality that occurs: its name, the rows, their whitened codes, and the denoiser's errors ``(R,)``.
+    ) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """For each modality that occurs: its name, the rows ``(R,)``, and the denoiser's errors ``(R,)`` on whitened codes.
 
         With ``zero`` the denoiser is the exact one of a standard normal code.
         """
@@ -136,24 +137,23 @@ class FeatureRecovery(nn.Module):
             level = noise.normal((len(rows),))
             sigma = (self.config.log_sigma_mean + self.config.log_sigma_std * level).exp()
             network = _zero if zero else self._network(name, condition)
-            yield name, rows, clean, edm_loss(network, clean, sigma, noise.normal(tuple(clean.shape)))
+            yield name, rows, edm_loss(network, clean, sigma, noise.normal(tuple(clean.shape)))
 
     def _network(self, name: str, condition: Tensor) -> Any:
         denoiser = self.denoisers[name]
         return partial(denoiser, condition=denoiser.condition(condition))
 
     def select(self, batches: Iterable[Batch], seed: int, labels: TrainingLabels) -> None:
-        """On validation batches, keep a denoiser only where it helps."""
-        gains: dict[str, list[Tensor]] = {}
+        """On validation batches, keep a denoiser only where it helps, by two standard errors over clips."""
+        gains: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for batch in batches:
-            for errors, zeros in zip(
-                self.errors(batch, seed, labels), self.errors(batch, seed, labels, zero=True), strict=True
-            ):
-                gains.setdefault(errors[0], []).append(zeros[3] - errors[3])
+            gaussian = self.errors(batch, seed, labels, zero=True)
+            for (name, rows, error), (_, _, own) in zip(gaussian, self.errors(batch, seed, labels), strict=True):
+                gains.setdefault(name, []).append((batch.keys[rows], error - own))
         for name, parts in gains.items():
-            gain = torch.cat(parts).double()
-            error = gain.std() / len(gain) ** 0.5 if len(gain) > 1 else torch.tensor(torch.inf)
-            self.learned[self.spec.names.index(name)] = bool(gain.mean() > 2 * error)
+            keys, gain = (torch.cat(each) for each in zip(*parts, strict=True))
+            mean, standard_error = clustered_mean(gain, keys)
+            self.learned[self.spec.names.index(name)] = mean > 2 * standard_error
 
     # Parts.
 

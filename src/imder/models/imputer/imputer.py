@@ -107,7 +107,7 @@ class Imputer(Model):
             predictor = self._late_fusion
             return predictor.losses(batch, phase, seed, all_subsets=all_subsets, self_distillation=self_distillation)
         errors = self.recovery.errors(batch, seed, self._training_labels)
-        return {f"denoising/{name}": Loss(each.sum(), float(len(rows))) for name, rows, _, each in errors}
+        return {f"denoising/{name}": Loss(each.sum(), float(len(rows))) for name, rows, each in errors}
 
     @torch.no_grad()
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
