@@ -19,8 +19,8 @@ def label_column(raw: Raw, given: Any, ids: tuple[str, ...]) -> list[str | int |
     """One label for each sample, None where it is missing."""
     if given is None:
         return None
-    if isinstance(given, np.ndarray) and given.ndim == 2 and given.shape[1] == 1:
-        given = given[:, 0]
+    if isinstance(given, np.ndarray) and given.ndim > 1 and given.size == len(given):
+        given = given.reshape(-1)
     if not has_rows(given):
         raise raw.fault("labels", f"an array or a list is needed, got {type(given).__name__}")
     if isinstance(given, np.ndarray) and given.ndim > 1:

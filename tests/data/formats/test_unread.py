@@ -19,26 +19,26 @@ QUESTION = "did you mean regression_labels or classification_labels?"
 
 def test_unread_fields_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = without(fields(), "regression_labels") | {
-        "labels": np.arange(4),
+        "emotion": np.arange(4),
         "gaze": np.ones((4, 2), int),
         "pulse_lengths": np.ones(4, int),
         "note": np.array(list("abcd")),
     }
     path = save(tmp_path / "train.npz", given)
     remarks = (
-        f"field 'labels' is not read; {QUESTION}",
+        f"field 'emotion' is not read; {QUESTION}",
         "field 'gaze' is not read: features are floats (N, T, D) or (N, D), it is int64 of shape (4, 2)",
         "field 'pulse_lengths' is not read: it belongs to no modality",
     )
     split = load_corpus(path)["train"]
     assert split.unread == remarks
-    with pytest.raises(ImderError, match=r"no labels for this task .*; field 'labels' is not read; did you mean"):
+    with pytest.raises(ImderError, match=r"no labels for this task .*; field 'emotion' is not read; did you mean"):
         require_labels(split, "here")
     save(tmp_path / "valid.npz", given)
-    with pytest.raises(ImderError, match=r"split 'train' has no labels.*field 'labels' is not read; did you mean"):
+    with pytest.raises(ImderError, match=r"split 'train' has no labels.*field 'emotion' is not read; did you mean"):
         check_corpus(load_corpus(tmp_path))
     assert imder_("data", "inspect", path) == 0
-    assert "field 'labels' is not read" in " ".join(capsys.readouterr().out.split())
+    assert "field 'emotion' is not read" in " ".join(capsys.readouterr().out.split())
 
 
 def test_further_labels_are_named_without_a_question(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from imder.data.formats.features import read_features
 from imder.data.formats.fields import read_dialogues, read_filled, read_ids
 from imder.data.formats.file_fields import FieldShape, FileFields
 from imder.data.formats.labels import number_remarks, read_labels
+from imder.data.formats.mult_fields import with_label_fields, with_single_ids
 from imder.data.formats.padding import Padding
 from imder.data.formats.raw import Raw
 from imder.data.formats.remarks import Remark, sentences
@@ -70,6 +71,8 @@ def assemble(raws: Sequence[Raw], options: ReadOptions) -> Contents:
     Raises:
         ImderError: the splits disagree on modalities or widths, or what `unlabelled_splits` and `read_labels` refuse.
     """
+    wanted = options.task if options.spec is None or options.spec.task == "none" else options.spec.task
+    raws = with_label_fields([with_single_ids(raw) for raw in raws], wanted)
     splits, remarks = unlabelled_splits(raws, options.padding)
     named = [(raw, splits[raw.split].ids) for raw in raws]
     task, spec = options.task, options.spec

@@ -24,8 +24,8 @@ def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
         raw: the fields of a split.
         features: the fields that were read as features.
 
-    >>> unread_fields(Raw("a.npz", "all", {"audio": np.ones((2, 3)), "labels": np.ones(2)}), {"audio"})
-    ("field 'labels' is not read; did you mean regression_labels or classification_labels?",)
+    >>> unread_fields(Raw("a.npz", "all", {"audio": np.ones((2, 3)), "emotion": np.ones(2)}), {"audio"})
+    ("field 'emotion' is not read; did you mean regression_labels or classification_labels?",)
     """
     labels = FIELDS.values()
     has_labels = any(raw.fields.get(field) is not None for field in labels)
@@ -41,7 +41,7 @@ def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
         elif is_usual(raw, field):
             reason = f": {_content(field, value)}"
         elif _is_like_labels(field):
-            reason = question
+            reason = _shape(value) or question
         elif (kind := purpose(field)) == "lengths":
             owner = next((m for m in modalities if m in field.lower()), "MODALITY")
             reason = f"; did you mean {owner}_lengths?"
@@ -52,6 +52,15 @@ def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
         if reason is not None:
             remarks.append(f"field {field!r} is not read{reason}")
     return tuple(remarks)
+
+
+def _shape(value: Any) -> str:
+    """Why a value holds no labels, where its shape tells."""
+    if not isinstance(value, np.ndarray) or value.dtype == object or value.size == len(np.atleast_1d(value)):
+        return ""
+    return (
+        f": it has the shape {value.shape} where one label for each sample is needed; of one-hot rows take the argmax"
+    )
 
 
 def _content(field: str, value: Any) -> str:
