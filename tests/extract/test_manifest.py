@@ -1,5 +1,7 @@
 """Manifests and folders: what is read, and what is said of mistakes."""
 
+from pathlib import Path
+
 import pytest
 
 from imder.extract.assemble import check_splits, read_labels
@@ -118,3 +120,12 @@ def test_half_a_split_and_half_a_position():
         check_splits([Clip("a", split="train"), Clip("b")], "m")
     with pytest.raises(ImderError, match="'b' has a dialogue but no position"):
         check_splits([Clip("a", dialogue="x", position=1), Clip("b", dialogue="x")], "m")
+
+
+@pytest.mark.parametrize("cell", [".", "..", "./", "clips", "clips/"])
+@pytest.mark.parametrize("column", ["audio", "video", "openface"])
+def test_a_folder_in_place_of_a_file(cell: str, column: str, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "manifest.csv").write_text(f"id,{column},text\na,{cell},what\n")
+    with pytest.raises(ImderError, match=rf"line 2: {column}: '{cell}' is a folder; the file itself is needed"):
+        read_source(tmp_path / "manifest.csv")

@@ -20,6 +20,7 @@ from imder.data.array_labels import (
 from imder.data.array_values import has_rows, holds_strings, plain
 from imder.data.formats.assemble import unlabelled_splits
 from imder.data.formats.fields import RENAMED, SUFFIXES, USUAL, purpose
+from imder.data.formats.mult_fields import with_single_ids
 from imder.data.formats.padding import Padding, check_padding
 from imder.data.formats.raw import Raw
 from imder.data.formats.remarks import sentences
@@ -64,10 +65,7 @@ def splits_from_arrays(
         if not isinstance(columns, Mapping):
             raise ImderError(f"{where} [{name}]: a dict of arrays is needed, got {type(columns).__name__}")
     check_padding(padding)
-    raws = [
-        _raw(f"{where} [{split}]", split, columns)
-        for split, columns in ((split, given[name]) for split, name in splits_of.items())
-    ]
+    raws = [with_single_ids(_raw(f"{where} [{split}]", split, given[name])) for split, name in splits_of.items()]
     _fill_missing(raws)
     labels = [raw.fields.pop("labels", None) for raw in raws]  # type: ignore[attr-defined] # dicts of `_raw`
     splits, remarks = unlabelled_splits(raws, padding)

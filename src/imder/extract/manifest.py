@@ -173,6 +173,8 @@ def _clip(where: str, folder: Path, row: Mapping[str, str], line: int) -> Clip:
     for name, file in files.items():
         if "\0" in cells[name]:
             raise ImderError(f"{where}: {name}: {str(file)!r} can't be a path")
+        if not file.name or file.is_dir():
+            raise ImderError(f"{where}: {name}: {cells[name]!r} is a folder; the file itself is needed")
     default_id = next((Path(cells[k]).with_suffix("").as_posix() for k in files), f"clip-{line - 1}")
     split = cells.get("split")
     if split is not None:

@@ -1,4 +1,4 @@
-"""Fields as in the files of MulT (Tsai et al., ACL 2019): ``labels``, and ids of several parts."""
+"""Fields as in the files of MulT (Tsai et al., ACL 2019): ``labels``, and ids of three parts."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def _rows(raw: Raw, column: Any) -> tuple[str, ...]:
 
 
 def with_single_ids(raw: Raw) -> Raw:
-    """The split with one id for each sample, where the file gives several parts.
+    """The split with one id for each sample, where the file gives three parts, such as a video, a start and an end.
 
-    The parts are joined. If they are a video, a start and an end, the video is the dialogue, and the start gives the position
-    in it, unless the file has these fields.
+    The parts are joined. If the last two are numbers, the video is the dialogue, and the start gives the position in it, unless
+    the file has these fields.
 
     >>> ids = np.array([["v1", "7.5", "9"], ["v1", "0.5", "3"], ["v2", "1", "2"]])
     >>> fields = with_single_ids(Raw("a.pkl", "test", {"id": ids})).fields
@@ -103,7 +103,7 @@ def with_single_ids(raw: Raw) -> Raw:
         times = [[float(x) for x in row[1:]] for row in parts]
     except ValueError:
         times = []
-    if not times or len(parts[0]) != 3:
+    if not times:
         return replace(raw, fields={**raw.fields, "id": ["_".join(row) for row in parts]})
     new: dict[str, Any] = {"id": [f"{video}[{start},{end}]" for video, start, end in parts]}
     if raw.fields.get("dialogue") is None and raw.fields.get("position") is None:
@@ -116,15 +116,11 @@ def with_single_ids(raw: Raw) -> Raw:
 
 
 def _parts(ids: Any) -> list[list[str]] | None:
-    """The parts of each id as strings; None where ids are single, or differ in their number of parts."""
-    if not isinstance(ids, list | tuple | np.ndarray) or not len(ids):
+    """The parts of each id as strings; None unless each has three."""
+    if not isinstance(ids, list | tuple | np.ndarray) or (isinstance(ids, np.ndarray) and not ids.ndim) or not len(ids):
         return None
     rows = [x.reshape(-1).tolist() if isinstance(x, np.ndarray) else x for x in ids]
-    if (
-        not all(isinstance(row, list | tuple) for row in rows)
-        or len({len(row) for row in rows}) != 1
-        or len(rows[0]) < 2
-    ):
+    if not all(isinstance(row, list | tuple) and len(row) == 3 for row in rows):
         return None
     if not all(isinstance(x, str | bytes | int | float) for row in rows for x in row):
         return None

@@ -92,8 +92,16 @@ class Raw:
                     raise self.fault(field, f"row {i} holds {len(items)} values where one is needed")
                 x = items[0]
             missing = x is None or (isinstance(x, float | np.floating) and np.isnan(x))
-            strings.append(x.decode(errors="replace") if isinstance(x, bytes) else "" if missing else str(x))
+            text = x.decode(errors="replace") if isinstance(x, bytes) else "" if missing else str(x)
+            if not is_unicode(text):
+                raise self.fault(field, f"row {i}: {_short(text)} is no valid Unicode; decode it as it was encoded")
+            strings.append(text)
         return tuple(strings)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: lone surrogates can't."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _flat(x: Any) -> list[Any]:
