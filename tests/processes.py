@@ -1,7 +1,10 @@
 """Processes that tests start, and what they leave behind."""
 
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 
 def dead_process():
@@ -15,3 +18,9 @@ def ended_pid():
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
     return process.pid
+
+
+def wait_as_worker(folder):
+    """Write the number of this process as a file's name; then wait."""
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 
 from benchmark_setup import PAIR, TINY, benchmark, same_tables, stamps
 from imder.benchmarking import cell as cell_module
+from imder.data.store import write_store
 from imder.evaluation.results import read_csv
+from imder.synthetic.known_truth import KnownTruth
 
 
 def test_what_is_finished_is_not_done_again(place: Path, done: Path) -> None:
@@ -131,3 +134,24 @@ def test_signals(signal_: signal.Signals, place: Path, tmp_path: Path) -> None:
         )
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert list((out / "cells").glob("*.lock")) == []
+
+
+def test_two_processes_of_a_corpus_in_memory_write_it_once(tmp_path, monkeypatch):
+    """The second finds the store, which its workers may have opened; nothing replaces it."""
+    from imder.benchmarking import folder as module
+
+    corpus, written, path = KnownTruth.standard().corpus(6, 4, 4), [], tmp_path / "corpus"
+
+    def slow(corpus, target):
+        written.append(target)
+        time.sleep(0.3)
+        write_store(corpus, target)
+
+    monkeypatch.setattr(module, "write_store", slow)
+    threads = [threading.Thread(target=module.store_once, args=(corpus, path, tmp_path / "a.lock")) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert written == [path]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["corpus"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imder.benchmarking.cell import Source
-from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.folder import BenchmarkFolder, store_once
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.model_specs import TABLES, default_models, model_specs
 from imder.benchmarking.plan import make_plan
@@ -20,7 +20,6 @@ from imder.benchmarking.runner import Status, run_cells
 from imder.benchmarking.significance import RESAMPLES
 from imder.data.corpus import Corpus
 from imder.data.formats.load import NEEDED
-from imder.data.store import is_store, write_store
 from imder.evaluation.cells import RATES
 from imder.evaluation.evaluate import convention_of
 from imder.evaluation.rendering import Table
@@ -159,8 +158,8 @@ def benchmark(
         folds=folds,
     )
     whole = BenchmarkFolder(out).join(plan)
-    if isinstance(corpus, Corpus) and not is_store(source.path):
-        write_store(corpus, source.path)
+    if isinstance(corpus, Corpus):
+        store_once(corpus, Path(source.path), out / "cells" / "corpus.lock")
     cells = plan.cells()
     failed = run_cells(
         out,

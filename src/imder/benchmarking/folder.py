@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.benchmarking.plan import GridCell, Plan
+from imder.data.corpus import Corpus
+from imder.data.store import is_store, write_store
 from imder.evaluation.results import read_csv, write_csv
 from imder.jobs.documents import Entry, read_json
 from imder.jobs.files import atomic_write
-from imder.jobs.locks import Holder, Lock, is_stale, read_holder
+from imder.jobs.locks import SILENT, Holder, Lock, is_stale, read_holder
 from imder.types import ImderError
 
 PATIENCE = 30.0
@@ -153,6 +155,17 @@ class BenchmarkFolder:
             raise ImderError(
                 f"{path}: cannot be read ({' '.join(str(error).split())}); remove it to make it again"
             ) from None
+
+
+def store_once(corpus: Corpus, path: Path, lock: Path) -> None:
+    """Write a corpus as a store unless it is there; of several processes the first writes it, and the others wait."""
+    if is_store(path):
+        return
+    own = Lock(lock)
+    own.wait(SILENT)
+    with own.heartbeat():
+        if not is_store(path):
+            write_store(corpus, path)
 
 
 def write_json(data: Mapping[str, Any], path: Path) -> None:

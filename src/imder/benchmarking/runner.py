@@ -19,7 +19,7 @@ import joblib
 from imder.benchmarking.cell import Source, run_cell
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.plan import GridCell, Plan
-from imder.jobs.backends import BackendName, backend_of
+from imder.jobs.backends import BackendName, WorkerFunction, backend_of
 from imder.jobs.background import poll
 from imder.jobs.locks import is_stale, read_holder
 from imder.jobs.threads import threads_per_job
@@ -118,9 +118,8 @@ def run_cells(
         while todo:
             suspects = [cell for cell in todo if cell in killed]
             now = suspects[:1] or todo
-            tasks = [
-                joblib.delayed(run_cell)(folder.path.absolute(), source, plan, c, threads, device, begun) for c in now
-            ]
+            task = joblib.delayed(WorkerFunction(run_cell, backend))
+            tasks = [task(folder.path.absolute(), source, plan, c, threads, device, begun) for c in now]
             try:
                 results = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(tasks)
             except Exception as error:  # each backend has its own for a worker that was killed

@@ -2,6 +2,6 @@
 
 import sys
 
-from imder.cli.entry import main
+from imder.cli import main
 
 sys.exit(main())

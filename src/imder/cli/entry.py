@@ -12,17 +12,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imder.cli.commands import COMMANDS, CommandModule, find_command, group_members, overview
+from imder.jobs.interrupts import INTERRUPTED
 from imder.types import ImderError
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
-MISTAKE, INTERRUPTED = 2, 130
+MISTAKE = 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str]) -> int:
     """Run a command; returns the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = list(argv)
     logging.basicConfig(level=logging.WARNING, format="imder: %(levelname)s: %(message)s")
     try:
         if text := _overview_of(words):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from imder.models.base import Model
 
 CONFIGURATION = (
+    "preset",
     "config",
     "stage1",
     "missing_rate",

@@ -23,7 +23,7 @@ from imder.extract.clip import Extracted, extract_clip
 from imder.extract.folder import ExtractionFolder
 from imder.extract.manifest import Clip, read_source
 from imder.extract.recipe import Recipe
-from imder.jobs.backends import BackendName, backend_of
+from imder.jobs.backends import BackendName, WorkerFunction, backend_of
 from imder.jobs.background import poll
 from imder.jobs.interrupts import interrupt_check
 from imder.jobs.locks import Lock
@@ -170,7 +170,7 @@ def _work(
             size = max(1, min(16, len(pending) // (8 * jobs)))  # several clips a task, to save overhead
             shares = [pending[i : i + size] for i in range(0, len(pending), size)]
             tasks = [
-                joblib.delayed(_share)(
+                joblib.delayed(WorkerFunction(_share, backend))(
                     folder, [(clip, keys[clip.id]) for clip in share], recipe, openface, threads, local_check
                 )
                 for share in shares

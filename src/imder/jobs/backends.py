@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import joblib
 
+from imder.jobs.processes import end_with_parent
 from imder.types import ImderError
 
 BackendName = Literal["loky", "ray", "dask"]
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 @contextmanager
@@ -38,6 +42,30 @@ def backend_of(name: BackendName, jobs: int, threads: int, address: str | None) 
     else:
         with _dask(jobs, address), joblib.parallel_config(backend="dask"):
             yield
+
+
+class WorkerFunction(Generic[_P, _R]):
+    """A function as a task of a backend: a process that runs it on this machine ends when the one that asked for it does.
+
+    The process watches its parent before anything else of the task is imported.
+    """
+
+    def __init__(self, function: Callable[_P, _R], backend: BackendName) -> None:
+        self.function = function
+        self.parent = os.getpid() if backend == "loky" else None
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the parent's number before the function, whose module takes seconds to import."""
+        return _unpickled, (self.parent,), {"function": self.function, "parent": self.parent}
+
+
+def _unpickled(parent: int | None) -> WorkerFunction[..., Any]:
+    end_with_parent(parent)
+    return WorkerFunction.__new__(WorkerFunction)
 
 
 @contextmanager

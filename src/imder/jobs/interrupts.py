@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+INTERRUPTED = 130
+"""Exit code of an interrupted command."""
+
 
 @contextmanager
 def interrupt_check() -> Iterator[Callable[[], None]]:

@@ -46,12 +46,15 @@ class Number:
         given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
         if fits and all(holds(value, bound) for _, bound, holds in given):
             return
-        limits = " and ".join(f"{words} {bound:g}" for words, bound, _ in given)
+        limits = " and ".join(
+            f"{words} {bound if isinstance(bound, int) else format(bound, 'g')}" for words, bound, _ in given
+        )
         kind = "a whole number" if self.whole else "a number"
         raise ImderError(f"{name}: expected {kind}{limits and f', {limits}'}, got {value!r}")
 
 
 COUNT, POSITIVE_COUNT, AMOUNT = Number(whole=True, least=0), Number(whole=True, least=1), Number(least=0)
+SEED = Number(whole=True, least=0, most=2**64 - 1)
 DROPOUT = Number(least=0, below=1)
 
 

@@ -10,11 +10,23 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Ragged, Split
 from imder.synthetic.affine import Array
-from imder.types import Task
+from imder.types import ImderError, Task
 
 CLASSES = ("negative", "neutral", "positive")
 WORDS = "well so the film was and then they really kind of that scene it you"
 Seed = int | Sequence[int]
+
+
+def generator(seed: Seed, *more: int) -> np.random.Generator:
+    """The generator of a seed, and of further numbers.
+
+    Raises:
+        ImderError: a seed that is no whole number, or negative.
+    """
+    numbers = [*(seed if isinstance(seed, Sequence) else [seed]), *more]
+    if not all(isinstance(number, int | np.integer) and number >= 0 for number in numbers):
+        raise ImderError(f"seed: expected a whole number, at least 0, got {seed!r}")
+    return np.random.default_rng(numbers if isinstance(seed, Sequence) or more else numbers[0])
 
 
 def labels_of(star: Array, task: Task, bounds: tuple[float, float], edges: tuple[float, float]) -> NDArray[Any]:

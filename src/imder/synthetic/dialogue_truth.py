@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import SPLITS, Corpus, Split, spec_of
 from imder.synthetic.affine import AffineEncoder, Array, LinearModality, Operator
-from imder.synthetic.clips import CLASSES, Seed, dialogue_layout, labels_of, split_of
+from imder.synthetic.clips import CLASSES, Seed, dialogue_layout, generator, labels_of, split_of
 from imder.synthetic.evidence import Evidence, encoded_evidence, raw_evidence
 from imder.synthetic.kalman import innovation, root_of
 from imder.synthetic.posterior import EncodingPosterior, LabelPosterior, LatentPosterior
@@ -102,7 +102,7 @@ class DialogueTruth:
         """
         dims = {"language": 24, "vision": 12, "audio": 10} | dict(dims or {})
         lengths = {"language": (6, 20), "vision": (8, 24), "audio": (8, 24)} | dict(lengths or {})
-        rng = np.random.default_rng((20232, seed))
+        rng = generator((20232, seed))
         # latents:           mood, stance, words, voice, arousal, face, expression
         persistence = np.array([0.98, 0.85, 0.0, 0.98, 0.85, 0.98, 0.6])
         strengths = {
@@ -141,7 +141,7 @@ class DialogueTruth:
 
     def latents(self, n: int, seed: Seed) -> tuple[NDArray[np.int64], Array, Array]:
         """Sizes of the dialogues, z (n, Z) and y* (n,) behind ``sample(n, seed)``."""
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         sizes = rng.integers(self.clips[0], self.clips[1] + 1, max(1, -(-n // self.clips[0])))
         position = dialogue_layout(sizes, n)[1]
         first, later = root_of(self.covariance), root_of(innovation(self.transition, self.covariance))
@@ -158,7 +158,7 @@ class DialogueTruth:
         Speakers and texts are uninformative. Ids are ``<prefix><dialogue>$_$<position>``, two speakers for each dialogue.
         """
         sizes, z, star = self.latents(n, seed)
-        rng = np.random.default_rng([*np.atleast_1d(seed).tolist(), 7])
+        rng = generator(seed, 7)
         features = {m.name: m.sample(np.zeros(n, np.int64), z, rng) for m in self.modalities}
         return split_of(features, labels_of(star, task, self.bounds, self.edges), sizes, rng, prefix)
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import SPLITS, Corpus, Split, spec_of
 from imder.synthetic.affine import AffineEncoder, Array, LinearModality, Operator
-from imder.synthetic.clips import CLASSES, Seed, labels_of, split_of
+from imder.synthetic.clips import CLASSES, Seed, generator, labels_of, split_of
 from imder.synthetic.evidence import encoded_evidence, raw_evidence
 from imder.synthetic.posterior import EncodingPosterior, LabelPosterior, LatentPosterior
 from imder.types import ImderError, Task
@@ -91,7 +91,7 @@ class KnownTruth:
         """
         dims = {"language": 24, "vision": 12, "audio": 10} | dict(dims or {})
         lengths = {"language": (6, 20), "vision": (8, 24), "audio": (8, 24)} | dict(lengths or {})
-        rng = np.random.default_rng((20231, seed))
+        rng = generator((20231, seed))
         s1, s2 = np.array([1.0, 1.0, -1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])
         # latents: 0 audio + language, 1 audio, 2 vision + language, 3 vision, 4 language, 5 all
         means = np.zeros((4, 6))
@@ -131,7 +131,7 @@ class KnownTruth:
 
     def latents(self, n: int, seed: Seed) -> tuple[NDArray[np.int64], Array, Array]:
         """Component (n,), z (n, Z) and y* (n,) behind ``sample(n, seed)``."""
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         component = rng.choice(len(self.weights), n, p=self.weights)
         root = np.linalg.cholesky(self.covariances)
         noise = rng.standard_normal((n, self.means.shape[1]))
@@ -146,7 +146,7 @@ class KnownTruth:
         Ids are ``<prefix><dialogue>$_$<position>``, two speakers for each dialogue.
         """
         component, z, star = self.latents(n, seed)
-        rng = np.random.default_rng([*np.atleast_1d(seed).tolist(), 7])
+        rng = generator(seed, 7)
         features = {m.name: m.sample(component, z, rng) for m in self.modalities}
         sizes = rng.integers(4, 9, n)  # at most one dialogue for each clip
         labels = labels_of(star, task, self.bounds, self.edges)

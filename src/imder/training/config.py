@@ -17,7 +17,7 @@ from typing import Any, Literal
 from imder.jobs.documents import read_yaml
 from imder.missingness.protocols import training_protocols
 from imder.models.base import Phase
-from imder.models.configuration import COUNT, POSITIVE_COUNT, Number, check_numbers, from_mapping
+from imder.models.configuration import COUNT, POSITIVE_COUNT, SEED, Number, check_numbers, from_mapping
 from imder.models.language.encoder import LanguageEncoderConfig
 from imder.models.presets import merged, read_preset
 from imder.models.registry import system_class
@@ -26,7 +26,7 @@ from imder.types import ImderError
 
 _TRAINING_NUMBERS = {
     "nominal_rate": Number(least=0, most=1),
-    "seed": COUNT,
+    "seed": SEED,
     "validation_draws": POSITIVE_COUNT,
     "label_share": Number(above=0, most=1),
     "calibration_samples": COUNT,

@@ -165,7 +165,7 @@ class PhaseModule(L.LightningModule):
         for part in self._parts:
             part.train()
         seed = self.training_config.seed * 1_000_003 + self.current_epoch * 101 + self.global_rank
-        torch.manual_seed(seed + sum(map(ord, self.phase)))
+        torch.manual_seed((seed + sum(map(ord, self.phase))) % 2**64)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted objective of one batch."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from imder.models.configuration import COUNT
+from imder.models.configuration import SEED
 from imder.models.registry import system_class
 from imder.training.config import load_config
 from imder.types import ImderError
@@ -36,7 +36,7 @@ class Shortcuts:
         check_option("recovery", self.recovery, str | None, "the name of a recovery")
         check_option("language_encoder", self.language_encoder, str | Path | None, "a folder or a name")
         if self.seed is not None:
-            COUNT.check("seed", self.seed)
+            SEED.check("seed", self.seed)
 
     def given(self) -> tuple[str, ...]:
         """The names of the settings that are not None."""

@@ -111,7 +111,13 @@ def train(
     check_corpus(corpus)
     check_engine(engine)
     if resume:
-        others = {"config": config, "overrides": overrides or None, "max_epochs": max_epochs, "stage1": stage1}
+        others = {
+            "preset": preset,
+            "config": config,
+            "overrides": overrides or None,
+            "max_epochs": max_epochs,
+            "stage1": stage1,
+        }
         if given := [*(name for name, value in others.items() if value is not None), *shortcuts.given()]:
             raise ImderError(f"train: resume uses the run's own settings; leave out {', '.join(given)}")
         settings, other = reopen(run, corpus)

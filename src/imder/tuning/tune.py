@@ -162,7 +162,7 @@ def _study(optuna: Any, url: str, preset: str, corpus: str, about: dict[str, Any
         )
     study.set_user_attr("about", text)
     begun = len(study.get_trials(deepcopy=False))  # processes that join later sample other points
-    study.sampler = optuna.samplers.TPESampler(seed=seed * 100_003 + begun)
+    study.sampler = optuna.samplers.TPESampler(seed=(seed * 100_003 + begun) % 2**32)
     return study
 
 

@@ -134,7 +134,7 @@ def test_small_files_are_refused_in_little_time_and_memory(tmp_path: Path, name:
     reason, make = BOMBS[name]
     path = tmp_path / name
     path.write_bytes(make())
-    code = "import sys; from imder.cli.entry import main; sys.exit(main(['data', 'inspect', sys.argv[1]]))"
+    code = "import sys; from imder.cli import main; sys.exit(main(['data', 'inspect', sys.argv[1]]))"
     result = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         capture_output=True,

@@ -17,14 +17,14 @@ from imder.benchmarking.fixed.model import fixed_model
 from imder.benchmarking.fixed.plan import FixedPlan, FixedSettings, Outage, incomplete_patterns
 from imder.benchmarking.fixed.report import FixedReport, write_report
 from imder.benchmarking.fixed.trained_systems import SYSTEM
+from imder.benchmarking.folder import store_once
 from imder.benchmarking.folds import Order, fold_of
 from imder.benchmarking.model_specs import model_specs
 from imder.benchmarking.significance import RESAMPLES
 from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
-from imder.data.store import is_store, write_store
 from imder.evaluation.evaluate import convention_of
-from imder.jobs.backends import BackendName, backend_of
+from imder.jobs.backends import BackendName, WorkerFunction, backend_of
 from imder.jobs.background import poll
 from imder.jobs.threads import threads_per_job
 from imder.training.prepare import check_modalities
@@ -144,8 +144,8 @@ def compare_fillers(
             f"reference (--reference): {reference!r} isn't among the fillers {', '.join(plan.fillers)}; add it (--fillers)"
         )
     whole = folder.join(plan)
-    if isinstance(corpus, Corpus) and not is_store(source.path):
-        write_store(corpus, source.path)
+    if isinstance(corpus, Corpus):
+        store_once(corpus, Path(source.path), out / "cells" / "corpus.lock")
     rotations = plan.rotations()
     count = len(rotations) * (len(plan.models) * (2 + len(plan.fillers)) + len(plan.systems))
     free = [True] * len(rotations)
@@ -156,7 +156,9 @@ def compare_fillers(
 
     with poll(look, 1.0), backend_of(backend, jobs, threads_per_job(threads, jobs), address):
         calls = (
-            joblib.delayed(run_rotation)(out.absolute(), source, plan, rotation, threads_per_job(threads, jobs))
+            joblib.delayed(WorkerFunction(run_rotation, backend))(
+                out.absolute(), source, plan, rotation, threads_per_job(threads, jobs)
+            )
             for rotation in rotations
         )
         free = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(calls)

@@ -74,7 +74,7 @@ def _cut(sequences: Sequences, frames: Frames) -> Ragged:
         parts = [x[start:stop] for x, start, stop in zip(sequences, starts, stops, strict=True)]
         values = Ragged.from_list(parts, sequences[0].shape[1] if sequences else 0).values
     elif (frames.lengths == sequences.shape[1]).all():
-        values = sequences.reshape(-1, sequences.shape[2])
+        values = sequences.reshape(frames.lengths.sum(), sequences.shape[2])
     else:
         steps = np.arange(sequences.shape[1])
         values = sequences[(steps >= starts[:, None]) & (steps < stops[:, None])]

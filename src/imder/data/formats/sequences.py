@@ -40,7 +40,8 @@ def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
         sequences = _sequences(raw, field, value)
         if sequences is None:
             continue
-        if len(sequences) and not sequences[0].shape[-1]:
+        shape = sequences.shape if isinstance(sequences, np.ndarray) else sequences[0].shape if sequences else (1,)
+        if not shape[-1]:
             raise raw.fault(field, "has no features, only frames")
         name = RENAMED.get(field, field)
         if name in modalities:
