@@ -44,7 +44,7 @@ sys.exit(main())
 @pytest.mark.parametrize("module", ["imder.cli.entry", "jsonargparse", "numpy", "torch", "imder.training.train"])
 def test_an_interrupt_while_a_module_is_imported(module, how, tmp_path):
     program = PROGRAM.format(module=module, how=how, corpus=str(tmp_path / "none"), out=str(tmp_path / "run"))
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 130, ended.stderr
     assert ended.stderr.splitlines()[-1] == "imder: interrupted"
     assert "Traceback" not in ended.stderr
