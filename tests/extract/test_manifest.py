@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from imder.extract.assemble import check_splits, read_labels
+from imder.extract.assemble import check_splits, read_labels, write_corpus
+from imder.extract.clip import Extracted
 from imder.extract.manifest import Clip, read_source
+from imder.extract.recipe import Recipe
 from imder.types import ImderError
 
 
@@ -129,3 +131,20 @@ def test_a_folder_in_place_of_a_file(cell: str, column: str, tmp_path: Path) -> 
     (tmp_path / "manifest.csv").write_text(f"id,{column},text\na,{cell},what\n")
     with pytest.raises(ImderError, match=rf"line 2: {column}: '{cell}' is a folder; the file itself is needed"):
         read_source(tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"), [(("0,5", "-1,2"), [0.5, -1.2]), ((",5", "+3,0"), [0.5, 3]), (("1,5", "2"), [1.5, 2])]
+)
+def test_labels_with_decimal_commas_are_numbers(cells: tuple[str, str], values: list[float], tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text(f"id;text;label\na;what a day;{cells[0]}\nb;good;{cells[1]}\n")
+    task, classes, labels = read_labels(read_source(tmp_path / "clips.csv"), None, "clips.csv")
+    assert (task, classes, list(labels.values())) == ("regression", (), values)
+
+
+def test_when_all_clips_fail_the_first_causes_are_said(tmp_path: Path) -> None:
+    clips = tuple(Clip(name, text="good", audio=tmp_path / f"{name}.wav") for name in "abcd")
+    failed = Extracted(failures={"audio": "there is no such file"})
+    recipe = Recipe(versions={})
+    with pytest.raises(ImderError, match=r"clips give none; 4 failed, such as a: audio: there is no such file; b: "):
+        write_corpus(clips, lambda clip: failed, recipe, tmp_path / "store", tmp_path / "work", source="clips.csv")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,9 @@ from imder.types import ImderError, Task
 
 Load = Callable[[Clip], Extracted]
 
+_CAUSES = 3
 _UNSPLIT = "all"
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+)$", re.ASCII)  # as spreadsheets of many countries write numbers
 
 
 def read_labels(
@@ -42,7 +45,7 @@ def read_labels(
     labelled = [clip for clip in clips if clip.label is not None]
     for clip in labelled:
         try:
-            value = float(str(clip.label))
+            value = float(_DECIMAL_COMMA.sub(r"\1.\2", str(clip.label)))
             if not np.isfinite(value):
                 raise ValueError
             numbers[clip.id] = value
@@ -112,7 +115,7 @@ def write_corpus(
     names = [name for name in recipe.dims if any(name in modalities for modalities in lengths.values())]
     if len(names) < 2:
         raise ImderError(
-            f"{source}: a corpus needs at least two modalities, these clips give {', '.join(names) or 'none'}"
+            f"{source}: a corpus needs at least two modalities, these clips give {', '.join(names) or 'none'}{_causes(clips, load)}"
         )
     recipe = recipe.only(set(names))
     work.mkdir(parents=True, exist_ok=True)
@@ -129,6 +132,15 @@ def write_corpus(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return corpus
+
+
+def _causes(clips: Sequence[Clip], load: Load) -> str:
+    """How many modalities of clips failed and the first of them, as the end of a sentence."""
+    failures = [(clip.id, *failure) for clip in clips for failure in load(clip).failures.items()]
+    if not failures:
+        return ""
+    first = "; ".join(f"{clip}: {modality}: {reason}" for clip, modality, reason in failures[:_CAUSES])
+    return f"; {len(failures)} failed, such as {first}"
 
 
 def _name(source: Path) -> str:
