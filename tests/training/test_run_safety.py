@@ -262,3 +262,31 @@ def test_trainings_in_threads_equal_their_sequential_twins(corpus, finished, tmp
     assert not errors
     assert_same_end(finished[0], tmp_path / "first")
     assert_same_end(tmp_path / "alone", tmp_path / "second")
+
+
+def test_a_lock_appears_with_its_content(tmp_path, monkeypatch):
+    """Killed at any instant, a process leaves a lock that names it, or none."""
+    links = []
+
+    def link(part, path):
+        links.append(json.loads(part.read_text())["pid"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(KeyboardInterrupt):
+        Lock(tmp_path / "a.lock").acquire()
+    assert links == [os.getpid()]
+    assert not list(tmp_path.iterdir())
+
+
+def test_locks_need_no_links(tmp_path, monkeypatch):
+    def link(part, path):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    one, other = Lock(tmp_path / "a.lock"), Lock(tmp_path / "a.lock")
+    assert one.acquire()
+    assert not other.acquire()
+    one.release()
+    assert other.acquire()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.lock"]

@@ -45,7 +45,14 @@ class ExtractionFolder:
             ImderError: the folder belongs to another recipe, isn't an extraction's, or can't be written.
         """
         marker = self.path / "recipe.json"
-        if self.path.exists() and not marker.exists() and any(p.name != "lock" for p in self.path.iterdir()):
+        if (
+            self.path.exists()
+            and not marker.exists()
+            and any(
+                not _OWN.fullmatch(p.name)
+                for p in self.path.iterdir()  # a process may have been killed before it wrote its marker
+            )
+        ):
             raise ImderError(f"{self.path}: is not the folder of an extraction; move it away")
         try:
             self.path.mkdir(parents=True, exist_ok=True)

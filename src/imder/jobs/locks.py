@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import socket
 import time
 import uuid
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from imder.jobs.background import repeating
 from imder.jobs.files import atomic_write, unwritable
-from imder.jobs.processes import is_alive, start_of
+from imder.jobs.processes import is_alive, process_tag, start_of
 from imder.types import ImderError
 
 BEAT = 15.0
@@ -124,7 +125,24 @@ class Lock:
         return json.dumps(asdict(holder))
 
     def _create(self, path: Path) -> bool:
-        """Create a file; returns False if it exists."""
+        """Create a file; returns False if it exists.
+
+        It appears with its content: a process that is killed in between must not leave a lock that names nobody.
+        """
+        part = path.with_name(f".{path.name}.{process_tag()}-{secrets.token_hex(4)}.part")
+        try:
+            part.write_text(self._content())
+            os.link(part, path)
+            return True
+        except FileExistsError:
+            return False
+        except OSError:
+            return self._create_empty(path)  # on a file system without links, or where nothing can be written
+        finally:
+            with suppress(OSError):
+                part.unlink()
+
+    def _create_empty(self, path: Path) -> bool:
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
