@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from fractions import Fraction
 
 import numpy as np
@@ -10,38 +9,10 @@ import pytest
 
 av = pytest.importorskip("av")
 
+from face_videos import turn, write_frames  # noqa: E402
 from imder.extract.face.video import MAX_SIDE, Video  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 from tiny_media import tone, write_video, write_wav  # noqa: E402
-
-
-def write_frames(path, times, size=(64, 48), aspect=None, images=None):
-    """A video whose frames are shown at ``times``: grey, or ``images``."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=30)
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        stream.bit_rate = 4_000_000
-        if aspect is not None:
-            stream.codec_context.sample_aspect_ratio = aspect
-        for i, time in enumerate(times):
-            image = np.full((size[1], size[0], 3), 3 * i % 256, np.uint8) if images is None else images[i]
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def turn(path, matrix):
-    """Write a display matrix (a, b, c, d) into a file."""
-    content = bytearray(path.read_bytes())
-    start = content.index(b"tkhd") + 44
-    a, b, c, d = (int(x * 65536) for x in matrix)
-    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(content)
-    return path
 
 
 def times_of(video):

@@ -11,8 +11,9 @@ from imder.extract.face.region import Image
 
 CELLS = 16
 """Frames are compared on a grid of so many cells a side, so that movement and noise count little."""
-MIN_CHANGE = 20.0
-"""Least mean change of a cell at a cut, in grey levels of 255. Changes of the whole picture's brightness don't count."""
+MIN_CHANGE = 10.0
+"""Least change at a cut in grey levels of 255, the median over cells: people who move leave most of the picture as it is.
+Changes of the whole picture's brightness don't count."""
 MIN_RATIO = 3.0
 """A cut changes more than the median of the frames before, times this."""
 _MEMORY = 8  # frames
@@ -33,8 +34,8 @@ class CutDetector:
             self._changes.clear()
             return before is not None
         difference = cells - before
-        change = float(np.abs(difference - difference.mean()).mean())
-        usual = float(np.median(self._changes)) if self._changes else 0.0
+        change = float(np.median(np.abs(difference - np.median(difference))))
+        usual = float(np.median(self._changes)) if self._changes else MIN_CHANGE
         is_cut = change >= MIN_CHANGE and change >= MIN_RATIO * usual
         self._changes.append(change)
         if is_cut:
