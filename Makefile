@@ -20,7 +20,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt tools/install.s
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	sh tools/install.sh $(BIN)/python ".[test,lint,extract]"
+	sh tools/install.sh $(BIN)/python ".[test,lint,extract,face]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
@@ -37,8 +37,12 @@ test: install-test
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-slow: install-test
-	$(BIN)/python -m pytest -m slow
+slow: install-test $(VENV)/face_landmarker.task
+	IMDER_FACE_MODEL=$(abspath $(VENV)/face_landmarker.task) $(BIN)/python -m pytest -m slow
+
+# The models of faces, for tests.
+$(VENV)/face_landmarker.task: $(BIN)/python tools/face_model.py
+	$(BIN)/python tools/face_model.py $@
 
 # The site goes to site/; open site/index.html.
 docs: install-docs

@@ -40,6 +40,9 @@ def add_options(parser: Parser) -> None:
         help="with --window: share of it that a modality must cover to count as available (default: 0.1)",
     )
     parser.add_argument("--language", help="where the run's transformer is now (folder or name), or none")
+    parser.add_argument(
+        "--face-model", help="where the run's face_landmarker.task is now (default: as for imder extract)"
+    )
     parser.add_argument("--openface-program", help="FeatureExtraction or its folder, for videos (default: on PATH)")
     parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets should hold the label")
     parser.add_argument("--out", help="CSV to write; a single clip needs none")

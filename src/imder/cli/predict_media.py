@@ -149,6 +149,7 @@ def _predictor(options: Namespace) -> Predictor:
         recipe=trained.recipe,
         language=options.language,
         openface=options.openface_program,
+        face_model=options.face_model,
         name=trained.name,
     )
 

@@ -17,8 +17,9 @@ from imder.calibration.describe import LEVEL
 from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
 from imder.extract.choose import NONE, check_ready
+from imder.extract.face.model_file import find_model
 from imder.extract.manifest import Clip, read_source
-from imder.extract.recipe import Recipe
+from imder.extract.recipe import FaceRecipe, Recipe
 from imder.extract.vision import find_openface
 from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_data
@@ -41,6 +42,7 @@ class Predictor:
         recipe: the recipe of its features (`imder.data.corpus.Corpus.recipe`); by default that of the folder, if any.
         language: folder or name of the recipe's transformer, if it has moved; ``none`` to ignore texts.
         openface: OpenFace's program or its folder, for videos without a table; by default the one on PATH, if any.
+        face_model: the file of the models of faces, if the recipe's has moved.
         name: its name in messages.
 
     Raises:
@@ -55,11 +57,13 @@ class Predictor:
         recipe: Mapping[str, Any] | None = None,
         language: str | None = None,
         openface: str | None = None,
+        face_model: str | None = None,
         name: str | None = None,
     ) -> None:
         trained = TrainedModel.load(model, device, name=name)
         self._trained = trained if recipe is None else replace(trained, recipe=recipe)
         self._language = language
+        self._face_model = face_model
         self._openface = find_openface(openface)
 
     def __repr__(self) -> str:
@@ -119,7 +123,8 @@ class Predictor:
         """Predict one clip, which may lack any modalities.
 
         Args:
-            video: a video, used for its sound unless ``audio`` is given, and for the face if OpenFace's program is available.
+            video: a video, used for its sound unless ``audio`` is given, and for the face as the run's recipe
+                says (OpenFace's columns need its program or a table).
             audio: a sound file.
             text: the words.
             openface: OpenFace's table.
@@ -259,6 +264,9 @@ class Predictor:
                 "predict a corpus of such features, or train on a store that `imder extract` made"
             )
         recipe = Recipe.from_dict(self.recipe, self.name)
+        if self._face_model is not None and isinstance(recipe.vision, FaceRecipe):
+            vision = replace(recipe.vision, model=str(find_model(self._face_model)))
+            recipe = replace(recipe, vision=vision)
         if self._language == NONE:
             return recipe.only({"vision", "audio"})
         if self._language is not None and recipe.language is not None:
