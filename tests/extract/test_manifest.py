@@ -148,3 +148,19 @@ def test_when_all_clips_fail_the_first_causes_are_said(tmp_path: Path) -> None:
     recipe = Recipe(versions={})
     with pytest.raises(ImderError, match=r"clips give none; 4 failed, such as a: audio: there is no such file; b: "):
         write_corpus(clips, lambda clip: failed, recipe, tmp_path / "store", tmp_path / "work", source="clips.csv")
+
+
+def test_files_of_a_folder_without_media_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("c0.wav", "c0.txt", "README.txt", "label.csv", "v0.srt"):
+        (tmp_path / name).write_bytes(b"x")
+    read_source(tmp_path)
+    assert "1 files of subtitles are not read, such as v0.srt" in caplog.text
+    assert "2 clips have a text or table, but no media of their name, such as README" in caplog.text
+
+
+def test_a_text_that_names_a_file_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "c0.txt").write_text("good day")
+    (tmp_path / "clips.csv").write_text("id,text\na,c0.txt\nb,Well. Good.\n")
+    assert read_source(tmp_path / "clips.csv")[0].text == "c0.txt"
+    assert len(caplog.messages) == 1
+    assert "line 2: text: 'c0.txt' is a file; its name is read as the words" in caplog.text

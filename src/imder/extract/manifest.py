@@ -8,6 +8,7 @@ whose id is the path within the folder, without suffix.
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,14 @@ from pathlib import Path
 from imder.data.split_names import KNOWN, split_named
 from imder.types import ImderError
 
+log = logging.getLogger(__name__)
+
 COLUMNS = ("id", "video", "audio", "text", "openface", "label", "split", "dialogue", "position", "speaker")
 VIDEOS = frozenset({".mp4", ".m4v", ".mkv", ".webm", ".avi", ".mov", ".wmv", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"})
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au", ".caf"})
+
+_SUBTITLES = frozenset({".srt", ".vtt", ".sbv", ".ass", ".ssa"})
+_LONGEST_PATH = 200
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ def _folder(path: Path) -> Iterator[Clip]:
     if (path / "manifest.csv").exists():
         raise ImderError(f"{path}: holds a manifest; to use it, give {path / 'manifest.csv'}")
     files_of: dict[str, dict[str, Path]] = {}
+    subtitles = []
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         relative = file.relative_to(path)
         if any(part.startswith(".") for part in relative.parts) or _is_output(file.parent, path):
@@ -93,12 +100,26 @@ def _folder(path: Path) -> Iterator[Clip]:
         suffix = file.suffix.lower()
         kind = "video" if suffix in VIDEOS else "audio" if suffix in SOUNDS else None
         kind = {".txt": "text_file", ".csv": "openface"}.get(suffix, kind)
+        if suffix in _SUBTITLES:
+            subtitles.append(relative.as_posix())
         if kind is None:
             continue
         clip = files_of.setdefault(relative.with_suffix("").as_posix(), {})
         if kind in clip:
             raise ImderError(f"{path}: {clip[kind].name} and {file.name} would both be the {kind} of one clip")
         clip[kind] = file.absolute()
+    if subtitles:
+        log.warning(
+            "%s: %d files of subtitles are not read, such as %s; save the words of a clip as .txt",
+            path,
+            len(subtitles),
+            subtitles[0],
+        )
+    alone = [name for name, files in files_of.items() if not {"video", "audio"} & files.keys()]
+    if alone and len(alone) < len(files_of):
+        log.warning(
+            "%s: %d clips have a text or table, but no media of their name, such as %s", path, len(alone), alone[0]
+        )
     for name, files in files_of.items():
         yield Clip(
             name,
@@ -151,9 +172,18 @@ def _manifest(path: Path) -> Iterator[Clip]:
             if clip.id in lines:
                 raise ImderError(f"{path}: lines {lines[clip.id]} and {rows.line_num} have the same id {clip.id!r}")
             lines[clip.id] = rows.line_num
+            if clip.text is not None and _names_file(path.absolute().parent, clip.text):
+                log.warning("%s: text: %r is a file; its name is read as the words, not its content", where, clip.text)
             yield clip
     except csv.Error as error:
         raise ImderError(f"{path}: line {rows.line_num}: not CSV ({error})") from None
+
+
+def _names_file(folder: Path, text: str) -> bool:
+    try:
+        return len(text) < _LONGEST_PATH and "." in text and "\0" not in text and (folder / text).is_file()
+    except OSError:
+        return False
 
 
 def _check_header(path: Path, header: list[str]) -> None:
