@@ -4,7 +4,7 @@
 
 OPENFACE is a folder with ``default.wmv`` and ``default.csv`` (OpenFace's own sample and its table), VIDEO one with
 ``single_face.mp4``, ``no_face.mp4`` and ``face_noface.mov``. Every frame is used. Correlations are those of the frames that both
-have; signs don't count where the two conventions differ.
+have.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from imder.extract.openface import columns_of, read_openface
 PAIRS = (
     (("jawOpen",), "AU25_r", 0.85),
     (("jawOpen",), "AU26_r", 0.85),
+    (("mouthLowerDownLeft", "mouthLowerDownRight"), "AU26_r", None),
     (("mouthSmileLeft", "mouthSmileRight"), "AU12_r", 0.80),
     (("eyeBlinkLeft", "eyeBlinkRight"), "AU45_r", 0.85),
     (("headPitch",), "pose_Rx", 0.80),
