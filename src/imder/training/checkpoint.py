@@ -16,7 +16,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 
 from imder.jobs.documents import shorten
-from imder.jobs.files import atomic_write, unwritable
+from imder.jobs.files import atomic_write
 from imder.types import ImderError
 
 _PARTS = {"state_dict": dict, "callbacks": dict, "loops": dict, "optimizer_states": list}
@@ -36,7 +36,7 @@ class CheckpointFile(CheckpointIO):
             try:
                 torch.save(checkpoint, part)
             except RuntimeError as error:  # what torch makes of a full disk
-                raise unwritable(path, error) from None
+                raise ImderError(f"{path}: cannot be written; is the disk full? ({shorten(error)})") from None
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint.
