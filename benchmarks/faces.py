@@ -3,8 +3,8 @@
     python benchmarks/faces.py OPENFACE VIDEO
 
 OPENFACE is a folder with ``default.wmv`` and ``default.csv`` (OpenFace's own sample and its table), VIDEO one with
-``single_face.mp4``, ``no_face.mp4`` and ``face_noface.mov``. Every frame is used. Correlations are those of the frames that both
-have.
+``single_face.mp4``, ``no_face.mp4`` and ``face_noface.mov``. Every frame is used. Correlations are
+those of the frames that both have.
 """
 
 from __future__ import annotations
