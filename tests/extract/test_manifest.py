@@ -47,6 +47,17 @@ def test_other_separators(tmp_path, separator):
     assert read_source(path)[0].audio == tmp_path / "a.wav"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_rows_end_at_line_ends_alone(tmp_path, encoding, end):
+    """Other separators of Unicode are part of a text; spreadsheets save UTF-16."""
+    words = "one\x0btwo\x0c three\u2028four\x85five"
+    rows = ["id,text,label", f'a,"{words}",1', "b,\x1cplain,2", ""]
+    clips = read_source(manifest(tmp_path, end.join(rows).encode(encoding)))
+    assert [(clip.id, clip.label) for clip in clips] == [("a", "1"), ("b", "2")]
+    assert clips[0].text == words
+
+
 def test_ids_from_files(tmp_path):
     clips = read_source(manifest(tmp_path, "audio,text\nx/a.wav,hello\n,there\n"))
     assert [clip.id for clip in clips] == ["x/a", "clip-2"]

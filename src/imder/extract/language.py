@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from imder.extract.extractor import ClipFeatures, Extractor
-from imder.extract.manifest import Clip, read_text
+from imder.extract.manifest import Clip
 from imder.extract.recipe import LanguageRecipe
+from imder.extract.text_files import read_text
 from imder.models.language.pretrained import folder_of, load_tokenizer, load_transformer, states_of, transformers_for
 from imder.types import ImderError
 

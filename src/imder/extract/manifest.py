@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imder.data.split_names import KNOWN, split_named
+from imder.extract.text_files import csv_lines, lines_of, read_text
 from imder.types import ImderError
 
 log = logging.getLogger(__name__)
@@ -136,26 +137,12 @@ def _is_output(folder: Path, top: Path) -> bool:
     return any((f / "corpus.json").exists() or f.suffix == ".partial" for f in ancestors[: ancestors.index(top) + 1])
 
 
-def read_text(path: Path, advice: str = "") -> str:
-    """The text of a UTF-8 file, with or without a byte order mark.
-
-    Raises:
-        ImderError: it can't be read, or isn't UTF-8 (``advice`` ends that message).
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError as error:
-        raise ImderError(f"{path}: is not UTF-8 text (byte {error.start}){advice}") from None
-
-
 def _manifest(path: Path) -> Iterator[Clip]:
     text = read_text(path, "; save it as CSV UTF-8")
-    first = text.partition("\n")[0]
+    first = next(iter(lines_of(text)), "")
     separator = max(",;\t", key=first.count)
     lines: dict[str, int] = {}
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    rows = csv.reader(csv_lines(text), delimiter=separator, strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
         _check_header(path, header)
