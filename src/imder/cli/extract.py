@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imder.cli.console import PARTLY, counted, say, say_all, shown_failures
-from imder.cli.options import add_backend, thread_count
-from imder.cli.parser import whole
+from imder.cli.options import add_backend, add_transcription, thread_count
+from imder.cli.parser import number, whole
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -19,15 +19,29 @@ if TYPE_CHECKING:
     from imder.extract.runner import Outcome
 
 
+AUDIO = (
+    "librosa33, mel64, egemaps, whisper[:SIZE or FOLDER], a speech model such as microsoft/wavlm-base-plus (name or folder), "
+    "or none (default: whisper if it is installed, else librosa33)"
+)
+
+
 def add_options(parser: Parser) -> None:
     """Options of ``imder extract``."""
-    parser.add_argument("source", help="CSV manifest, or folder of media")
+    parser.add_argument("source", help="CSV manifest, folder of media, or media file")
     parser.add_argument("out", help="store to write")
     parser.add_argument(
         "--language", help="transformer (folder or name), or none (default: BERT of the texts' language)"
     )
     parser.add_argument("--max-tokens", type=whole(1), default=50, help="tokens of a text, two of them special")
-    parser.add_argument("--audio", default="librosa33", help="librosa33, mel64, egemaps or none")
+    parser.add_argument("--audio", help=AUDIO)
+    parser.add_argument(
+        "--audio-rate", type=number(above=0), help="speech models: steps a second (default: 10)", metavar="RATE"
+    )
+    parser.add_argument(
+        "--audio-layers",
+        help="speech models: mean, last, 4-8, or weights such as 3:1,6:2 (default: mean; whisper: its upper half)",
+    )
+    add_transcription(parser)
     parser.add_argument(
         "--vision",
         help="face (62), face+landmarks (1496), OpenFace columns: cues (49), sims (709), groups such as pose+aus, or none "
@@ -62,6 +76,12 @@ def run(options: Namespace) -> int:
         language=options.language,
         max_tokens=options.max_tokens,
         audio=options.audio,
+        audio_rate=options.audio_rate,
+        audio_layers=options.audio_layers,
+        transcribe=options.transcribe,
+        asr_model=options.asr_model,
+        asr_language=options.asr_language,
+        notify=say,
         vision=options.vision,
         openface=openface,
         face=FaceOptions(options.fps, options.person, options.face_model),
@@ -105,16 +125,24 @@ def resume_advice(options: Namespace) -> str:
 
 def _describe(recipe: Recipe) -> list[str]:
     """A line for each modality's features."""
+    from imder.extract.recipe import SpeechRecipe
+
     lines = []
     if recipe.language is not None:
         language = recipe.language
         lines.append(f"language: {language.model}, at most {language.max_tokens} tokens of {language.dim} features")
+    if recipe.transcription is not None:
+        model = recipe.transcription.model
+        lines.append(
+            f"clips with sound and no text: transcribed by Whisper {model}, {recipe.transcription.language or 'language detected'}"
+        )
     if recipe.vision is not None:
         lines.append(f"vision: {_vision(recipe.vision)}")
     if recipe.audio is not None:
         audio = recipe.audio
         rate = f"{audio.frames_per_second:.4g} frames a second at {audio.rate} Hz"
-        lines.append(f"audio: {audio.kind}, {audio.dim} features, {rate}")
+        kind = f"{audio.kind} ({audio.model}, layers {audio.layers})" if isinstance(audio, SpeechRecipe) else audio.kind
+        lines.append(f"audio: {kind}, {audio.dim} features, {rate}")
     return lines
 
 
@@ -138,6 +166,8 @@ def _report(outcome: Outcome, out: str) -> list[str]:
     lines = []
     if outcome.resumed:
         lines.append(f"{counted(outcome.resumed, 'clip')} finished already")
+    if outcome.transcribed:
+        lines.append(f"{counted(outcome.transcribed, 'clip')} transcribed; the words and their times: {out}/words.csv")
     if outcome.remarks:
         kinds = Counter(name for _, name, _ in outcome.remarks)
         counts = ", ".join(f"{name} {n}" for name, n in kinds.items())

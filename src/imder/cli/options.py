@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,20 @@ def thread_count(options: Namespace, default: int = 0) -> int:
     from imder.jobs.threads import omp_threads
 
     return int(options.threads) if options.threads is not None else omp_threads() or default
+
+
+def add_transcription(parser: Parser) -> None:
+    """Speech to text for clips with sound and no text."""
+    parser.add_argument(
+        "--transcribe",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="speech to text for clips without a text (default: if faster-whisper is installed)",
+    )
+    parser.add_argument(
+        "--asr-model", help="Whisper: tiny.en, base, ... or folder (default: $IMDER_ASR_MODEL, else base)"
+    )
+    parser.add_argument("--asr-language", help="language spoken, such as en (default: detected in each clip)")
 
 
 def add_seed(parser: Parser, text: str = "seed of all random numbers") -> None:

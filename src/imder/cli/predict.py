@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all
-from imder.cli.options import add_available, add_prediction, add_run, available
+from imder.cli.options import add_available, add_prediction, add_run, add_transcription, available
 from imder.cli.outputs import RESULTS, add_force, check_output
 from imder.cli.parser import number
 from imder.types import ImderError
@@ -19,6 +19,8 @@ CLIP = ("video", "audio", "text", "openface", "transcript")
 """Options that hand over one clip or recording."""
 AVAILABLE = ("available", "protocol", "rates")
 """Options that say what may be used of a corpus."""
+SPEECH = ("transcribe", "asr_model", "asr_language", "audio_model")
+"""Options that apply to recordings only."""
 
 
 def add_options(parser: Parser) -> None:
@@ -43,6 +45,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--face-model", help="where the run's face_landmarker.task is now (default: as for imder extract)"
     )
+    add_transcription(parser)
+    parser.add_argument("--audio-model", help="where the run's speech model for sound is now (folder or name)")
     parser.add_argument("--openface-program", help="FeatureExtraction or its folder, for videos (default: on PATH)")
     parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets should hold the label")
     parser.add_argument("--out", help="CSV to write; a single clip needs none")
@@ -68,6 +72,9 @@ def run(options: Namespace) -> int:
     for name in AVAILABLE:
         if clips and options[name] is not None:
             raise ImderError(f"--{name} applies to a corpus; for clips, leave out the inputs that should not be used")
+    for name in SPEECH:
+        if not clips and options[name] is not None:
+            raise ImderError(f"--{name.replace('_', '-')} applies to recordings, not to the features of a corpus")
     if options.corpus is None:
         if not given:
             raise ImderError(

@@ -151,6 +151,11 @@ def _predictor(options: Namespace) -> Predictor:
         openface=options.openface_program,
         face_model=options.face_model,
         name=trained.name,
+        transcribe=options.transcribe,
+        asr_model=options.asr_model,
+        asr_language=options.asr_language,
+        audio_model=options.audio_model,
+        notify=say,
     )
 
 

@@ -68,6 +68,7 @@ def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str |
     """The first difference between two recipes of extraction, as a sentence; None if their common modalities agree.
 
     Names of transformers and versions of libraries are ignored; the fingerprint of weights and vocabulary is compared.
+    Where words came from (``transcription``) isn't compared, since features of the same words are the same.
 
     >>> one = {"format": 1, "audio": {"rate": 22050}, "versions": {"librosa": "0.11"}}
     >>> recipe_difference(one, {"format": 1, "audio": {"rate": 16000}, "versions": {}})
@@ -79,7 +80,7 @@ def recipe_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str |
         return f"the format is {one.get('format')} in the first and {other.get('format')} in the second"
     for name, first in one.items():
         second = other.get(name)
-        if name == "versions" or not isinstance(first, Mapping) or not isinstance(second, Mapping):
+        if name in ("versions", "transcription") or not isinstance(first, Mapping) or not isinstance(second, Mapping):
             continue
         for key in first:
             if (key == "model" and "fingerprint" in first) or first[key] == second.get(key):

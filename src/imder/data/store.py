@@ -7,6 +7,7 @@
                             "recipe": how features were made from raw media, and which were standardised by
                                       speaker ("by_speaker": names); may be missing}
     failures.csv, remarks.csv   problems and remarks of `imder extract`; may be missing
+    words.csv                   words of transcripts that it made, with their times and origin; may be missing
     <split>.json           {"ids": [...], "texts", "dialogue", "speaker": a list of n strings, or null}
     <split>.safetensors    values.<modality>   (frames, D) float16 or float32: all frames, without padding
                            offsets.<modality>  (n + 1,) int64: sample i holds the frames offsets[i] to offsets[i + 1]

@@ -26,7 +26,11 @@ VERSION = 1
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _CHUNK = 1 << 22  # values converted at a time
 _LISTS = ("texts", "dialogue", "speaker")
-_NOTES = ("failures.csv", "remarks.csv")  # the only other files of a store; a folder with any more is never replaced
+_NOTES = (
+    "failures.csv",
+    "remarks.csv",
+    "words.csv",
+)  # the only other files of a store; a folder with any more is never replaced
 
 
 def write_store(
@@ -41,7 +45,7 @@ def write_store(
         corpus: any corpus, memory-mapped or not.
         folder: the store.
         dtype: of the features on disk; None for each modality's own (float16, or else float32).
-        notes: contents of ``failures.csv`` and ``remarks.csv``, if any.
+        notes: contents of ``failures.csv``, ``remarks.csv`` and ``words.csv``, if any.
 
     Raises:
         ImderError: the folder holds anything but a store, or a value doesn't fit ``dtype`` (the message names modality and

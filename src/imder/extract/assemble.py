@@ -22,6 +22,7 @@ from imder.data.store import space_for, write_store
 from imder.extract.clip import Extracted
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
+from imder.extract.speech.words import Word
 from imder.types import ImderError, Task
 
 Load = Callable[[Clip], Extracted]
@@ -201,6 +202,17 @@ def _labels(clips: Sequence[Clip], task: Task, labels: Mapping[str, float | int]
 
 def _names(names: Sequence[str | None]) -> tuple[str, ...] | None:
     return tuple(name or "" for name in names) if any(names) else None
+
+
+def words_table(words: Sequence[tuple[str, Word]], model: str) -> str:
+    """CSV of the words of transcripts: id, start and end in seconds, text, and the origin of the words."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("id", "start", "end", "text", "origin"))
+    writer.writerows(
+        (i, word.start, word.end, word.text.strip(), f"transcribed by Whisper {model}") for i, word in words
+    )
+    return file.getvalue()
 
 
 def table(rows: Sequence[tuple[str, str, str]], last: str) -> str:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from imder.extract.extractors import NONE, find_extractor, parts_of, require_packages
 from imder.extract.face.extractor import FACES, FaceOptions, bundle_of, face_recipe
-from imder.extract.language import MAX_TOKENS, TRANSFORMER, default_model, encoder_of
+from imder.extract.language import CHINESE, ENGLISH, MAX_TOKENS, MULTILINGUAL, TRANSFORMER, default_model, encoder_of
 from imder.extract.manifest import Clip
 from imder.extract.openface import check_columns, read_header
-from imder.extract.recipe import FaceRecipe, LanguageRecipe, Recipe, VisionRecipe, versions
+from imder.extract.recipe import (
+    FaceRecipe,
+    LanguageRecipe,
+    Recipe,
+    SpeechRecipe,
+    TranscriptionRecipe,
+    VisionRecipe,
+    versions,
+)
+from imder.extract.speech.encoders import encoder_of_recipe, speech_recipe
+from imder.extract.speech.plan import Notify, default_audio, plan_transcription
+from imder.extract.speech.transcribe import needs_transcript
+from imder.extract.speech.whisper import whisper_of
 from imder.extract.vision import OPENFACE
 from imder.types import ImderError
 
@@ -23,22 +36,37 @@ def choose_recipe(
     *,
     language: str | None = None,
     max_tokens: int = MAX_TOKENS,
-    audio: str = "librosa33",
+    audio: str | None = None,
+    audio_rate: float | None = None,
+    audio_layers: str | None = None,
     vision: str | None = None,
     openface: str | None = None,
     face: FaceOptions | None = None,
+    transcribe: bool | None = None,
+    asr_model: str | None = None,
+    asr_language: str | None = None,
+    notify: Notify = lambda message: None,
 ) -> Recipe:
     """The recipe for these clips. Modalities that no clip has, or whose option is ``none``, are left out.
 
     Args:
         clips: all clips.
-        language: a transformer's name or folder, or an extractor; None for BERT in the texts' language.
+        language: a transformer's name or folder, or an extractor; None for BERT in the texts' language (multilingual if
+            all texts are transcripts still to be made, in a language that isn't given).
         max_tokens: longest text in tokens, special tokens included.
-        audio: an extractor: ``librosa33``, ``mel64``, ``egemaps``, or one of another package.
+        audio: an extractor: ``librosa33``, ``mel64``, ``egemaps``, ``whisper[:MODEL]``, a speech model's name or folder, or
+            one of another package; None for ``whisper`` if it is installed, else ``librosa33``.
+        audio_rate: steps a second of a speech model; None for 10.
+        audio_layers: layers of a speech model (`imder.extract.speech.states.layer_weights`); None for the mean of all,
+            for Whisper of its upper half.
         vision: ``face``, ``face+landmarks``, columns of OpenFace (`imder.extract.openface.columns_of`), or an extractor; None
             for `default_vision`.
         openface: OpenFace's program, for videos without a table.
         face: options of ``face`` and ``face+landmarks``.
+        transcribe: whether clips with sound and no text are transcribed (`imder.extract.speech.plan.plan_transcription`).
+        asr_model: the Whisper model; None for the default.
+        asr_language: the language spoken; None to detect it in each clip.
+        notify: called with a sentence on what is missing and how to get it.
 
     Raises:
         ImderError: an option is unknown, a package or model is missing, the first table lacks columns, or fewer than two
@@ -47,13 +75,26 @@ def choose_recipe(
     if max_tokens < 3:
         raise ImderError(f"--max-tokens: at least 3 (two of them special), got {max_tokens}")
     texts = [clip.text for clip in clips if clip.text is not None]
+    transcription = None
+    if language != NONE:
+        transcription = plan_transcription(clips, transcribe, asr_model, asr_language, notify)
+    elif transcribe:
+        raise ImderError("--transcribe: the words aren't read with --language none; leave one of the two out")
+    if audio is None:
+        has_audio = any(clip.has["audio"] for clip in clips)
+        audio = default_audio(asr_model, notify) if has_audio else "librosa33"
+    elif audio == "whisper" and asr_model is not None:
+        audio = f"whisper:{asr_model}"
+    spoken = None if texts or transcription is None else transcription
     options = {
-        "language": language or default_model(texts),
+        "language": language or _language_model(texts, spoken),
         "vision": vision or default_vision(clips, openface),
         "audio": audio,
     }
     extractors = {name: find_extractor(name, option) for name, option in options.items() if option != NONE}
     chosen = {name: e for name, e in extractors.items() if any(e.applies(clip, openface) for clip in clips)}
+    if transcription is not None and any(needs_transcript(clip) for clip in clips):
+        chosen = {"language": extractors["language"]} | chosen
     if len(chosen) < 2:
         raise ImderError(
             f"a corpus needs at least two modalities, these clips have only {', '.join(chosen) or 'none'} "
@@ -73,7 +114,18 @@ def choose_recipe(
             raise
         if extractor is OPENFACE:
             _check_first_table(clips, options[name])
-    return Recipe(**parts, versions=versions())
+    parts["audio"] = speech_recipe(parts.get("audio"), audio_rate, audio_layers)
+    if "language" not in parts:
+        transcription = None
+    return Recipe(**parts, versions=versions(), transcription=transcription)
+
+
+def _language_model(texts: Sequence[str], transcription: TranscriptionRecipe | None) -> str:
+    """The default transformer for texts, or for transcripts that are still to be made."""
+    if transcription is None:
+        return default_model(texts)
+    language = transcription.language or ("en" if Path(transcription.model).name.endswith(".en") else None)
+    return {"en": ENGLISH, "zh": CHINESE}.get(language or "", MULTILINGUAL)
 
 
 def default_vision(clips: Sequence[Clip], openface: str | None) -> str:
@@ -98,9 +150,14 @@ def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
         if extractor is OPENFACE:
             assert isinstance(part, VisionRecipe)
             _check_first_table(clips, part.columns)
-        if extractor is TRANSFORMER and any(clip.has["language"] for clip in clips):
+        if isinstance(part, SpeechRecipe) and any(clip.has["audio"] for clip in clips):
+            encoder_of_recipe(part)
+        spoken = recipe.transcription is not None and any(needs_transcript(clip) for clip in clips)
+        if extractor is TRANSFORMER and (spoken or any(clip.has["language"] for clip in clips)):
             assert isinstance(part, LanguageRecipe)
             encoder_of(part.model, part.fingerprint)
+    if recipe.transcription is not None and any(needs_transcript(clip) for clip in clips):
+        whisper_of(recipe.transcription.model, recipe.transcription.fingerprint)
 
 
 def _check_first_table(clips: Sequence[Clip], columns: str) -> None:

@@ -18,11 +18,15 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Cue:
-    """A piece of text and its time in seconds, ``start < end``."""
+    """A piece of text and its time in seconds, ``start < end``.
+
+    ``glued``: no blank separates it from the cue before, as between words of Chinese.
+    """
 
     start: float
     end: float
     text: str
+    glued: bool = False
 
 
 @dataclass(frozen=True)

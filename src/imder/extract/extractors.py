@@ -6,6 +6,7 @@ import sys
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from imder.extract.audio import LIBROSA33, MEL64
@@ -15,6 +16,7 @@ from imder.extract.face.extractor import FACES
 from imder.extract.language import MAX_TOKENS, TRANSFORMER
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
+from imder.extract.speech.encoders import SPEECH_TRANSFORMER, WHISPER
 from imder.extract.vision import OPENFACE
 from imder.types import ImderError
 
@@ -24,7 +26,16 @@ GROUP = "imder.extractors"
 NONE = "none"
 """The option that leaves a modality out."""
 
-EXTRACTORS: list[Extractor] = [TRANSFORMER, OPENFACE, *FACES, LIBROSA33, MEL64, EGEMAPS]
+EXTRACTORS: list[Extractor] = [
+    TRANSFORMER,
+    OPENFACE,
+    *FACES,
+    LIBROSA33,
+    MEL64,
+    EGEMAPS,
+    WHISPER,
+    SPEECH_TRANSFORMER,
+]
 """Every extractor of this package, one row each."""
 
 _ANY_OPTION = {"language": TRANSFORMER, "vision": OPENFACE}
@@ -36,19 +47,22 @@ def find_extractor(modality: str, option: str) -> Extractor:
 
     Args:
         modality: ``language``, ``vision`` or ``audio``.
-        option: the name of an extractor; for language also a transformer, for vision also columns of OpenFace.
+        option: the name of an extractor, for speech models with a colon and the model (``whisper:tiny``); for language also
+            a transformer, for vision columns of OpenFace, for audio a speech model (``microsoft/wavlm-base-plus``, FOLDER).
 
     Raises:
         ImderError: there is no such extractor.
     """
     for extractor in EXTRACTORS:
-        if (extractor.modality, extractor.name) == (modality, option):
+        if extractor.modality == modality and extractor.name in (option, option.partition(":")[0]):
             return extractor
     for extractor in _installed(option, tuple(sys.path)):
         if extractor.modality == modality:
             return extractor
     if modality in _ANY_OPTION:
         return _ANY_OPTION[modality]
+    if modality == "audio" and ("/" in option or Path(option).is_dir()):
+        return SPEECH_TRANSFORMER
     known = ", ".join(extractor.name for extractor in EXTRACTORS if extractor.modality == modality)
     raise ImderError(f"--{modality}: unknown kind {option!r}; known are {known} and {NONE}")
 

@@ -16,6 +16,7 @@ import os
 import re
 import zipfile
 from contextlib import suppress
+from dataclasses import astuple
 from hashlib import blake2b
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import numpy as np
 from imder.extract.clip import Extracted
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
+from imder.extract.speech.words import Word
 from imder.jobs.documents import read_json
 from imder.jobs.files import atomic_write
 from imder.types import ImderError
@@ -99,6 +101,7 @@ class ExtractionFolder:
             ImderError: the file can't be written.
         """
         about = {name: getattr(extracted, name) for name in ("text", "failures", "remarks", "untracked")}
+        about["words"] = [astuple(word) for word in extracted.words]
         arrays = {f"features_{name}": values for name, values in extracted.features.items()}
         if extracted.tokens is not None:
             arrays["tokens"] = extracted.tokens  # type: ignore[assignment]
@@ -117,7 +120,8 @@ class ExtractionFolder:
                 about = json.loads(str(file["about"]))
                 features = {n.removeprefix("features_"): file[n] for n in file.files if n.startswith("features_")}
                 tokens = file["tokens"] if "tokens" in file.files else None
-            return Extracted(features, tokens, **about)
+            words = tuple(Word(*word) for word in about.pop("words"))
+            return Extracted(features, tokens, words=words, **about)
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise ImderError(
                 f"{path}: damaged ({' '.join(str(error).split())}); remove it to extract the clip again"

@@ -24,7 +24,7 @@ from imder.models.language.pretrained import folder_of, load_tokenizer, load_tra
 from imder.types import ImderError
 
 OPTION = "--language"
-ENGLISH, CHINESE = "bert-base-uncased", "bert-base-chinese"
+ENGLISH, CHINESE, MULTILINGUAL = "bert-base-uncased", "bert-base-chinese", "bert-base-multilingual-cased"
 MAX_TOKENS = 50
 """Default, as in the aligned feature files of CMU-MOSI and CMU-MOSEI."""
 

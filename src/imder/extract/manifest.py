@@ -1,8 +1,8 @@
-"""Clips and their files, from a CSV manifest or a folder of media.
+"""Clips and their files, from a CSV manifest, a folder of media, or one media file.
 
 A manifest has a header with any of the columns `COLUMNS`; paths are relative to the manifest. A folder is searched
 recursively: files that differ only in their suffix (``a.mp4``, ``a.wav``, ``a.txt``, ``a.csv`` of OpenFace) are one clip,
-whose id is the path within the folder, without suffix.
+whose id is the path within the folder, without suffix. A media file is one clip too, with ``a.txt`` and ``a.csv`` beside it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Clip:
 
 
 def read_source(path: str | Path) -> tuple[Clip, ...]:
-    """The clips of a manifest or a folder.
+    """The clips of a manifest or a folder, or the one of a media file.
 
     Raises:
         ImderError: the path doesn't exist, can't be read, or contradicts itself; the message names file and line.
@@ -72,6 +72,8 @@ def read_source(path: str | Path) -> tuple[Clip, ...]:
     path = Path(path)
     if not path.exists():
         raise ImderError(f"{path}: there is no such file or folder")
+    if path.suffix.lower() in VIDEOS | SOUNDS and not path.is_dir():
+        return (_single(path.absolute()),)
     clips = tuple(_folder(path) if path.is_dir() else _manifest(path))
     if not clips:
         what = "no media or text in this folder" if path.is_dir() else "no rows below the header"
@@ -129,6 +131,13 @@ def _folder(path: Path) -> Iterator[Clip]:
             files.get("openface"),
             text_file=files.get("text_file"),
         )
+
+
+def _single(file: Path) -> Clip:
+    """The clip of a media file, with the text and the table beside it."""
+    text, table = (beside if (beside := file.with_suffix(suffix)).is_file() else None for suffix in (".txt", ".csv"))
+    video, audio = (file, None) if file.suffix.lower() in VIDEOS else (None, file)
+    return Clip(file.stem, video, audio, table, text_file=text)
 
 
 def _is_output(folder: Path, top: Path) -> bool:

@@ -65,6 +65,36 @@ class AudioRecipe:
 
 
 @dataclass(frozen=True)
+class SpeechRecipe(AudioRecipe):
+    """Hidden states of a speech model, averaged within steps of ``hop`` samples.
+
+    Attributes:
+        model: its name or folder; informative only.
+        fingerprint: a hash of its weights.
+        layers: the hidden states that are averaged, such as ``mean`` (`imder.extract.speech.states.layer_weights`).
+    """
+
+    model: str
+    fingerprint: str
+    layers: str
+
+
+@dataclass(frozen=True)
+class TranscriptionRecipe:
+    """Speech to text, for clips with sound and no text.
+
+    Attributes:
+        model: the Whisper model's name or folder; informative only.
+        fingerprint: a hash of its weights and vocabulary.
+        language: the code of the language spoken; None to detect it in each clip.
+    """
+
+    model: str
+    fingerprint: str
+    language: str | None = None
+
+
+@dataclass(frozen=True)
 class VisionRecipe:
     """Frames of a face.
 
@@ -99,7 +129,8 @@ class FaceRecipe(VisionRecipe):
 class Recipe:
     """The recipe of a corpus; None for modalities that it lacks.
 
-    ``by_speaker`` lists the modalities that were standardised by speaker after extraction (`imder.data.speaker_norm`).
+    ``by_speaker`` lists the modalities that were standardised by speaker after extraction (`imder.data.speaker_norm`);
+    ``transcription`` says how clips without a text get one, None if they don't.
 
     >>> recipe = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64))
     >>> Recipe.from_dict(recipe.to_dict(), "a.json") == recipe
@@ -111,6 +142,7 @@ class Recipe:
     audio: AudioRecipe | None = None
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
     by_speaker: tuple[str, ...] = ()
+    transcription: TranscriptionRecipe | None = None
 
     @property
     def dims(self) -> dict[str, int]:
@@ -126,6 +158,7 @@ class Recipe:
             self.audio if "audio" in names else None,
             self.versions,
             tuple(name for name in self.by_speaker if name in names),
+            self.transcription if "language" in names else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,7 +166,8 @@ class Recipe:
         parts = {"language": self.language, "vision": self.vision, "audio": self.audio}
         modalities = {name: asdict(part) for name, part in parts.items() if part is not None}
         by_speaker = {KEY: list(self.by_speaker)} if self.by_speaker else {}
-        return {"format": FORMAT, **modalities, "versions": dict(self.versions), **by_speaker}
+        spoken = {} if self.transcription is None else {"transcription": asdict(self.transcription)}
+        return {"format": FORMAT, **modalities, **spoken, "versions": dict(self.versions), **by_speaker}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str) -> Recipe:
@@ -146,10 +180,10 @@ class Recipe:
         if (number := entry.mapping_of_values().get("format")) != FORMAT:
             raise ImderError(f"{where}: a recipe of format {number!r}; this version reads {FORMAT}")
         parts: dict[str, Any] = {}
-        for name, kind in (("language", LanguageRecipe), ("vision", VisionRecipe), ("audio", AudioRecipe)):
-            part = entry.get(name)
-            face = part is not None and name == "vision" and "fingerprint" in part.mapping()
-            parts[name] = None if part is None else _part(FaceRecipe if face else kind, part)
+        for name, kind in _PARTS.items():
+            if (part := entry.get(name)) is not None:
+                model = _MODELS.get(name) if "fingerprint" in part.mapping() else None
+                parts[name] = _part(model or kind, part)
         versions = {name: x.text() for name, x in entry["versions"].mapping().items()}
         try:
             return cls(**parts, versions=versions, by_speaker=standardised(data))
@@ -160,17 +194,36 @@ class Recipe:
         """A short hash that is the same for the same recipe."""
         data = self.to_dict()
         del data["versions"]
-        for name in ("language", "vision"):
+        for name in ("language", "vision", "audio", "transcription"):
             data.get(name, {}).pop("model", None)
         return blake2b(json.dumps(data, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
+_PARTS: dict[str, type[Any]] = {
+    "language": LanguageRecipe,
+    "vision": VisionRecipe,
+    "audio": AudioRecipe,
+    "transcription": TranscriptionRecipe,
+}
+_MODELS: dict[str, type[Any]] = {"vision": FaceRecipe, "audio": SpeechRecipe}
+"""Parts of modalities whose features come from a model with a fingerprint."""
+
+
 def _part(kind: type[Any], entry: Entry) -> Any:
-    """A recipe of one modality; every value is a text or a number from 1 on."""
+    """A recipe of one modality; every value is a text, a number from 1 on, or, where it is optional, null."""
     hints = get_type_hints(kind)
     if unknown := sorted(entry.mapping().keys() - hints.keys()):
         raise entry.fault(f"unknown key {unknown[0]!r}")
-    return kind(**{key: entry[key].text() if hint is str else entry[key].whole(1) for key, hint in hints.items()})
+    values: dict[str, Any] = {}
+    for key, hint in hints.items():
+        value = entry[key]
+        if hint is int:
+            values[key] = value.whole(1)
+        elif hint is str or value.value is not None:
+            values[key] = value.text()
+        else:
+            values[key] = None
+    return kind(**values)
 
 
 def versions() -> dict[str, str]:
@@ -185,6 +238,7 @@ def versions() -> dict[str, str]:
         "opensmile",
         "ai-edge-litert",
         "transformers",
+        "faster-whisper",
         "torch",
         "numpy",
     ):

@@ -18,11 +18,12 @@ import joblib
 
 from imder.data.corpus import Corpus
 from imder.data.store import is_store
-from imder.extract.assemble import check_splits, read_labels, table, write_corpus
+from imder.extract.assemble import check_splits, read_labels, table, words_table, write_corpus
 from imder.extract.clip import Extracted, extract_clip
 from imder.extract.folder import ExtractionFolder
 from imder.extract.manifest import Clip, read_source
 from imder.extract.recipe import Recipe
+from imder.extract.speech.words import Word
 from imder.jobs.backends import BackendName, WorkerFunction, backend_of
 from imder.jobs.background import poll
 from imder.jobs.interrupts import interrupt_check
@@ -46,6 +47,7 @@ class Outcome:
         untracked: number of frames without a tracked face.
         resumed: number of clips that an earlier run had finished.
         seconds: duration of the extraction.
+        transcribed: number of clips whose words were transcribed from their sound.
     """
 
     corpus: Corpus
@@ -54,6 +56,7 @@ class Outcome:
     untracked: int
     resumed: int
     seconds: float
+    transcribed: int = 0
 
 
 def extract(
@@ -109,6 +112,7 @@ def extract(
             _work(folder, todo, keys, recipe, openface, jobs, threads, backend, address, check)
         failures: list[Row] = []
         remarks: list[Row] = []
+        words: list[tuple[str, Word]] = []
         untracked = 0
         for clip in clips:
             extracted = folder.load(keys[clip.id])
@@ -117,11 +121,15 @@ def extract(
                 failures.append((clip.id, "all", "nothing to extract from"))
             remarks += [(clip.id, name, remark) for name, remark in extracted.remarks.items()]
             untracked += extracted.untracked
+            words += [(clip.id, word) for word in extracted.words]
         tables = {
             name: table(rows, last)
             for name, rows, last in (("failures.csv", failures, "reason"), ("remarks.csv", remarks, "remark"))
             if rows
         }
+        if words:
+            assert recipe.transcription is not None
+            tables["words.csv"] = words_table(words, recipe.transcription.model)
         corpus = write_corpus(
             clips,
             lambda clip: folder.load(keys[clip.id]),
@@ -135,7 +143,8 @@ def extract(
         seconds = time.monotonic() - started
     if not failures:  # otherwise finished clips stay, for a run after the failures are corrected
         folder.remove()
-    return Outcome(corpus, tuple(failures), tuple(remarks), untracked, len(clips) - len(todo), seconds)
+    transcribed = len({sample for sample, _ in words})
+    return Outcome(corpus, tuple(failures), tuple(remarks), untracked, len(clips) - len(todo), seconds, transcribed)
 
 
 def _complete(folder: ExtractionFolder, key: str) -> bool:

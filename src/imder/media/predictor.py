@@ -14,17 +14,17 @@ from typing import Any
 import torch
 
 from imder.calibration.describe import LEVEL
-from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
 from imder.extract.choose import NONE, check_ready
-from imder.extract.face.model_file import find_model
 from imder.extract.manifest import Clip, read_source
-from imder.extract.recipe import FaceRecipe, Recipe
+from imder.extract.recipe import Recipe
+from imder.extract.speech.plan import Notify
 from imder.extract.vision import find_openface
 from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_data
 from imder.inference.selection import Available, Progress
 from imder.media.clips import ClipPredictions, predict_clips
+from imder.media.media_recipe import MediaOptions, media_recipe, with_transcription
 from imder.media.recording import Recording, read_recording
 from imder.media.transcript import read_transcript
 from imder.media.windows import MIN_COVERAGE, predict_windows
@@ -44,6 +44,11 @@ class Predictor:
         openface: OpenFace's program or its folder, for videos without a table; by default the one on PATH, if any.
         face_model: the file of the models of faces, if the recipe's has moved.
         name: its name in messages.
+        transcribe: speech to text for clips without a text: None where it is installed, True to insist, False for no.
+        asr_model: the Whisper model; by default the recipe's, else that of ``imder extract``.
+        asr_language: the code of the language spoken; by default the recipe's, else detected in each clip.
+        audio_model: folder or name of the recipe's speech model for sound, if it has moved.
+        notify: called with a sentence if clips stay without language that could have it.
 
     Raises:
         ImderError: the folder holds no finished system, or there is no such program.
@@ -59,11 +64,15 @@ class Predictor:
         openface: str | None = None,
         face_model: str | None = None,
         name: str | None = None,
+        transcribe: bool | None = None,
+        asr_model: str | None = None,
+        asr_language: str | None = None,
+        audio_model: str | None = None,
+        notify: Notify = lambda message: None,
     ) -> None:
         trained = TrainedModel.load(model, device, name=name)
         self._trained = trained if recipe is None else replace(trained, recipe=recipe)
-        self._language = language
-        self._face_model = face_model
+        self._options = MediaOptions(language, audio_model, transcribe, asr_model, asr_language, notify, face_model)
         self._openface = find_openface(openface)
 
     def __repr__(self) -> str:
@@ -182,6 +191,7 @@ class Predictor:
         if split is not None and recipe.by_speaker:
             speakers = {clip.speaker for clip in clips if clip.speaker is not None}
             same_speakers = [clip for clip in given if clip.split != split and clip.speaker in speakers]
+        recipe = with_transcription(recipe, [*clips, *same_speakers], self._options)
         check_ready(recipe, [*clips, *same_speakers])
         options = PredictOptions(samples, seed, batch_size, level)
         return predict_clips(
@@ -220,6 +230,7 @@ class Predictor:
             name = Path(transcript).stem
         clip = self.clip(video=video, audio=audio, text=words, openface=openface, name=name)
         self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"recording {clip.id!r}")
+        recipe = with_transcription(recipe, [clip], self._options)
         check_ready(recipe, [clip])
         clip = clip if timed is None else replace(clip, text=None)
         return read_recording(clip, recipe, transcript=timed, openface=self._openface)
@@ -253,25 +264,8 @@ class Predictor:
                 )
 
     def _media(self) -> Recipe:
-        """The recipe for media.
-
-        Raises:
-            ImderError: the run has none.
-        """
-        if self.recipe is None or not extracted(self.recipe):
-            raise ImderError(
-                f"{self.name}: was trained on features that `imder extract` didn't make, so they can't be extracted from media; "
-                "predict a corpus of such features, or train on a store that `imder extract` made"
-            )
-        recipe = Recipe.from_dict(self.recipe, self.name)
-        if self._face_model is not None and isinstance(recipe.vision, FaceRecipe):
-            vision = replace(recipe.vision, model=str(find_model(self._face_model)))
-            recipe = replace(recipe, vision=vision)
-        if self._language == NONE:
-            return recipe.only({"vision", "audio"})
-        if self._language is not None and recipe.language is not None:
-            return replace(recipe, language=replace(recipe.language, model=self._language))
-        return recipe
+        """The recipe for media."""
+        return media_recipe(self.recipe, self._options, self.name)
 
     def clip(
         self,
@@ -302,7 +296,7 @@ class Predictor:
             raise ImderError("nothing to predict from: a clip has a video, sound, a text or a table of OpenFace")
         modalities = self._media().dims
         for modality, given in {"language": text, "vision": openface, "audio": audio}.items():
-            if given is not None and modality == "language" and self._language == NONE:
+            if given is not None and modality == "language" and self._options.language == NONE:
                 raise ImderError("the text is not read with language 'none'; leave one of the two out")
             if given is not None and modality not in modalities:
                 raise ImderError(f"{self.name} knows {', '.join(modalities)}, not {modality}: leave it out")

@@ -21,6 +21,8 @@ from imder.extract.cues import Cue
 from imder.extract.extractors import leaves_video_unused
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
+from imder.extract.speech.transcribe import NO_SPEECH, needs_transcript, transcript_of
+from imder.extract.speech.words import cues_of
 from imder.media.clips import NO_TRACKER
 from imder.media.transcript import Transcript
 from imder.types import ImderError
@@ -92,13 +94,14 @@ def read_recording(
     Args:
         clip: its files; its text, if any, belongs to every window.
         recipe: the recipe of the features.
-        transcript: words with times, instead of a text.
+        transcript: words with times, instead of a text; without either, the sound is transcribed if the recipe says so.
         openface: OpenFace's program, for a video without a table.
 
     Raises:
         ImderError: a file can't be used, or nothing in the recording has times.
     """
-    extracted = extract_clip(clip, recipe, openface)
+    spoken = None if transcript is not None or not needs_transcript(clip) else recipe.transcription
+    extracted = extract_clip(clip, recipe if spoken is None else recipe.only({"vision", "audio"}), openface)
     for name, reason in extracted.failures.items():
         raise ImderError(f"{name}: {reason}")
     remarks = list(extracted.remarks.items())
@@ -122,6 +125,9 @@ def read_recording(
         transcript = transcript.within(extracted.seconds or None)
         cues = transcript.cues
         remarks += [("language", remark) for remark in transcript.remarks]
+    elif spoken is not None and (speech := transcript_of(clip, spoken)) is not None:
+        cues = cues_of(speech.words)
+        remarks += [] if cues else [("language", NO_SPEECH)]
     seconds = extracted.seconds or max((cue.end for cue in cues), default=0.0)
     if seconds <= 0:
         raise ImderError("windows need a modality with times: sound, a table of OpenFace or a transcript with times")

@@ -77,18 +77,18 @@ class Transcript:
 
 
 def text_between(cues: Sequence[Cue], start: float, end: float) -> str:
-    """The text of the cues that belong to a window, in order, joined by spaces.
+    """The text of the cues that belong to a window, in order, joined by blanks unless they are glued.
 
     >>> cues = [Cue(0, 2, "I don't"), Cue(2, 12, "know at all")]
     >>> text_between(cues, 0, 4), text_between(cues, 1.5, 5.5), text_between(cues, 20, 24)
     ("I don't know at all", 'know at all', '')
     """
-    texts = []
+    text = ""
     for cue in cues:
         overlap = min(cue.end, end) - max(cue.start, start)
         if overlap > 0 and 2 * overlap >= min(cue.end - cue.start, end - start) - 1e-6:
-            texts.append(cue.text)
-    return " ".join(texts)
+            text += cue.text if cue.glued or not text else f" {cue.text}"
+    return text
 
 
 def read_transcript(path: str | Path) -> Transcript:

@@ -31,7 +31,13 @@ TOKENIZER_FILES = (
 )
 """Files that a tokenizer can consist of."""
 
-_WANTED = ["config.json", "model*.safetensors", "model*.safetensors.index.json", *TOKENIZER_FILES]
+_WANTED = [
+    "config.json",
+    "model*.safetensors",
+    "model*.safetensors.index.json",
+    "preprocessor_config.json",
+    *TOKENIZER_FILES,
+]
 
 
 def transformers_for(option: str) -> Any:
