@@ -45,10 +45,7 @@ class Predictor:
         face_model: the file of the models of faces, if the recipe's has moved.
         name: its name in messages.
         transcribe: speech to text for clips without a text: None where it is installed, True to insist, False for no.
-        asr_model: the Whisper model; by default the recipe's, else that of ``imder extract``.
-        asr_language: the code of the language spoken; by default the recipe's, else detected in each clip.
-        audio_model: folder or name of the recipe's speech model for sound, if it has moved.
-        notify: called with a sentence if clips stay without language that could have it.
+        asr_model, asr_language, audio_model, notify: see `imder.media.media_recipe.MediaOptions`.
 
     Raises:
         ImderError: the folder holds no finished system, or there is no such program.
