@@ -3,7 +3,7 @@
     python benchmarks/robustness/fuzz.py [--cases 10000] [--seed 0] [--readers pickle,npz] [--out FILE.json] [--keep FOLDER]
 
 `readers` lists the readers, `case` the outcomes. Cases are shared equally among the readers. With ``--out`` the counts are
-saved every 50 cases, and a stopped campaign goes on from there if neither its options nor any source file has changed.
+saved after every 10 cases of each reader, and a stopped campaign goes on from there if neither its options nor any source file has changed.
 Exit code 1 where a case ended in anything but ``read`` or ``refused``.
 """
 
@@ -30,7 +30,7 @@ from readers import Reader, readers
 import imder
 from imder.jobs.files import atomic_write
 
-SAVED = 50  # cases from one save to the next
+SAVED = 10  # cases of each reader from one save to the next
 _SHOWN = 300  # characters of a message
 
 Row = dict[str, Any]
@@ -43,7 +43,7 @@ def campaign(
     keep: Path | None = None,
     done: Sequence[Row] = (),
 ) -> Iterator[list[Row]]:
-    """Run the cases; yields, every `SAVED` cases and after each reader, a row for each reader so far.
+    """Run the cases, `SAVED` of a reader in turn; yields a row for each reader, after each turn of all.
 
     Args:
         cases: of all readers together.
@@ -55,20 +55,18 @@ def campaign(
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
-    rows = [*done]
     with tempfile.TemporaryDirectory() as work:
         table = readers(Path(work))
         chosen = names or tuple(table)
-        for i, name in enumerate(chosen):
-            number = cases // len(chosen) + (i < cases % len(chosen))
-            if len(rows) <= i:
-                rows.append(_new_row(name))
-            if rows[i]["cases"] < number:
-                _warm_up(table[name])
-            while rows[i]["cases"] < number:
-                _count(rows[i], run_case(table[name], name, rows[i]["cases"], seed, keep))
-                if rows[i]["cases"] % SAVED == 0 or rows[i]["cases"] == number:
-                    yield rows
+        rows = [*done] or [_new_row(name) for name in chosen]
+        totals = [cases // len(chosen) + (i < cases % len(chosen)) for i in range(len(chosen))]
+        for row in rows:
+            _warm_up(table[row["reader"]])
+        while any(row["cases"] < total for row, total in zip(rows, totals)):
+            for row, total in zip(rows, totals):
+                for _ in range(min(SAVED, total - row["cases"])):
+                    _count(row, run_case(table[row["reader"]], row["reader"], row["cases"], seed, keep))
+            yield rows
 
 
 def _new_row(name: str) -> Row:
@@ -146,9 +144,10 @@ def main() -> int:
     done = saved(options.out, about) if options.out else []
     rows = done
     for rows in campaign(options.cases, options.seed, names, options.keep, done):
-        row, date = rows[-1], time.strftime("%Y-%m-%d")
-        counts = ", ".join(f"{outcome} {row[outcome]}" for outcome in OUTCOMES if row[outcome])
-        print(f"{row['reader']}: {row['cases']} cases in {row['seconds']:.0f} s: {counts}", file=sys.stderr, flush=True)
+        sums = {name: sum(row[name] for row in rows) for name in ("cases", "seconds", *OUTCOMES)}
+        counts = ", ".join(f"{outcome} {sums[outcome]}" for outcome in OUTCOMES if sums[outcome])
+        print(f"{sums['cases']} cases in {sums['seconds']:.0f} s: {counts}", file=sys.stderr, flush=True)
+        date = time.strftime("%Y-%m-%d")
         if options.out:
             with atomic_write(options.out) as part:
                 part.write_text(json.dumps(about | {"date": date, "rows": rows}, indent=1))

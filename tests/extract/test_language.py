@@ -186,3 +186,12 @@ def test_a_vocabulary_of_another_model_is_refused(folder, tmp_path):
         file.write("more\nwords\n")
     with pytest.raises(ImderError, match="numbers words up to 66, the model has 65"):
         TextEncoder(str(tmp_path / "model"))
+
+
+def test_a_vocabulary_without_the_unknown_word(tmp_path):
+    folder = tiny_bert(tmp_path / "bert")
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text(vocabulary.read_text().replace("[UNK]", "[OTHER]"))
+    (folder / "tokenizer.json").unlink(missing_ok=True)
+    with pytest.raises(ImderError, match=r"bert: a text can't be encoded \(.*UNK"):
+        TextEncoder(str(folder))("Zürich, 北京", 12)

@@ -68,10 +68,18 @@ class TextEncoder:
             )
 
     def __call__(self, text: str, max_tokens: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Hidden states ``(T, dim)`` and token ids ``(T,)`` of a text, with T at most ``max_tokens``."""
-        encoded = self._tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
-        with torch.inference_mode():
-            states = self._model(**encoded).last_hidden_state[0]
+        """Hidden states ``(T, dim)`` and token ids ``(T,)`` of a text, with T at most ``max_tokens``.
+
+        Raises:
+            ImderError: the tokenizer or the model fails on the text.
+        """
+        try:
+            encoded = self._tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
+            with torch.inference_mode():
+                states = self._model(**encoded).last_hidden_state[0]
+        except Exception as error:  # a damaged tokenizer, such as one without its unknown word, raises any kind
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ImderError(f"{OPTION} {self.model}: a text can't be encoded ({reason})") from None
         return states.float().numpy(), encoded["input_ids"][0].numpy().astype(np.int64)
 
     def recipe(self, max_tokens: int) -> LanguageRecipe:
