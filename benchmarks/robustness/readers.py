@@ -23,7 +23,7 @@ from pathlib import Path
 import seeds
 from mutations import BYTES, TEXT, Mutation, change_json, change_member, change_safetensors, insert_opcode, other_layout
 
-from imder.cli.entry import main
+from imder.cli import main
 from imder.data.formats.load import load_corpus
 from imder.evaluation.results import read_csv
 from imder.extract.audio import MEL64, audio_features
