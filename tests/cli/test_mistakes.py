@@ -1,5 +1,9 @@
 """Every mistake is one line that says what is wrong, where and what to do, and changes nothing."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from command_line import SMALL
@@ -139,3 +143,13 @@ def test_a_mistake_is_one_line_and_changes_nothing(name, folder, run, tmp_path, 
     assert progress == []
     assert snapshot(folder) == before
     assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_of_ascii_shows_escapes(tmp_path):
+    """Names and signs outside of ASCII are no error, and the message stays one line."""
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    words = [sys.executable, "-m", "imder", "data", "inspect", str(tmp_path / "Zoë")]
+    done = subprocess.run(words, capture_output=True, env=environment, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert rb"Zo\xeb" in done.stderr or rb"Zo\udcc3\udcab" in done.stderr

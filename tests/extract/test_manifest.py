@@ -58,6 +58,14 @@ def test_rows_end_at_line_ends_alone(tmp_path, encoding, end):
     assert clips[0].text == words
 
 
+def test_bytes_that_are_not_utf8_are_one_line():
+    """As words of a command line that the terminal sent in another encoding."""
+    with pytest.raises(ImderError, match=r"^text 'na\\udcefve': '\\udcef' is not a character"):
+        Clip("a", text="na\udcefve")
+    with pytest.raises(ImderError, match=r"^id "):
+        Clip("\ud83d", audio=Path("a.wav"))
+
+
 def test_ids_from_files(tmp_path):
     clips = read_source(manifest(tmp_path, "audio,text\nx/a.wav,hello\n,there\n"))
     assert [clip.id for clip in clips] == ["x/a", "clip-2"]

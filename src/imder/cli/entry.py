@@ -5,6 +5,7 @@ A user's mistake is one line on standard error and exit code 2, and leaves nothi
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -24,6 +25,9 @@ MISTAKE = 2
 def run(argv: Sequence[str]) -> int:
     """Run a command; returns the exit code."""
     words = list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII shows escapes, never an error
     logging.basicConfig(level=logging.WARNING, format="imder: %(levelname)s: %(message)s")
     try:
         if text := _overview_of(words):
@@ -45,6 +49,8 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except UnicodeEncodeError as error:
+        return _refuse(f"a text or name holds {error.object[error.start]!a}, which is no character of Unicode")
     except OSError as error:
         return _refuse(f"{error.filename or 'cannot read or write'}: {error.strerror or error}")
 

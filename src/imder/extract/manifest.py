@@ -39,6 +39,9 @@ class Clip:
         label: as written in the manifest.
         split: ``train``, ``valid`` or ``test``.
         dialogue, position, speaker: as in a corpus.
+
+    Raises:
+        ImderError: a text or name holds half a surrogate pair, as Python reads bytes that aren't UTF-8.
     """
 
     id: str
@@ -52,6 +55,12 @@ class Clip:
     dialogue: str | None = None
     position: int | None = None
     speaker: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("id", "text", "label", "dialogue", "speaker"):
+            value = getattr(self, field) or ""
+            if wrong := next((letter for letter in value if "\ud800" <= letter <= "\udfff"), None):
+                raise ImderError(f"{field} {value[:60]!a}: {wrong!a} is not a character; names and texts are UTF-8")
 
     @property
     def has(self) -> dict[str, bool]:
