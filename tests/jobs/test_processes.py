@@ -67,7 +67,7 @@ def test_other_texts_are_nobodys_tags(text):
     assert not is_gone(text)
 
 
-@pytest.mark.parametrize("parent", [None, os.getpid()])
+@pytest.mark.parametrize("parent", [None, os.getpid()], ids=["none", "this process"])
 def test_the_process_that_asks_and_those_of_clusters_are_not_watched(parent):
     import threading
 
