@@ -145,7 +145,7 @@ def compare_fillers(
         )
     whole = folder.join(plan)
     if isinstance(corpus, Corpus):
-        store_once(corpus, Path(source.path), out / "cells" / "corpus.lock")
+        store_once(corpus, Path(source.path), out / "locks" / "corpus.lock")
     rotations = plan.rotations()
     count = len(rotations) * (len(plan.models) * (2 + len(plan.fillers)) + len(plan.systems))
     free = [True] * len(rotations)
