@@ -58,6 +58,15 @@ def test_rows_end_at_line_ends_alone(tmp_path, encoding, end):
     assert clips[0].text == words
 
 
+@pytest.mark.parametrize("cell", ["a.w" * 200 + "av", "a/" * 3000 + "b.wav", "a\0.wav"])
+def test_what_can_be_no_path_is_one_line(tmp_path, cell):
+    with pytest.raises(ImderError, match=r"m\.csv: line 3: audio: '.*' can't be a path") as caught:
+        read_source(manifest(tmp_path, f"id,audio\nb,b.wav\na,{cell}\n", "m.csv"))
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+    with pytest.raises(ImderError, match="there is no such file or folder"):
+        read_source("a" * 300)
+
+
 def test_bytes_that_are_not_utf8_are_one_line():
     """As words of a command line that the terminal sent in another encoding."""
     with pytest.raises(ImderError, match=r"^text 'na\\udcefve': '\\udcef' is not a character"):

@@ -79,7 +79,11 @@ def read_source(path: str | Path) -> tuple[Clip, ...]:
         ImderError: the path doesn't exist, can't be read, or contradicts itself; the message names file and line.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError:  # longer than names may be
+        exists = False
+    if not exists:
         raise ImderError(f"{path}: there is no such file or folder")
     if path.suffix.lower() in VIDEOS | SOUNDS and not path.is_dir():
         return (_single(path.absolute()),)
@@ -206,9 +210,14 @@ def _clip(where: str, folder: Path, row: Mapping[str, str], line: int) -> Clip:
     cells = {name: text.strip() for name, text in row.items() if text.strip()}
     files = {name: folder / cells[name] for name in ("video", "audio", "openface") if name in cells}
     for name, file in files.items():
-        if "\0" in cells[name]:
-            raise ImderError(f"{where}: {name}: {str(file)!r} can't be a path")
-        if not file.name or file.is_dir():
+        try:
+            is_folder = not file.name or file.is_dir()
+            usable = "\0" not in cells[name]
+        except OSError:  # longer than names may be
+            usable = False
+        if not usable:
+            raise ImderError(f"{where}: {name}: {cells[name][:60]!r} can't be a path")
+        if is_folder:
             raise ImderError(f"{where}: {name}: {cells[name]!r} is a folder; the file itself is needed")
     default_id = next((Path(cells[k]).with_suffix("").as_posix() for k in files), f"clip-{line - 1}")
     split = cells.get("split")
