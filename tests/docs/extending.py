@@ -86,7 +86,9 @@ def insert_row(path: Path, table: str, text: str) -> None:
         lines[start] = lines[start].replace("= [", f"= [{text.strip()} ")
         path.write_text("\n".join(lines) + "\n")
         return
-    kind = re.match(r'"|\w+\(', text)[0]
+    kind = re.match(r'"|\w+\(|[A-Z]', text)[0]
+    if kind.isupper():  # a name among names
+        kind = lines[start + 1].lstrip()[0]
     first = next(i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith(kind))
     indent = lines[first][: -len(lines[first].lstrip())]
     lines[first:first] = [indent + line if line else line for line in text.splitlines()]

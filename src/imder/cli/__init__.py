@@ -48,7 +48,10 @@ def _run(words: Sequence[str], interrupts: list[int]) -> int:
             raise
         print("imder: interrupted", file=sys.stderr)  # a library made another error of it
         return INTERRUPTED
-    return INTERRUPTED if code and interrupts else code
+    if code not in (0, INTERRUPTED) and interrupts:
+        print("imder: interrupted", file=sys.stderr)  # the command failed before the interrupt was raised again
+        return INTERRUPTED
+    return code
 
 
 def _catch_all(interrupts: list[int]) -> None:
