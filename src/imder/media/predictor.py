@@ -45,7 +45,10 @@ class Predictor:
         face_model: the file of the models of faces, if the recipe's has moved.
         name: its name in messages.
         transcribe: speech to text for clips without a text: None where it is installed, True to insist, False for no.
-        asr_model, asr_language, audio_model, notify: see `imder.media.media_recipe.MediaOptions`.
+        asr_model: the Whisper model of transcripts, and of features of sound by the same weights; None for the recipe's.
+        asr_language: the code of the language spoken; None for the recipe's, or to detect it in each clip.
+        audio_model: the speech model of the features of sound, if the recipe's has moved.
+        notify: called with a sentence if clips stay without language that could have it.
 
     Raises:
         ImderError: the folder holds no finished system, or there is no such program.
