@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from hostile_code import write_code
 from tiny_media import tiny_bert
 
 transformers = pytest.importorskip("transformers")
@@ -38,26 +39,6 @@ def test_last_hidden_states(folder):
     assert states.shape == (len(tokens), 16)
 
 
-HOSTILE = """
-from pathlib import Path
-
-Path({marker!r}).write_text("executed")
-from transformers import BertConfig, BertModel, BertTokenizerFast
-
-
-class HostileConfig(BertConfig):
-    model_type = "hostile"
-
-
-class HostileModel(BertModel):
-    config_class = HostileConfig
-
-
-class HostileTokenizer(BertTokenizerFast):
-    pass
-"""
-
-
 @pytest.mark.parametrize(
     "kind", ["bert", "hostile"]
 )  # a type that the library knows, and one that only the folder does
@@ -66,7 +47,7 @@ def test_code_in_a_folder_never_runs(tmp_path, monkeypatch, kind, hub):
     place = tmp_path / "hub" / "models--evil--bert" / "snapshots" / "0" if hub else tmp_path / "bert"
     place.mkdir(parents=True)
     folder, marker = tiny_bert(place), tmp_path / "executed"
-    (folder / "code.py").write_text(HOSTILE.format(marker=str(marker)))
+    write_code(folder, marker)
     for name in ("config.json", "tokenizer_config.json"):
         path = folder / name
         about = json.loads(path.read_text()) if path.exists() else {}

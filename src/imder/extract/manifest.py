@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from imder.data.split_names import KNOWN, split_named
-from imder.extract.text_files import csv_lines, lines_of, read_text
+from imder.extract.text_files import csv_lines, read_text, separator_of
 from imder.types import ImderError
 
 log = logging.getLogger(__name__)
@@ -79,11 +80,7 @@ def read_source(path: str | Path) -> tuple[Clip, ...]:
         ImderError: the path doesn't exist, can't be read, or contradicts itself; the message names file and line.
     """
     path = Path(path)
-    try:
-        exists = path.exists()
-    except OSError:  # longer than names may be
-        exists = False
-    if not exists:
+    if not os.path.exists(path):  # also where the name is longer than names may be
         raise ImderError(f"{path}: there is no such file or folder")
     if path.suffix.lower() in VIDEOS | SOUNDS and not path.is_dir():
         return (_single(path.absolute()),)
@@ -161,8 +158,7 @@ def _is_output(folder: Path, top: Path) -> bool:
 
 def _manifest(path: Path) -> Iterator[Clip]:
     text = read_text(path, "; save it as CSV UTF-8")
-    first = next(iter(lines_of(text)), "")
-    separator = max(",;\t", key=first.count)
+    separator = separator_of(text)
     lines: dict[str, int] = {}
     rows = csv.reader(csv_lines(text), delimiter=separator, strict=True)
     try:
@@ -189,10 +185,7 @@ def _manifest(path: Path) -> Iterator[Clip]:
 
 
 def _names_file(folder: Path, text: str) -> bool:
-    try:
-        return len(text) < _LONGEST_PATH and "." in text and "\0" not in text and (folder / text).is_file()
-    except OSError:
-        return False
+    return len(text) < _LONGEST_PATH and "." in text and os.path.isfile(folder / text)
 
 
 def _check_header(path: Path, header: list[str]) -> None:

@@ -9,7 +9,6 @@ Rows are parsed one by one, so memory holds the selected columns only, not the 7
 
 from __future__ import annotations
 
-import codecs
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.extract.text_files import encoding_of, separator_of
 from imder.types import ImderError
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "#n/a", "inf", "infinity", "#div/0!", "?"})
@@ -114,10 +114,10 @@ def open_table(path: Path) -> Iterator[OpenTable]:
     """
     try:
         with path.open("rb") as file:
-            wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        with path.open(encoding="utf-16" if wide else "utf-8-sig") as text:
+            encoding = encoding_of(file.read(2))
+        with path.open(encoding=encoding) as text:
             header = text.readline()
-            separator = _separator(header)
+            separator = separator_of(header)
             yield OpenTable(path, _names(path, header, separator), text, separator)
     except OSError as error:
         raise ImderError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -137,11 +137,6 @@ def _names(path: Path, header: str, separator: str) -> tuple[str, ...]:
         repeated = min(name for name in distinct if names.count(name) > 1)
         raise ImderError(f"{path}: the column {repeated!r} occurs twice")
     return tuple(names)
-
-
-def _separator(header: str) -> str:
-    """The most frequent of comma, semicolon and tab."""
-    return max(",;\t", key=header.count)
 
 
 def split_cells(path: Path, line: str, separator: str) -> list[str]:

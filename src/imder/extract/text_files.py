@@ -26,16 +26,35 @@ def read_text(path: Path, advice: str = "") -> str:
 
 def decode(path: Path, content: bytes, advice: str = "") -> str:
     """The text of a file's bytes; see `read_text`."""
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = encoding_of(content)
+    wide = encoding == "utf-16"
     name = "UTF-16" if wide else "UTF-8"
     if not wide and 4 * content[:_SAMPLE].count(0) > len(content[:_SAMPLE]):
         raise ImderError(
             f"{path}: is not {name} text (it has zero bytes, as UTF-16 has){advice or '; save it as UTF-8'}"
         )
     try:
-        return content.decode("utf-16" if wide else "utf-8-sig")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise ImderError(f"{path}: is not {name} text (byte {error.start}){advice}") from None
+
+
+def encoding_of(beginning: bytes) -> str:
+    """``utf-16`` for a file that begins with its byte order mark, else ``utf-8-sig``.
+
+    >>> encoding_of("a".encode("utf-16")), encoding_of(b"a")
+    ('utf-16', 'utf-8-sig')
+    """
+    return "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
+def separator_of(text: str) -> str:
+    r"""What separates the cells of a table: the most frequent of comma, semicolon and tab in its first line.
+
+    >>> separator_of("id;text\na,b;c,d,e")
+    ';'
+    """
+    return max(",;\t", key=next(iter(lines_of(text)), "").count)
 
 
 def lines_of(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from imder.extract.cues import Cue
 from imder.extract.subtitles import clock, read_subtitles
-from imder.extract.text_files import csv_lines, lines_of, read_text
+from imder.extract.text_files import csv_lines, lines_of, read_text, separator_of
 from imder.types import ImderError
 
 _COLUMNS = ("start", "end", "text")
@@ -136,8 +136,7 @@ def _seconds(where: str, name: str, cell: str) -> float:
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
     """The line and the cells by the names of the columns of each row."""
-    first = next(iter(lines_of(text)), "")
-    separator = max(",;\t", key=first.count)
+    separator = separator_of(text)
     rows = _quoted_or_not(path, text, separator)
     header = [name.strip().lower() for name in next(rows, (1, []))[1]]
     for name in _COLUMNS:

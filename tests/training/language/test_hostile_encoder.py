@@ -13,32 +13,19 @@ from typing import Any
 
 import pytest
 
+from hostile_code import write_code
 from imder.data.store import write_store
 from imder.models.base import Model
 from imder.models.language.encoder import LanguageEncoder
 from imder.types import ImderError
 from tiny_media import tone, write_wav
 
-CODE = """
-from pathlib import Path
-
-Path({marker!r}).write_text("executed")
-from transformers import BertConfig, BertModel, BertTokenizerFast
-
-
-class HostileConfig(BertConfig):
-    model_type = "hostile"
-
-
-class HostileModel(BertModel):
-    config_class = HostileConfig
-"""
 MEMORY = 6 << 30  # of address space
 
 
 def hostile(folder: Path, marker: Path) -> Path:
     """A transformer of a type that only its own code knows."""
-    (folder / "code.py").write_text(CODE.format(marker=str(marker)))
+    write_code(folder, marker)
     change(
         folder, model_type="hostile", auto_map={"AutoConfig": "code.HostileConfig", "AutoModel": "code.HostileModel"}
     )

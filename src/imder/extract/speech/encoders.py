@@ -23,7 +23,7 @@ from imder.extract.recipe import AudioRecipe, SpeechRecipe
 from imder.extract.speech.plan import asr_model
 from imder.extract.speech.states import STEPS_PER_SECOND, States, hop_of, layer_weights, pooled_states, weighted_mean
 from imder.extract.speech.whisper import RATE, STRIDE, Whisper, load_whisper, whisper_of
-from imder.models.language.pretrained import folder_of, load_transformer, transformers_for
+from imder.models.language.pretrained import folder_of, load_transformer, one_line, transformers_for
 from imder.types import ImderError
 
 OPTION = "--audio"
@@ -80,7 +80,7 @@ class SpeechEncoder:
             try:
                 about = loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
             except Exception as error:  # as for weights: any of several exceptions
-                reason = " ".join(str(error).split())[:200]
+                reason = one_line(error)
                 raise ImderError(f"{OPTION} {folder}: preprocessor_config.json can't be read ({reason})") from None
             if about.sampling_rate != RATE:
                 raise ImderError(f"{OPTION} {model}: reads sound at {about.sampling_rate} Hz, not {RATE} Hz")

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from imder.extract.speech.whisper_encoder import WhisperEncoder
 from imder.extract.speech.words import Transcript, Word
+from imder.models.language.pretrained import local_folder, not_fetched, one_line
 from imder.types import ImderError
 
 RATE = 16000
@@ -68,7 +69,7 @@ class Whisper:
                 local_files_only=True,
             )
         except Exception as error:  # damaged files raise anything
-            raise ImderError(f"{OPTION} {folder}: can't be read as a Whisper model ({_reason(error)})") from None
+            raise ImderError(f"{OPTION} {folder}: can't be read as a Whisper model ({one_line(error)})") from None
 
     @property
     def multilingual(self) -> bool:
@@ -186,11 +187,8 @@ def folder_of_whisper(model: str) -> Path:
         from faster_whisper.utils import available_models, download_model
     except ImportError as error:
         raise ImderError(f"{OPTION} {model}: {error}; pip install '.[speech]'") from None
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    if (folder := local_folder(model, OPTION)) is not None:
         return folder.resolve()
-    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise ImderError(f"{OPTION} {model}: there is no such folder")
     if "/" not in model and model not in available_models():
         raise ImderError(f"{OPTION} {model}: no such folder or size; sizes are {', '.join(available_models())}")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
@@ -201,11 +199,4 @@ def folder_of_whisper(model: str) -> Path:
     try:
         return Path(download_model(model))
     except Exception as error:  # no such name, no network, no permission
-        raise ImderError(
-            f"{OPTION} {model}: cannot be fetched from the hub ({_reason(error)}); offline, pass a folder that holds the "
-            f"model: {OPTION} FOLDER"
-        ) from None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise not_fetched(model, OPTION, error) from None

@@ -74,11 +74,8 @@ def folder_of(model: str, option: str, otherwise: str = "") -> Path:
     Raises:
         ImderError: there is no such folder, and it can't be downloaded (checked within seconds).
     """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    if (folder := local_folder(model, option)) is not None:
         return folder
-    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise ImderError(f"{option} {model}: there is no such folder")
     from huggingface_hub import model_info, snapshot_download, try_to_load_from_cache
 
     try:
@@ -87,10 +84,29 @@ def folder_of(model: str, option: str, otherwise: str = "") -> Path:
             model_info(model, timeout=10)
         return Path(snapshot_download(model, allow_patterns=_WANTED, local_files_only=cached))
     except Exception as error:  # many kinds: no such name, no network, no permission
-        raise ImderError(
-            f"{option} {model}: cannot be fetched from the hub ({_reason(error)}); offline, pass a folder that holds the "
-            f"model: {option} FOLDER{otherwise}"
-        ) from None
+        raise not_fetched(model, option, error, otherwise) from None
+
+
+def local_folder(model: str, option: str) -> Path | None:
+    """The folder that a model's name is the path of; None for a name on the hub.
+
+    Raises:
+        ImderError: it can only be a path, and there is no such folder.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise ImderError(f"{option} {model}: there is no such folder")
+    return None
+
+
+def not_fetched(model: str, option: str, error: Exception, otherwise: str = "") -> ImderError:
+    """The error of a model that the hub didn't give; arguments as in `folder_of`."""
+    return ImderError(
+        f"{option} {model}: cannot be fetched from the hub ({one_line(error)}); offline, pass a folder that holds the "
+        f"model: {option} FOLDER{otherwise}"
+    )
 
 
 def load_transformer(folder: Path, option: str, **options: Any) -> Any:
@@ -148,7 +164,7 @@ def _check_description(folder: Path) -> None:
 
 
 def _unreadable(folder: Path, option: str, error: Exception, needed: str) -> ImderError:
-    reason = _reason(str(error).replace(f"{folder}{os.sep}", "") or type(error).__name__)
+    reason = one_line(str(error).replace(f"{folder}{os.sep}", "") or type(error).__name__)
     return ImderError(f"{option} {folder}: the folder can't be read as a transformer ({reason}); it needs {needed}")
 
 
@@ -157,5 +173,6 @@ def states_of(model: Any) -> Any:
     return model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
 
 
-def _reason(error: object) -> str:
+def one_line(error: object) -> str:
+    """What an error of a library says, in one line of at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__
