@@ -16,8 +16,6 @@ from typing import Any
 
 import lightning as L
 
-from imder.calibration.calibration import FILE as CALIBRATION
-from imder.calibration.calibration import Calibration
 from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus
 from imder.models.base import Model, Phase
@@ -162,8 +160,6 @@ def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]]
         metrics = {"phases": reached, "valid": valid, "recovery_weights": model.recovery_weights()}
         run.write_json("metrics.json", metrics | {"recovery_r2": explained, "seconds": round(seconds, 1)})
     wait_for_all()  # other processes may read the run next
-    if not is_main_process(job.engine) and (run.path / CALIBRATION).exists():
-        model.calibration = Calibration.load(run.path / CALIBRATION)
     return model
 
 
