@@ -1,9 +1,9 @@
 """OpenFace's tables, of any version: a row for each frame and face.
 
 ``face_id`` is present if several faces were tracked, ``confidence`` and ``success`` nearly always. Of several people, the one
-tracked longest is used (`imder.extract.openface_people`). Frames in which the tracker failed (``success`` 0, or a value
-or time that is not a number) are left out and counted. An incomplete last row is left out with a remark; an incomplete row elsewhere is an
-error.
+tracked longest is used (`imder.extract.openface_people`). Frames in which the tracker failed (``success`` 0, or a value or time
+that is not a number) are left out and counted. An incomplete last row is left out with a remark; an incomplete row elsewhere is
+an error.
 
 OpenFace 2 (Baltrusaitis et al., FG 2018) writes 709 features: gaze 8, eye landmarks 112 + 168, head pose 6, landmarks
 136 + 204, shape parameters 40, action units 17 intensities + 18 presences.
