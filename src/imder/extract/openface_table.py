@@ -145,8 +145,8 @@ def split_cells(path: Path, line: str, separator: str) -> list[str]:
     Raises:
         ImderError: the line is far too long for one of a table.
 
-    >>> split_cells(Path("a.csv"), '"1", 2;"3;4"', ";")
-    ['1', ' 2', '3;4']
+    >>> split_cells(Path("a.csv"), '"1"; 2;"3;4"', ";")
+    ['1', '2', '3;4']
     """
     if '"' not in line:
         return line.rstrip("\r\n").split(separator)
