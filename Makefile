@@ -35,7 +35,7 @@ test: install-test
 	$(BIN)/ruff format --check src tests benchmarks tools examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 slow: install-test $(VENV)/face_landmarker.task
 	IMDER_FACE_MODEL=$(abspath $(VENV)/face_landmarker.task) $(BIN)/python -m pytest -m slow

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from benchmark_setup import TINY, benchmark
 from imder.benchmarking import cell as cell_module
 from imder.benchmarking import runner
@@ -82,6 +84,7 @@ def test_a_killed_worker_is_tried_once_more(place: Path, tmp_path: Path, monkeyp
     assert "killed" in str(BenchmarkFolder(out).reason(died[0]))
 
 
+@pytest.mark.slow
 def test_only_the_cell_that_gets_its_worker_killed_fails(done: Path, tmp_path: Path, monkeypatch) -> None:
     """A worker's death takes the others with it: what they worked on is innocent, and is finished."""
     plan = BenchmarkFolder(done).plan()

@@ -57,18 +57,23 @@ def call(command: str, run: Path, corpus: Path, out: Path) -> int:
     return imder_("info", run)
 
 
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_wrong_values_are_one_line(name: str, run: Path, folder: Path, tmp_path: Path, capsys: Any) -> None:
+def test_wrong_values_are_one_line(
+    name: str, every: bool, run: Path, folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """``every``: two values and every command for each key, instead of one value and one command in turn."""
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     text = (copy / name).read_text()
     refused = 0
     for number, path in enumerate(keys(json.loads(text))):
         wrong = ["", *map(json.dumps, WRONG), *WRONG_JSON]
-        chosen = [wrong[(number + k) % len(wrong)] for k in (0, 7)]
+        chosen = [wrong[(number + k) % len(wrong)] for k in ((0, 7) if every else (number // len(wrong),))]
+        commands = COMMANDS[name] if every else (COMMANDS[name][number % len(COMMANDS[name])],)
         for value in chosen:
             (copy / name).write_text(replaced(text, path, value))
-            for command in COMMANDS[name]:
+            for command in commands:
                 code = call(command, copy, folder / "corpus", tmp_path)
                 error = capsys.readouterr().err
                 lines = [line for line in error.splitlines() if line.startswith("imder: error")]

@@ -40,8 +40,17 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("how", ["interrupt", "swallowed", "converted"])
-@pytest.mark.parametrize("module", ["imder.cli.entry", "jsonargparse", "numpy", "torch", "imder.training.train"])
+LONG = ("torch", "imder.training.train")
+
+
+@pytest.mark.parametrize(
+    ("module", "how"),
+    [
+        pytest.param(module, how, marks=pytest.mark.slow if module in LONG and how != "interrupt" else ())
+        for module in ("imder.cli.entry", "jsonargparse", "numpy", "torch", "imder.training.train")
+        for how in ("interrupt", "swallowed", "converted")
+    ],
+)
 def test_an_interrupt_while_a_module_is_imported(module, how, tmp_path):
     program = PROGRAM.format(module=module, how=how, corpus=str(tmp_path / "none"), out=str(tmp_path / "run"))
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False)

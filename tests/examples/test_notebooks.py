@@ -14,6 +14,7 @@ from imder.models import registry
 FOLDER = Path(__file__).parents[2] / "examples"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_BYTES = 150_000
+LONG = ("first_steps", "inside_a_recovery")
 
 
 def code_cells(path):
@@ -40,7 +41,10 @@ def test_there_are_notebooks():
     assert [path.stem for path in NOTEBOOKS] == ["first_steps", "inside_a_recovery", "your_own_system_and_encoder"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ()) for path in NOTEBOOKS],
+)
 def test_a_notebook_runs(path, tmp_path, monkeypatch):
     matplotlib.use("Agg")
     monkeypatch.chdir(tmp_path)

@@ -119,6 +119,7 @@ def test_an_interrupted_trial_counts_for_nothing(corpus: Corpus, tmp_path: Path,
     assert [row["state"] for row in trials(tmp_path)] == ["fail", *["complete"] * 3]
 
 
+@pytest.mark.slow
 def test_a_killed_trial_counts_for_nothing(corpus: Corpus, tmp_path: Path, monkeypatch) -> None:
     """Its heart has stopped: the preset itself is tried again."""
     monkeypatch.setattr(tuning, "HEARTBEAT", 1)
