@@ -60,7 +60,7 @@ class Result:
         outcome: one of `OUTCOMES`.
         said: the message or the traceback.
         seconds: wall-clock time.
-        memory: bytes at the peak beyond those at the start.
+        memory: bytes at the peak beyond those at the start; the kernel counts them to within tens of MiB.
     """
 
     outcome: str
