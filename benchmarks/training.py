@@ -153,7 +153,7 @@ class Phase:
 def whole_epochs(corpus: Corpus, preset: str, last: str = "", **changes: Any) -> list[Phase]:
     """The phases of a preset that is quick to train, from whole epochs.
 
-    The recovery phase is run in full: its first epochs draw what the later ones use again.
+    The recovery phase and the control are run in full: the first epochs of recovery draw what the later ones use again.
     """
     training = load_config(preset).training
     overrides: dict[str, Any] = RATE | {f"training.{k.replace('__', '.')}": v for k, v in changes.items()}
@@ -165,9 +165,10 @@ def whole_epochs(corpus: Corpus, preset: str, last: str = "", **changes: Any) ->
     watch(corpus, preset, overrides, clock)
     phases = []
     for name, taken in clock.epochs.items():
-        settings: PhaseConfig = getattr(training, name)
-        counted = taken if name == "recovery" else taken[1:]
-        timed = "all epochs" if name == "recovery" else f"{len(counted)} epochs"
+        settings: PhaseConfig = getattr(training, "recovery" if name == "control" else name)
+        whole = name in ("recovery", "control")
+        counted = taken if whole else taken[1:]
+        timed = "all epochs" if whole else f"{len(counted)} epochs"
         share = sum(clock.sampling[name]) / sum(taken)
         checked = statistics.mean(clock.validation[name]) / settings.validate_every
         phases.append(Phase(name, settings.max_epochs, statistics.mean(counted), share, checked, timed))

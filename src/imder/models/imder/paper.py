@@ -2,7 +2,8 @@
 
 Available encodings are concatenated and fused by a kernel-1 convolution, one for each subset; the score network adds its
 cross-modal attention to them at every level and its output is divided by std(t); Euler-Maruyama draws. Rows of different
-patterns share a sampler call: each evaluation runs the score network once for each pattern among them.
+patterns share a sampler call, and each evaluation of the score network: their fused conditions form one tensor. Rows without
+a condition, for which the network has no attention, take a second evaluation.
 
 The official code's two conventions of attention, causal masks and no position for a step whose first channel is exactly 0
 (`imder.nn.transformer`), come together: ``causal`` turns both on.
@@ -55,14 +56,24 @@ class PaperRecovery(RecoveryModel):
         )
 
     def groups(self, target: str, encodings: Encodings, available: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """For each pattern its rows ``(n,)`` and their condition ``(n, width, steps)``, None where nothing is available."""
+        """Rows with and without a condition: at most two pairs of row numbers ``(n,)`` and their condition.
+
+        The condition is ``(n, width, steps)``, whatever patterns the rows have; it is None for rows of which nothing else is
+        available.
+        """
         others = self.condition_mask(available).clone()
         others[:, self.names.index(target)] = False
+        parts: list[tuple[Tensor, Tensor]] = []
         groups: list[tuple[Tensor, Tensor | None]] = []
         for pattern in torch.unique(others, dim=0):
             rows = (others == pattern).all(1).nonzero().squeeze(1)
             used = [k for k, flag in zip(self.names, pattern.tolist(), strict=True) if flag]
-            groups.append((rows, self.condition({k: encodings[k][rows] for k in used}) if used else None))
+            if used:
+                parts.append((rows, self.condition({k: encodings[k][rows] for k in used})))
+            else:
+                groups.append((rows, None))
+        if parts:
+            groups.append((torch.cat([rows for rows, _ in parts]), torch.cat([condition for _, condition in parts])))
         return groups
 
     def _score(self, target: str, x: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
