@@ -1,0 +1,100 @@
+"""The application: its routes, and what starts and ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from imder.media.predictor import Predictor
+from imder.serve.batcher import Batcher
+from imder.serve.config import ServeConfig
+from imder.serve.engine import Engine
+from imder.serve.errors import Refusal, busy
+from imder.serve.features import parse_json, read_sample, read_samples
+from imder.serve.guard import Guard
+from imder.serve.receive import body
+
+PAGE = Path(__file__).parent / "page"
+
+
+def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastAPI:
+    """The service of a predictor, as an ASGI application.
+
+    Args:
+        predictor: a trained system.
+        config: limits and access; by default those of `ServeConfig`.
+    """
+    config = config or ServeConfig()
+    engine = Engine(predictor, config)
+    state: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        batcher = Batcher(engine.predict, config)
+        await asyncio.to_thread(engine.warm_up)
+        batcher.start()
+        state["batcher"] = batcher
+        try:
+            yield
+        finally:
+            state.clear()
+            await batcher.close()
+
+    app = FastAPI(title="imder", docs_url=None, redoc_url=None, lifespan=lifespan)
+
+    async def predicted(samples: list[Any]) -> list[dict[str, Any]]:
+        try:
+            async with asyncio.timeout(config.predict_timeout):
+                return await state["batcher"].predict(samples)
+        except TimeoutError:
+            raise busy(f"no prediction within {config.predict_timeout:g} seconds", 503) from None
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        return JSONResponse({"status": "ready"}) if state else JSONResponse({"error": "not ready yet"}, 503)
+
+    @app.get("/v1/model")
+    async def model() -> Response:
+        return JSONResponse(engine.card())
+
+    @app.post("/v1/predict")
+    async def predict(request: Request) -> Response:
+        document = parse_json(await body(request, config.max_json_bytes, config.receive_timeout))
+        rows = await predicted([read_sample(document, engine.spec, config)])
+        return JSONResponse({"request_id": request.state.id, "predictions": rows})
+
+    @app.post("/v1/predict/batch")
+    async def predict_batch(request: Request) -> Response:
+        document = parse_json(await body(request, config.max_json_bytes, config.receive_timeout))
+        samples = read_samples(document, engine.spec, config)
+        rows = await predicted(samples)
+        answers = [{"id": sample.id} | row for sample, row in zip(samples, rows, strict=True)]
+        return JSONResponse({"request_id": request.state.id, "predictions": answers})
+
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> Response:
+        return JSONResponse({"error": error.sentence, "request_id": request.state.id}, error.status, error.headers)
+
+    @app.exception_handler(HTTPException)
+    async def not_served(request: Request, error: HTTPException) -> Response:
+        text = f"{request.method} does nothing at this address; /docs lists what there is"
+        if error.status_code not in (404, 405):
+            text = str(error.detail)
+        return JSONResponse({"error": text, "request_id": request.state.id}, error.status_code, error.headers)
+
+    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.add_middleware(Guard, config=config)
+    return app
