@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ from imder.serve.receive import body
 PAGE = Path(__file__).parent / "page"
 
 
+@dataclass
+class Running:
+    """What runs between the start and the end of the application; None outside."""
+
+    batcher: Batcher | None = None
+
+
 def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastAPI:
     """The service of a predictor, as an ASGI application.
 
@@ -35,26 +43,28 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastA
     """
     config = config or ServeConfig()
     engine = Engine(predictor, config)
-    state: dict[str, Any] = {}
+    running = Running()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         batcher = Batcher(engine.predict, config)
         await asyncio.to_thread(engine.warm_up)
         batcher.start()
-        state["batcher"] = batcher
+        running.batcher = batcher
         try:
             yield
         finally:
-            state.clear()
+            running.batcher = None
             await batcher.close()
 
     app = FastAPI(title="imder", docs_url=None, redoc_url=None, lifespan=lifespan)
 
     async def predicted(samples: list[Any]) -> list[dict[str, Any]]:
+        if running.batcher is None:
+            raise busy("the service isn't ready yet", 503)
         try:
             async with asyncio.timeout(config.predict_timeout):
-                return await state["batcher"].predict(samples)
+                return await running.batcher.predict(samples)
         except TimeoutError:
             raise busy(f"no prediction within {config.predict_timeout:g} seconds", 503) from None
 
@@ -64,7 +74,7 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastA
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        return JSONResponse({"status": "ready"}) if state else JSONResponse({"error": "not ready yet"}, 503)
+        return JSONResponse({"status": "ready"}) if running.batcher else JSONResponse({"error": "not ready yet"}, 503)
 
     @app.get("/v1/model")
     async def model() -> Response:
