@@ -176,6 +176,25 @@ def test_the_condition_is_prepared_once(model, monkeypatch):
         assert torch.equal(found.sampled, again[name].sampled)
 
 
+@pytest.mark.parametrize("preset", ["paper-mosi", "official-mosi"])
+def test_patterns_share_an_evaluation_of_the_published_network(preset, monkeypatch):
+    """Against rows of one pattern at a time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = scrambled(build("imder", load_config(preset, overrides={"model": PUBLISHED}).model, SPEC))
+    batch = all_patterns()
+    calls = counted(monkeypatch, model.recovery, "_score")
+    together = model.recover(batch, seed=3)
+    assert len(calls) == 3 * 4  # modalities, evaluations: each row has another modality
+    for name, found in together.items():
+        for pattern in torch.unique(batch.available[found.rows], dim=0):
+            rows = (batch.available == pattern).all(1).nonzero().squeeze(1)
+            alone = model.recover(take(batch, rows), seed=3)[name].sampled
+            mixed = found.sampled[:, (batch.available[found.rows] == pattern).all(1)]
+            scale = float(alone.std())
+            torch.testing.assert_close(mixed / scale, alone / scale, rtol=1e-4, atol=1e-4)
+
+
 def test_all_draws_in_one_batch(model):
     """Against one call for each draw, with the noise that belongs to it."""
     batch, draws = all_patterns(), 3
