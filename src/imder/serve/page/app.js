@@ -14,11 +14,18 @@ import { bindTabs } from "./tabs.js";
 import { duration, listed, modalityName, size } from "./words.js";
 
 const TYPING = 700; // milliseconds without a key before words are sent
-const INVITATIONS = {
-  clip: "Choose a clip: its prediction appears here.",
-  record: "Record a few seconds: the prediction appears here.",
-  live: "Start the live stream: a prediction appears here every second.",
+const FIRST_STEPS = {
+  clip: ["Give a clip.", "A few seconds of somebody speaking are enough."],
+  record: ["Record a clip.", "Say something to the camera for a few seconds."],
+  live: ["Start the stream.", "A prediction comes every second."],
 };
+
+/** What to do, where the prediction will be. */
+const invitation = (tab) => h("ol", { class: "steps" }, [
+  FIRST_STEPS[tab],
+  ["Read the prediction.", "It comes with what else it may be."],
+  ["Make a source fail.", "The prediction goes on with the rest, and says how much less sure it is."],
+].map(([what, more]) => h("li", {}, h("span", {}, h("strong", {}, what), " ", more))));
 
 class Page {
   constructor(model) {
@@ -107,7 +114,7 @@ class Page {
     const clip = this.clips[name];
     byId("words").value = clip?.words ?? "";
     if (clip) this.showClip(clip);
-    else this.display.empty(INVITATIONS[name]);
+    else this.display.empty(invitation(name));
     if (name === "live" && this.broadcast.rows.length) this.display.live(this.broadcast.rows, this.switches.ignored);
     this.arrange();
     if (clip) this.refresh();
@@ -128,7 +135,7 @@ class Page {
     show(byId("words-box"), reads);
     show(byId("say"), live);
     byId("say").disabled = !this.broadcast.running;
-    byId("words-label").firstChild.textContent = live ? "Say words by typing " : "Words spoken ";
+    byId("words-label").textContent = live ? "Say words by typing" : "Words spoken (optional)";
     byId("words-hint").textContent = this.model.transcribes ? "Without them, the service writes down what it hears." : live ? "" : "Without them, the words count as missing.";
   }
 
@@ -170,7 +177,7 @@ class Page {
     this.clips[this.tab]?.stop();
     this.clips[this.tab] = null;
     this.display.progress(null);
-    this.display.empty(INVITATIONS[this.tab]);
+    this.display.empty(invitation(this.tab));
   }
 
   showClip({ source }) {

@@ -16,10 +16,10 @@ export class Display {
     video.addEventListener("timeupdate", () => this.follow());
   }
 
-  /** A sentence instead of a prediction. */
+  /** A sentence, or an element, instead of a prediction. */
   empty(sentence) {
     this.rows = [];
-    this.result.replaceChildren(h("p", { class: "placeholder" }, sentence));
+    this.result.replaceChildren(typeof sentence === "string" ? h("p", { class: "placeholder" }, sentence) : sentence);
     show(this.figure, false);
   }
 
@@ -35,8 +35,9 @@ export class Display {
 
   clip({ rows, ignored, reference }, seconds) {
     const windows = rows.length > 1;
-    Object.assign(this, { rows, ignored, reference, live: false });
+    Object.assign(this, { rows, ignored, reference, streaming: false });
     show(this.figure, true);
+    byId("timeline-title").textContent = windows ? "Over time" : "What was there";
     show(byId("legend-ghost"), Boolean(reference) && windows && this.model.task !== "classification");
     this.timeline.show(rows, { model: this.model, ignored, reference, length: seconds });
     this.selected(this.timeline.selected, false);
@@ -44,8 +45,9 @@ export class Display {
   }
 
   live(rows, ignored) {
-    Object.assign(this, { rows, ignored, reference: null, live: true });
+    Object.assign(this, { rows, ignored, reference: null, streaming: true });
     show(this.figure, true);
+    byId("timeline-title").textContent = "The last minute";
     show(byId("legend-ghost"), false);
     this.timeline.show(rows, { model: this.model, ignored, live: true });
     const row = rows.at(-1);
@@ -70,7 +72,7 @@ export class Display {
       this.seeking = false;
       return;
     }
-    if (this.live || !this.rows || this.rows.length < 2 || this.video.srcObject) return;
+    if (this.streaming || !this.rows || this.rows.length < 2 || this.video.srcObject) return;
     const index = this.timeline.indexAt(this.video.currentTime);
     if (index === this.timeline.selected) return;
     this.timeline.select(index, false);

@@ -60,7 +60,8 @@ function scale(row, model, reference) {
       reference && reference.prediction !== null ? s("circle", { class: "ghost", cx: at(reference.prediction), cy: 22, r: 7 }) : null,
       s("circle", { class: "dot", cx: at(row.prediction), cy: 22, r: 7 }),
       ...ticks.map((tick) => s("text", { x: at(tick), y: 50, "text-anchor": tick === lo ? "start" : tick === hi ? "end" : "middle" }, words.number(tick, signed, Number.isInteger(tick) ? 0 : 1)))),
-    h("div", { class: "scale-ends" }, h("span", {}, ends[0]), reference ? h("span", { class: "ghost-key" }, "ring: with everything working") : null, h("span", {}, ends[1])));
+    h("div", { class: "scale-ends" }, h("span", {}, ends[0]), h("span", {}, ends[1])),
+    reference ? h("p", { class: "ghost-key" }, "Ring: with everything working") : null);
 }
 
 function band(low, high) {
@@ -104,7 +105,7 @@ function bars(row, model, reference) {
         h("span", { class: "bar-share" }, words.percent(share)),
         inSet && row.set ? h("span", { class: "visually-hidden" }, ", in the set") : null);
     }),
-    reference ? h("li", { class: "key", "aria-hidden": "true" }, "line: with everything working") : null);
+    reference ? h("li", { class: "key", "aria-hidden": "true" }, "Line: with everything working") : null);
 }
 
 function modalityList(row, model, ignored) {

@@ -73,15 +73,16 @@ export class Timeline {
     const to = this.live ? Math.max(60, last) : Math.max(last, this.length ?? 0, 0.1);
     const x = (second) => left + ((width - left - 8) * (second - from)) / (to - from);
     const classes = model.task === "classification" ? model.classes : null;
+    const series = this.live || rows.length > 1; // one prediction needs no plot, the strips say what it is made from
     const plotHeight = classes ? classes.length * CLASS_ROW : PLOT;
-    const stripsTop = TOP + plotHeight + 18;
+    const stripsTop = series ? TOP + plotHeight + 18 : TOP;
     const bottom = stripsTop + model.modalities.length * (STRIP + GAP);
     const svg = s("svg", { width, height: bottom + AXIS, viewBox: `0 0 ${width} ${bottom + AXIS}`, "aria-hidden": "true" });
     svg.append(patterns(model.modalities));
     svg.append(...timeAxis(from, to, x, bottom));
     const visible = rows.map((row, i) => [row, cells[i], i]).filter(([, [, end]]) => end > from);
-    if (classes) svg.append(...this.classRows(visible, x, left, width));
-    else svg.append(...this.scorePlot(visible, x, left, width));
+    if (series && classes) svg.append(...this.classRows(visible, x, left, width));
+    else if (series) svg.append(...this.scorePlot(visible, x, left, width));
     model.modalities.forEach((modality, k) => {
       const top = stripsTop + k * (STRIP + GAP);
       svg.append(s("text", { class: "label", x: 0, y: top + STRIP - 5 }, words.modalityName(modality)));
@@ -240,13 +241,14 @@ function patterns(modalities) {
 }
 
 function timeAxis(from, to, x, y) {
-  const step = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800].find((candidate) => (to - from) / candidate <= 8) ?? 3600;
+  const most = Math.max(2, (x(to) - x(from)) / 50); // labels that fit
+  const step = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800].find((candidate) => (to - from) / candidate <= most) ?? 3600;
   const parts = [];
   for (let i = Math.ceil(from / step); i * step <= to + 1e-9; i++) {
     const at = x(i * step);
     const text = to < 90 ? `${i * step} s` : words.clock(i * step);
-    const close = to - i * step < step / 3;
-    parts.push(s("line", { class: "tick", x1: at, x2: at, y1: y, y2: y + 5 }), s("text", { class: "tick-label", x: at, y: y + 19, "text-anchor": close ? "end" : i * step === from ? "start" : "middle" }, text));
+    const close = x(to) - at < 16;
+    parts.push(s("line", { class: "tick", x1: at, x2: at, y1: y, y2: y + 5 }), s("text", { class: "tick-label", x: at, y: y + 19, "text-anchor": close ? "end" : "middle" }, text));
   }
   return parts;
 }
