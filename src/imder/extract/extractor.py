@@ -87,7 +87,7 @@ def sound_extractor(
         del openface
         file = clip.audio or clip.video
         assert file is not None
-        sound = Sound(file, part.rate)
+        sound = file if isinstance(file, Sound) else Sound(file, part.rate)
         try:
             features = frames(sound, part)
         except NoSoundTrack:

@@ -6,7 +6,7 @@ a corpus with another recipe is refused. A run on features that ``imder extract`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from imder.calibration.describe import LEVEL
+from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
 from imder.extract.choose import NONE, check_ready
 from imder.extract.manifest import Clip, read_source
@@ -24,8 +25,10 @@ from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_data
 from imder.inference.selection import Available, Progress
 from imder.media.clips import ClipPredictions, predict_clips
+from imder.media.live.engine import StreamOptions
 from imder.media.media_recipe import MediaOptions, media_recipe, with_transcription
 from imder.media.recording import Recording, read_recording
+from imder.media.stream import Answer, Stream
 from imder.media.transcript import read_transcript
 from imder.media.windows import MIN_COVERAGE, predict_windows
 from imder.models.base import Model
@@ -253,6 +256,46 @@ class Predictor:
         self._refuse_alone(recipe, [*recording.features, *recording.timeless], f"recording {recording.clip.id!r}")
         options = PredictOptions(samples, seed, batch_size, level)
         return predict_windows(self.model, recipe, recording, window, hop, options, progress, min_coverage=min_coverage)
+
+    def stream(
+        self,
+        window: float = 4.0,
+        hop: float = 1.0,
+        *,
+        tolerance: float = 0.5,
+        callback: Callable[[Answer], object] | None = None,
+        block: bool = False,
+        name: str = "stream",
+        samples: int | None = None,
+        seed: int = 0,
+        level: float = LEVEL,
+        min_coverage: float = MIN_COVERAGE,
+    ) -> Stream:
+        """A live stream of predictions, one for each window, from whatever is pushed (`imder.media.stream.Stream`).
+
+        Each window is read as a clip of its own, with the windows before it as its context. A run on features that
+        ``imder extract`` didn't make takes `Stream.push_features` only.
+
+        Args:
+            window: length of a window in seconds.
+            hop: seconds from the start of a window to that of the next.
+            tolerance: seconds by which sources may lag behind each other.
+            callback: called with each prediction in the stream's thread; None to iterate over the stream.
+            block: whether pushes wait while predictions are behind, as for data from files; otherwise they drop data.
+            name: the stream's id, which determines the noise of recoveries.
+            samples: number of recoveries; None for the preset's.
+            seed: seed of the noise in recoveries.
+            level: coverage of intervals or prediction sets.
+            min_coverage: share of a window that a modality must cover to count as available.
+
+        Raises:
+            ImderError: a setting is out of range, or a model of the recipe can't be loaded.
+        """
+        options = StreamOptions(window, hop, tolerance, min_coverage, name)
+        recipe = self._media() if self.recipe is not None and extracted(self.recipe) else None
+        if recipe is not None:
+            check_ready(recipe, [Clip(name, text="a" if recipe.language is not None else None)])
+        return Stream(self.model, recipe, options, PredictOptions(samples, seed, level=level), callback, block=block)
 
     def _refuse_alone(self, recipe: Recipe, has: Sequence[str], what: str) -> None:
         """Raise an `ImderError` if media without a speaker have a modality that is standardised by speaker."""

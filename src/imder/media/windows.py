@@ -27,7 +27,8 @@ from imder.media.transcript import text_between
 from imder.models.base import Model
 from imder.types import ImderError, Rows
 
-_MAX_REST = 0.1  # seconds at the end that no window needs to cover
+MAX_REST = 0.1
+"""Seconds at the end of a recording that no window needs to cover."""
 _ROUNDING = 1e-9
 
 MOST_WINDOWS = 1_000_000
@@ -60,7 +61,7 @@ def window_bounds(seconds: float, window: float, hop: float) -> list[tuple[float
         )
     last = math.floor((seconds - window) / hop + _ROUNDING)
     bounds = [(i * hop, min(i * hop + window, seconds)) for i in range(last + 1)]
-    if seconds - bounds[-1][1] > _MAX_REST:
+    if seconds - bounds[-1][1] > MAX_REST:
         bounds.append((seconds - window, seconds))
     return bounds
 

@@ -1,0 +1,151 @@
+"""The time of a stream: which pieces count, and when a window is complete.
+
+Time is the latest end of any piece. A window is complete once every live source has passed its end; a source that lags behind
+by more than a tolerance is no longer waited for. A piece that lies ahead of the stream's time is held until others follow it or
+the stream catches up, so that one wrong time moves nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from imder.media.windows import MAX_REST
+
+CLOSE = 1e-6
+"""Seconds of tolerance in comparisons of times, which are rounded in files and messages."""
+LEAST_AHEAD = 0.5
+"""Least seconds by which a piece must be ahead of the stream to be held."""
+LONGEST_GAP = 60.0
+"""Windows without any data are left out if they are within a gap longer than so many seconds."""
+MOST_HELD = 1000
+"""Most pieces of a source that are held."""
+
+Bounds = tuple[int, float, float]
+"""The number, the start and the end of a window in seconds."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a source.
+
+    Attributes:
+        source: its name.
+        start, end: in seconds.
+        data: what it holds.
+        span: seconds of the push that it was part of.
+    """
+
+    source: str
+    start: float
+    end: float
+    data: Any = None
+    span: float = 0.0
+
+
+class Clock:
+    """Order of pieces and windows.
+
+    Args:
+        window: length of a window in seconds.
+        hop: seconds from the start of a window to that of the next.
+        tolerance: seconds by which sources may lag behind each other.
+
+    Attributes:
+        now: the stream's time.
+        ends: for each source, the time that it has passed.
+        index: the number of the next window.
+
+    >>> clock = Clock(2.0, 1.0, 0.5)
+    >>> clock.accept(Piece("audio", 0.0, 2.0)), list(clock.complete())
+    ([Piece(source='audio', start=0.0, end=2.0, data=None, span=0.0)], [(0, 0.0, 2.0)])
+    """
+
+    def __init__(self, window: float, hop: float, tolerance: float) -> None:
+        self.window, self.hop, self.tolerance = window, hop, tolerance
+        self.now = 0.0
+        self.ends: dict[str, float] = {}
+        self.index = 0
+        self.last_end = 0.0
+        self._spans: dict[str, float] = {}
+        self._held: dict[str, list[Piece]] = {}
+        self._gaps: list[tuple[float, float]] = []
+
+    @property
+    def begin(self) -> float:
+        """The start of the next window: earlier pieces are too late."""
+        return self.index * self.hop
+
+    def accept(self, piece: Piece) -> list[Piece] | None:
+        """The pieces that count from now on: this one, held ones, or none yet; None for a piece that came too late."""
+        if piece.end <= self.begin + CLOSE:
+            return None
+        held = self._held.get(piece.source, [])
+        ahead = self.now + max(self.tolerance, LEAST_AHEAD)
+        if held and held[0].start <= ahead:  # other sources have caught up
+            accepted = [*held, piece]
+        elif piece.start <= ahead:
+            accepted = [piece]  # whatever is held had a wrong time
+        else:
+            follows = held and held[0].start <= piece.start <= held[-1].end + self.tolerance + piece.span
+            held = [*held[-MOST_HELD:], piece] if follows else [piece]
+            if len(held) < 2 or piece.end - held[0].start < self.tolerance:
+                self._held[piece.source] = held
+                return []
+            accepted = held
+        self._held.pop(piece.source, None)
+        for each in accepted:
+            self._advance(each)
+        return accepted
+
+    def advance(self, time: float) -> None:
+        """Let time pass without data."""
+        self._advance(Piece("", time, time))
+
+    def note(self, source: str, end: float) -> None:
+        """A source that doesn't move time has come to ``end``; windows wait for it within the tolerance."""
+        self.ends[source] = max(end, self.ends.get(source, 0.0))
+
+    def _advance(self, piece: Piece) -> None:
+        if piece.start - self.now > LONGEST_GAP:
+            self._gaps.append((self.now, piece.start))
+        self.now = max(self.now, piece.end)
+        if piece.source:
+            self.ends[piece.source] = max(piece.end, self.ends.get(piece.source, 0.0))
+            self._spans[piece.source] = min(piece.span, self.window)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a window has passed that a source holds back."""
+        return self.begin + self.window <= self.now + CLOSE
+
+    def complete(self, *, at_once: bool = False) -> Iterator[Bounds]:
+        """The windows that are complete, each once; ``at_once`` waits for no source that lags behind."""
+        while self.waits:
+            start, end = self.begin, self.begin + self.window
+            gap = next((g for g in self._gaps if g[0] <= start + CLOSE and end <= g[1] + CLOSE), None)
+            if gap is not None:
+                self._gaps.remove(gap)
+                self.index = max(self.index + 1, math.floor((gap[1] - self.window) / self.hop + CLOSE) + 1)
+                continue
+            if not at_once and any(self._lags(name, end) for name in self.ends):
+                return
+            self.index, self.last_end = self.index + 1, end
+            self._gaps = [g for g in self._gaps if g[1] > start]
+            yield self.index - 1, start, end
+
+    def _lags(self, name: str, end: float) -> bool:
+        """Whether a source hasn't passed the end of a window and is near enough to be waited for."""
+        passed = self.ends[name]
+        return passed < end - CLOSE and passed + self.tolerance + self._spans.get(name, 0.0) > self.now + CLOSE
+
+    def finish(self, seconds: float) -> Iterator[Bounds]:
+        """The last windows of a stream that ends at ``seconds``, as `imder.media.windows.window_bounds` has them."""
+        self.now = seconds
+        yield from self.complete(at_once=True)
+        if self.last_end == 0 and 0 < seconds < self.window:
+            yield self.index, 0.0, seconds
+        elif self.last_end > 0 and seconds - self.last_end > MAX_REST:
+            yield self.index, seconds - self.window, seconds
