@@ -108,8 +108,8 @@ class SoundBuffer:
 def as_mono(samples: Any, rate: Any) -> Samples | None:
     """Samples ``(n,)`` or ``(n, channels)``, floats in about [-1, 1] or signed integers, as mono; None for anything else.
 
-    >>> as_mono(np.array([[16384, 0]], np.int16), 16000)
-    array([0.25], dtype=float32)
+    >>> as_mono(np.array([[16384, 0], [0, 8192]], np.int16), 16000)
+    array([0.25 , 0.125], dtype=float32)
     """
     try:
         values = np.array(samples)
