@@ -118,11 +118,14 @@ def resample_models(
     ensembled: dict[str, Resampled] = {}
     for model in models:
         predicted = predictions_by_seed(folder, plan, [c for c in cells if c.model == model], tests.splits)
-        by_seed[model] = {seed: _resampled(plan, values, tests.labels, weights) for seed, values in predicted.items()}
+        by_seed[model] = {
+            seed: resample_metrics(plan.shared.convention, values, tests.labels, weights)
+            for seed, values in predicted.items()
+        }
         for name, base in ensembles(plan, cells).items():
             if base == model:
                 mean = {k: np.mean([values[k] for values in predicted.values()], axis=0) for k in predicted[0]}
-                ensembled[name] = _resampled(plan, mean, tests.labels, weights)
+                ensembled[name] = resample_metrics(plan.shared.convention, mean, tests.labels, weights)
     return ResampledModels(by_seed, ensembled, _effective(folder, cells))
 
 
@@ -152,9 +155,18 @@ def predictions_by_seed(
     return out
 
 
-def _resampled(plan: Plan, predicted: dict[Key, NDArray[Any]], labels: NDArray[Any], weights: Array) -> Resampled:
-    """For each setting the metrics in every resample, averaged over draws."""
-    convention, columns = plan.shared.convention, np.concatenate(list(predicted.values()))
+def resample_metrics(
+    convention: str, predicted: Mapping[Key, NDArray[Any]], labels: NDArray[Any], weights: Array
+) -> Resampled:
+    """For each setting the metrics of comparison in every resample, averaged over draws.
+
+    Args:
+        convention: of the metrics.
+        predicted: for each setting (draws, N) values or (draws, N, C) probabilities; nan where a sample isn't served.
+        labels: ``(N,)``.
+        weights: ``(B, N)``, how often each resample holds each sample.
+    """
+    columns = np.concatenate(list(predicted.values()))
     compared = metrics.names_of(convention, "comparison")
     every = metrics.evaluate_resamples(convention, columns, labels, weights, compared)
     ends = np.cumsum([len(values) for values in predicted.values()])[:-1]

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "recover": Command("imder.cli.recover", "encodings of the missing modalities, sampled and refined"),
     "impute": Command("imder.cli.impute", "raw features of the missing modalities, as draws: a corpus for each"),
     "benchmark": Command("imder.cli.benchmark", "compare systems: a resumable grid of models and seeds"),
+    "report": Command("imder.cli.report", "a run or a benchmark as one HTML file: figures, tables, settings"),
     "tune": Command("imder.cli.tune", "search a preset's learning rate, weight decay, dropout and width"),
     "extract": Command("imder.cli.extract", "features from videos, sound, transcripts and OpenFace tables"),
     "data inspect": Command("imder.cli.data_inspect", "sizes, lengths, labels, presence and oddities of a corpus"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,18 @@ def add_force(parser: Parser) -> None:
     parser.add_argument("--force", action="store_true", help="replace whatever --out names")
 
 
-def check_output(out: str | Path, kinds: Collection[Columns], inputs: Iterable[str | Path | None], force: bool) -> None:
+def check_output(
+    out: str | Path,
+    kinds: Collection[Columns] | Callable[[Path], bool],
+    inputs: Iterable[str | Path | None],
+    force: bool,
+) -> None:
     """Check, before anything is computed, that a file may be written.
 
     Args:
         out: the file.
-        kinds: columns of the CSV files that this command may replace; none for a PNG of a plot.
+        kinds: columns of the CSV files that this command may replace; none for a PNG of a plot; or a function that says
+            whether it may replace a file.
         inputs: files and folders that the command reads.
         force: replace whatever is there.
 
@@ -60,10 +66,12 @@ def check_output(out: str | Path, kinds: Collection[Columns], inputs: Iterable[s
         raise ImderError(f"--out {out}: holds something else; choose another file, or replace it with --force")
 
 
-def _is_result(path: Path, kinds: Collection[Columns]) -> bool:
+def _is_result(path: Path, kinds: Collection[Columns] | Callable[[Path], bool]) -> bool:
     """Whether a file is an earlier result: a CSV of one of these kinds, an empty file, or a PNG of matplotlib."""
     if path.is_symlink() or not path.is_file():
         return False
+    if callable(kinds):
+        return kinds(path)
     with path.open("rb") as file:
         start = file.read(_LONGEST_HEADER)
     if not start:

@@ -67,7 +67,7 @@ def plot_rates(
         raise ImderError(f"nothing to plot: no results of the {protocol} protocol with a rate and {metric!r}")
     if len({(row["corpus"], row["split"]) for row in rows}) > 1:
         raise ImderError("results of several corpora or splits: make a plot of each")
-    lines = _lines(rows, metric, protocol)
+    lines = rate_lines(rows, metric, protocol)
     systems = [model for model in lines if model not in references]
     grey = {model: DASHES[i % len(DASHES)] for i, model in enumerate(m for m in lines if m in references)}
     many = len(systems) > len(COLOURS)
@@ -166,7 +166,7 @@ Line = tuple[np.ndarray[Any, np.dtype[np.float64]], ...]
 """Missing rates, means and deviations, each ``(S,)``."""
 
 
-def _lines(rows: Sequence[Row], metric: str, protocol: str) -> dict[str, Line]:
+def rate_lines(rows: Sequence[Row], metric: str, protocol: str) -> dict[str, Line]:
     """For each system that has the metric its line; rates that are one condition are one point."""
     summary = sorted(summarise(rows), key=lambda row: row["rate"])
     shares = {row["rate"]: row["effective_rate"] for row in summary}

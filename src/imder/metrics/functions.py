@@ -136,10 +136,15 @@ def nll(p: Array, y: Classes, rows: SampleWeights) -> Array:
     return rows.mean(-np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1.0)))
 
 
+def confidence_bins(top: Array) -> Classes:
+    """The bin in [0, `ECE_BINS`) of each top probability: `ECE_BINS` of equal width, each without its lower end."""
+    return np.asarray(np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, top, side="left"))
+
+
 def ece(p: Array, y: Classes, rows: SampleWeights) -> Array:
     """Expected calibration error: sum over bins of |sum of (correct - confidence)| / N, which is (n_b / N) |accuracy_b - confidence_b|."""
     top = np.nan_to_num(p.max(-1))
-    bins = np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, top, side="left")
+    bins = confidence_bins(top)
     gaps = rows.total_by_group((_chosen(p) == y) - top, bins, ECE_BINS)
     return ratio(np.abs(gaps).sum(-1), rows.total(rows.served))
 

@@ -1,0 +1,97 @@
+"""What a benchmark trained on what: corpus, systems, settings, versions and command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from imder.evaluation.rendering import Table
+from imder.report.benchmark_files import BenchmarkFiles
+from imder.report.benchmark_results import best_sentence
+from imder.report.content import DataTable, Listing, Section
+from imder.report.recorded import recorded_facts, seconds_text
+from imder.training.run import spec_of
+from imder.types import Spec
+
+
+def benchmark_summary(files: BenchmarkFiles) -> tuple[str, ...]:
+    """The sentences below the title."""
+    shared, count = files.plan.shared, len(files.models)
+    n = max((row["n"] for row in files.rows), default=0)
+    seeds = len({cell.seed for cell in files.finished})
+    folds = f", {shared.folds} rotations over test groups" if shared.folds else ""
+    systems, trainings = _counted(count, "system"), _counted(seeds, "training")
+    first = f"{systems} on {shared.corpus}: {trainings} of each (seeds){folds}, at most {n} test samples at once."
+    unfinished = (
+        f"{_counted(len(files.unfinished), 'cell')} of the grid unfinished; see the settings."
+        if files.unfinished
+        else ""
+    )
+    return tuple(s for s in (first, *(best_sentence(files, p) for p in files.plan.protocols), unfinished) if s)
+
+
+def settings_section(files: BenchmarkFiles) -> Section:
+    """Corpus, protocols, systems and environment."""
+    shared = files.plan.shared
+    runs = [run for model in files.models for run in files.runs(model)]
+    facts = [("corpus", f"{shared.corpus} (fingerprint {shared.fingerprint})")]
+    if runs:
+        facts += _spec_facts(spec_of(runs[0].entry("trained_on.json")))
+    facts += [
+        ("metrics", shared.convention),
+        ("protocols", ", ".join(files.plan.protocols)),
+        ("missing rates", ", ".join(f"{rate:g}" for rate in files.plan.rates)),
+        ("draws of the masks", str(shared.draws)),
+        ("trainings", f"{files.plan.seeds} seeds" + (f", {shared.folds} rotations" if shared.folds else "")),
+        ("models for single rates", "yes" if shared.per_rate else "no, one for all"),
+    ]
+    facts += recorded_facts(runs)
+    words = "What was trained, on what, and how to repeat it. The folder of the benchmark holds every run."
+    if files.unfinished:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in files.unfinished.items())
+        words += f" Unfinished: {reasons}."
+    configurations = yaml.safe_dump({k: dict(v) for k, v in files.plan.models.items()}, sort_keys=False)
+    return Section(
+        "What was trained on what",
+        (words,),
+        tuple(facts),
+        tables=(DataTable("Time is that of one training, on average.", _systems(files)),),
+        listings=(Listing("Complete configuration of every system", configurations),),
+    )
+
+
+def _systems(files: BenchmarkFiles) -> Table:
+    """A line for each system."""
+    lines = []
+    for model in files.models:
+        config = files.plan.models[model]
+        cells = [cell for cell in files.finished if cell.model == model]
+        times = [
+            float(about["training_seconds"])
+            for cell in cells
+            if "training_seconds" in (about := files.folder.about(cell) or {})
+        ]
+        settings: dict[str, Any] = dict(config.get("model", {}))
+        texts = (
+            model,
+            str(config["system"]),
+            str(config["preset"]),
+            str(len({cell.seed for cell in cells})),
+            str(settings.get("members", 1)),
+            seconds_text(fmean(times)) if times else "–",
+        )
+        lines.append(tuple((text, False) for text in texts))
+    return Table("Systems", ("name", "system", "preset", "seeds", "members", "training"), tuple(lines))
+
+
+def _spec_facts(spec: Spec) -> Sequence[tuple[str, str]]:
+    task = spec.task + (f": {', '.join(spec.classes)}" if spec.classes else "")
+    modalities = ", ".join(f"{m.name} ({m.dim} features, at most {m.length} frames)" for m in spec.modalities)
+    return [("task", task), ("modalities", modalities)]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
