@@ -6,7 +6,8 @@ a corpus with another recipe is refused. A run on features that ``imder extract`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,19 @@ class Predictor:
                     f"{what}: {self.name} reads {name} standardised by speaker, over all clips of each, but this has "
                     "no speaker; predict a manifest with a column 'speaker' and the speaker's other clips in it"
                 )
+
+    def ignoring(self, names: Collection[str]) -> Predictor:
+        """The same system, to which some modalities of media are always missing.
+
+        Without audio, nothing is transcribed either.
+        """
+        other = copy(self)
+        recipe = self.recipe
+        if names and recipe is not None:
+            other._trained = replace(self._trained, recipe={k: part for k, part in recipe.items() if k not in names})
+        if "audio" in names:
+            other._options = replace(self._options, transcribe=False)
+        return other
 
     def _media(self) -> Recipe:
         """The recipe for media."""

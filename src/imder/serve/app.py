@@ -19,10 +19,13 @@ from imder.media.predictor import Predictor
 from imder.serve.batcher import Batcher
 from imder.serve.config import ServeConfig
 from imder.serve.engine import Engine
-from imder.serve.errors import Refusal, busy
+from imder.serve.errors import CLOSE, Refusal, busy
 from imder.serve.features import parse_json, read_sample, read_samples
 from imder.serve.guard import Guard
-from imder.serve.receive import body
+from imder.serve.media import MediaWorkers
+from imder.serve.receive import body, chunks
+from imder.serve.temporary import TemporaryFolder
+from imder.serve.upload import clip_request, read_form
 
 PAGE = Path(__file__).parent / "page"
 
@@ -32,6 +35,7 @@ class Running:
     """What runs between the start and the end of the application; None outside."""
 
     batcher: Batcher | None = None
+    media: MediaWorkers | None = None
 
 
 def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastAPI:
@@ -47,15 +51,18 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastA
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        folder = TemporaryFolder(config.temporary)
         batcher = Batcher(engine.predict, config)
         await asyncio.to_thread(engine.warm_up)
         batcher.start()
-        running.batcher = batcher
+        running.batcher, running.media = batcher, MediaWorkers(predictor, folder, config)
         try:
             yield
         finally:
-            running.batcher = None
+            running.media.close()
+            running.batcher = running.media = None
             await batcher.close()
+            folder.close()
 
     app = FastAPI(title="imder", docs_url=None, redoc_url=None, lifespan=lifespan)
 
@@ -80,8 +87,20 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastA
     async def model() -> Response:
         return JSONResponse(engine.card())
 
+    async def predicted_upload(request: Request) -> dict[str, Any]:
+        if not engine.reads_media:
+            raise Refusal(415, "the model's features aren't made from media: send features as JSON", CLOSE)
+        if running.media is None:
+            raise busy("the service isn't ready yet", 503)
+        async with running.media.slot() as folder:
+            pieces = chunks(request, config.max_bytes, config.receive_timeout)
+            form = await read_form(pieces, request.headers["content-type"], folder, config)
+            return await running.media.predict(clip_request(form, engine.spec, config))
+
     @app.post("/v1/predict")
     async def predict(request: Request) -> Response:
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            return JSONResponse({"request_id": request.state.id} | await predicted_upload(request))
         document = parse_json(await body(request, config.max_json_bytes, config.receive_timeout))
         rows = await predicted([read_sample(document, engine.spec, config)])
         return JSONResponse({"request_id": request.state.id, "predictions": rows})

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 RETRY_AFTER = 1
 """Seconds after which a client may try again."""
 
+CLOSE = {"Connection": "close"}
+"""Header of an answer to a request whose body isn't read to its end."""
+
 
 class Refusal(Exception):
     """A request that is refused.
@@ -24,6 +27,6 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
 
-def busy(sentence: str, status: int = 429) -> Refusal:
-    """A refusal for now: the caller should try again after `RETRY_AFTER` seconds."""
-    return Refusal(status, sentence, {"Retry-After": str(RETRY_AFTER)})
+def busy(sentence: str, status: int = 429, *, close: bool = False) -> Refusal:
+    """A refusal for now: the caller should try again after `RETRY_AFTER` seconds; ``close`` if its body isn't read."""
+    return Refusal(status, sentence, {"Retry-After": str(RETRY_AFTER)} | (CLOSE if close else {}))

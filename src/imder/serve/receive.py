@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
-from imder.serve.errors import Refusal
+from imder.serve.errors import CLOSE, Refusal
 
 
 def stated_length(request: Request) -> int | None:
@@ -27,7 +27,7 @@ async def chunks(request: Request, most: int, seconds: float) -> AsyncIterator[b
     Raises:
         Refusal: it is too long or too slow, or ends early.
     """
-    too_long = Refusal(413, f"the request is longer than {most} bytes", {"Connection": "close"})
+    too_long = Refusal(413, f"the request is longer than {most} bytes", CLOSE)
     if (stated_length(request) or 0) > most:
         raise too_long
     count = 0
@@ -38,11 +38,9 @@ async def chunks(request: Request, most: int, seconds: float) -> AsyncIterator[b
             async with asyncio.timeout_at(until):
                 piece = await anext(stream, None)
         except TimeoutError:
-            raise Refusal(
-                408, f"the request did not arrive within {seconds:g} seconds", {"Connection": "close"}
-            ) from None
+            raise Refusal(408, f"the request did not arrive within {seconds:g} seconds", CLOSE) from None
         except ClientDisconnect:
-            raise Refusal(400, "the request ended early", {"Connection": "close"}) from None
+            raise Refusal(400, "the request ended early", CLOSE) from None
         if piece is None:
             return
         count += len(piece)
