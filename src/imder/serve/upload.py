@@ -10,7 +10,7 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -19,6 +19,9 @@ from imder.serve.config import ServeConfig
 from imder.serve.errors import CLOSE, Refusal
 from imder.serve.features import DEFAULT_ID, MOST_ID
 from imder.types import Spec
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 FILES = ("video", "audio")
 FIELDS = ("text", "ignore", "window", "hop", "id")
@@ -162,18 +165,18 @@ class _Parts:
         self._count = 0
         self.ended = False
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         """By the parser's names."""
-        names = (
-            "part_begin",
-            "part_data",
-            "part_end",
-            "header_field",
-            "header_value",
-            "header_end",
-            "headers_finished",
-        )
-        return {f"on_{name}": getattr(self, name) for name in (*names, "end")}
+        return {
+            "on_part_begin": self.part_begin,
+            "on_part_data": self.part_data,
+            "on_part_end": self.part_end,
+            "on_header_field": self.header_field,
+            "on_header_value": self.header_value,
+            "on_header_end": self.header_end,
+            "on_headers_finished": self.headers_finished,
+            "on_end": self.end,
+        }
 
     def close(self) -> None:
         """Close the file that is open, if any."""
