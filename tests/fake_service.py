@@ -123,6 +123,7 @@ def parse_request(kind: str, body: bytes) -> Json:
         content = part.get_payload(decode=True)
         if part.get_filename() is not None:
             request[name] = {"name": part.get_filename(), "type": part.get_content_type(), "bytes": len(content)}
+            request[f"{name}_content"] = content
         elif name == "ignore":
             request["ignore"].append(content.decode())
         else:

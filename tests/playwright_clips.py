@@ -1,4 +1,4 @@
-"""What tests do on the page."""
+"""What tests do on the page of the service."""
 
 from __future__ import annotations
 
@@ -43,3 +43,19 @@ def switch(page: Any, modality: str) -> Any:
 def words_of(page: Any, selector: str) -> str:
     """Visible text with single spaces."""
     return " ".join(page.locator(selector).inner_text().split())
+
+
+def wait(page: Any, condition: Any) -> None:
+    """Let the page and the socket go on until ``condition`` holds."""
+    for _ in range(600):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("not within 30 seconds")
+
+
+def alert(page: Any) -> str:
+    """The message that the page shows, once it does."""
+    page.wait_for_selector("#alert:not([hidden])")
+    assert page.locator("#alert").get_attribute("role") == "alert"
+    return words_of(page, "#alert")

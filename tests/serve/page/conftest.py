@@ -34,10 +34,12 @@ def opened(browser: Any) -> Iterator[Any]:
     """Opens a service's page; afterwards no request has left the host and no script has failed."""
     pages: list[tuple[Watched, FakeService]] = []
 
-    def open_page(service: FakeService, **context: Any) -> Watched:
+    def open_page(service: FakeService, ready: bool = True, **context: Any) -> Watched:
         watched = Watched(browser, **context)
         pages.append((watched, service))
         watched.page.goto(service.url)
+        if ready:
+            watched.page.wait_for_selector("#workspace:not([hidden])")
         return watched
 
     yield open_page
