@@ -64,7 +64,7 @@ def test_blocks_give_what_the_whole_gives(tmp_path, monkeypatch, recipe):
     path = write_wav(tmp_path / "a.wav", signal, subtype="FLOAT")
     whole = features(path, recipe)
     monkeypatch.setattr(audio_module, "BLOCK", 300)
-    monkeypatch.setattr("imder.extract.media._CHUNK", 50_001)
+    monkeypatch.setattr("imder.extract.sound_file._CHUNK", 50_001)
     blocks = features(path, recipe)
     assert blocks.shape == whole.shape
     assert_allclose(blocks, whole, atol=2e-3)
@@ -74,7 +74,7 @@ def test_blocks_give_what_the_whole_gives(tmp_path, monkeypatch, recipe):
 def test_memory_stays_flat(tmp_path, monkeypatch):
     """Ten times the length, the same peak beside the features themselves."""
     monkeypatch.setattr(audio_module, "BLOCK", 400)
-    monkeypatch.setattr("imder.extract.media._CHUNK", 50_000)
+    monkeypatch.setattr("imder.extract.sound_file._CHUNK", 50_000)
     peaks = []
     for seconds in (30, 300):
         path = write_wav(tmp_path / "a.wav", np.tile(tone(10.0), seconds // 10))

@@ -85,17 +85,17 @@ def sound_extractor(
 
     def make(clip: Clip, part: AudioRecipe, openface: str | None) -> ClipFeatures:
         del openface
-        file = clip.audio or clip.video
-        assert file is not None
-        sound = file if isinstance(file, Sound) else Sound(file, part.rate)
+        source = clip.sound_source
+        assert source is not None
+        sound = Sound(source, part.rate)
         try:
             features = frames(sound, part)
         except NoSoundTrack:
-            if clip.audio is not None:
+            if clip.audio is not None or clip.video is None:
                 raise
-            return ClipFeatures(None, remark=f"{file.name}: a video without sound")
+            return ClipFeatures(None, remark=f"{clip.video.name}: a video without sound")
         if not np.isfinite(features).all():
-            raise ImderError(f"{file}: the features are not finite")
+            raise ImderError(f"{source}: the features are not finite")
         frame_seconds = part.hop / part.rate
         times = np.arange(len(features), dtype=np.float64) * frame_seconds
         sounding = np.ones(len(times), bool)

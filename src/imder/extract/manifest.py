@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imder.data.split_names import KNOWN, split_named
+from imder.extract.decoded import DecodedFrames, DecodedSound
 from imder.extract.text_files import csv_lines, read_text, separator_of
 from imder.types import ImderError
 
@@ -40,6 +41,8 @@ class Clip:
         label: as written in the manifest.
         split: ``train``, ``valid`` or ``test``.
         dialogue, position, speaker: as in a corpus.
+        sound: decoded sound, instead of ``audio``.
+        frames: decoded frames, instead of the picture of ``video``.
 
     Raises:
         ImderError: a text or name holds half a surrogate pair, as Python reads bytes that aren't UTF-8.
@@ -56,6 +59,8 @@ class Clip:
     dialogue: str | None = None
     position: int | None = None
     speaker: str | None = None
+    sound: DecodedSound | None = None
+    frames: DecodedFrames | None = None
 
     def __post_init__(self) -> None:
         for field in ("id", "text", "label", "dialogue", "speaker"):
@@ -68,9 +73,19 @@ class Clip:
         """For each modality, whether the clip has a source of it; a video may turn out to have no sound."""
         return {
             "language": self.text is not None or self.text_file is not None,
-            "vision": self.openface is not None or self.video is not None,
-            "audio": self.audio is not None or self.video is not None,
+            "vision": self.openface is not None or self.picture_source is not None,
+            "audio": self.sound_source is not None,
         }
+
+    @property
+    def sound_source(self) -> DecodedSound | Path | None:
+        """What has the sound: an array, a sound file, or a video."""
+        return self.sound or self.audio or self.video
+
+    @property
+    def picture_source(self) -> DecodedFrames | Path | None:
+        """What has the picture: frames, or a video."""
+        return self.frames or self.video
 
 
 def read_source(path: str | Path) -> tuple[Clip, ...]:

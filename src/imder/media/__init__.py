@@ -1,6 +1,7 @@
 """Predictions from media: extraction (`imder.extract`) followed by a trained system (`imder.predict`).
 
 predictor   a trained system with the recipe of its features, loaded once
+clip_inputs a clip from files, arrays and a text
 clips       predictions of clips, a few in memory at a time
 recording   a long recording, decoded once: features and their times
 transcript  words and their times

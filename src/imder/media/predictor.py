@@ -18,6 +18,7 @@ from imder.calibration.describe import LEVEL
 from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
 from imder.extract.choose import NONE, check_ready
+from imder.extract.extractors import parts_of
 from imder.extract.manifest import Clip, read_source
 from imder.extract.recipe import Recipe
 from imder.extract.speech.plan import Notify
@@ -25,6 +26,7 @@ from imder.extract.vision import find_openface
 from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_data
 from imder.inference.selection import Available, Progress
+from imder.media.clip_inputs import AudioInput, clip_from
 from imder.media.clips import ClipPredictions, predict_clips
 from imder.media.live.engine import StreamOptions
 from imder.media.media_recipe import MediaOptions, media_recipe, with_transcription
@@ -125,7 +127,8 @@ class Predictor:
         self,
         *,
         video: str | Path | None = None,
-        audio: str | Path | None = None,
+        audio: AudioInput | None = None,
+        frames: Any = None,
         text: str | None = None,
         openface: str | Path | None = None,
         name: str | None = None,
@@ -138,7 +141,10 @@ class Predictor:
         Args:
             video: a video, used for its sound unless ``audio`` is given, and for the face as the run's recipe
                 says (OpenFace's columns need its program or a table).
-            audio: a sound file.
+            audio: a sound file, or a pair of samples ``(n,)`` or ``(n, channels)``, in about [-1, 1] or signed integers, and
+                their rate.
+            frames: pairs of seconds and RGB images ``(H, W, 3)`` uint8 in any iterable, or a pair of arrays, ``(T,)`` and
+                ``(T, H, W, 3)``; upright and with square pixels. Decoded media have the features of the file.
             text: the words.
             openface: OpenFace's table.
             name: the clip's id, which determines the noise of recoveries; by default the file's name.
@@ -153,7 +159,7 @@ class Predictor:
             ImderError: nothing was given, a file can't be used, the run has no recipe, or its features are standardised by
                 speaker.
         """
-        clip = self.clip(video=video, audio=audio, text=text, openface=openface, name=name)
+        clip = self.clip(video=video, audio=audio, frames=frames, text=text, openface=openface, name=name)
         return self.predict_clips([clip], samples=samples, seed=seed, level=level).only()
 
     def predict_clips(
@@ -206,7 +212,8 @@ class Predictor:
         self,
         *,
         video: str | Path | None = None,
-        audio: str | Path | None = None,
+        audio: AudioInput | None = None,
+        frames: Any = None,
         text: str | None = None,
         transcript: str | Path | None = None,
         openface: str | Path | None = None,
@@ -216,7 +223,8 @@ class Predictor:
 
         Args:
             video: a video, used as in `predict_clip`.
-            audio: a sound file.
+            audio: a sound file, or samples and their rate.
+            frames: decoded frames, used as in `predict_clip`.
             text: the words without times, which belong to every window.
             transcript: words with times (`imder.media.transcript`), instead of a text.
             openface: OpenFace's table.
@@ -230,9 +238,16 @@ class Predictor:
             raise ImderError("give either a text or a transcript, not both")
         timed = None if transcript is None else read_transcript(transcript)
         words = text if timed is None else timed.cues[0].text  # any words, so that the language model is checked
-        if name is None and transcript is not None and video is None and audio is None and openface is None:
+        if (
+            name is None
+            and transcript is not None
+            and video is None
+            and audio is None
+            and frames is None
+            and openface is None
+        ):
             name = Path(transcript).stem
-        clip = self.clip(video=video, audio=audio, text=words, openface=openface, name=name)
+        clip = self.clip(video=video, audio=audio, frames=frames, text=words, openface=openface, name=name)
         self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"recording {clip.id!r}")
         recipe = with_transcription(recipe, [clip], self._options)
         check_ready(recipe, [clip])
@@ -328,33 +343,25 @@ class Predictor:
         self,
         *,
         video: str | Path | None = None,
-        audio: str | Path | None = None,
+        audio: AudioInput | None = None,
+        frames: Any = None,
         text: str | None = None,
         openface: str | Path | None = None,
         name: str | None = None,
     ) -> Clip:
-        """A clip from files and a text.
+        """A clip from files, arrays and a text: see `predict_clip`.
 
         Raises:
             ImderError: nothing was given, a file is missing, or the run doesn't know its modality.
         """
-        if text is not None and not isinstance(text, str):
-            raise ImderError(f"a text is a string, got {text!r}")
-        if text is not None and not text.strip():
-            raise ImderError("the text is empty; leave it out if the words are unknown")
-        files = [None if file is None else Path(file).expanduser() for file in (video, audio, openface)]
-        for file in files:
-            if file is not None and not file.is_file():
-                raise ImderError(f"{file}: there is no such file")
-        stem = next((file.stem for file in files if file is not None), "clip")
-        video_, audio_, openface_ = files
-        clip = Clip(name or stem, video_, audio_, openface_, text=None if text is None else text.strip())
-        if not any(clip.has.values()):
-            raise ImderError("nothing to predict from: a clip has a video, sound, a text or a table of OpenFace")
-        modalities = self._media().dims
-        for modality, given in {"language": text, "vision": openface, "audio": audio}.items():
+        clip = clip_from(video=video, audio=audio, frames=frames, text=text, openface=openface, name=name)
+        recipe = self._media()
+        modalities = {"language": text, "vision": openface if frames is None else frames, "audio": audio}
+        for modality, given in modalities.items():
             if given is not None and modality == "language" and self._options.language == NONE:
                 raise ImderError("the text is not read with language 'none'; leave one of the two out")
-            if given is not None and modality not in modalities:
-                raise ImderError(f"{self.name} knows {', '.join(modalities)}, not {modality}: leave it out")
+            if given is not None and modality not in recipe.dims:
+                raise ImderError(f"{self.name} knows {', '.join(recipe.dims)}, not {modality}: leave it out")
+        if frames is not None and not parts_of(recipe)["vision"][0].applies(replace(clip, openface=None), None):
+            raise ImderError(f"frames: {self.name} reads columns of OpenFace, which come from its table or program")
         return clip

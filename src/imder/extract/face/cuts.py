@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.extract.face.region import Image
+from imder.extract.decoded import Image
 
 CELLS = 16
 """Frames are compared on a grid of so many cells a side, so that movement and noise count little."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.extract.face.region import Image, Region, crop
+from imder.extract.decoded import Image
+from imder.extract.face.region import Region, crop
 from imder.extract.face.runtime import Network
 
 SIZE = 128

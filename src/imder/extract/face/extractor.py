@@ -119,12 +119,13 @@ def select(tracks: list[Track], person: str) -> Track | None:
 
 def _make(clip: Clip, recipe: FaceRecipe, openface: str | None) -> ClipFeatures:
     del openface
-    assert clip.video is not None
-    video = Video(clip.video, recipe.fps)
+    source = clip.picture_source
+    assert source is not None
+    video = Video(source, recipe.fps)
     bundle = bundle_of(recipe.model, recipe.fingerprint)
     tracks = track_faces(video, bundle, with_shape=recipe.columns != "face")
     if not video.has_picture:
-        return ClipFeatures(None, remark=f"{clip.video.name}: has no picture")
+        return ClipFeatures(None, remark=f"{getattr(source, 'name', source)}: has no picture")
     track = select(tracks, recipe.person)
     remarks = list(video.remarks)
     if track is None:
@@ -151,7 +152,7 @@ FACES = tuple(
         name,
         "vision",
         recipe=lambda columns, max_tokens: face_recipe(columns),
-        applies=lambda clip, openface: clip.video is not None,
+        applies=lambda clip, openface: clip.picture_source is not None,
         make=_make,
         needs=("ai_edge_litert", "av"),
         extra="face",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.extract.face.region import Image, Region, crop
+from imder.extract.decoded import Image
+from imder.extract.face.region import Region, crop
 from imder.extract.face.runtime import Network
 
 SIZE = 256

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import grid_sample
 
-Image = NDArray[np.uint8]
+from imder.extract.decoded import Image
+
 Points = NDArray[np.float64]
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imder.extract.decoded import Image
 from imder.extract.face.cuts import CutDetector
 from imder.extract.face.detector import detect
 from imder.extract.face.mesh import MIN_PRESENCE, Landmarks, find_landmarks, next_region
-from imder.extract.face.region import Image, Region
+from imder.extract.face.region import Region
 from imder.extract.face.runtime import Bundle
 
 MAX_FACES = 4

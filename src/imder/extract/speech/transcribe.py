@@ -24,10 +24,10 @@ def transcript_of(clip: Clip, recipe: TranscriptionRecipe) -> Transcript | None:
     Raises:
         ImderError: the sound or the model can't be read.
     """
-    file = clip.audio or clip.video
-    assert file is not None
+    source = clip.sound_source
+    assert source is not None
     try:
-        signal = np.concatenate([*Sound(file, RATE).chunks()])
+        signal = np.concatenate([*Sound(source, RATE).chunks()])
     except NoSoundTrack:
         if clip.audio is not None:
             raise
