@@ -37,10 +37,16 @@ COLOURS = Extractor(
 )
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
     """A run on sound and on the colours of videos."""
-    monkeypatch.setattr(extractors, "EXTRACTORS", [*EXTRACTORS, COLOURS])
+    tmp_path = tmp_path_factory.mktemp("colours")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractors, "EXTRACTORS", [*EXTRACTORS, COLOURS])
+        yield _trained(tmp_path)
+
+
+def _trained(tmp_path):
     rows = [("id", "video", "audio", "label", "split")]
     for i in range(8):
         images = np.random.default_rng(i).integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
@@ -48,7 +54,7 @@ def run(tmp_path, monkeypatch):
         write_wav(tmp_path / f"{i}.wav", tone(0.3, seed=i))
         rows.append((f"c{i}", f"{i}.mp4", f"{i}.wav", i / 4, "train" if i < 5 else "valid"))
     write_manifest(tmp_path / "m.csv", rows)
-    words = ("--language", "none", "--audio", "librosa33", "--vision", "colours")
+    words = ("--language", "none", "--audio", "mel64", "--vision", "colours")
     assert imder_("extract", tmp_path / "m.csv", tmp_path / "store", *words) == 0
     assert imder_("train", tmp_path / "store", "--out", tmp_path / "run", "--preset", "ridge") == 0
     return tmp_path / "run"
@@ -86,9 +92,8 @@ def test_arrays_are_predicted_as_the_file(run, tmp_path) -> None:
         close({k: v for k, v in one.items() if "share" not in k}, {k: v for k, v in other.items() if "share" not in k})
 
 
-def test_what_a_clip_cannot_be_made_of(run, predictor, tmp_path) -> None:
+def test_what_a_clip_cannot_be_made_of(run, predictor) -> None:
     image = np.zeros((8, 8, 3), np.uint8)
-    write_wav(tmp_path / "a.wav")
     colourful = imder.Predictor(run)
     for wrong, message in (
         (
@@ -97,7 +102,7 @@ def test_what_a_clip_cannot_be_made_of(run, predictor, tmp_path) -> None:
         ),
         (lambda: colourful.predict_clip(audio=(np.zeros(9), 0)), "whole number of samples"),
         (
-            lambda: colourful.predict_clip(frames=[(0, image)], video=tmp_path / "0.mp4"),
+            lambda: colourful.predict_clip(frames=[(0, image)], video=run.parent / "0.mp4"),
             "a video file or frames, not both",
         ),
         (lambda: colourful.predict_clip(frames=[image]), "vision: frames: frame 0 is not a pair"),

@@ -6,7 +6,7 @@ import pytest
 import imder
 from command_line import imder_, rows_of
 from imder.extract.manifest import Clip
-from imder.extract.media import Sound
+from imder.extract.sound_file import SoundFile
 from imder.media.recording import read_recording
 from imder.media.windows import window_bounds
 from imder.types import ImderError
@@ -122,8 +122,8 @@ def test_words_belong_to_the_windows_they_were_said_in(media, long, predictor, t
 
 def test_a_long_recording_is_decoded_once(predictor, long, monkeypatch):
     seen = []
-    real = Sound._decoded
-    monkeypatch.setattr(Sound, "_decoded", lambda sound: seen.append(1) or real(sound))
+    real = SoundFile.pieces
+    monkeypatch.setattr(SoundFile, "pieces", lambda sound: seen.append(1) or real(sound))
     recording = predictor.read_recording(audio=long["audio"])
     assert len(predictor.predict_windows(recording, 1, 0.1, batch_size=8)) == 53
     assert len(seen) == 1

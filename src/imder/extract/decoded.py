@@ -51,7 +51,7 @@ class DecodedSound:
         samples = samples if samples.ndim == 2 else samples[:, None]
         if 0 < len(samples) < samples.shape[1]:
             raise ImderError(f"audio: samples are (n, channels), got {samples.shape}; transpose the array")
-        if samples.dtype.kind == "f" and samples.size and (level := np.nanmax(np.abs(samples))) > _MAX_LEVEL:
+        if samples.dtype.kind == "f" and samples.size and (level := np.abs(samples).max()) > _MAX_LEVEL:
             raise ImderError(
                 f"audio: floats are in about [-1, 1], got values up to {level:g}; divide by the full scale"
             )

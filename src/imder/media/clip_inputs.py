@@ -1,12 +1,13 @@
-"""A clip from files, arrays and a text."""
+"""Clips as they are given: from files, arrays and a text, or those of a manifest or folder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from imder.extract.decoded import DecodedFrames, DecodedSound
-from imder.extract.manifest import Clip
+from imder.extract.manifest import Clip, read_source
 from imder.types import ImderError
 
 AudioInput = str | Path | tuple[Any, int]
@@ -38,14 +39,18 @@ def clip_from(
         if not isinstance(audio, tuple) or len(audio) != 2:
             raise ImderError(f"audio: a file or a pair (samples, rate) is needed, got {type(audio).__name__}")
         sound, audio = DecodedSound(*audio), None
-    files = [None if file is None else Path(file).expanduser() for file in (video, audio, openface)]
+    video_, audio_, openface_ = files = [
+        None if file is None else Path(file).expanduser() for file in (video, audio, openface)
+    ]
     for file in files:
         if file is not None and not file.is_file():
             raise ImderError(f"{file}: there is no such file")
     stem = next((file.stem for file in files if file is not None), "clip")
     clip = Clip(
         name or stem,
-        *files,
+        video_,
+        audio_,
+        openface_,
         text=None if text is None else text.strip(),
         sound=sound,
         frames=None if frames is None else DecodedFrames(frames),
@@ -53,3 +58,22 @@ def clip_from(
     if not any(clip.has.values()):
         raise ImderError("nothing to predict from: a clip has a video, sound, frames, a text or a table of OpenFace")
     return clip
+
+
+def clips_from(source: str | Path | Sequence[Clip], split: str | None) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """All clips of a manifest, folder or sequence, and those of ``split`` (all of them if it is None).
+
+    Raises:
+        ImderError: the manifest is invalid, something in the sequence is no clip, or the split has no clips.
+    """
+    given = read_source(source) if isinstance(source, str | Path) else tuple(source)
+    for clip in given:
+        if not isinstance(clip, Clip):
+            raise ImderError(f"clips are made with Predictor.clip(video=, audio=, text=, openface=), not {clip!r}")
+    clips = given if split is None else tuple(clip for clip in given if clip.split == split)
+    if not clips:
+        where = f"{source}: " if isinstance(source, str | Path) else ""
+        splits = sorted({clip.split for clip in given if clip.split is not None})
+        advice = f"there are {', '.join(splits)}" if splits else "they have no splits"
+        raise ImderError(where + ("no clips" if split is None else f"no clip is of the split {split!r}; {advice}"))
+    return given, clips

@@ -19,14 +19,14 @@ from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
 from imder.extract.choose import NONE, check_ready
 from imder.extract.extractors import parts_of
-from imder.extract.manifest import Clip, read_source
+from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
 from imder.extract.speech.plan import Notify
 from imder.extract.vision import find_openface
 from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_data
 from imder.inference.selection import Available, Progress
-from imder.media.clip_inputs import AudioInput, clip_from
+from imder.media.clip_inputs import AudioInput, clip_from, clips_from
 from imder.media.clips import ClipPredictions, predict_clips
 from imder.media.live.engine import StreamOptions
 from imder.media.media_recipe import MediaOptions, media_recipe, with_transcription
@@ -184,16 +184,7 @@ class Predictor:
                 missing, the run has no recipe, or a clip has no speaker although features are standardised by speaker.
         """
         recipe = self._media()
-        given = read_source(source) if isinstance(source, str | Path) else tuple(source)
-        for clip in given:
-            if not isinstance(clip, Clip):
-                raise ImderError(f"clips are made with Predictor.clip(video=, audio=, text=, openface=), not {clip!r}")
-        clips = given if split is None else tuple(clip for clip in given if clip.split == split)
-        if not clips:
-            where = f"{source}: " if isinstance(source, str | Path) else ""
-            splits = sorted({clip.split for clip in given if clip.split is not None})
-            advice = f"there are {', '.join(splits)}" if splits else "they have no splits"
-            raise ImderError(where + ("no clips" if split is None else f"no clip is of the split {split!r}; {advice}"))
+        given, clips = clips_from(source, split)
         for clip in clips:
             if clip.speaker is None:
                 self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"clip {clip.id!r}")
@@ -349,11 +340,7 @@ class Predictor:
         openface: str | Path | None = None,
         name: str | None = None,
     ) -> Clip:
-        """A clip from files, arrays and a text: see `predict_clip`.
-
-        Raises:
-            ImderError: nothing was given, a file is missing, or the run doesn't know its modality.
-        """
+        """A clip from files, arrays and a text: see `predict_clip`, also for errors."""
         clip = clip_from(video=video, audio=audio, frames=frames, text=text, openface=openface, name=name)
         recipe = self._media()
         modalities = {"language": text, "vision": openface if frames is None else frames, "audio": audio}

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from imder.extract.decoded import DecodedFrames, Image
 from imder.extract.face.video_file import VideoFile
 
@@ -76,5 +78,4 @@ def _reduced(image: Image) -> Image:
     if scale >= 1:
         return image
     size = {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
-    reduced: Image = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(**size).to_ndarray()
-    return reduced
+    return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(**size).to_ndarray().astype(np.uint8, copy=False)
