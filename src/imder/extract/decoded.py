@@ -27,6 +27,7 @@ class DecodedSound:
     Args:
         samples: ``(n,)`` or ``(n, channels)``: floats in about [-1, 1], or signed integers, whose full scale is 1.
         rate: samples per second.
+        gaps: (start, end) in seconds of silence that stands where there is no sound.
 
     Raises:
         ImderError: the array or the rate isn't one of sound.
@@ -37,7 +38,7 @@ class DecodedSound:
 
     samples: NDArray[Any]
     rate: int
-    gaps: list[tuple[float, float]] = field(default_factory=list, init=False)
+    gaps: list[tuple[float, float]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:

@@ -66,10 +66,10 @@ class Video:
             if int((time + _EARLY) * self._fps) > slot:
                 slot = int((time + _EARLY) * self._fps)
                 self.count += 1
-                yield time, _reduced(image())
+                yield time, reduced_image(image())
 
 
-def _reduced(image: Image) -> Image:
+def reduced_image(image: Image) -> Image:
     """An image of no more than `MAX_SIDE` pixels on either side."""
     import av
 

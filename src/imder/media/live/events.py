@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.extract.cues import Cue
-from imder.extract.face.region import Image
+from imder.extract.decoded import Image
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.extract.decoded import Image
 from imder.extract.face.extractor import LARGEST, LONGEST, Track, bundle_of, select
 from imder.extract.face.features import measure
-from imder.extract.face.region import Image
 from imder.extract.face.tracker import MAX_FACES, Tracker
-from imder.extract.face.video import MAX_SIDE as REDUCED_SIDE
+from imder.extract.face.video import reduced_image
 from imder.extract.recipe import FaceRecipe
 from imder.media.live.clock import CLOSE
 
@@ -76,7 +76,7 @@ class FaceBuffer:
         """Add a frame ``(H, W, 3)``; False if a later one was tracked already."""
         if time <= self._last:
             return False
-        image = reduced(image, REDUCED_SIDE)
+        image = reduced_image(image)
         self._count += 1
         heapq.heappush(self._waiting, (time, self._count, image))
         if len(self._waiting) > MOST_FRAMES:
@@ -142,17 +142,3 @@ def as_image(rgb: Any) -> Image | None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not min(image.shape[:2]) >= 1:
         return None
     return image if max(image.shape[:2]) <= MAX_SIDE else None
-
-
-def reduced(image: Image, side: int) -> Image:
-    """An image whose longer side has at most ``side`` pixels."""
-    height, width = image.shape[:2]
-    if max(height, width) <= side:
-        return image
-    import av
-
-    scale = side / max(height, width)
-    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-    return np.asarray(
-        frame.reformat(max(1, round(width * scale)), max(1, round(height * scale))).to_ndarray(), np.uint8
-    )

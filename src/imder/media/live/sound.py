@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.extract.decoded import DecodedSound
 from imder.extract.extractor import Extractor
 from imder.extract.manifest import Clip
-from imder.extract.media import LEAST_RATE, Sound
+from imder.extract.media import LEAST_RATE
 from imder.extract.recipe import AudioRecipe
 
 Samples = NDArray[np.float32]
@@ -21,18 +20,6 @@ MAX_RATE = 384_000
 """Highest sampling rate in Hz."""
 _JITTER = 0.05  # seconds: times of pieces that follow each other may be wrong by so much, and shorter gaps don't count
 _MAX_LEVEL = 100.0  # floats beyond are numbers of another format: full scale is 1
-
-
-class _Memory(Sound):
-    """Sound of a window, at the rate of a recipe."""
-
-    def __init__(self, samples: Samples, source_rate: int, gaps: Gaps, rate: int) -> None:
-        super().__init__(Path("sound"), rate)
-        self._samples, self._source_rate, self._silence = samples, source_rate, gaps
-
-    def _decoded(self) -> Iterator[tuple[int, Samples]]:
-        self.gaps += self._silence
-        yield self._source_rate, self._samples
 
 
 class SoundBuffer:
@@ -135,7 +122,7 @@ def features_of(
         ImderError: the extractor can't read it.
     """
     samples, rate, gaps = sound
-    made = extractor.make(Clip("sound", audio=_Memory(samples, rate, gaps, recipe.rate)), recipe, None)  # type: ignore[arg-type]
+    made = extractor.make(Clip("sound", sound=DecodedSound(samples, rate, gaps)), recipe, None)
     if made.features is None:
         return None, 0.0
     return made.features, min(1.0, len(made.features) * made.frame_seconds * rate / len(samples))
