@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imder.cli.options import add_device, add_run, add_threads, add_transcription, thread_count
-from imder.cli.parser import number, whole
+from imder.cli.parser import listed, number, whole
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--port", type=whole(), default=8000, help="port to listen on; 0 for any that is free")
     parser.add_argument("--token-file", help="file with the token that callers send; needed for any other --host")
+    parser.add_argument(
+        "--allow-origin", type=listed, help="sites whose pages may call it, such as https://example.org"
+    )
     parser.add_argument("--level", type=float, default=0.9, help="how often intervals or sets should hold the label")
     parser.add_argument("--samples", type=whole(1), help="recoveries per prediction (default: the preset's)")
     parser.add_argument("--max-seconds", type=number(above=0), default=120.0, help="longest sound or video, in seconds")
@@ -58,8 +61,9 @@ def run(options: Namespace) -> int:
     from imder.media.predictor import Predictor
     from imder.serve.app import create_app
     from imder.serve.config import MIB, ServeConfig
-    from imder.serve.server import serve
+    from imder.serve.server import listen, serve
 
+    listener = listen(options.host, options.port)
     set_threads(thread_count(options))
     predictor = Predictor(
         options.run,
@@ -74,13 +78,17 @@ def run(options: Namespace) -> int:
     )
     config = ServeConfig(
         token=token,
+        origins=options.allow_origin or (),
         max_bytes=options.max_megabytes * MIB,
         max_seconds=options.max_seconds,
         samples=options.samples,
         level=options.level,
     )
-    say(f"serving {options.run} at http://{options.host}:{options.port}")
-    serve(create_app(predictor, config), config, options.host, options.port)
+    app = create_app(predictor, config)
+    port = listener.getsockname()[1]
+    name = f"[{options.host}]" if ":" in options.host else options.host
+    say(f"{options.run} at http://{name}:{port}, interface at http://{name}:{port}/docs; Ctrl-C ends it")
+    serve(app, config, listener)
     return 0
 
 

@@ -1,41 +1,35 @@
-"""The application: its routes, and what starts and ends with it."""
+"""The application: its routes, and the form of its errors."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
 
 from imder.media.predictor import Predictor
-from imder.serve.batcher import Batcher
 from imder.serve.config import ServeConfig
-from imder.serve.engine import Engine
-from imder.serve.errors import CLOSE, Refusal, busy
-from imder.serve.features import parse_json, read_sample, read_samples
+from imder.serve.errors import Refusal
+from imder.serve.features import read_sample, read_samples
 from imder.serve.guard import Guard
-from imder.serve.media import MediaWorkers
-from imder.serve.receive import body, chunks
-from imder.serve.temporary import TemporaryFolder
-from imder.serve.upload import clip_request, read_form
+from imder.serve.schemas import FORM, Predictions, Sample, Samples, request_body, responses
+from imder.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
+REFERENCE = Path(__file__).parent / "reference"
 
-
-@dataclass
-class Running:
-    """What runs between the start and the end of the application; None outside."""
-
-    batcher: Batcher | None = None
-    media: MediaWorkers | None = None
+ABOUT = (
+    "Emotion recognition from language, vision and audio when some of them are missing. With a token, send it as "
+    "'Authorization: Bearer TOKEN'. The header X-Request-ID (letters, digits and ._:-, up to 64) is answered. "
+    "Live streams: WebSocket /v1/stream."
+)
 
 
 def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastAPI:
@@ -46,84 +40,89 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastA
         config: limits and access; by default those of `ServeConfig`.
     """
     config = config or ServeConfig()
-    engine = Engine(predictor, config)
-    running = Running()
+    service = Service(predictor, config)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        folder = TemporaryFolder(config.temporary)
-        batcher = Batcher(engine.predict, config)
-        await asyncio.to_thread(engine.warm_up)
-        batcher.start()
-        running.batcher, running.media = batcher, MediaWorkers(predictor, folder, config)
+        await service.start()
         try:
             yield
         finally:
-            running.media.close()
-            running.batcher = running.media = None
-            await batcher.close()
-            folder.close()
+            await service.stop()
 
-    app = FastAPI(title="imder", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="imder", description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan)
+    _add_predictions(app, service)
+    _add_status(app, service)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(HTTPException, _not_served)
+    app.mount("/docs", StaticFiles(directory=REFERENCE, html=True), name="reference")
+    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.add_middleware(Guard, config=config, metrics=service.metrics)
+    if config.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+            expose_headers=("X-Request-ID", "Retry-After"),
+        )
+    return app
 
-    async def predicted(samples: list[Any]) -> list[dict[str, Any]]:
-        if running.batcher is None:
-            raise busy("the service isn't ready yet", 503)
-        try:
-            async with asyncio.timeout(config.predict_timeout):
-                return await running.batcher.predict(samples)
-        except TimeoutError:
-            raise busy(f"no prediction within {config.predict_timeout:g} seconds", 503) from None
+
+def _add_predictions(app: FastAPI, service: Service) -> None:
+    spec, config = service.engine.spec, service.config
+
+    @app.post("/v1/predict", responses=responses(Predictions), openapi_extra=request_body(Sample, FORM))
+    async def predict(request: Request) -> Response:
+        """Predict one sample of features, or an upload of sound, video or a text."""
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
+            return JSONResponse({"request_id": request.state.id} | await service.predict_upload(request))
+        rows = await service.predict([read_sample(await service.document(request), spec, config)])
+        return JSONResponse({"request_id": request.state.id, "predictions": rows})
+
+    @app.post("/v1/predict/batch", responses=responses(Predictions), openapi_extra=request_body(Samples))
+    async def predict_batch(request: Request) -> Response:
+        """Predict several samples of features, whatever modalities each of them has."""
+        samples = read_samples(await service.document(request), spec, config)
+        rows = await service.predict(samples)
+        answers = [{"id": sample.id} | row for sample, row in zip(samples, rows, strict=True)]
+        return JSONResponse({"request_id": request.state.id, "predictions": answers})
+
+    @app.websocket("/v1/stream")
+    async def stream(socket: WebSocket) -> None:
+        await service.streams.serve(socket)
+
+
+def _add_status(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/model")
+    async def model() -> Response:
+        """The model: task, modalities, classes, recipe of its features, versions, and the service's limits."""
+        return JSONResponse(service.engine.card())
 
     @app.get("/healthz")
     async def healthz() -> Response:
+        """Whether the process answers."""
         return JSONResponse({"status": "ok"})
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        return JSONResponse({"status": "ready"}) if running.batcher else JSONResponse({"error": "not ready yet"}, 503)
+        """Whether the model is loaded and warm."""
+        return JSONResponse({"status": "ready"}) if service.running else JSONResponse({"error": "not ready yet"}, 503)
 
-    @app.get("/v1/model")
-    async def model() -> Response:
-        return JSONResponse(engine.card())
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Counters in the text format of Prometheus."""
+        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    async def predicted_upload(request: Request) -> dict[str, Any]:
-        if not engine.reads_media:
-            raise Refusal(415, "the model's features aren't made from media: send features as JSON", CLOSE)
-        if running.media is None:
-            raise busy("the service isn't ready yet", 503)
-        async with running.media.slot() as folder:
-            pieces = chunks(request, config.max_bytes, config.receive_timeout)
-            form = await read_form(pieces, request.headers["content-type"], folder, config)
-            return await running.media.predict(clip_request(form, engine.spec, config))
 
-    @app.post("/v1/predict")
-    async def predict(request: Request) -> Response:
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
-            return JSONResponse({"request_id": request.state.id} | await predicted_upload(request))
-        document = parse_json(await body(request, config.max_json_bytes, config.receive_timeout))
-        rows = await predicted([read_sample(document, engine.spec, config)])
-        return JSONResponse({"request_id": request.state.id, "predictions": rows})
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return JSONResponse({"error": error.sentence, "request_id": request.state.id}, error.status, error.headers)
 
-    @app.post("/v1/predict/batch")
-    async def predict_batch(request: Request) -> Response:
-        document = parse_json(await body(request, config.max_json_bytes, config.receive_timeout))
-        samples = read_samples(document, engine.spec, config)
-        rows = await predicted(samples)
-        answers = [{"id": sample.id} | row for sample, row in zip(samples, rows, strict=True)]
-        return JSONResponse({"request_id": request.state.id, "predictions": answers})
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> Response:
-        return JSONResponse({"error": error.sentence, "request_id": request.state.id}, error.status, error.headers)
-
-    @app.exception_handler(HTTPException)
-    async def not_served(request: Request, error: HTTPException) -> Response:
-        text = f"{request.method} does nothing at this address; /docs lists what there is"
-        if error.status_code not in (404, 405):
-            text = str(error.detail)
-        return JSONResponse({"error": text, "request_id": request.state.id}, error.status_code, error.headers)
-
-    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
-    app.add_middleware(Guard, config=config)
-    return app
+async def _not_served(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    text = f"{request.method} does nothing at this address; /docs lists what there is"
+    if error.status_code not in (404, 405):
+        text = str(error.detail)
+    return JSONResponse({"error": text, "request_id": request.state.id}, error.status_code, error.headers)

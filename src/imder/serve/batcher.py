@@ -126,5 +126,5 @@ class Batcher:
         for request in batch:
             last = first + len(request.samples)
             if not request.answers.done():
-                request.answers.set_result(answers[first:last])
+                request.answers.set_result(list(answers[first:last]))
             first = last

@@ -31,6 +31,7 @@ class ServeConfig:
         media_workers: uploads that are read at once.
         media_queue: uploads that wait for one of them; beyond it the answer is 429.
         streams: live streams at once.
+        stream_idle: seconds without a message after which a live stream is ended.
         receive_timeout: seconds in which a request must have arrived.
         predict_timeout: seconds in which features must be predicted.
         media_timeout: seconds in which an upload must be read and predicted.
@@ -62,6 +63,7 @@ class ServeConfig:
     media_workers: int = 1
     media_queue: int = 8
     streams: int = 4
+    stream_idle: float = 30.0
     receive_timeout: float = 30.0
     predict_timeout: float = 60.0
     media_timeout: float = 120.0

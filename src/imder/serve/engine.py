@@ -12,10 +12,10 @@ from imder.data.compatible import extracted
 from imder.data.corpus import Corpus
 from imder.inference.options import PredictOptions
 from imder.inference.predict import predict_split
+from imder.media.answer import answer
 from imder.media.predictor import Predictor
 from imder.serve.config import ServeConfig
 from imder.serve.features import FeatureSample, split_of_samples
-from imder.serve.rows import answer_row
 
 _PACKAGES = ("imder", "torch", "numpy")
 
@@ -35,7 +35,7 @@ class Engine:
         split = split_of_samples(samples, self.spec)
         prepared = model.prepare(Corpus("request", self.spec, {"request": split}))["request"]
         rows, _ = predict_split(model, prepared, self._options)
-        return [answer_row(row, self.spec) for row in rows]
+        return [answer(row, self.spec) for row in rows]
 
     def warm_up(self) -> None:
         """Predict a sample of zeros, so that the first request doesn't wait for what is made on first use."""

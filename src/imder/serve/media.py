@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from imder.media.answer import answer
 from imder.media.predictor import Predictor
 from imder.serve.config import ServeConfig
 from imder.serve.durations import check_duration
 from imder.serve.errors import Refusal, busy
-from imder.serve.rows import answer_row
 from imder.serve.temporary import TemporaryFolder
 from imder.serve.upload import ClipRequest
 from imder.types import ImderError
@@ -59,7 +59,7 @@ def _predict(predictor: Predictor, request: ClipRequest, config: ServeConfig) ->
         remarks = list(recording.remarks)
     spec = predictor.model.spec
     return {
-        "predictions": [answer_row(row, spec) for row in rows],
+        "predictions": [answer(row, spec) for row in rows],
         "remarks": [{"modality": name, "remark": without_paths(text, request.files)} for name, text in remarks],
     }
 

@@ -1,32 +1,113 @@
-"""The service as a process: uvicorn, with signals that end it gracefully."""
+"""The service as a process: uvicorn, signals that end it gracefully, and connections that say nothing."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import signal
+import socket
+import sys
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from imder.serve.config import ServeConfig
+from imder.types import ImderError
 
 MOST_HEADER_BYTES = 16 << 10
+SILENT = 10.0
+"""Seconds in which the head of a request must arrive."""
+MOST_CONNECTIONS = 256
+"""Open connections; beyond them, new ones are closed at once."""
 
 
-def serve(app: FastAPI, config: ServeConfig, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests in progress are finished first."""
+class Connection(H11Protocol):
+    """A connection that is closed if the head of its first request takes too long, or if there are too many."""
+
+    _silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request, for a while."""
+        if len(self.connections) >= MOST_CONNECTIONS:
+            transport.abort()
+        super().connection_made(transport)
+        self._silence = self.loop.call_later(SILENT, self._check_silence)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Leave the waiting to the stream."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request's head in the same way."""
+        super().on_response_complete()
+        self._stop_waiting()
+        if not self.transport.is_closing():
+            self._silence = self.loop.call_later(SILENT, self._check_silence)
+
+    def _check_silence(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+
+def serve(app: FastAPI, config: ServeConfig, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT; requests in progress are finished first.
+
+    Args:
+        app: the application.
+        config: ``drain_timeout`` and the size of messages.
+        listener: of `listen`.
+    """
+    _log_to_stderr()
     signal.signal(signal.SIGTERM, lambda number, frame: None)  # uvicorn raises it again after it has ended
     settings = uvicorn.Config(
         app,
-        host,
-        port,
-        http="h11",
+        http=Connection,
         ws="websockets-sansio",
         ws_max_size=config.max_json_bytes,
+        ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=int(config.drain_timeout),
+        lifespan="on",
+        timeout_graceful_shutdown=max(1, round(config.drain_timeout)),
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,
     )
-    uvicorn.Server(settings).run()
+    uvicorn.Server(settings).run([listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ImderError: the address can't be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImderError(f"can't listen at {host}:{port} ({reason}); choose another --host or --port") from None
+
+
+def _log_to_stderr() -> None:
+    """A line for each request, without content."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.getLogger("imder.serve")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False

@@ -1,0 +1,169 @@
+"""Live streams over a WebSocket."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+import imder
+from imder.extract.recipe import AudioRecipe, Recipe
+from imder.serve import ServeConfig, create_app
+from imder.serve.errors import Refusal
+from imder.serve.live import decode_jpeg, push_binary, push_document
+from imder.types import Modality, Spec
+from small_imder import small_model
+from tiny_media import tone
+
+pytest.importorskip("librosa")
+
+RECIPE = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64)).to_dict()
+SPEC = Spec((Modality("language", 6, 7), Modality("audio", 64, 300), Modality("vision", 4, 9)))
+START = {"type": "start", "window": 1, "hop": 0.5, "rate": 16000}
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return imder.Predictor(small_model("fast", SPEC), recipe=RECIPE)
+
+
+@pytest.fixture(scope="module")
+def client(predictor):
+    config = ServeConfig(token="0123456789abcdef", streams=1)
+    with TestClient(create_app(predictor, config), base_url="http://127.0.0.1") as client:
+        client.headers["Authorization"] = "Bearer 0123456789abcdef"
+        yield client
+
+
+def sound(seconds, at=0.0):
+    return struct.pack("<Bd", 1, at) + (tone(seconds, 16000) * 32767).astype("<i2").tobytes()
+
+
+def jpeg(width=8, height=8):
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 10, 10)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def received(socket):
+    """All messages up to the end."""
+    messages = []
+    while not messages or messages[-1]["type"] != "end":
+        messages.append(socket.receive_json())
+    return messages
+
+
+def test_sound_becomes_predictions_of_windows(client):
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json(START)
+        for i in range(8):
+            socket.send_bytes(sound(0.25, i / 4))
+        socket.send_json({"type": "stop"})
+        *rows, _ = received(socket)
+    assert [row["type"] for row in rows] == ["prediction"] * len(rows)
+    assert [(row["start"], row["end"]) for row in rows][:3] == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
+    assert all(row["available"] == {"language": False, "audio": True, "vision": False} for row in rows)
+    assert all(np.isfinite(row["prediction"]) for row in rows)
+
+
+def test_messages_without_sense_are_answered_and_the_stream_goes_on(client):
+    rubbish = [b"", b"\x01", sound(0.1)[:-1], struct.pack("<Bd", 9, 0.0), struct.pack("<Bd", 1, float("nan"))]
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json(START)
+        for data in (*rubbish, struct.pack("<Bd", 2, 0.0) + b"no jpeg"):
+            socket.send_bytes(data)
+            assert socket.receive_json()["type"] == "error"
+        for text in ("{", "[]", '{"type": "words"}', '{"type": "words", "words": [{"text": "a"}]}'):
+            socket.send_text(text)
+            assert socket.receive_json()["type"] == "error"
+        socket.send_bytes(struct.pack("<Bd", 2, 0.0) + jpeg())
+        socket.send_json({"type": "words", "words": [{"text": "a", "start": 0, "end": 0.2}]})
+        socket.send_json({"type": "stop"})
+        assert received(socket)[-1] == {"type": "end"}
+
+
+def test_too_many_of_them_end_it(client):
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json(START)
+        for _ in range(20):
+            socket.send_text("[]")
+        errors = [socket.receive_json() for _ in range(20)]
+        assert {error["type"] for error in errors} == {"error"}
+        with pytest.raises(WebSocketDisconnect) as end:
+            socket.receive_json()
+    assert end.value.code == 1008
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("stop", "the first message must be"),
+        ({"window": 0}, "window: a number from 0.25"),
+        ({"hop": True}, "hop: a number from 0.1"),
+        ({"rate": 1}, "rate: a number from 8000"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(client, message, sentence):
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json(message if isinstance(message, str) else START | message)
+        assert sentence in socket.receive_json()["error"]
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_json()
+
+
+def test_the_token_may_come_in_the_first_message(client):
+    headers = {"Authorization": ""}
+    for token, kind in (("0123456789abcdef", "end"), ("wrong", "error"), (None, "error")):
+        with client.websocket_connect("/v1/stream", headers=headers) as socket:
+            socket.send_json(START | ({} if token is None else {"token": token}))
+            socket.send_json({"type": "stop"})
+            assert socket.receive_json()["type"] == kind
+
+
+def test_one_stream_more_than_allowed_is_refused(client):
+    with client.websocket_connect("/v1/stream") as first:
+        first.send_json(START)
+        first.send_text("[]")
+        first.receive_json()  # it is live
+        with client.websocket_connect("/v1/stream") as second:
+            second.send_json(START)
+            assert "streams are live" in second.receive_json()["error"]
+            with pytest.raises(WebSocketDisconnect) as end:
+                second.receive_json()
+        assert end.value.code == 1013
+
+
+def test_pages_of_other_sites_get_no_stream(client):
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/v1/stream", headers={"Origin": "https://a.org"}),
+    ):
+        pass
+
+
+def test_pictures_are_decoded_up_to_a_size(monkeypatch):
+    monkeypatch.setattr("imder.serve.live.MOST_PIXELS", 100)
+    assert decode_jpeg(jpeg(6, 4)).shape == (4, 6, 3)
+    for data in (jpeg()[:100], b"\xff\xd8", jpeg(11, 10)):
+        with pytest.raises(Refusal):
+            decode_jpeg(data)
+
+
+def test_what_is_pushed_is_what_was_sent():
+    calls = []
+
+    class Recorder:
+        def push_audio(self, samples, rate, time=None):
+            calls.append((samples.tolist(), rate, time))
+
+        def push_words(self, words):
+            calls.append(words)
+
+    push_binary(Recorder(), struct.pack("<Bdhh", 1, 1.5, -3, 7), 16000)
+    words = [{"text": "a", "start": 0, "end": 1, "path": "x"}]
+    assert push_document(Recorder(), {"type": "words", "words": words}, ServeConfig())
+    assert not push_document(Recorder(), {"type": "stop"}, ServeConfig())
+    assert calls == [([-3, 7], 16000, 1.5), [{"text": "a", "start": 0, "end": 1}]]
