@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.extract.container_lengths import cut_short
+from imder.extract.container_times import LONGEST_GAP, ContinuousTimes, stated_end
 from imder.types import ImderError
 
-_SHORT = 0.25  # seconds that may be missing from the duration that a container states
+SHORT = 0.25
+"""Seconds that may be missing from the duration that a container states."""
 _GAP = 0.05  # seconds; rounded times and the delay of encoders are less
-_MOST_SILENCE = 6 * 3600.0  # seconds to put in; times that jump further are wrong
+_LATE = 0.001  # seconds at the start, which aren't a gap to speak of but belong to the times of the sound
 _CHUNK = 1 << 18  # samples of silence at a time
 
 
@@ -52,7 +55,8 @@ class DecodedTrack:
         try:
             container = av.open(str(self._path))
         except (av.FFmpegError, ValueError) as error:
-            raise ImderError(f"{self._path}: neither soundfile nor FFmpeg can read it ({one_line(error)})") from None
+            reason = unreadable(self._path, error)
+            raise ImderError(f"{self._path}: neither soundfile nor FFmpeg can read it ({reason})") from None
         with container:
             tracks = container.streams.audio
             if not tracks:
@@ -60,6 +64,7 @@ class DecodedTrack:
             if len(tracks) > 1:
                 self.remarks.append(f"{len(tracks)} sound tracks, the first was read")
             origin = (container.start_time or 0) / av.time_base
+            times = ContinuousTimes(origin)
             first_sound: float | None = None
             damage = _Damage()
             convert = _ToFloats()
@@ -68,11 +73,14 @@ class DecodedTrack:
                 if first_sound is None:
                     first_sound = self._seconds
                 if frame.pts is not None and frame.time_base:
-                    yield from self._silence_until(float(frame.pts * frame.time_base) - origin, rate)
+                    time = times(float(frame.pts * frame.time_base), self._seconds)
+                    yield from self._silence_until(time, rate)
                 for piece in convert(frame):
                     self._seconds += len(piece) / rate
                     yield rate, piece
-            self._say(damage, first_sound, _stated_end(container, tracks[0], origin))
+            self.remarks += [times.jump] if times.jump else []
+            stated, of_track = (0.0, True) if times.jump else stated_end(container, tracks[0], origin)
+            self._say(damage, first_sound, stated, of_track=of_track)
 
     def _frames(self, container: Any, track: Any, damage: _Damage) -> Iterator[Any]:
         """Decoded frames; packets that can't be decoded are passed over."""
@@ -94,21 +102,21 @@ class DecodedTrack:
 
     def _silence_until(self, time: float, rate: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         missing = time - self._seconds
-        if missing <= _GAP:
+        if missing <= (_GAP if self._seconds else _LATE):
             return
-        if self._silence + missing > _MOST_SILENCE:
-            remark = f"its times jump by {missing:.0f} s at {self._seconds:.2f} s, which was ignored"
-            if not any("its times jump" in earlier for earlier in self.remarks):
-                self.remarks.append(remark)
+        if self._silence + missing > LONGEST_GAP:
+            remark = f"gaps are longer than {LONGEST_GAP / 3600:.0f} h together; the further ones were left out"
+            self.remarks += [] if remark in self.remarks else [remark]
             return
-        self.gaps.append((self._seconds, time))
+        if missing > _GAP:
+            self.gaps.append((self._seconds, time))
         self._silence += missing
         count = round(missing * rate)
         self._seconds += count / rate
         for start in range(0, count, _CHUNK):
             yield rate, np.zeros(min(_CHUNK, count - start), np.float32)
 
-    def _say(self, damage: _Damage, first_sound: float | None, stated: float) -> None:
+    def _say(self, damage: _Damage, first_sound: float | None, stated: float, *, of_track: bool) -> None:
         """Add remarks on gaps and damage; raise if there is no sound."""
         if first_sound is None:
             reason = damage.reason or "it has no frames"
@@ -120,12 +128,17 @@ class DecodedTrack:
         if gaps:
             (start, end), more = gaps[0], f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
             self.remarks.append(f"the sound has a gap from {start:.2f} s to {end:.2f} s{more}")
-        if self._seconds < stated - _SHORT:
+        ends_early = self._seconds < stated - SHORT
+        if ends_early and of_track:
             reason = f"it should be {stated:.2f} s long"
             self.remarks.append(f"damaged after {self._seconds:.2f} s, read up to there ({reason})")
         elif damage.packets:
             places = f"{damage.packets} packets can't be decoded" if damage.packets > 1 else damage.reason
             self.remarks.append(f"damaged after {damage.seconds:.2f} s ({places})")
+        elif cut := cut_short(self._path):
+            self.remarks.append(cut)
+        elif ends_early:
+            self.remarks.append(f"the sound ends after {self._seconds:.2f} s of {stated:.2f} s")
 
 
 class _Damage:
@@ -161,20 +174,9 @@ class _ToFloats:
             yield part.to_ndarray().mean(axis=0, dtype=np.float32)
 
 
-def _stated_end(container: Any, track: Any, origin: float) -> float:
-    """The time at which a track should end, in seconds; 0 if it isn't stated."""
-    import av
-
-    if track.duration and track.time_base:
-        return float((track.duration + (track.start_time or 0)) * track.time_base) - origin
-    if text := track.metadata.get("DURATION"):  # of Matroska
-        try:
-            hours, minutes, seconds = (float(part) for part in text.split(":"))
-        except ValueError:
-            pass
-        else:
-            return 3600 * hours + 60 * minutes + seconds - origin
-    return float((container.duration or 0) / av.time_base)
+def unreadable(path: Path, error: object) -> str:
+    """Why FFmpeg can't open a file: what the file lacks, if that can be told, otherwise FFmpeg's error."""
+    return cut_short(path) or one_line(error)
 
 
 def one_line(error: object) -> str:

@@ -22,8 +22,10 @@ from imder.types import ImderError
 log = logging.getLogger(__name__)
 
 COLUMNS = ("id", "video", "audio", "text", "openface", "label", "split", "dialogue", "position", "speaker")
-VIDEOS = frozenset({".mp4", ".m4v", ".mkv", ".webm", ".avi", ".mov", ".wmv", ".mpg", ".mpeg", ".flv", ".3gp", ".ts"})
-SOUNDS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au", ".caf"})
+_VIDEO = "mp4 m4v mkv webm avi mov qt wmv asf mpg mpeg vob flv f4v 3gp 3g2 ts mts m2ts ogv mxf"
+_SOUND = "wav flac ogg oga opus mp3 m4a m4b aac aif aiff aifc wma au caf w64 mka weba amr ac3"
+VIDEOS = frozenset(f".{ending}" for ending in _VIDEO.split())
+SOUNDS = frozenset(f".{ending}" for ending in _SOUND.split())
 
 _SUBTITLES = frozenset({".srt", ".vtt", ".sbv", ".ass", ".ssa"})
 _LONGEST_PATH = 200

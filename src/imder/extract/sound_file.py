@@ -57,8 +57,10 @@ class SoundFile:
             raise ImderError(f"{self.path}: the file is empty")
         length = check_length(self.path)
         try:
-            file = soundfile.SoundFile(self.path)
+            file = None if length.needs_ffmpeg else soundfile.SoundFile(self.path)
         except soundfile.SoundFileError:  # not one of soundfile's formats
+            file = None
+        if file is None:
             yield from self._decoded_by_av()
             if length.remark and not any("damaged" in remark for remark in self.remarks):
                 self.remarks.append(f"{self.path.name}: {length.remark}")

@@ -1,6 +1,8 @@
 """What the header or the end of a sound file says about its length, compared with the file's.
 
-libsndfile reads what is there without a word; these remarks tell a recording that was cut short from one that is whole.
+libsndfile reads what is there without a word; these remarks tell a recording that was cut short from one that is whole. It also
+stops at the end of the first of several Ogg streams, and where an MP3 file's header, or a guess from the first frames, says that
+the sound ends; FFmpeg reads such files to their ends.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from typing import BinaryIO
 _PLACEHOLDERS = range(0x7FFFF000, 0x80000001)  # lengths that programs write into a stream whose length they don't know
 _UNKNOWN = 0xFFFFFFFF
 _TAIL = 1 << 17  # bytes at the end that hold the last page of an Ogg file; a page has at most 65307
-_LAST_PAGE = 4  # flag of an Ogg page
+_FIRST_PAGE, _LAST_PAGE = 2, 4  # flags of an Ogg page
+_MP3_REST = 1 << 14  # bytes after the end that an MP3 file states, which may be tags
+_MP3_SAME = 0xFFFE0C00  # bits of an MP3 frame's header that are the same in every frame: sync, version, layer, rate
 
 
 @dataclass(frozen=True)
@@ -24,20 +28,27 @@ class Length:
     Attributes:
         remark: what is wrong; empty if nothing is.
         no_length: whether the header states no sound although the file goes on.
+        needs_ffmpeg: whether libsndfile would stop before the end, or can't tell where it is.
     """
 
     remark: str = ""
     no_length: bool = False
+    needs_ffmpeg: bool = False
 
 
 def check_length(path: Path) -> Length:
-    """Compare the length in the header of a WAV, AIFF, Wave64, AU or CAF file, or the end of an Ogg file, with the file."""
+    """Compare the length in the header of a WAV, AIFF, Wave64, AU, CAF, FLAC or MP3 file, or the pages of an Ogg file, with the file."""
     try:
         with path.open("rb") as file:
             start = file.read(40)
             size = os.fstat(file.fileno()).st_size
             if start.startswith(b"OggS"):
                 return _ogg(file, size)
+            if start.startswith(b"fLaC"):
+                samples = int.from_bytes(start[21:26], "big") & (1 << 36) - 1
+                return Length(needs_ffmpeg=samples == 0)
+            if start.startswith(b"ID3") or b"\xff\xe0" <= start[:2] <= b"\xff\xff":
+                return _mp3(file, size)
             for stated, offset in _sound_chunk(file, start):
                 return _compared(file, stated, offset, size)
     except OSError:
@@ -86,7 +97,7 @@ def _sound_chunk(file: BinaryIO, start: bytes) -> Iterator[tuple[int | None, int
     elif start[:4] == b"riff" and start[24:28] == b"wave":
         for name, length, offset in _chunks(file, 40, "little", name_bytes=16, length_bytes=8, align=8, inclusive=True):
             if name.startswith(b"data"):
-                yield length, offset
+                yield None if length >> 62 else length, offset
                 return
     elif start[:4] == b".snd":
         yield _known(int.from_bytes(start[8:12], "big")), int.from_bytes(start[4:8], "big")
@@ -126,13 +137,43 @@ def _chunks(
 
 
 def _ogg(file: BinaryIO, size: int) -> Length:
-    """Whether the last page is there, whole, and marked as such."""
-    file.seek(max(0, size - _TAIL))
-    tail = file.read()
-    position = tail.rfind(b"OggS")
-    page = tail[position:] if position >= 0 else b""
-    segments = page[26] if len(page) > 26 else 0
-    whole = 27 + segments + sum(page[27 : 27 + segments])
-    if len(page) < 27 + segments or len(page) < whole or not page[5] & _LAST_PAGE:
-        return Length("cut short: its last page is missing")
-    return Length()
+    """Whether the last page is there, whole, and marked as such; and whether a second stream follows the first."""
+    position = begun = again = flags = 0
+    while position < size:
+        file.seek(position)
+        head = file.read(27)
+        if len(head) < 27 or not head.startswith(b"OggS"):
+            position = size + 1  # damaged, or cut within a page's head
+            break
+        lengths = file.read(head[26])
+        flags = head[5]
+        again |= begun and flags & _FIRST_PAGE
+        begun |= not flags & _FIRST_PAGE
+        position += 27 + head[26] + sum(lengths)
+    whole = position == size and flags & _LAST_PAGE
+    return Length("" if whole else "cut short: its last page is missing", needs_ffmpeg=bool(again))
+
+
+def _mp3(file: BinaryIO, size: int) -> Length:
+    """Whether the first frame states the length, and whether more frames follow after it, as in files joined byte by byte."""
+    offset = 0
+    while True:
+        file.seek(offset)
+        head = file.read(10)
+        if not head.startswith(b"ID3") or len(head) < 10:
+            break
+        offset += 10 + sum((head[6 + i] & 127) << (21 - 7 * i) for i in range(4))
+    file.seek(offset)
+    frame = file.read(256)
+    position = max(frame.find(b"Xing"), frame.find(b"Info"))
+    states_length = 0 < position < 64 and frame[position + 7 : position + 8] != b"" and frame[position + 7] & 3 == 3
+    if not states_length:
+        return Length(needs_ffmpeg=True)
+    end = offset + int.from_bytes(frame[position + 12 : position + 16], "big")
+    if size - end <= _MP3_REST:
+        return Length()
+    file.seek(end)
+    rest = file.read(1 << 12)
+    same = int.from_bytes(frame[:4], "big") & _MP3_SAME
+    heads = (int.from_bytes(rest[i : i + 4], "big") & _MP3_SAME for i in range(len(rest) - 3))
+    return Length(needs_ffmpeg=any(head == same for head in heads))

@@ -17,6 +17,7 @@ MAX_SIDE = 1280
 """Larger frames are reduced. The detector finds faces of a fifth of the frame or more, whose crops need no more pixels."""
 
 _EARLY = 1e-3  # seconds by which a frame may be early, since times in files are rounded
+_GAP = 1.0  # seconds from frame to frame; longer ones, also by five times the median, are gaps
 
 
 class Video:
@@ -34,6 +35,7 @@ class Video:
         self._source = VideoFile(source) if isinstance(source, Path) else source
         self._fps = fps
         self.count = 0
+        self._times: list[float] = []
 
     @property
     def has_picture(self) -> bool:
@@ -52,8 +54,9 @@ class Video:
 
     @property
     def frame_seconds(self) -> float:
-        """Mean time from frame to frame."""
-        return self.seconds / self.count if self.count else 0.0
+        """Mean time from frame to frame, without gaps and the time before the first."""
+        steps = np.diff([*self._times, self.seconds])
+        return float(steps[steps <= max(_GAP, 5 * np.median(steps))].mean()) if len(steps) else 0.0
 
     def frames(self) -> Iterator[tuple[float, Image]]:
         """Times in seconds and images ``(H, W, 3)`` of 8 bits.
@@ -62,10 +65,12 @@ class Video:
             ImderError: the file can't be read, nothing of its picture can be decoded, or frames aren't as they should be.
         """
         self.count, slot = 0, -1
+        self._times.clear()
         for time, image in self._source.frames():
             if int((time + _EARLY) * self._fps) > slot:
                 slot = int((time + _EARLY) * self._fps)
                 self.count += 1
+                self._times.append(time)
                 yield time, reduced_image(image())
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from imder.extract.containers import one_line
+from imder.extract.container_lengths import cut_short
+from imder.extract.container_times import ContinuousTimes, stated_end
+from imder.extract.containers import SHORT, one_line, unreadable
 from imder.extract.decoded import Image
 from imder.types import ImderError
-
-_SHORT = 0.25  # seconds that may be missing from the duration that a container states
 
 
 class VideoFile:
@@ -52,12 +52,14 @@ class VideoFile:
         try:
             container = av.open(str(self.path))
         except (av.FFmpegError, ValueError) as error:
-            raise ImderError(f"{self.path}: FFmpeg can't read it ({one_line(error)})") from None
+            raise ImderError(f"{self.path}: FFmpeg can't read it ({unreadable(self.path, error)})") from None
         with container:
             stream = next((s for s in container.streams.video if not _is_cover(s)), None)
             if stream is None:
                 self.has_picture = False
                 return
+            if stream.codec_context is None:
+                raise ImderError(f"{self.path}: the picture can't be decoded (FFmpeg has no decoder for it)")
             stream.thread_count = torch.get_num_threads()
             stream.thread_type = "AUTO"
             aspect = float(stream.codec_context.sample_aspect_ratio or 1)
@@ -66,25 +68,36 @@ class VideoFile:
                 yield time, partial(_upright, frame, aspect)
             if not count:
                 raise ImderError(f"{self.path}: the picture can't be decoded")
-            stated = float((container.duration or 0) / av.time_base)
-            if stream.duration and stream.time_base:
-                stated = float(stream.duration * stream.time_base)
-            stated = max(stated, stream.frames * self._length)  # some containers' durations are those of what is left
-            if self.seconds < 0.99 * stated - _SHORT and not self.remarks:
-                self.remarks.append(f"the picture ends after {self.seconds:.2f} s of {stated:.2f} s")
+            self._check_end(container, stream)
 
     def _timed(self, container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
         """Decoded frames and their times in seconds."""
         import av
 
-        origin = (container.start_time or 0) / av.time_base
+        clock = ContinuousTimes((container.start_time or 0) / av.time_base)
         self._length = length = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         time = -length
         for frame in self._decoded(container, stream):
-            stated = time + length if frame.time is None else float(frame.time) - origin
+            stated = time + length if frame.time is None else clock(float(frame.time), time + length)
             time = stated if stated > time else time + length  # times that go back are wrong
             self.seconds = time + length
             yield time, frame
+        if clock.jump:
+            self.remarks.append(clock.jump)
+
+    def _check_end(self, container: Any, stream: Any) -> None:
+        """Add a remark if the picture ends early."""
+        import av
+
+        stated, _ = stated_end(container, stream, (container.start_time or 0) / av.time_base)
+        if container.format.name == "avi":  # its duration is that of what is left
+            stated = max(stated, stream.frames * self._length)
+        if self.remarks:
+            return
+        if cut := cut_short(self.path):
+            self.remarks.append(cut)
+        elif self.seconds < 0.99 * stated - SHORT:
+            self.remarks.append(f"the picture ends after {self.seconds:.2f} s of {stated:.2f} s")
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         """Decoded frames; packets that can't be decoded are passed over and counted."""
@@ -117,4 +130,6 @@ def _upright(frame: Any, aspect: float) -> Image:
 
 def _is_cover(stream: Any) -> bool:
     """Whether a picture is the cover of a sound file."""
-    return "attached_pic" in str(getattr(stream, "disposition", "")).lower()
+    from av.stream import Disposition
+
+    return bool(Disposition(stream.disposition) & Disposition.attached_pic)
