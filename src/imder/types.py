@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+from imder.one_line import one_line
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -30,6 +32,9 @@ class ImderError(ValueError):
 
     The command line prints it and exits with code 2.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 @dataclass(frozen=True)

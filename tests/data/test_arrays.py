@@ -69,6 +69,15 @@ def test_rows_of_nan_are_missing_and_single_values_are_counted() -> None:
     assert split.nonfinite["audio"] == 1
 
 
+def test_what_nan_to_num_leaves_of_infinities_is_not_finite() -> None:
+    audio = np.ones((3, 2, 6), np.float32)
+    audio[0], audio[1, 0, :3] = np.inf, [np.inf, -np.inf, 3e38]
+    split = Corpus.from_arrays({"train": columns(audio=np.nan_to_num(audio))})["train"]
+    assert split.present[:, 1].tolist() == [False, True, True]
+    assert split.features["audio"][1][0].tolist() == [0, 0, np.float32(3e38), 1, 1, 1]
+    assert split.nonfinite["audio"] == 2
+
+
 def test_a_split_may_lack_a_modality_in_every_sample() -> None:
     for absent in (None, [None] * 3, np.full((3, 6), np.nan)):
         corpus = Corpus.from_arrays({"train": columns(), "test": columns(audio=absent)})
@@ -170,6 +179,15 @@ def test_a_missing_dialogue_is_none_and_needs_no_position() -> None:
     assert (split.dialogue, split.speaker) == (("x", "", ""), ("a", "", ""))
     assert split.position.tolist() == [3, 0, 0]
     assert dialogue_numbers(split).tolist() == [0, 1, 2]
+
+
+def test_a_split_may_be_empty(tmp_path) -> None:
+    full = columns(dialogue=["x", "x", ""], position=[0, 1, 2], speaker=["a", "b", ""], labels=[1.0, 2.0, np.nan])
+    corpus = Corpus.from_arrays({"train": full, "test": {key: value[:0] for key, value in full.items()}})
+    corpus.save(tmp_path / "store")
+    test = read_store(tmp_path / "store")["test"]
+    assert (len(test), test.dialogue, len(test.position), len(test.labels)) == (0, (), 0, 0)
+    assert corpus.spec == read_store(tmp_path / "store").spec
 
 
 def test_integers_may_be_regressed() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from imder.data.corpus import Ragged
 from imder.data.store import write_store
+from imder.evaluation.evaluate import evaluate
 from imder.inference.predict import predict
 from imder.media.predictor import Predictor
 from imder.types import ImderError, Rows
@@ -102,9 +103,26 @@ def test_mistakes_are_named() -> None:
     empty = {k: Ragged(r.values[:0], np.zeros(6, np.int64)) for k, r in corpus["test"].features.items()}
     with pytest.raises(ImderError, match="'s2-0' has no modality"):
         predict(model, replace(corpus["test"], features=empty))
+    with pytest.raises(ImderError, match="split 'test' has no samples"):
+        predict(model, replace(corpus, splits={"test": corpus["test"][:0]}))
     other = {**corpus["test"].features, "gaze": corpus["test"].features["audio"]}
     with pytest.raises(ImderError, match="gaze"):
         predict(model, replace(corpus["test"], features=other))
+
+
+def test_a_prediction_is_a_number_or_an_error() -> None:
+    corpus = tiny_corpus()
+    with pytest.raises(ImderError, match="its prediction isn't finite"):
+        predict(_Scaled(corpus.spec), corpus)
+    with pytest.raises(ImderError, match="its prediction isn't finite"):
+        evaluate(_Scaled(corpus.spec), corpus, rates=(0.0,), draws=1)
+
+
+class _Scaled(Summing):
+    """`Summing`, whose sums overflow."""
+
+    def _sums(self, batch):
+        return super()._sums(batch) * 1e30 * 1e30
 
 
 def test_rows_are_printed_as_a_table() -> None:

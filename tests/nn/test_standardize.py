@@ -50,3 +50,13 @@ def test_nothing_varies() -> None:
     s.fit([torch.tensor([[0.0, 5.0]] * 3)])
     assert s(torch.tensor([[0.0, 5.0]])).tolist() == [[0, 0]]
     assert s.std.tolist() == [1, 1]
+
+
+def test_every_float_is_standardised_to_a_finite_number() -> None:
+    largest = torch.finfo(torch.float32).max
+    column = torch.tensor([[0.0], [1.0], [1e30], [-largest], [largest], [1e-44]])
+    for unit in (1.0, 1e-30, 1e-44, 1e30):
+        s = Standardizer(1)
+        s.fit([unit * torch.tensor([[1.0], [2.0], [4.0]])])
+        assert s(column).isfinite().all()
+        assert s.std > 0

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from imder.one_line import harmless
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -19,10 +21,16 @@ SHOWN = 5
 
 @cache
 def console() -> Console:
-    """Standard output, 80 columns wide where it isn't a terminal."""
-    from rich.console import Console
+    """Standard output, 80 columns wide where it isn't a terminal; control characters of a text are escaped."""
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
 
-    return Console()
+    class HarmlessConsole(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=harmless(segment.text))
+
+    return HarmlessConsole()
 
 
 def say(text: str) -> None:
@@ -40,7 +48,7 @@ def say_all(lines: Iterable[str]) -> None:
 
 def say_command(*words: str) -> None:
     """Print a command to type, in one line and quoted where a shell needs it."""
-    print(f"  {shlex.join(words)}")
+    print(f"  {harmless(shlex.join(words))}")
 
 
 def show(table: RenderableType) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from imder.cli.commands import COMMANDS, CommandModule, find_command, group_members, overview
 from imder.jobs.interrupts import INTERRUPTED
+from imder.one_line import one_line
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
 MISTAKE = 2
 
 
+class _OneLine(logging.Formatter):
+    """Formats a record's message in one line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+
 def run(argv: Sequence[str]) -> int:
     """Run a command; returns the exit code."""
     words = list(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII shows escapes, never an error
-    logging.basicConfig(level=logging.WARNING, format="imder: %(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("imder: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
         if text := _overview_of(words):
             print(text)
@@ -86,5 +97,5 @@ def _overview_of(words: list[str]) -> str:
 
 
 def _refuse(message: str) -> int:
-    print(f"imder: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"imder: error: {one_line(message)}", file=sys.stderr)
     return MISTAKE

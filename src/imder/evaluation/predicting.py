@@ -33,6 +33,7 @@ from imder.data.loader import MaskedLoader, collate
 from imder.evaluation.cells import EvaluationCell
 from imder.models.base import Model
 from imder.models.clip_states import ClipStates
+from imder.models.finite import check_finite
 from imder.types import Batch, ImderError, Task
 
 STATES_AT_ONCE = 2048
@@ -103,6 +104,7 @@ def model_predict(
                 predictions = states.predict(pairs)
         values = np.empty_like(predictions)
         values[order] = predictions
+        check_finite(values, available.any(axis=1), [split.ids[i] for i in rows])
         return values
 
     return predict

@@ -23,6 +23,7 @@ from imder.inference.options import PredictOptions
 from imder.inference.selection import Available, Progress, Selection, batches, select
 from imder.missingness.masks import Mask
 from imder.models.base import Model
+from imder.models.finite import check_finite
 from imder.training.trained import TrainedModel
 from imder.types import Output, Rows, Spec
 
@@ -75,7 +76,7 @@ def predict(
 
     Raises:
         ImderError: the model or the corpus can't be read, they don't fit each other, a sample has no modality, there is no
-            such split, or a setting is of the wrong type, shape or range.
+            such split, a prediction isn't finite, or a setting is of the wrong type, shape or range.
     """
     options = PredictOptions(samples, seed, batch_size, level)
     trained = TrainedModel.load(model, device)
@@ -136,6 +137,7 @@ def predict_split(
         output = model.predict(batch, samples=options.samples, seed=options.seed)
         recoveries = len(output.spread)
         served = batch.available.any(1).cpu().numpy()  # whole dialogues include rows without any available modality
+        check_finite(output.spread.swapaxes(0, 1).cpu().numpy(), served, [split.ids[i] for i in rows])
         for row, columns in zip(rows[served], _columns(model, output, mask[rows], served, options.level), strict=True):
             predictions[int(row)] = columns
     table = Rows()

@@ -71,8 +71,8 @@ def select(
         labels: fit the labels to the model too; otherwise they are dropped unread.
 
     Raises:
-        ImderError: there is no such split, it doesn't fit the model, a sample has no modality, or ``available`` is no
-            mask, protocol or names for it.
+        ImderError: there is no such split, it is empty or doesn't fit the model, a sample has no modality, or ``available``
+            is no mask, protocol or names for it.
     """
     if isinstance(data, Corpus):
         name = data.default_split if split is None else split
@@ -86,6 +86,8 @@ def select(
         task = model.spec.task if data.labels is None else task_of(data.labels)
         if model.spec.task not in ("none", task):
             given = replace(data, labels=None, foreign_task=task)
+    if not len(given):
+        raise ImderError(f"{corpus.name}: split {name!r} has no samples")
     task = given.foreign_task or corpus.spec.task
     if model.spec.task not in ("none", task) and (given.labels is not None or given.foreign_task is not None):
         log.warning("%s [%s]: %s; its labels are not used", corpus.name, name, task_mismatch(task))

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 NEGLIGIBLE = 1e-6
+FARTHEST = 1e6
+"""Bound of standardised values, in deviations: real features stay far below it, and networks stay finite up to it."""
 
 
 class Standardizer(nn.Module):
-    """x -> (x - mean) / std along the last axis of ``(..., D)``; the identity until fitted."""
+    """x -> (x - mean) / std along the last axis of ``(..., D)``, within +- `FARTHEST`; the identity until fitted."""
 
     mean: Tensor
     std: Tensor
@@ -29,7 +31,7 @@ class Standardizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise ``(..., D)``."""
-        return (x - self.mean) / self.std
+        return ((x - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
 
     def inverse(self, x: Tensor) -> Tensor:
         """Undo `forward`."""
@@ -66,6 +68,8 @@ def fit_together(standardizers: Mapping[str, Standardizer], chunks: Iterable[Map
             continue
         std = (total[k] / count[k]).sqrt()
         typical = std[std > 0].median() if bool((std > 0).any()) else std.new_zeros(())
-        constant = std <= NEGLIGIBLE * torch.maximum(mean[k].abs(), typical)
+        constant = std <= (NEGLIGIBLE * torch.maximum(mean[k].abs(), typical)).clamp(
+            min=torch.finfo(torch.float32).tiny
+        )
         standardizer.mean.copy_(mean[k])
         standardizer.std.copy_(torch.where(constant, torch.ones_like(std), std))

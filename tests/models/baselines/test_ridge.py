@@ -19,7 +19,7 @@ from imder.evaluation.evaluate import evaluate
 from imder.missingness.patterns import patterns
 from imder.missingness.subsets import pattern_bits
 from imder.models.base import Model
-from imder.models.baselines.ridge import Ridge, RidgeConfig, logistic_path, ridge_path
+from imder.models.baselines.ridge import Ridge, RidgeConfig, logistic_path, pool_frames, ridge_path
 from imder.models.registry import build
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, load_config
@@ -184,6 +184,17 @@ def test_a_modality_that_training_never_holds_leaves_the_constant(tmp_path, capl
     assert "vision: no training sample has it; the constant is predicted" in caplog.text
     batch = collate(corpus["test"], np.arange(5), np.tile([False, True, False], (5, 1)))
     torch.testing.assert_close(model.predict(batch).prediction, torch.full((5,), constant_baseline(split, corpus.spec)))
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e30, 1e-30])
+def test_pooling_is_exact_in_every_unit(unit):
+    x = unit * torch.randn(5, 7, 3, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([7, 1, 0, 4, 3])
+    pooled = pool_frames(x, lengths, Modality("audio", 3, 7))
+    for row, length in enumerate(lengths.tolist()):
+        valid = x[row, :length].double()
+        expected = torch.cat([valid.mean(0), valid.std(0, correction=0)]) if length else torch.zeros(6)
+        torch.testing.assert_close(pooled[row].double() / unit, expected.double() / unit, rtol=1e-5, atol=1e-6)
 
 
 def test_too_many_modalities_and_bad_penalties_are_refused():

@@ -86,12 +86,13 @@ def _cut(sequences: Sequences, frames: Frames) -> Ragged:
 def _finite(ragged: Ragged) -> tuple[Ragged, int, int]:
     """The sequences with 0 for values that aren't finite, the number of these, and how many sequences had no others.
 
-    The latter become empty, and their values aren't counted.
+    The latter become empty, and their values aren't counted. The largest number of a type, which ``numpy.nan_to_num`` leaves
+    of infinities, isn't finite either.
     """
-    values = ragged.values
-    bad = ~np.isfinite(values)
-    if not bad.any():
+    values, largest = ragged.values, np.finfo(ragged.values.dtype).max
+    if not values.size or (-largest < values.min() and values.max() < largest):
         return ragged, 0, 0
+    bad = ~(np.abs(values) < largest)
     lost = _rows_without(~bad, ragged)
     if lost.any():
         keep = np.repeat(~lost, ragged.lengths)

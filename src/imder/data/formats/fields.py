@@ -68,7 +68,7 @@ def read_dialogues(raw: Raw, ids: tuple[str, ...]) -> tuple[tuple[str, ...] | No
     dialogue = raw.strings("dialogue", len(ids))
     given = raw.numbers("position", ids)
     if given is not None and dialogue is not None:
-        given = np.where(np.isnan(given) & [not clips for clips in dialogue], 0, given)
+        given = np.where(np.isnan(given) & np.array([not name for name in dialogue], bool), 0, given)
     for value, name in zip(() if given is None else given, ids):
         if np.isnan(value):
             advice = (

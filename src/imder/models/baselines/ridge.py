@@ -85,11 +85,14 @@ def pool_frames(features: Tensor, lengths: Tensor, modality: Modality) -> Tensor
     """
     valid = frame_mask(lengths, features.shape[1])[..., None]
     x, count = torch.where(valid, features, 0.0), lengths.clamp(min=1)[:, None]
+    # Squares of 1e30 overflow; scaling by powers of two changes no digit.
+    exponent = torch.frexp(x.abs().amax(1))[1].clamp(-100, 126)
+    x = torch.ldexp(x, -exponent[:, None])
     mean = x.sum(1) / count
     if modality.length == 1:
-        return mean
+        return torch.ldexp(mean, exponent)
     deviation = (((x - mean[:, None]) * valid).square().sum(1) / count).sqrt()
-    return torch.cat([mean, deviation], dim=1)
+    return torch.ldexp(torch.cat([mean, deviation], dim=1), exponent.repeat(1, 2))
 
 
 class Ridge(ClosedForm):
