@@ -30,6 +30,6 @@ def check_finite(predictions: NDArray[Any], served: NDArray[np.bool_], ids: Sequ
     wrong = ~np.isfinite(predictions.reshape(len(predictions), -1)).all(axis=1) & served
     for row in np.flatnonzero(wrong):
         raise ImderError(
-            f"sample {ids[row]!r}: its prediction isn't finite: its features are too large for the model, or the weights "
+            f"sample {ids[int(row)]!r}: its prediction isn't finite: its features are too large for the model, or the weights "
             "of the model are damaged"
         )
