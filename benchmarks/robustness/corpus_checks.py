@@ -13,7 +13,8 @@ order       predictions depend on the order of the samples
 padding     predictions depend on frames beyond the lengths, or on features that aren't available
 saved       the model or the corpus read from disk predicts otherwise
 
-"Depend" means by more than `TOLERANCE` of the predictions' scale; what is read from disk must be equal to the bit.
+"Depend" means by more than `TOLERANCE` of the predictions' scale; what is read from disk must be equal to the bit. Drawn
+features may differ by more in 1 % of the values: where a quantile function is steep, it magnifies the rounding of its argument.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from imder.training.config import EngineConfig
 from imder.training.train import train
 from imder.types import Batch, ImderError, Rows
 
-SECONDS, TOLERANCE = 120, 1e-4
+SECONDS, TOLERANCE, SHARE = 120, 1e-4, 0.99
 CHECKS = ("infinite", "invalid", "batch size", "order", "padding", "saved")
 OUTCOMES = ("equal", "refused", "traceback", "hang", *CHECKS)
 BAD = OUTCOMES[2:]
@@ -185,7 +186,7 @@ def check_draws(model: Any, corpus: Corpus, mask: Mask) -> None:
             for name, ragged in first.features.items():
                 if (ragged.offsets != other.features[name].offsets).any():
                     raise Fault(outcome, f"lengths of {name}")
-                _close(ragged.values, other.features[name].values, outcome, "regression")
+                _close(ragged.values, other.features[name].values, outcome, "regression", share=SHARE)
 
 
 def _valid(rows: Rows, corpus: Corpus) -> None:
@@ -230,10 +231,14 @@ def _close(
     task: str,
     tolerance: float = TOLERANCE,
     where: str = "predictions",
+    share: float = 1.0,
 ) -> None:
+    """Raise `Fault` unless a share of the numbers agree."""
     scale = 1.0 if task == "classification" else float(np.nanmax(np.abs(first), initial=0))
     with np.errstate(over="ignore", invalid="ignore"):
-        difference = float(np.nanmax(np.abs(first.astype(np.float64) - second), initial=0))
+        differences = np.abs(first.astype(np.float64) - second)
+    known = differences[~np.isnan(differences)]
+    difference = float(np.quantile(known, share)) if known.size else 0.0
     if not difference <= tolerance * scale:
         raise Fault(outcome, f"{where} differ by {difference:.3g}, scale {scale:.3g}")
 

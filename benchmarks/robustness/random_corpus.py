@@ -24,10 +24,11 @@ VALUES = (
     "outlier",
     "nan",
     "infinite",
+    "largest",
     "heavy tails",
 )
 LABELS = ("linear", "linear", "noise", "constant", "large", "outlier")
-SIZES = {"train": (1, 2, 3, 12, 40, 90), "valid": (1, 2, 8, 40), "test": (0, 1, 2, 9, 30)}
+SIZES = {"train": (1, 2, 3, 12, 40, 90), "valid": (1, 2, 8, 40), "test": (0, 1, 2, 9, 9, 30, 30)}
 HUGE = 1e30
 
 Random = np.random.Generator
@@ -149,6 +150,7 @@ def _changed(x: NDArray[Any], kind: str, rng: Random) -> NDArray[Any]:
             "outlier": lambda: np.where(rng.random(x.shape) < 0.003, HUGE, x),
             "nan": lambda: np.where(hit, np.nan, x),
             "infinite": lambda: np.where(hit, np.inf * np.sign(x), x),
+            "largest": lambda: np.where(hit, np.finfo(np.float32).max * np.sign(x), x),
             "heavy tails": lambda: np.sign(x) * np.exp(8 * np.abs(x)),
         }[kind]()
 

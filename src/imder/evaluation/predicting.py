@@ -104,7 +104,7 @@ def model_predict(
                 predictions = states.predict(pairs)
         values = np.empty_like(predictions)
         values[order] = predictions
-        check_finite(values, available.any(axis=1), [split.ids[i] for i in rows])
+        check_finite(values, np.asarray(available.any(axis=1)), [split.ids[i] for i in rows])
         return values
 
     return predict
