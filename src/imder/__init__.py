@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from imder.inference.recover import recover
     from imder.media.predictor import Predictor
     from imder.missingness.official_schedule import OfficialSchedule
-    from imder.missingness.protocols import FixedMissing, NaturalMissing, RandomMissing
+    from imder.missingness.protocols import (
+        BurstMissing,
+        FixedMissing,
+        IndependentMissing,
+        IntensityMissing,
+        LabelMissing,
+        NaturalMissing,
+        RandomMissing,
+    )
     from imder.models.base import Model
     from imder.models.imder.training import IMDer
     from imder.synthetic.dialogue_truth import DialogueTruth
@@ -50,7 +58,15 @@ _HOMES = {
     "imder.inference.recover": ("recover",),
     "imder.media.predictor": ("Predictor",),
     "imder.missingness.official_schedule": ("OfficialSchedule",),
-    "imder.missingness.protocols": ("FixedMissing", "NaturalMissing", "RandomMissing"),
+    "imder.missingness.protocols": (
+        "BurstMissing",
+        "FixedMissing",
+        "IndependentMissing",
+        "IntensityMissing",
+        "LabelMissing",
+        "NaturalMissing",
+        "RandomMissing",
+    ),
     "imder.models.base": ("Model",),
     "imder.models.imder.training": ("IMDer",),
     "imder.synthetic.dialogue_truth": ("DialogueTruth",),
@@ -65,13 +81,17 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 
 __all__ = [
     "Batch",
+    "BurstMissing",
     "Corpus",
     "DialogueTruth",
     "FixedMissing",
     "IMDer",
     "ImderError",
     "Imputed",
+    "IndependentMissing",
+    "IntensityMissing",
     "KnownTruth",
+    "LabelMissing",
     "Marginal",
     "MissingModalityImputer",
     "Modality",

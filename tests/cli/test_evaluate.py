@@ -1,11 +1,15 @@
 """``imder evaluate``."""
 
+import json
+
 import pytest
 
 from command_line import imder_, rows_of
 
 
-@pytest.mark.parametrize(("protocol", "cells"), [("random", 4), ("fixed", 7), ("natural", 1), ("official", 4)])
+@pytest.mark.parametrize(
+    ("protocol", "cells"), [("random", 4), ("fixed", 7), ("natural", 1), ("official", 4), ("bursts", 4), ("label", 4)]
+)
 def test_evaluate(protocol, cells, folder, run, tmp_path, capsys):
     out = tmp_path / "results.csv"
     words = ["--protocol", protocol, "--rates", "0,0.5", "--draws", 2, "--out", out, "--samples", 1]
@@ -21,6 +25,22 @@ def test_evaluate(protocol, cells, folder, run, tmp_path, capsys):
     assert "imder" in shown
     assert "constant" in shown
     assert ("largest loss from adding a modality (above 0 is worse): MAE " in shown) == (protocol == "fixed")
+
+
+def test_a_rate_for_each_modality(folder, run, tmp_path, capsys):
+    out = tmp_path / "rows.csv"
+    names = [m["name"] for m in json.loads((run / "config.json").read_text())["spec"]["modalities"]]
+    rates = ",".join(f"{name}={rate}" for name, rate in zip(names, (0, 1, 0.5), strict=True))
+    words = ["evaluate", run, folder / "corpus", "--draws", 2, "--samples", 1]
+    assert imder_(*words, "--protocol", "independent", "--rates", rates, "--out", out) == 0
+    assert [float(row["rate"]) for row in rows_of(out)] == [0.5] * 4
+    assert all(0.4 < float(row["effective_rate"]) < 0.6 for row in rows_of(out))
+    assert imder_(*words, "--rates", rates) == 2
+    assert "are for --protocol independent, not for random" in capsys.readouterr().err
+    assert imder_(*words, "--protocol", "independent", "--rates", "smell=.1") == 2
+    assert f"give a rate for each of {', '.join(names)}, got smell" in capsys.readouterr().err
+    predict = ["predict", run, folder / "corpus", "--out", tmp_path / "p.csv", "--samples", 1]
+    assert imder_(*predict, "--protocol", "independent", "--rates", rates) == 0
 
 
 def test_evaluate_is_the_same_every_time(folder, run, tmp_path):

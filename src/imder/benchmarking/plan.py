@@ -203,16 +203,17 @@ def make_plan(
         )
     metrics.metrics_of(convention)
     training_protocol = _training_protocol(entries, tuple(dict.fromkeys(protocols)) if per_rate else ("random",))
-    present = (fold_of(corpus, 0, folds) if folds else corpus)["test"].present
+    samples = (fold_of(corpus, 0, folds) if folds else corpus)["test"]
     for protocol in protocols:  # before anything is trained: every cell would fail
         sample_cells(
-            present,
+            samples.present,
             corpus.spec.names,
             protocol=protocol,
             rates=rates,
             draws=1,
             seed=MASK_SEED,
             official_batch_size=official_batch_size,
+            split=samples,
         )
     shared = GridSettings(
         corpus.name,

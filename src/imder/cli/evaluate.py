@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all, show, width
-from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction, add_protocol, add_run
+from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction, add_protocol, add_run, independent
 from imder.cli.outputs import RESULTS, add_force, check_output
-from imder.cli.parser import numbers, whole
+from imder.cli.parser import rates, whole
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -20,7 +20,11 @@ def add_options(parser: Parser) -> None:
     add_run(parser)
     parser.add_argument("corpus", help=CORPUS)
     add_protocol(parser, "random", "missing-modality protocol")
-    parser.add_argument("--rates", type=numbers, help=RATES)
+    parser.add_argument(
+        "--rates",
+        type=rates,
+        help=f"{RATES}; for independent also one for each modality: language=.1,vision=.6,audio=.3",
+    )
     parser.add_argument("--draws", type=whole(1), default=10, help="masks drawn for each rate")
     parser.add_argument("--official-batch-size", type=whole(1), default=32, help="batch size of the official schedule")
     add_metrics(parser)
@@ -47,9 +51,11 @@ def run(options: Namespace) -> int:
     if options.out:
         check_output(options.out, RESULTS, (options.run, options.corpus), options.force)
     model, corpus = load_both(options)
+    named = options.rates if isinstance(options.rates, dict) else None
     protocol = EvaluationProtocol(
         options.protocol,
-        rates=options.rates or DEFAULT_RATES,
+        rates=options.rates if options.rates and named is None else DEFAULT_RATES,
+        missing=None if named is None else independent(options.protocol, named, corpus.spec.names),
         draws=options.draws,
         seed=options.seed,
         split=options.split or corpus.default_split,

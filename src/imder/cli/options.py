@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from imder.cli.parser import listed, numbers, whole
+from imder.cli.parser import listed, rates, whole
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -134,7 +134,12 @@ def add_available(parser: Parser) -> None:
         "--available", type=listed, help="modalities that may be used, such as language,audio (default: all present)"
     )
     add_protocol(parser, None, "drop modalities by this protocol, with --rates and --seed (default: none are dropped)")
-    parser.add_argument("--rates", type=numbers, metavar="RATE", help="the one missing rate of --protocol, such as 0.3")
+    parser.add_argument(
+        "--rates",
+        type=rates,
+        metavar="RATE",
+        help="the one missing rate of --protocol, such as 0.3; for independent also one for each modality, as in evaluate",
+    )
 
 
 def available(options: Namespace, names: Sequence[str]) -> Sequence[str] | Missing | None:
@@ -151,6 +156,8 @@ def available(options: Namespace, names: Sequence[str]) -> Sequence[str] | Missi
         raise ImderError("--available and --protocol both say what is missing; leave one out")
     from imder.missingness.protocols import protocol_named
 
+    if isinstance(options.rates, dict):
+        return independent(options.protocol, options.rates, names)
     protocol = protocol_named(options.protocol)
     if protocol.has_rates and (options.rates is None or len(options.rates) != 1):
         raise ImderError(f"--protocol {options.protocol}: give one missing rate with --rates")
@@ -159,6 +166,21 @@ def available(options: Namespace, names: Sequence[str]) -> Sequence[str] | Missi
     if protocol.settings is None or len(settings := protocol.settings(names, options.rates or (), 32)) != 1:
         raise ImderError(f"--protocol {options.protocol} has several subsets; say one with --available")
     return settings[0].missing
+
+
+def independent(protocol: str, named: Mapping[str, float], names: Sequence[str]) -> Missing:
+    """The independent protocol with a rate for each modality.
+
+    Raises:
+        ImderError: another protocol, an unknown modality, one without a rate, or a rate outside [0, 1].
+    """
+    from imder.missingness.protocols import IndependentMissing
+
+    if protocol != IndependentMissing.protocol:
+        raise ImderError(f"--rates: rates for single modalities are for --protocol independent, not for {protocol}")
+    if set(named) != set(names):
+        raise ImderError(f"--rates: give a rate for each of {', '.join(names)}, got {', '.join(named)}")
+    return IndependentMissing([named[name] for name in names])
 
 
 def add_run(parser: Parser) -> None:

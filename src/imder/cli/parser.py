@@ -145,6 +145,21 @@ def numbers(value: Any) -> tuple[float, ...]:
     return tuple(_real(word) for word in (value if isinstance(value, tuple) else str(value).split(",")))
 
 
+def rates(value: Any) -> tuple[float, ...] | dict[str, float]:
+    """The type of an option that takes missing rates, or one rate for each modality.
+
+    >>> rates("0,.3"), rates("language=.1, audio=.3")
+    ((0.0, 0.3), {'language': 0.1, 'audio': 0.3})
+    """
+    if isinstance(value, dict) or "=" not in str(value):
+        return value if isinstance(value, dict) else numbers(value)
+    pairs = [word.partition("=")[::2] for word in str(value).split(",")]
+    named = {name.strip(): _real(rate) for name, rate in pairs}
+    if len(named) < len(pairs) or "" in named:
+        raise argparse.ArgumentTypeError(f"{value!r}: give each modality one rate, such as language=.1,audio=.3")
+    return named
+
+
 def _real(word: Any) -> float:
     try:
         return float(word)

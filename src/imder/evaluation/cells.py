@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.data.split import Split
 from imder.missingness.masks import Mask, mask_seed
-from imder.missingness.protocols import Setting, protocol_named
+from imder.missingness.protocols import Setting, bound, protocol_named
 from imder.types import ImderError
 
 RATES = tuple(r / 10 for r in range(8))
@@ -52,6 +53,7 @@ def sample_cells(
     draws: int = 10,
     seed: int = 0,
     official_batch_size: int = 32,
+    split: Split | None = None,
 ) -> list[EvaluationCell]:
     """The cells of a protocol.
 
@@ -63,6 +65,7 @@ def sample_cells(
         draws: of each setting, for a protocol whose draws differ.
         seed: non-negative; decides all masks.
         official_batch_size: rows in a batch of the released code's loader (``official``).
+        split: the samples, for a protocol that needs more than ``present`` (`MissingOfSplit`).
 
     Raises:
         ImderError: an unknown protocol, no rates, no draws, a negative seed, or what the protocol itself refuses.
@@ -77,17 +80,22 @@ def sample_cells(
     if (row.has_rates and not rates) or (row.repeated and draws < 1):
         raise ImderError(f"{protocol} protocol: at least one rate and one draw are needed")
     assert row.settings is not None
-    return cells_of(row.settings(names, rates, official_batch_size), protocol, present, draws, seed)
+    return cells_of(row.settings(names, rates, official_batch_size), protocol, present, draws, seed, split)
 
 
 def cells_of(
-    settings: Sequence[Setting], protocol: str, present: NDArray[np.bool_], draws: int, seed: int
+    settings: Sequence[Setting],
+    protocol: str,
+    present: NDArray[np.bool_],
+    draws: int,
+    seed: int,
+    split: Split | None = None,
 ) -> list[EvaluationCell]:
     """The cells of some settings of a protocol."""
-    return [
-        EvaluationCell(
-            protocol, setting.rate, setting.available, draw, setting.missing.sample(present, mask_seed(seed, draw))
-        )
-        for setting in settings
-        for draw in range(draws if protocol_named(protocol).repeated else 1)
-    ]
+    cells = []
+    for setting in settings:
+        missing = bound(setting.missing, split)
+        for draw in range(draws if protocol_named(protocol).repeated else 1):
+            mask = missing.sample(present, mask_seed(seed, draw))
+            cells.append(EvaluationCell(protocol, setting.rate, setting.available, draw, mask))
+    return cells

@@ -238,7 +238,7 @@ def evaluate_predictor(
     samples = corpus[protocol.split]
     labels = require_labels(samples, f"{corpus.name} [{protocol.split}]")
     convention = convention_of(corpus, protocol.convention)
-    cells = protocol.cells(samples.present, corpus.spec.names)
+    cells = protocol.cells(samples.present, corpus.spec.names, samples)
     task = corpus.spec.task
     predict_records = with_uncertainty(predict, task, labels, calibration)
     names = (*metrics.names_of(convention), *(names_of(task) if calibration is not None else ()))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.data.split import Split
 from imder.evaluation.cells import RATES, EvaluationCell, cells_of, sample_cells
 from imder.metrics import metrics_of
 from imder.missingness.patterns import pattern_name
@@ -36,7 +37,8 @@ class EvaluationProtocol:
     """What an evaluation covers and how it predicts.
 
     Attributes:
-        protocol: a name of `imder.missingness.protocols.PROTOCOLS`: random, fixed, natural, official.
+        protocol: a name of `imder.missingness.protocols.PROTOCOLS`: random, fixed, natural, official, independent,
+            bursts, label, intensity.
         rates: missing rates, for a protocol that has them.
         draws: of the masks of each rate.
         seed: of the masks and of the noise in recoveries.
@@ -91,12 +93,15 @@ class EvaluationProtocol:
         if self.convention is not None:
             metrics_of(self.convention)
 
-    def cells(self, present: NDArray[np.bool_], names: Sequence[str]) -> list[EvaluationCell]:
+    def cells(
+        self, present: NDArray[np.bool_], names: Sequence[str], split: Split | None = None
+    ) -> list[EvaluationCell]:
         """The cells of the evaluation (`sample_cells`).
 
         Args:
             present: ``(N, K)`` bool, what the split holds.
             names: the K modalities.
+            split: the samples, for a protocol that needs more than ``present``.
 
         Raises:
             ImderError: the protocol is undefined on this split, or doesn't have a rate.
@@ -105,7 +110,7 @@ class EvaluationProtocol:
             available = getattr(self.missing, "available", None)
             subset = "" if available is None else pattern_name(available, names)
             setting = Setting(self.missing, getattr(self.missing, "rate", None), subset)
-            return cells_of([setting], self.protocol, present, self.draws, self.seed)
+            return cells_of([setting], self.protocol, present, self.draws, self.seed, split)
         return sample_cells(
             present,
             names,
@@ -114,4 +119,5 @@ class EvaluationProtocol:
             draws=self.draws,
             seed=self.seed,
             official_batch_size=self.official_batch_size,
+            split=split,
         )

@@ -17,7 +17,7 @@ from imder.data.loader import MaskedLoader
 from imder.data.task_mismatch import task_mismatch, task_of
 from imder.missingness.masks import Mask, mask_seed
 from imder.missingness.patterns import pattern_from_name
-from imder.missingness.protocols import FixedMissing, Missing
+from imder.missingness.protocols import FixedMissing, Missing, bound
 from imder.models.base import Model
 from imder.types import Batch, ImderError
 
@@ -95,11 +95,13 @@ def select(
     prepared = model.prepare(replace(corpus, splits={name: samples}))[name]
     for i in np.flatnonzero(~prepared.present.any(axis=1)):
         raise ImderError(f"sample {prepared.ids[i]!r} has no modality at all: nothing can be predicted for it")
-    mask = available_mask(available, prepared.present, model.spec.names, seed)
+    mask = available_mask(available, prepared.present, model.spec.names, seed, prepared)
     return Selection(name, corpus.name, given, corpus.spec.classes, prepared, mask)
 
 
-def available_mask(available: Available | None, present: Mask, names: Sequence[str], seed: int = 0) -> Mask:
+def available_mask(
+    available: Available | None, present: Mask, names: Sequence[str], seed: int = 0, split: Split | None = None
+) -> Mask:
     """A mask ``(N, K)`` bool, cut down to what is present.
 
     Args:
@@ -107,6 +109,7 @@ def available_mask(available: Available | None, present: Mask, names: Sequence[s
         present: ``(N, K)`` bool.
         names: the K modalities.
         seed: of a protocol's mask.
+        split: the samples, for a protocol that needs more than ``present``.
 
     Raises:
         ImderError: it is nothing of this kind, has another shape, names an unknown modality, or leaves nothing in any row.
@@ -121,8 +124,8 @@ def available_mask(available: Available | None, present: Mask, names: Sequence[s
         chosen = available if isinstance(available, str) else "+".join(available)  # type: ignore[arg-type]
         parts = [_without_alias(part.strip(), names) for part in chosen.replace(",", "+").split("+")]
         mask = FixedMissing(pattern_from_name("+".join(parts), names)).sample(present)
-    elif hasattr(available, "sample") and not isinstance(available, type):
-        mask = available.sample(present, mask_seed(seed, 0))
+    elif isinstance(available, Missing) and not isinstance(available, type):
+        mask = bound(available, split).sample(present, mask_seed(seed, 0))
     else:
         mask = _given_mask(available, present.shape)
     mask = mask & present

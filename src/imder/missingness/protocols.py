@@ -13,8 +13,12 @@ so every system of a table is evaluated on the same masks:
 * `AnySubset`: for each sample a non-empty subset of its present modalities, all 2^p - 1 equally likely; the training masks
   of a model that serves every pattern.
 * `OfficialSchedule`: the schedule of the released IMDer code, by batch.
+* `IndependentMissing`: every modality drops out independently, with a rate of its own.
+* `BurstMissing`: a modality is gone for several neighbouring clips of a dialogue.
+* `LabelMissing`, `IntensityMissing`: not at random; drops depend on the label, or on the modality itself.
 
-To add a protocol, write a class with the method of `Missing` and add its row to `PROTOCOLS`.
+To add a protocol, write a class with the method of `Missing` (and of `MissingOfSplit`, if masks need more than ``present``)
+and add its row to `PROTOCOLS`.
 """
 
 from __future__ import annotations
@@ -26,10 +30,14 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from imder.data.split import Split
 from imder.missingness.any_subset import AnySubset
+from imder.missingness.burst_missing import BurstMissing
 from imder.missingness.fixed_missing import FixedMissing
+from imder.missingness.independent_missing import IndependentMissing
 from imder.missingness.masks import Mask
 from imder.missingness.natural_missing import NaturalMissing
+from imder.missingness.not_at_random import IntensityMissing, LabelMissing
 from imder.missingness.official_schedule import OfficialSchedule
 from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.random_missing import RandomMissing
@@ -38,9 +46,14 @@ from imder.types import ImderError
 __all__ = [
     "PROTOCOLS",
     "AnySubset",
+    "BurstMissing",
     "FixedMissing",
+    "IndependentMissing",
+    "IntensityMissing",
+    "LabelMissing",
     "Missing",
     "MissingByBatch",
+    "MissingOfSplit",
     "MissingProtocol",
     "NaturalMissing",
     "OfficialSchedule",
@@ -52,6 +65,7 @@ __all__ = [
 ]
 
 
+@runtime_checkable
 class Missing(Protocol):
     """The interface of a protocol: its name, and seeded masks for a whole split."""
 
@@ -77,6 +91,20 @@ class MissingByBatch(Missing, Protocol):
     def order(self, n: int, seed: int) -> NDArray[np.int64]:
         """``(n,)``: the order in which `sample` takes rows into batches under the same seed."""
         ...
+
+
+@runtime_checkable
+class MissingOfSplit(Missing, Protocol):
+    """A protocol whose masks depend on more of the samples than ``present``: their order, labels or features."""
+
+    def bind(self, split: Split) -> Missing:
+        """The protocol for a split."""
+        ...
+
+
+def bound(missing: Missing, split: Split | None) -> Missing:
+    """The protocol for a split, if its masks depend on more than ``present`` and the split is given."""
+    return missing.bind(split) if split is not None and isinstance(missing, MissingOfSplit) else missing
 
 
 @dataclass(frozen=True)
@@ -150,6 +178,18 @@ PROTOCOLS: dict[str, MissingProtocol] = {
     "official": MissingProtocol(
         for_each_rate(OfficialSchedule), OfficialSchedule, has_rates=True, repeated=True, nominal=True
     ),
+    "independent": MissingProtocol(
+        for_each_rate(lambda rate, _: IndependentMissing(rate)), has_rates=True, repeated=True, nominal=True
+    ),
+    "bursts": MissingProtocol(
+        for_each_rate(lambda rate, _: BurstMissing(rate)), has_rates=True, repeated=True, nominal=True
+    ),
+    "label": MissingProtocol(
+        for_each_rate(lambda rate, _: LabelMissing(rate)), has_rates=True, repeated=True, nominal=True
+    ),
+    "intensity": MissingProtocol(
+        for_each_rate(lambda rate, _: IntensityMissing(rate)), has_rates=True, repeated=True, nominal=True
+    ),
     "any": MissingProtocol(None, lambda rate, batch_size: AnySubset(), repeated=True),
 }
 """Every protocol by its name in tables and options; `MissingProtocol` says what a row holds."""
@@ -170,7 +210,7 @@ def evaluation_protocols() -> tuple[str, ...]:
     """The protocols that an evaluation can follow.
 
     >>> evaluation_protocols()
-    ('random', 'fixed', 'natural', 'official')
+    ('random', 'fixed', 'natural', 'official', 'independent', 'bursts', 'label', 'intensity')
     """
     return tuple(name for name, protocol in PROTOCOLS.items() if protocol.settings is not None)
 
