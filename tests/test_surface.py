@@ -12,7 +12,8 @@ NAMES = {
     *("train", "tune", "evaluate", "benchmark", "predict", "recover", "Predictor"),
     *("impute", "Imputed", "marginalize", "Marginal", "MissingModalityImputer"),
     *("IMDer", "Model", "Batch", "Output", "RecoveredEncoding", "Spec", "Modality", "Rows", "ImderError"),
-    *("RandomMissing", "FixedMissing", "NaturalMissing", "OfficialSchedule", "__version__"),
+    *("RandomMissing", "FixedMissing", "NaturalMissing", "OfficialSchedule", "IndependentMissing", "BurstMissing"),
+    *("LabelMissing", "IntensityMissing", "__version__"),
 }
 
 
