@@ -1,5 +1,6 @@
 """`atomic_write` and `atomic_folder`: complete or absent, under the user's umask."""
 
+import errno
 import os
 import stat
 
@@ -7,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from imder.jobs.files import atomic_folder, atomic_write, remove_leftovers
+from full_disk import files_up_to
+from imder.jobs.files import DiskFullError, atomic_folder, atomic_write, remove_leftovers
 from imder.jobs.processes import process_tag
 from imder.types import ImderError
 from processes import dead_process
@@ -144,3 +146,21 @@ def test_a_folder_whose_replacement_was_killed_between_the_two_renames_comes_bac
         fail()
     assert [p.name for p in tmp_path.iterdir()] == ["store"]
     assert (folder / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("unexpected pos 64")])
+def test_a_full_disk_is_one_kind_of_error_whatever_a_library_makes_of_it(tmp_path, error):
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def write():
+        with atomic_write(path) as part:
+            part.write_bytes(bytes(90))
+            raise error
+
+    with files_up_to(100), pytest.raises(DiskFullError, match=r"a: cannot be written \((No space|File too)"):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(type(error) if isinstance(error, RuntimeError) else DiskFullError):
+        write()

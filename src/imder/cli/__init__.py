@@ -6,6 +6,7 @@ This file imports nothing that takes time, so that an interrupt while a command 
 from __future__ import annotations
 
 import _thread
+import gc
 import signal
 import sys
 import time
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(sys.argv[1:], interrupts)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left but to exit
+        gc.freeze()  # Python would search all modules for garbage several times: over a second
 
 
 def _run(words: Sequence[str], interrupts: list[int]) -> int:

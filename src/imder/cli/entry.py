@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imder.cli.commands import COMMANDS, CommandModule, find_command, group_members, overview
+from imder.jobs.files import DiskFullError
 from imder.jobs.interrupts import INTERRUPTED
 from imder.one_line import one_line
 from imder.types import ImderError
@@ -51,6 +52,9 @@ def run(argv: Sequence[str]) -> int:
         return int(end.code or 0)
     try:
         return module.run(options)
+    except DiskFullError as error:
+        advice = getattr(module, "resume_advice", lambda _: "")(options) or "run the command again"
+        return _refuse(f"{error}; free space or raise the limit, then {advice}")
     except ImderError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:

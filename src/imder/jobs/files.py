@@ -9,6 +9,7 @@ that writes the same file or folder, and by `remove_leftovers`.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import secrets
@@ -21,6 +22,14 @@ from imder.jobs.processes import is_gone, process_tag
 from imder.types import ImderError
 
 _LONGEST = 120
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PROBE = 1 << 20
+
+
+class DiskFullError(ImderError):
+    """A file can't be written, or not to its end, for lack of space; nothing half-written has its name."""
+
+
 _ENDING, _REPLACED = ".part", ".replaced"
 
 
@@ -58,6 +67,10 @@ def atomic_write(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
             _flush_entries(path.parent)
     except OSError as error:
         raise unwritable(path, error) from None
+    except Exception as error:
+        if (full := _full_disk(path, part, error)) is not None:
+            raise full from None
+        raise
     finally:
         with suppress(OSError):
             part.unlink()
@@ -98,6 +111,10 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _flush_entries(path.parent)
     except OSError as error:
         raise unwritable(path, error) from None
+    except Exception as error:
+        if (full := _full_disk(path, part / "probe", error)) is not None:
+            raise full from None
+        raise
     finally:
         for folder in (part, old):
             shutil.rmtree(folder, ignore_errors=True)
@@ -110,10 +127,42 @@ def remove_leftovers(folder: str | Path) -> None:
             _remove_dead(Path(inside), ".")
 
 
+@contextmanager
+def written_to(path: str | Path) -> Iterator[None]:
+    """For a block that writes to an open file or to the files of a folder: failures become `ImderError`.
+
+    Args:
+        path: names the file or folder where the failure doesn't.
+
+    Raises:
+        ImderError: it can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(error.filename or path, error) from None
+
+
 def unwritable(path: str | Path, error: Exception) -> ImderError:
     """The error for a file that cannot be written: no space, no permission, ..."""
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return ImderError(f"{path}: cannot be written ({' '.join(reason.split())})")
+    full = isinstance(error, OSError) and error.errno in _FULL
+    return (DiskFullError if full else ImderError)(f"{path}: cannot be written ({' '.join(reason.split())})")
+
+
+def _full_disk(path: Path, part: Path, error: Exception) -> ImderError | None:
+    """The error for a failure that a library doesn't call an `OSError`, if the disk, a quota or a limit is the cause.
+
+    Nobody but the file system knows: as long as the temporary file takes its space, no more can be written to it.
+    """
+    if isinstance(error, ImderError):
+        return None
+    try:
+        with part.open("ab") as file:
+            file.write(bytes(_PROBE))
+    except OSError as refusal:
+        return unwritable(path, refusal) if refusal.errno in _FULL else None
+    return None
 
 
 def _temporary(path: Path) -> Path:

@@ -33,10 +33,7 @@ class CheckpointFile(CheckpointIO):
         """
         del storage_options
         with atomic_write(path, durable=True) as part:
-            try:
-                torch.save(checkpoint, part)
-            except RuntimeError as error:  # what torch makes of a full disk
-                raise ImderError(f"{path}: cannot be written; is the disk full? ({shorten(error)})") from None
+            torch.save(checkpoint, part)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from imder.jobs.files import atomic_write
+from imder.jobs.files import atomic_write, written_to
+from imder.types import ImderError
 
 NAME = "csv"
 
@@ -36,18 +38,31 @@ class PhaseCSVLogger(CSVLogger):
 
 class _Writer(ExperimentWriter):
     def __init__(self, folder: str) -> None:
-        super().__init__(folder)
+        with written_to(folder):
+            super().__init__(folder)
         self._continued = False
 
     def _check_log_dir_exists(self) -> None:
         """Keep what is there: the inherited method deletes it."""
 
     def save(self) -> None:
-        """Add the recorded rows to the file."""
+        """Add the recorded rows to the file.
+
+        Raises:
+            ImderError: the file can't be written; it ends with the last whole row.
+        """
         if self.metrics and not self._continued:
             self._continued = True
             self._keep(min(int(row.get("epoch", 0)) for row in self.metrics))
-        super().save()
+        size = os.path.getsize(self.metrics_file_path) if os.path.exists(self.metrics_file_path) else 0
+        try:
+            with written_to(self.metrics_file_path):
+                super().save()
+        except ImderError:
+            self.metrics = []  # Lightning saves once more before it ends, and half a row may be in the file
+            with suppress(OSError):
+                os.truncate(self.metrics_file_path, size)
+            raise
 
     def _keep(self, epoch: int) -> None:
         """Keep the file's rows of the epochs before this one."""

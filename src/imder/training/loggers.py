@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 
 from imder.models.base import Phase
 from imder.training.csv_log import PhaseCSVLogger
 from imder.training.run import RunDirectory
+from imder.training.tensorboard_log import PhaseTensorBoardLogger
 from imder.types import ImderError
 
 LoggerChoice = Logger | str | Sequence[Logger | str] | bool | None
@@ -40,7 +41,7 @@ def _mlflow(run: RunDirectory, phase: Phase) -> Logger:
 
 LOGGERS: dict[str, Callable[[RunDirectory, Phase], Logger]] = {
     "csv": lambda run, phase: PhaseCSVLogger(run.logs(phase)),
-    "tensorboard": lambda run, phase: TensorBoardLogger(run.logs(phase), name="", version="tensorboard"),
+    "tensorboard": lambda run, phase: PhaseTensorBoardLogger(run.logs(phase)),
     "wandb": _wandb,
     "mlflow": _mlflow,
 }
