@@ -44,7 +44,12 @@ def _label(raw: Raw, value: Any, sample: str) -> str | int | float | None:
     if isinstance(value, np.ndarray | np.generic):
         value = value.reshape(-1)[0].item() if isinstance(value, np.ndarray) else value.item()
     if isinstance(value, bytes):
-        value = value.decode(errors="replace")
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise raw.fault(
+                "labels", f"{value[:40]!r} is no valid Unicode; decode it as it was encoded", sample
+            ) from None
     if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
         return None
     if not isinstance(value, str | int | float):

@@ -21,9 +21,11 @@ from imder.data.array_values import has_rows, holds_strings, plain
 from imder.data.formats.assemble import unlabelled_splits
 from imder.data.formats.fields import RENAMED, SUFFIXES, USUAL, purpose
 from imder.data.formats.mult_fields import with_single_ids
-from imder.data.formats.padding import Padding, check_padding
+from imder.data.formats.padding import Padding, Sequences, check_padding
 from imder.data.formats.raw import Raw
 from imder.data.formats.remarks import sentences
+from imder.data.formats.sequences import NEEDED, sample_of, sequences_of
+from imder.data.formats.token_fields import TOKEN_IDS, with_token_fields
 from imder.data.split import Split
 from imder.data.split_names import KNOWN, splits_named
 from imder.types import ImderError, Task
@@ -66,6 +68,7 @@ def splits_from_arrays(
             raise ImderError(f"{where} [{name}]: a dict of arrays is needed, got {type(columns).__name__}")
     check_padding(padding)
     raws = [with_single_ids(_raw(f"{where} [{split}]", split, given[name])) for split, name in splits_of.items()]
+    raws = [_with_features(raw) for raw in with_token_fields(raws)]
     _fill_missing(raws)
     labels = [raw.fields.pop("labels", None) for raw in raws]  # type: ignore[attr-defined] # dicts of `_raw`
     splits, remarks = unlabelled_splits(raws, padding)
@@ -114,11 +117,10 @@ def columns_of(samples: Iterable[Any], where: str) -> dict[str, list[Any]]:
 
 
 def _raw(where: str, split: str, columns: Arrays) -> Raw:
-    """The columns as the fields of a file, features as arrays of numbers."""
+    """The columns as the fields of a file."""
     fields: dict[str, Any] = {}
     keys: dict[str, str] = {}
     raw = Raw(where, split, fields, keys)
-    ids = columns.get("ids", columns.get("id"))
     for given_key, given in columns.items():
         if not isinstance(given_key, str):
             raise ImderError(f"{where}: keys are strings, got {given_key!r}")
@@ -133,7 +135,7 @@ def _raw(where: str, split: str, columns: Arrays) -> Raw:
         elif key == "annotations" or (key not in USUAL and purpose(key)):
             raise raw.fault(given_key, f"is no modality and no known key; known are {', '.join(FIELDS)}")
         else:
-            field, value = key, _features(raw, key, value, ids)
+            field, value = key, _rows(raw, given_key, value)
         if field in fields:
             raise raw.fault(given_key, f"is {key}, which is given already")
         fields[field], keys[field] = value, given_key
@@ -152,49 +154,34 @@ def _is_modality(field: str) -> bool:
     return field not in FIELDS.values() and not field.endswith(SUFFIXES)
 
 
-def _features(raw: Raw, key: str, value: Any, ids: Any) -> NDArray[Any] | list[NDArray[Any] | None] | None:
-    """An array ``(N, T, D)`` or ``(N, D)``, or for each sample ``(T, D)`` or ``(D,)``, None where it has none."""
-    if value is None:
-        return None
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        if value.dtype.kind not in "fiub" or value.ndim not in (2, 3):
-            raise raw.fault(
-                key,
-                "an array (N, T, D) or (N, D) or a list of N arrays (T_i, D) is needed, "
-                f"got an array of {value.dtype} and shape {value.shape}",
-            )
-        array = value if value.dtype.kind == "f" else value.astype(np.float32)
-        is_missing = np.asarray(np.isnan(array).all(axis=tuple(range(1, array.ndim))))
-        if not is_missing.any():
-            return array
-        return [None if gone else x for gone, x in zip(is_missing, array, strict=True)]
+def _rows(raw: Raw, key: str, value: Any) -> Any:
+    """An array of numbers, or a list with what each sample has; None without any."""
+    if value is None or (isinstance(value, np.ndarray) and value.dtype != object and value.ndim):
+        return value
     if not has_rows(value):
         raise raw.fault(key, f"an array or a list of arrays is needed, got {type(value).__name__}")
-    return [_sample_features(raw, key, x, _id(raw, ids, i)) for i, x in enumerate(value)]
+    return [plain(x) for x in value]
 
 
-def _sample_features(raw: Raw, key: str, value: Any, sample: str) -> NDArray[Any] | None:
-    """``(T, D)`` or ``(D,)``; None for None, NaN, or an array that is empty or NaN throughout."""
-    value = plain(value)
-    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+def _with_features(raw: Raw) -> Raw:
+    """The split with features as files give them (`sequences_of`); None for each sample where no sample has any."""
+    fields = {key: _features(raw, key, value) if _is_modality(key) else value for key, value in raw.fields.items()}
+    return replace(raw, fields=fields)
+
+
+def _features(raw: Raw, key: str, value: Any) -> Sequences | list[None] | None:
+    if value is None:
         return None
-    try:
-        array = np.asarray(value)
-    except ValueError:  # rows of different lengths
-        array = np.empty(0, object)
-    if array.size == 0 and array.dtype.kind == "f":
-        return None
-    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
-        kind = f"an array of {array.dtype} and shape {array.shape}" if array.size else type(value).__name__
-        raise raw.fault(key, f"an array (T, D) or (D,) of numbers is needed, got {kind}", sample)
-    array = array if array.dtype.kind == "f" else array.astype(np.float32)
-    return None if np.isnan(array).all() else array
-
-
-def _id(raw: Raw, ids: Any, row: int) -> str:
-    ids = plain(ids)
-    has_id = has_rows(ids) and len(ids) > row
-    return str(ids[row]) if has_id else f"{raw.split}-{row}"
+    if key in raw.token_ids:
+        raise raw.fault(key, TOKEN_IDS)
+    sequences = sequences_of(raw, key, value, usual=True)
+    if sequences is not None:
+        return sequences
+    if isinstance(value, np.ndarray):
+        raise raw.fault(key, f"{NEEDED}; found an array of {value.dtype} and shape {value.shape}")
+    for row in range(len(value)):
+        sample_of(raw, key, value, row)  # raises for anything but a sample without features
+    return [None] * len(value)
 
 
 def _fill_missing(raws: Sequence[Raw]) -> None:
@@ -203,15 +190,16 @@ def _fill_missing(raws: Sequence[Raw]) -> None:
     A modality that no sample of any split has is left out.
     """
     for key in dict.fromkeys(key for raw in raws for key in raw.fields if _is_modality(key)):
-        arrays = [x for raw in raws for x in _arrays(raw.fields.get(key))]
-        width = next((x.shape[-1] for x in arrays), None)
-        for raw in raws:
-            if key in raw.fields and not any(True for _ in _arrays(raw.fields[key])):
-                if width is None:
-                    _leave_out(raw, key)
-                    continue
+        having = [raw for raw in raws if key in raw.fields]
+        widths = [x.shape[-1] for raw in having for x in _arrays(raw.fields[key])]
+        if not any(np.isfinite(x).any() for raw in having for x in _arrays(raw.fields[key])):
+            for raw in having:
+                _leave_out(raw, key)
+            continue
+        for raw in having:
+            if not any(True for _ in _arrays(raw.fields[key])):
                 n = len(raw.fields[key]) if raw.fields[key] is not None else _size(raw)
-                raw.fields[key] = np.zeros((n, 0, width), np.float32)  # type: ignore[index] # a dict of `_raw`
+                raw.fields[key] = np.zeros((n, 0, widths[0]), np.float32)  # type: ignore[index] # a dict of `_raw`
 
 
 def _leave_out(raw: Raw, key: str) -> None:
@@ -224,7 +212,8 @@ def _leave_out(raw: Raw, key: str) -> None:
 
 
 def _arrays(value: Any) -> Iterable[NDArray[Any]]:
-    return (x for x in value if x is not None) if value is not None else ()
+    """The features of samples that have some."""
+    return (x for x in value if x is not None and x.size) if value is not None else ()
 
 
 def _size(raw: Raw) -> int:

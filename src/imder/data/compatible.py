@@ -27,7 +27,8 @@ def check_compatible(spec: Spec, corpus: Corpus) -> Corpus:
     """
     splits = fit_splits(spec, corpus.splits, corpus.spec.task, corpus.spec.classes, corpus.name)
     labels_of = corpus.spec if spec.task == "none" else spec
-    return Corpus(corpus.name, spec_of(splits, labels_of.task, labels_of.classes), splits, corpus.recipe)
+    fitted = spec_of(splits, labels_of.task, labels_of.classes)
+    return Corpus(corpus.name, fitted, splits, corpus.recipe, corpus.remarks)
 
 
 def fit_splits(

@@ -74,8 +74,8 @@ class Corpus(Mapping[str, Split]):
             splits: for each of ``train``, ``valid``, ``test`` (or ``all`` alone) a dict of
 
                 * features under the name of each modality: an array ``(N, T, D)`` or ``(N, D)``, or a list of N arrays
-                  ``(T_i, D)`` or ``(D,)``. A sample that lacks the modality has None, NaN or an empty array there. Padded
-                  arrays take ``<modality>_lengths`` ``(N,)`` too;
+                  ``(T_i, D)`` or ``(D,)``; further axes of length 1 are dropped. A sample that lacks the modality has None,
+                  NaN or an empty array there. Padded arrays take ``<modality>_lengths`` ``(N,)`` too;
                 * ``labels``: numbers, class numbers from 0, or names of classes; None, NaN, -1 (a class) or an empty string
                   where the label is missing;
                 * ``ids``, ``texts``, ``dialogue``, ``position``, ``speaker``: N of each; all optional. None or NaN where a
@@ -117,6 +117,7 @@ class Corpus(Mapping[str, Split]):
         *,
         name: str = "dataset",
         drop_empty: bool = False,
+        padding: Padding = "auto",
     ) -> Corpus:
         """A corpus of samples that are dicts.
 
@@ -129,6 +130,7 @@ class Corpus(Mapping[str, Split]):
             classes: names, in the order of their numbers.
             name: of the corpus.
             drop_empty: leave out samples without any modality instead of raising.
+            padding: which frames are padding, where samples share their number of frames and none has lengths.
 
         Raises:
             ImderError: a sample is no dict, or what `from_arrays` refuses.
@@ -139,7 +141,7 @@ class Corpus(Mapping[str, Split]):
         """
         parts = dataset if isinstance(dataset, Mapping) else {split: dataset}
         columns = {key: columns_of(part, f"{name} [{key}]") for key, part in parts.items()}
-        return cls.from_arrays(columns, task, classes, name=name, drop_empty=drop_empty)
+        return cls.from_arrays(columns, task, classes, name=name, drop_empty=drop_empty, padding=padding)
 
     def __getitem__(self, split: str) -> Split:
         if isinstance(split, str) and split in self.splits:

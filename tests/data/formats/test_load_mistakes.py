@@ -38,7 +38,10 @@ WRONG: dict[str, tuple[Fields, str]] = {
         {"audio": [np.zeros((2, 3)), np.ones((2, 3)), np.ones((2, 4)), np.ones((1, 3))]},
         "audio: sample 'train2': 4 features where others have 3",
     ),
-    "no array": ({"audio": [np.ones((2, 3)), "x", None, None]}, "audio: sample 'train1': is not a"),
+    "no array": (
+        {"audio": [np.ones((2, 3)), "x", None, None]},
+        r"audio: sample 'train1': an array \(T, D\) or \(D,\) of numbers is needed, got str",
+    ),
     "one modality twice": ({"language": np.zeros((4, 1, 2))}, "language: is language, and so is the field 'text'"),
     "an infinite label": (
         {"regression_labels": broken_at(np.inf)},

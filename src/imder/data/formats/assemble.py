@@ -17,6 +17,7 @@ from imder.data.formats.padding import Padding
 from imder.data.formats.raw import Raw
 from imder.data.formats.remarks import Remark, sentences
 from imder.data.formats.sequences import find_sequences
+from imder.data.formats.token_fields import with_token_fields
 from imder.data.formats.tokens import read_tokens
 from imder.data.formats.unread import unread_fields
 from imder.data.split import Split
@@ -72,7 +73,7 @@ def assemble(raws: Sequence[Raw], options: ReadOptions) -> Contents:
         ImderError: the splits disagree on modalities or widths, or what `unlabelled_splits` and `read_labels` refuse.
     """
     wanted = options.task if options.spec is None or options.spec.task == "none" else options.spec.task
-    raws = with_label_fields([with_single_ids(raw) for raw in raws], wanted)
+    raws = with_token_fields(with_label_fields([with_single_ids(raw) for raw in raws], wanted))
     splits, remarks = unlabelled_splits(raws, options.padding)
     named = [(raw, splits[raw.split].ids) for raw in raws]
     task, spec = options.task, options.spec

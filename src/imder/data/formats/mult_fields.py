@@ -96,7 +96,7 @@ def with_single_ids(raw: Raw) -> Raw:
     >>> fields["id"], fields["dialogue"], fields["position"]
     (['v1[7.5,9]', 'v1[0.5,3]', 'v2[1,2]'], ['v1', 'v1', 'v2'], [1, 0, 2])
     """
-    parts = _parts(raw.fields.get("id"))
+    parts = _parts(raw)
     if parts is None:
         return raw
     try:
@@ -115,8 +115,9 @@ def with_single_ids(raw: Raw) -> Raw:
     return replace(raw, fields={**raw.fields, **new})
 
 
-def _parts(ids: Any) -> list[list[str]] | None:
+def _parts(raw: Raw) -> list[list[str]] | None:
     """The parts of each id as strings; None unless each has three."""
+    ids = raw.fields.get("id")
     if not isinstance(ids, list | tuple | np.ndarray) or (isinstance(ids, np.ndarray) and not ids.ndim) or not len(ids):
         return None
     rows = [x.reshape(-1).tolist() if isinstance(x, np.ndarray) else x for x in ids]
@@ -124,4 +125,4 @@ def _parts(ids: Any) -> list[list[str]] | None:
         return None
     if not all(isinstance(x, str | bytes | int | float) for row in rows for x in row):
         return None
-    return [[x.decode(errors="replace") if isinstance(x, bytes) else str(x) for x in row] for row in rows]
+    return [[raw.text("id", i, x) for x in row] for i, row in enumerate(rows)]

@@ -26,12 +26,14 @@ class Raw:
         split: name of the split.
         fields: by name.
         keys: the caller's names of fields, for messages, where they differ.
+        token_ids: the fields that hold ids of tokens in place of features (`imder.data.formats.token_fields`).
     """
 
     where: str
     split: str
     fields: Mapping[str, Any]
     keys: Mapping[str, str] = field(default_factory=dict)
+    token_ids: frozenset[str] = frozenset()
 
     def fault(self, field: str, what: str, sample: str | None = None) -> ImderError:
         """The one-line error about a field, and about one of its samples if given."""
@@ -92,11 +94,22 @@ class Raw:
                     raise self.fault(field, f"row {i} holds {len(items)} values where one is needed")
                 x = items[0]
             missing = x is None or (isinstance(x, float | np.floating) and np.isnan(x))
-            text = x.decode(errors="replace") if isinstance(x, bytes) else "" if missing else str(x)
-            if not is_unicode(text):
-                raise self.fault(field, f"row {i}: {_short(text)} is no valid Unicode; decode it as it was encoded")
-            strings.append(text)
+            strings.append("" if missing else self.text(field, i, x))
         return tuple(strings)
+
+    def text(self, field: str, row: int, value: Any) -> str:
+        """A value of a field as a string.
+
+        Raises:
+            ImderError: bytes that aren't UTF-8, or a lone surrogate.
+        """
+        try:
+            text = value.decode() if isinstance(value, bytes) else str(value)
+            if is_unicode(text):
+                return text
+        except UnicodeDecodeError:
+            pass
+        raise self.fault(field, f"row {row}: {_short(value)} is no valid Unicode; decode it as it was encoded")
 
 
 def is_unicode(text: str) -> bool:

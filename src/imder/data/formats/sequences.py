@@ -17,8 +17,7 @@ from imder.data.formats.raw import Raw
 from imder.types import ImderError
 
 NUMBERS = "fiub"
-_NEEDED = "features are an array (N, T, D) or (N, D), or in a pickle a list of N arrays (T_i, D)"
-_SMALLEST_VOCABULARY = 100
+NEEDED = "an array (N, T, D) or (N, D), or a list of N arrays (T_i, D), is needed"
 
 
 def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
@@ -35,9 +34,10 @@ def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
     """
     modalities: dict[str, tuple[str, Sequences]] = {}
     for field, value in raw.fields.items():
-        if field in OTHER or field.endswith(SUFFIXES) or (purpose(field) and not is_usual(raw, field)):
+        usual = is_usual(raw, field)
+        if field in OTHER or field in raw.token_ids or field.endswith(SUFFIXES) or (purpose(field) and not usual):
             continue
-        sequences = _sequences(raw, field, value)
+        sequences = sequences_of(raw, field, value, usual=usual)
         if sequences is None:
             continue
         shape = sequences.shape if isinstance(sequences, np.ndarray) else sequences[0].shape if sequences else (1,)
@@ -53,50 +53,69 @@ def find_sequences(raw: Raw) -> dict[str, tuple[str, Sequences]]:
     return {name: modalities[name] for name in order}
 
 
-def _sequences(raw: Raw, field: str, value: Any) -> Sequences | None:
-    """The features in a field, or None if it holds something else."""
+def sequences_of(raw: Raw, field: str, value: Any, *, usual: bool) -> Sequences | None:
+    """The features in a field, or None if it holds something else.
+
+    Args:
+        raw: the fields of a split.
+        field: the name of one.
+        value: what it holds.
+        usual: whether the name alone says that they are features, which then may be whole numbers or booleans.
+
+    Raises:
+        ImderError: they must be features and have another shape, or differ in width.
+    """
     if isinstance(value, np.ndarray) and value.dtype != object:
-        return _from_array(raw, field, value)
+        return _from_array(raw, field, value, usual)
     if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
-        return _from_list(raw, field, value)
+        return _from_list(raw, field, value, usual)
     return None
 
 
-def _from_array(raw: Raw, field: str, value: NDArray[Any]) -> NDArray[Any] | None:
-    usual = is_usual(raw, field)
+def _from_array(raw: Raw, field: str, value: NDArray[Any], usual: bool) -> NDArray[Any] | None:
     if value.dtype.kind not in (NUMBERS if usual else "f") or value.ndim == 0:
         return None
     array = _squeezed(value, 3)
     if array.ndim not in (2, 3):
         if usual:
-            raise raw.fault(field, f"{_NEEDED}; found the shape {value.shape}")
+            raise raw.fault(field, f"{NEEDED}; found the shape {value.shape}")
         return None
     array = array if array.ndim == 3 else array[:, None]
-    if _are_token_ids(field, list(array[:, 0]) if array.shape[1] == 1 else list(array)):
-        return None
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
-def _from_list(raw: Raw, field: str, value: Sequence[Any] | NDArray[Any]) -> list[NDArray[Any]] | None:
-    usual = is_usual(raw, field)
+def _from_list(raw: Raw, field: str, value: Sequence[Any] | NDArray[Any], usual: bool) -> list[NDArray[Any]] | None:
     parts = [_part(x) for x in value]
     filled = [p for p in parts if p is not None and p.size]
     if not filled:
         if usual and any(_is_number(x) for x in value):
-            raise raw.fault(field, f"{_NEEDED}; found a number for each sample")
+            raise raw.fault(field, f"{NEEDED}; found a number for each sample")
         return None
-    if not (usual or any(p.dtype.kind == "f" for p in filled)) or _are_token_ids(field, filled):
+    if not (usual or any(p.dtype.kind == "f" for p in filled)):
         return None
     some = filled[0]
     sequences: list[NDArray[Any]] = []
     for i, p in enumerate(parts):
-        if p is None:
-            raise raw.fault(field, "is not a (frames, features) array of numbers", _id_at(raw, i))
+        p = sample_of(raw, field, value, i) if p is None else p
         if p.size and p.shape[1] != some.shape[1]:
             raise raw.fault(field, f"{p.shape[1]} features where others have {some.shape[1]}", _id_at(raw, i))
         x = p if p.size else some[:0]
         sequences.append(x if x.dtype.kind == "f" else x.astype(np.float32))
     return sequences
+
+
+def sample_of(raw: Raw, field: str, value: Sequence[Any] | NDArray[Any], row: int) -> NDArray[Any]:
+    """One sample's features ``(T, D)`` in the list of a field; without any frame if it has none.
+
+    Raises:
+        ImderError: it can't be features.
+    """
+    x = value[row]
+    part = _part(x)
+    if part is None:
+        kind = f"an array of {x.dtype} and shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise raw.fault(field, f"an array (T, D) or (D,) of numbers is needed, got {kind}", _id_at(raw, row))
+    return part
 
 
 def _part(x: Any) -> NDArray[Any] | None:
@@ -128,16 +147,6 @@ def _squeezed(x: NDArray[Any], ndim: int) -> NDArray[Any]:
         if x.ndim > ndim and x.shape[axis] == 1:
             x = x.squeeze(axis)
     return x
-
-
-def _are_token_ids(field: str, samples: Sequence[NDArray[Any]]) -> bool:
-    """Whether features of language are the ids of tokens: whole numbers, one for each token, up to those of a vocabulary."""
-    if RENAMED.get(field, field) != "language":
-        return False
-    lines = [x for x in samples if x.size]
-    if not all(x.dtype.kind in "iu" and x.size == max(x.shape) and x.min() >= 0 for x in lines):
-        return False
-    return max((int(x.max()) for x in lines), default=0) >= _SMALLEST_VOCABULARY
 
 
 def _is_number(x: Any) -> bool:

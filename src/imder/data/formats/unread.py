@@ -10,6 +10,7 @@ import numpy as np
 from imder.data.formats.fields import OTHER, RENAMED, SUFFIXES, is_usual, purpose
 from imder.data.formats.labels import FIELDS
 from imder.data.formats.raw import Raw
+from imder.data.formats.token_fields import TOKEN_IDS
 
 LABEL_NAMES = ("target", "emotion", "sentiment", "class", "annotation")
 EXACT_LABEL_NAMES = ("y", "gt", "valence", "arousal")
@@ -38,8 +39,10 @@ def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
             continue
         if field.endswith(SUFFIXES):
             reason = None if field.rpartition("_")[0] in modalities else ": it belongs to no modality"
+        elif field in raw.token_ids:
+            reason = f": {TOKEN_IDS}"
         elif is_usual(raw, field):
-            reason = f": {_content(field, value)}"
+            reason = f": {_content(value)}"
         elif _is_like_labels(field):
             reason = _shape(value) or question
         elif (kind := purpose(field)) == "lengths":
@@ -48,7 +51,7 @@ def unread_fields(raw: Raw, features: Collection[str]) -> tuple[str, ...]:
         elif kind and _is_table(value):
             reason = f": {_RENAME.format('labels' if kind == 'labels' else 'masks, times or ids')}"
         elif isinstance(value, Mapping) or _is_table(value):
-            reason = f": {_content(field, value)}"
+            reason = f": {_content(value)}"
         if reason is not None:
             remarks.append(f"field {field!r} is not read{reason}")
     return tuple(remarks)
@@ -63,15 +66,12 @@ def _shape(value: Any) -> str:
     )
 
 
-def _content(field: str, value: Any) -> str:
+def _content(value: Any) -> str:
     """Why a value holds no features, for a field that might."""
     if isinstance(value, Mapping):
         return "it is a dict"
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OUS":
-        about = f"it is {value.dtype} of shape {value.shape}"
-        if RENAMED.get(field, field) == "language" and value.dtype.kind in "iu":
-            return f"whole numbers, one for each token, are token ids; they go to text_bert (N, 3, T) ({about})"
-        return f"{_FLOATS}, {about}"
+        return f"{_FLOATS}, it is {value.dtype} of shape {value.shape}"
     if not isinstance(value, list | tuple | np.ndarray):
         return f"it is {type(value).__name__}"
     rows = [x for x in np.ravel(value) if x is not None] if isinstance(value, np.ndarray) else list(value)
@@ -80,8 +80,6 @@ def _content(field: str, value: Any) -> str:
     sizes = [np.size(x) for x in rows if isinstance(x, list | tuple | np.ndarray)]
     if not any(sizes):
         return "no sample has features"
-    if RENAMED.get(field, field) == "language":
-        return "whole numbers, one for each token, are token ids; they go to text_bert (N, 3, T)"
     return f"{_FLOATS}, or lists of arrays of floats"
 
 
