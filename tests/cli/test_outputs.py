@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +114,41 @@ def test_convert_replaces_only_files_of_a_store(kind: str, folder: Path, tmp_pat
     assert "not overwritten" in capsys.readouterr().err
     assert (tmp_path / "mine").read_text() == "mine"
     assert len(list(out.iterdir())) == 8
+
+
+EARLY = """
+import sys
+from pathlib import Path
+from imder.cli import main
+
+top = Path(sys.argv[1])
+run, corpus, clip = str(top / "run"), str(top / "corpus.npz"), ["--audio", str(top / "a.wav")]
+weights, below = str(top / "run" / "model.safetensors"), str(top / "a.wav" / "new.csv")
+series = ["predict", run, *clip, "--window", "2", "--out", str(top / "holiday.csv")]
+clips = ["predict", run, str(top / "manifest.csv"), "--out", str(top / "out.csv")]
+commands = [series, clips]
+for out in (weights, below):
+    commands += [["predict", run, corpus, "--out", out], ["predict", run, *clip, "--out", out]]
+    commands += [[command, run, corpus, "--out", out] for command in ("evaluate", "recover", "impute")]
+commands += [[command, run, corpus, "--out", run, "--force"] for command in ("recover", "impute")]
+for words in commands:
+    assert main(words) == 2, words
+    assert "torch" not in sys.modules, words
+"""
+
+
+def test_outputs_are_checked_before_anything_slow_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    files = ["run/config.yaml", "run/model.safetensors", "corpus.npz", "a.wav", "holiday.png", "out-remarks.csv"]
+    for name in files:
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "manifest.csv").write_text("id,audio\na,a.wav\n")
+    done = subprocess.run([sys.executable, "-c", EARLY, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    refusals = done.stderr.splitlines()
+    assert len(refusals) == 14
+    assert all(line.startswith("imder: error: ") for line in refusals)
+    assert "holiday.png: holds something else" in refusals[0]
+    assert "out-remarks.csv: holds something else" in refusals[1]
+    assert sum("a.wav is no folder" in line for line in refusals) == 5
+    assert all((tmp_path / name).read_bytes() == b"mine" for name in files)

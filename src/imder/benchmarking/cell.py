@@ -8,6 +8,7 @@ samples.
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from dataclasses import dataclass, fields, replace
@@ -36,6 +37,8 @@ from imder.training.stage1 import STAGE1
 from imder.training.train import train
 from imder.types import ImderError, Task
 
+log = logging.getLogger(__name__)
+
 Result = Literal["finished", "failed", "elsewhere"]
 
 
@@ -53,14 +56,17 @@ class Source:
     task: Task | None = None
     drop_empty: bool = False
 
-    def load(self) -> Corpus:
-        """Read it, once in each process."""
-        return _load(self)
+    def load(self, *, quiet: bool = False) -> Corpus:
+        """Read it, once in each process; remarks on it are logged unless ``quiet``, as in workers."""
+        corpus = _load(self)
+        for remark in () if quiet else corpus.remarks:
+            log.warning("%s: %s", self.path, remark)
+        return corpus
 
 
 @lru_cache(maxsize=1)
 def _load(source: Source) -> Corpus:
-    return load_corpus(source.path, task=source.task, drop_empty=source.drop_empty)
+    return load_corpus(source.path, task=source.task, drop_empty=source.drop_empty, quiet=True)
 
 
 def run_cell(
@@ -95,7 +101,7 @@ def run_cell(
                 return "failed"
             if not folder.finished(cell, plan):
                 folder.file(cell, "failed.json").unlink(missing_ok=True)
-                _do(folder, source.load(), plan, cell, device, lock)
+                _do(folder, source.load(quiet=True), plan, cell, device, lock)
     except Exception as error:
         text = " ".join(str(error).split())
         reason = text if isinstance(error, ImderError) else f"{type(error).__name__}: {text}"

@@ -35,6 +35,8 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Evaluate, print a table, write the rows."""
+    if options.out is not None:
+        check_output(options.out, RESULTS, (options.run, options.corpus), options.force)
     from imder.calibration.describe import LEVEL
     from imder.cli.trained import load_both, promise, recovery_lines, recovery_r2_lines, say_calibration, trained_on
     from imder.data.speaker_norm import speaker_norm_note
@@ -48,8 +50,6 @@ def run(options: Namespace) -> int:
     from imder.jobs.progress import counting
     from imder.training.explained import split_r2
 
-    if options.out:
-        check_output(options.out, RESULTS, (options.run, options.corpus), options.force)
     model, corpus = load_both(options)
     named = options.rates if isinstance(options.rates, dict) else None
     protocol = EvaluationProtocol(

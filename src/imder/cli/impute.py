@@ -49,6 +49,9 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Fill what is missing, and write every draw."""
+    from imder.imputation.layouts import check_out
+
+    check_out(options.out, options.force)
     from imder.cli.trained import load_model
     from imder.imputation.impute import impute, impute_splits
     from imder.imputation.layouts import first_draw

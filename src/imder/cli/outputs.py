@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imder.jobs.files import check_writable
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ RESULTS: tuple[Columns, ...] = (("available", "missing"), ("model", "run", "prot
 FAILURES, REMARKS = (("id", "modality", "reason"),), (("id", "modality", "remark"),)
 
 _LONGEST_HEADER = 1 << 16
+
+
+def plot_of(out: str | Path) -> Path:
+    """The plot beside the CSV of a recording."""
+    return Path(out).with_suffix(".png")
+
+
+def note_of(out: str | Path, kind: str) -> Path:
+    """The file of ``failures`` or ``remarks`` beside the CSV of clips."""
+    return Path(out).with_name(f"{Path(out).stem}-{kind}.csv")
 
 
 def add_force(parser: Parser) -> None:
@@ -44,10 +55,11 @@ def check_output(
         force: replace whatever is there.
 
     Raises:
-        ImderError: the file is an input, lies in a folder that is one, or is no earlier result.
+        ImderError: the file is an input, lies in a folder that is one, is no earlier result, or can't be made.
     """
     if Path(out).is_dir():
         raise ImderError(f"--out {out}: is a folder; name a file")
+    check_writable(out)
     if force:
         return
     target = os.path.realpath(out)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all
 from imder.cli.options import add_available, add_prediction, add_run, add_transcription, available
-from imder.cli.outputs import RESULTS, add_force, check_output
+from imder.cli.outputs import FAILURES, REMARKS, RESULTS, add_force, check_output, note_of, plot_of
 from imder.cli.parser import number
 from imder.types import ImderError
 
@@ -63,12 +63,10 @@ def run(options: Namespace) -> int:
     for name in ("hop", "min_coverage"):
         if options[name] is not None and options.window is None:
             raise ImderError(f"--{name.replace('_', '-')} is about windows: give --window too")
-    if options.out is not None:
-        check_output(options.out, RESULTS, (options.run, options.corpus, *map(options.get, CLIP)), options.force)
-    from imder.cli import predict_media
     from imder.extract.manifest import is_source
 
     clips = options.corpus is None or is_source(options.corpus)
+    _check_outputs(options, clips)
     for name in AVAILABLE:
         if clips and options[name] is not None:
             raise ImderError(f"--{name} applies to a corpus; for clips, leave out the inputs that should not be used")
@@ -80,6 +78,8 @@ def run(options: Namespace) -> int:
             raise ImderError(
                 "say what to predict: a corpus, a manifest of clips, or one clip with --video, --audio, --text or --openface"
             )
+        from imder.cli import predict_media
+
         return (
             predict_media.recording(options, given)
             if options.window is not None
@@ -87,7 +87,24 @@ def run(options: Namespace) -> int:
         )
     if options.window is not None:
         raise ImderError("--window is for one recording: give it with --video, --audio, --openface or --transcript")
-    return predict_media.clips(options) if clips else _corpus(options)
+    if not clips:
+        return _corpus(options)
+    from imder.cli import predict_media
+
+    return predict_media.clips(options)
+
+
+def _check_outputs(options: Namespace, clips: bool) -> None:
+    """Check the files that will be written, before anything slow is imported or read."""
+    if options.out is None:
+        return
+    inputs = (options.run, options.corpus, *map(options.get, CLIP))
+    check_output(options.out, RESULTS, inputs, options.force)
+    if options.window is not None:
+        check_output(plot_of(options.out), (), inputs, options.force)
+    elif options.corpus is not None and clips:
+        check_output(note_of(options.out, "failures"), FAILURES, inputs, options.force)
+        check_output(note_of(options.out, "remarks"), REMARKS, inputs, options.force)
 
 
 def _corpus(options: Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from imder.cli.console import PARTLY, say, say_all, shown_failures
-from imder.cli.outputs import FAILURES, REMARKS, check_output
+from imder.cli.outputs import note_of, plot_of
 from imder.cli.trained import load_model, promise, recovery_lines, say_calibration
 from imder.evaluation.results import write_csv
 from imder.extract.assemble import table
@@ -46,11 +46,7 @@ def clips(options: Namespace) -> int:
     """Predict the clips of a manifest or folder."""
     if options.out is None:
         raise ImderError("say where the predictions go with --out FILE.csv")
-    files = {
-        kind: Path(options.out).with_name(f"{Path(options.out).stem}-{kind}.csv") for kind in ("failures", "remarks")
-    }
-    for kind, columns in (("failures", FAILURES), ("remarks", REMARKS)):
-        check_output(files[kind], columns, (options.run, options.corpus), options.force)
+    files = {kind: note_of(options.out, kind) for kind in ("failures", "remarks")}
     manifest = read_source(options.corpus)
     predictor = _predictor(options)
     with counting("predicting") as report:
@@ -82,8 +78,7 @@ def recording(options: Namespace, given: dict[str, str]) -> int:
         raise ImderError("say where the time series goes with --out FILE.csv; its plot goes to FILE.png")
     if options.split is not None:
         raise ImderError("--split: one recording has no splits")
-    plot = Path(options.out).with_suffix(".png")
-    check_output(plot, (), (options.run, *given.values()), options.force)
+    plot = plot_of(options.out)
     predictor = _predictor(options)
     with counting("reading the recording") as report:
         report(0, None)

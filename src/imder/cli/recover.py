@@ -25,6 +25,9 @@ def add_options(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Recover what is missing, and write it."""
+    from imder.data.store import check_new_store
+
+    check_new_store(options.out, options.force)
     from imder.cli.trained import load_both
     from imder.inference.recover import recover
     from imder.jobs.progress import counting

@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.safetensors_file import read_tensors
-from imder.data.store_writer import FORMAT, SPLIT_NAME, VERSION, read_json, space_for, write_store
+from imder.data.store_writer import (
+    FORMAT,
+    SPLIT_NAME,
+    VERSION,
+    check_replaceable,
+    read_json,
+    space_for,
+    write_store,
+)
 from imder.jobs.documents import Entry
 from imder.types import ImderError, Spec
 
@@ -42,11 +50,12 @@ def is_store(path: str | Path) -> bool:
 
 
 def check_new_store(folder: str | Path, force: bool = False) -> None:
-    """Raise `ImderError` if the folder holds a store already, unless ``force`` is True."""
+    """Raise `ImderError` unless `write_store` may write the folder; a store there may be replaced if ``force`` is True."""
     if is_store(folder) and not force:
         raise ImderError(
             f"{folder}: holds a store already; replace it with force=True (--force), or choose another out"
         )
+    check_replaceable(folder)
 
 
 def read_store(folder: str | Path) -> Corpus:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from imder.data.safetensors_file import Tensor, read_tensors, write_tensors
 from imder.data.split import Ragged, Split
 from imder.jobs import documents
-from imder.jobs.files import atomic_folder
+from imder.jobs.files import atomic_folder, check_writable
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def write_store(
     """
     if dtype not in ("float16", "float32", None):
         raise ImderError(f"{folder}: unknown dtype {dtype!r}; use 'float16' or 'float32'")
-    target = Path(os.path.realpath(folder))
-    if target.exists():
-        _check_replaceable(target, folder)
+    target = check_replaceable(folder)
     with atomic_folder(target) as part:
         for name, split in corpus.splits.items():
             if not SPLIT_NAME.fullmatch(name):
@@ -77,18 +75,23 @@ def space_for(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:
     return np.memmap(file, np.float32, "w+", shape=shape)
 
 
-def _check_replaceable(target: Path, folder: str | Path) -> None:
-    """Raise an `ImderError` unless the folder is empty or a store without foreign files.
+def check_replaceable(folder: str | Path) -> Path:
+    """The real path of a folder that is new, empty, or a store without foreign files; an `ImderError` for any other.
 
     The claims of ``corpus.json`` are not trusted: a file counts as the store's own if it has one of the names that
     `write_store` gives, is a regular file and, for a split, has the content of a split's file.
     """
+    target = Path(os.path.realpath(folder))
+    check_writable(target)
+    if not target.exists():
+        return target
     if not target.is_dir():
         raise ImderError(f"{folder}: is a file; a store is a folder")
     own = own_files(target)
     others = sorted(p.name for p in target.iterdir() if p.name not in own or p.is_symlink() or not p.is_file())
     if others:
         raise ImderError(f"{folder}: holds {others[0]!r}, which is no part of a store; it is not overwritten")
+    return target
 
 
 def own_files(folder: Path) -> set[str]:

@@ -35,7 +35,7 @@ from imder.data.store import is_store
 from imder.data.store_writer import own_files, write_store
 from imder.imputation.fields import fields_of, unwritten
 from imder.imputation.imputed import Imputed
-from imder.jobs.files import atomic_folder
+from imder.jobs.files import atomic_folder, check_writable
 from imder.types import ImderError
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ def check_out(out: str | Path, force: bool) -> None:
     if not str(out):
         raise ImderError("out (--out): the path of a folder is needed, got an empty one")
     target = Path(os.path.realpath(out))
+    check_writable(target)
     if not target.exists():
         return
     if not target.is_dir():

@@ -127,6 +127,20 @@ def remove_leftovers(folder: str | Path) -> None:
             _remove_dead(Path(inside), ".")
 
 
+def check_writable(path: str | Path) -> None:
+    """Raise `ImderError` if a file or folder can't be made because of the folders above it; nothing is made.
+
+    >>> check_writable(Path(__file__) / "results.csv")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    imder.types.ImderError: ...files.py/results.csv: cannot be written (...files.py is no folder)
+    """
+    above = next(folder for folder in Path(os.path.abspath(path)).parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise ImderError(f"{path}: cannot be written ({above} is no folder)")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ImderError(f"{path}: cannot be written ({os.strerror(errno.EACCES)})")
+
+
 @contextmanager
 def written_to(path: str | Path) -> Iterator[None]:
     """For a block that writes to an open file or to the files of a folder: failures become `ImderError`.

@@ -67,7 +67,7 @@ def run_rotation(path: Path, source: Source, plan: FixedPlan, rotation: Rotation
     try:
         with lock.heartbeat(), limited_threads(threads):
             if missing_cells(folder, plan, rotation):
-                RotationRun(folder, plan, rotation, plan.settings.corpus_of(source.load(), rotation)).run()
+                RotationRun(folder, plan, rotation, plan.settings.corpus_of(source.load(quiet=True), rotation)).run()
     finally:
         lock.release()
     return True
