@@ -50,8 +50,8 @@ class PhaseTensorBoardLogger(TensorBoardLogger):
             class _Writer(SummaryWriter):
                 def _get_file_writer(self) -> Any:
                     if self.all_writers is None or self.file_writer is None:
-                        self.file_writer = _FileWriter(self.log_dir)
-                        self.all_writers = {self.log_dir: self.file_writer}
+                        file = _FileWriter(self.log_dir)
+                        vars(self).update(file_writer=file, all_writers={self.log_dir: file})  # typed as None alone
                     return self.file_writer
 
             self._experiment = _Writer(self.log_dir)
