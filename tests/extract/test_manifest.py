@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import imder_
 from imder.extract.assemble import check_splits, read_labels, write_corpus
 from imder.extract.clip import Extracted
 from imder.extract.manifest import Clip, read_source
@@ -178,12 +179,33 @@ def test_when_all_clips_fail_the_first_causes_are_said(tmp_path: Path) -> None:
         write_corpus(clips, lambda clip: failed, recipe, tmp_path / "store", tmp_path / "work", source="clips.csv")
 
 
+def test_when_all_clips_fail_the_command_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "clips.csv").write_text("id,audio,openface\na,a.wav,a.csv\nb,b.wav,b.csv\n")
+    options = ("--language", "none", "--audio", "mel64", "--vision", "aus")
+    assert imder_("extract", tmp_path / "clips.csv", tmp_path / "store", *options) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(error) == 1
+    assert "4 failed, such as a: " in error[0]
+    assert "there is no such file" in error[0]
+    assert not (tmp_path / "store").exists()
+
+
 def test_files_of_a_folder_without_media_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("c0.wav", "c0.txt", "README.txt", "label.csv", "v0.srt"):
-        (tmp_path / name).write_bytes(b"x")
-    read_source(tmp_path)
+    for name in ("c0.wav", "c0.txt", "README.txt", "v0.srt", "damaged.csv"):
+        (tmp_path / name).write_bytes(b"x" if name != "damaged.csv" else b"")
+    (tmp_path / "label.csv").write_text("video_id,clip_id,label\nv0,0,1.5\n")
+    (tmp_path / "face.csv").write_text("frame, face_id, timestamp, confidence, success, AU01_r\n")
+    (tmp_path / "c0.csv").write_text("video_id,clip_id,label\nv0,0,1.5\n")  # of a clip: an error of that clip
+    assert [clip.id for clip in read_source(tmp_path)] == ["README", "c0", "damaged", "face"]
     assert "1 files of subtitles are not read, such as v0.srt" in caplog.text
-    assert "2 clips have a text or table, but no media of their name, such as README" in caplog.text
+    assert "1 tables are not OpenFace's and not read, such as label.csv" in caplog.text
+    assert "3 clips have a text or table, but no media of their name, such as README" in caplog.text
+
+
+def test_a_folder_of_other_tables_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "label.csv").write_text("video_id,label\nv0,1.5\n")
+    with pytest.raises(ImderError, match="no media or text in this folder"):
+        read_source(tmp_path)
 
 
 def test_a_text_that_names_a_file_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from imder.data.split_names import KNOWN, split_named
 from imder.extract.decoded import DecodedFrames, DecodedSound
+from imder.extract.openface import is_foreign
 from imder.extract.text_files import csv_lines, read_text, separator_of
 from imder.types import ImderError
 
@@ -145,6 +146,16 @@ def _folder(path: Path) -> Iterator[Clip]:
             len(subtitles),
             subtitles[0],
         )
+    tables = [name for name, files in files_of.items() if [*files] == ["openface"] and is_foreign(files["openface"])]
+    if tables:
+        log.warning(
+            "%s: %d tables are not OpenFace's and not read, such as %s",
+            path,
+            len(tables),
+            files_of[tables[0]]["openface"].name,
+        )
+    for name in tables:
+        del files_of[name]
     alone = [name for name, files in files_of.items() if not {"video", "audio"} & files.keys()]
     if alone and len(alone) < len(files_of):
         log.warning(

@@ -103,6 +103,15 @@ def read_header(path: Path) -> tuple[str, ...]:
         return table.names
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a file is a table without any of OpenFace's columns; False where it can't be read."""
+    try:
+        with open_table(path) as table:
+            return not any(name in _KNOWN for name in table.names)
+    except ImderError:
+        return False
+
+
 def _check_openface(path: Path, names: Sequence[str]) -> None:
     if not any(name in _KNOWN for name in names):
         raise ImderError(f"{path}: none of its columns is OpenFace's (the first is {names[0][:40]!r})")

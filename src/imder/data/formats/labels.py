@@ -142,7 +142,12 @@ def require_labels(split: Split, where: str) -> NDArray[Any]:
         remarks = "".join(f"; {remark}" for remark in split.unread)
         raise ImderError(f"{where}: no labels for this task ({' or '.join(FIELDS.values())}){remarks}")
     floats = split.labels.dtype.kind == "f"
-    for i in np.flatnonzero(np.isnan(split.labels) if floats else split.labels < 0):
+    missing = np.flatnonzero(np.isnan(split.labels) if floats else split.labels < 0)
+    if len(missing):
         field = FIELDS["regression" if floats else "classification"]
-        raise ImderError(f"{where}: {field}: sample {split.ids[i]!r}: the label is missing, but required here")
+        hint = "" if floats else "; the class -1 means unknown"
+        raise ImderError(
+            f"{where}: {field}: sample {split.ids[missing[0]]!r}: the label is missing, but required here, as in "
+            f"{len(missing)} of {len(split)} samples{hint}"
+        )
     return split.labels
