@@ -39,7 +39,7 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--audio-layers",
-        help="speech models: mean, last, 4-8, or weights such as 3:1,6:2 (default: mean; whisper: its upper half)",
+        help="speech models: mean, last, 4-8, or weights such as 3:1,6:2 (default: mean; whisper: the last but one)",
     )
     add_transcription(parser)
     parser.add_argument(

@@ -58,7 +58,7 @@ def choose_recipe(
             one of another package; None for ``whisper`` if it is installed, else ``librosa33``.
         audio_rate: steps a second of a speech model; None for 10.
         audio_layers: layers of a speech model (`imder.extract.speech.states.layer_weights`); None for the mean of all,
-            for Whisper of its upper half.
+            for Whisper the last but one.
         vision: ``face``, ``face+landmarks``, columns of OpenFace (`imder.extract.openface.columns_of`), or an extractor; None
             for `default_vision`.
         openface: OpenFace's program, for videos without a table.

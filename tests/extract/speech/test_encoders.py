@@ -125,13 +125,14 @@ def test_layers_and_rates(clips, bert, tmp_path, capsys):
 def test_whisper_states(faster_whisper, clips, bert, tmp_path, capsys):
     model = tiny_whisper(tmp_path / "whisper")
     audio = ("--audio", f"whisper:{model}", "--audio-rate", 5)
-    assert extract(clips, tmp_path / "upper", bert, *audio) == 0
-    assert f"audio: whisper ({model}, layers 2-3), 8 features, 5 frames a second" in capsys.readouterr().out
-    for layer in ("2", "3"):
+    assert extract(clips, tmp_path / "default", bert, *audio) == 0
+    assert f"audio: whisper ({model}, layers 2), 8 features, 5 frames a second" in capsys.readouterr().out
+    for layer in ("2", "3", "2-3"):
         assert extract(clips, tmp_path / layer, bert, *audio, "--audio-layers", layer) == 0
     two, three = features(tmp_path / "2"), features(tmp_path / "3")
     assert two.shape == (5, 8)
-    assert_allclose(features(tmp_path / "upper"), (two + three) / 2, atol=1e-5)
+    assert_allclose(features(tmp_path / "default"), two, atol=1e-6)
+    assert_allclose(features(tmp_path / "2-3"), (two + three) / 2, atol=1e-5)
     assert abs(two - three).max() > 0.01
     assert extract(clips, tmp_path / "never", bert, *audio, "--audio-layers", "4") == 2
     assert "'4': the model has layers 0 to 3" in capsys.readouterr().err

@@ -11,7 +11,10 @@ for package in ("soundfile", "av", "transformers"):
 
 from command_line import imder_  # noqa: E402
 from imder.data.formats.load import load_corpus  # noqa: E402
-from imder.extract.speech import plan  # noqa: E402
+from imder.extract.manifest import Clip  # noqa: E402
+from imder.extract.media import Sound  # noqa: E402
+from imder.extract.recipe import TranscriptionRecipe  # noqa: E402
+from imder.extract.speech import plan, transcribe, whisper  # noqa: E402
 from tiny_media import tiny_bert, tone, write_manifest, write_video, write_wav  # noqa: E402
 from tiny_speech import PAUSE, SPOKEN, faster_whisper, tiny_whisper, write_noise, write_speech  # noqa: E402
 
@@ -200,3 +203,21 @@ def test_an_interrupted_extraction_keeps_its_words(faster_whisper, bert, tmp_pat
         ("a", "day!"),
         ("b", "What"),
     ]
+
+
+def test_long_sound_is_transcribed_in_blocks_that_end_in_pauses(faster_whisper, tmp_path, monkeypatch):
+    model = str(tiny_whisper(tmp_path / "whisper"))
+    recipe = TranscriptionRecipe(model, whisper.load_whisper(model).fingerprint())
+    path = write_speech(tmp_path / "a.wav", 8)
+    once = transcribe.transcript_of(Clip("a", audio=path), recipe)
+    monkeypatch.setattr(transcribe, "BLOCK", 2)
+    monkeypatch.setattr(transcribe, "LAST", 1)
+    lengths = [len(signal) for _, signal in transcribe.blocks(Sound(path, whisper.RATE))]
+    assert len(lengths) == 4
+    assert max(lengths) <= 2 * whisper.RATE
+    assert sum(lengths) == round(8 * (SPOKEN + PAUSE) * whisper.RATE)
+    in_blocks = transcribe.transcript_of(Clip("a", audio=path), recipe)
+    assert len(in_blocks.words) == len(once.words) == 8
+    for word, same in zip(in_blocks.words, once.words, strict=True):
+        assert (word.start, word.end) == pytest.approx((same.start, same.end), abs=0.11)  # the stand-in's grid
+    assert in_blocks.language == once.language == "en"

@@ -162,7 +162,7 @@ def _whisper_recipe(option: str, max_tokens: int) -> SpeechRecipe:
     name = option.partition(":")[2] or asr_model()
     whisper = load_whisper(name)
     encoder = whisper.encoder
-    layers = f"{encoder.layers // 2}-{encoder.layers - 1}"  # the upper half: the lower ones say less about emotion
+    layers = str(encoder.layers - 2)  # the last but one: the last is made for the decoder and says less about emotion
     hop = hop_of(STEPS_PER_SECOND, RATE, STRIDE)
     return SpeechRecipe("whisper", RATE, hop, STRIDE, encoder.dim, name, whisper.fingerprint(), layers)
 
