@@ -103,7 +103,7 @@ def test_mistakes_are_named() -> None:
     empty = {k: Ragged(r.values[:0], np.zeros(6, np.int64)) for k, r in corpus["test"].features.items()}
     with pytest.raises(ImderError, match="'s2-0' has no modality"):
         predict(model, replace(corpus["test"], features=empty))
-    with pytest.raises(ImderError, match="split 'test' has no samples"):
+    with pytest.raises(ImderError, match="split 'test': there are no samples"):
         predict(model, replace(corpus, splits={"test": corpus["test"][:0]}))
     other = {**corpus["test"].features, "gaze": corpus["test"].features["audio"]}
     with pytest.raises(ImderError, match="gaze"):

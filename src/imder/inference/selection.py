@@ -87,7 +87,7 @@ def select(
         if model.spec.task not in ("none", task):
             given = replace(data, labels=None, foreign_task=task)
     if not len(given):
-        raise ImderError(f"{corpus.name}: split {name!r} has no samples")
+        raise ImderError(f"{corpus.name}: split {name!r}: there are no samples")
     task = given.foreign_task or corpus.spec.task
     if model.spec.task not in ("none", task) and (given.labels is not None or given.foreign_task is not None):
         log.warning("%s [%s]: %s; its labels are not used", corpus.name, name, task_mismatch(task))

@@ -220,6 +220,25 @@ def test_absent_rows_have_code_0_and_padding_has_no_effect(clips: list[np.ndarra
     torch.testing.assert_close(spoilt_codes[[0, 2]], codes[[0, 2]], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 8])
+def test_codes_and_clips_do_not_depend_on_the_batch(length: int) -> None:
+    """Few training clips of few frames vary in few directions; what is left over is rounding, which no code may magnify."""
+    rng = np.random.default_rng(length)
+    clips = [1000 + rng.standard_normal((int(rng.integers(1, length + 1)), 17)) for _ in range(12)]
+    codec = fitted(clips[:6], length)
+    features, lengths = padded([*clips, 1e8 * clips[0], -1e8 * clips[1]])
+    codes = codec.encode(features, lengths)
+    assert codes.abs().max() < 1000
+    clip, frames = codec.decode(codes, noise_of(len(codes)), lengths)
+    for i, n in enumerate(lengths.tolist()):
+        alone = codec.encode(features[i : i + 1, :n], lengths[i : i + 1])
+        torch.testing.assert_close(alone[0], codes[i], rtol=1e-4, atol=1e-3)
+        noise = KeyedNoise(torch.tensor([i]), 0)
+        torch.testing.assert_close(
+            codec.decode(codes[i : i + 1], noise, frames[i : i + 1])[0][0, :n], clip[i, :n], rtol=1e-3, atol=1e-2
+        )
+
+
 @pytest.mark.parametrize("length", [1, 30])
 def test_no_rows_decode_to_no_clips(clips: list[np.ndarray], length: int) -> None:
     codec = fitted([clip[:length] for clip in clips], length)

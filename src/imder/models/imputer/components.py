@@ -4,7 +4,8 @@ r"""Principal components: a vector of N values in at most `width` standardised c
 
 m is the mean, s the values' deviations (1 unless ``standardized``), V the leading components and d their deviations over the
 training rows. A vector of at most ``width`` values keeps its own columns: V = I, and there is no noise. Columns that don't
-vary are 0. The noise has the covariance of the training rows' part outside V (`CorrelatedNoise`).
+vary, or by no more than rounding, are 0: divided by d, rounding would be as large as anything else. The noise has the
+covariance of the training rows' part outside V (`CorrelatedNoise`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ EXACT = 512
 """Up to this many rows or columns the decomposition is exact, beyond it is randomised (Halko et al., 2011)."""
 
 NEGLIGIBLE = 1e-6
+"""Deviation of rounding relative to a value's mean."""
+FARTHEST = 300.0
+"""Bound of columns, in deviations: beyond, what a column tells of others would be the rounding of a huge number."""
+LEAST_SHARE = 1e-5
+"""Deviation of rounding relative to the largest deviation of all columns."""
 
 
 class PrincipalComponents(nn.Module):
@@ -67,7 +73,8 @@ class PrincipalComponents(nn.Module):
         x = (x - self.center) / torch.where(self.spread > 0, self.spread, 1.0)
         scores = x if self.is_identity else x @ self.basis
         varies = self.deviation > 0
-        return torch.where(varies, scores / torch.where(varies, self.deviation, 1.0), 0.0)
+        columns = (scores / torch.where(varies, self.deviation, 1.0)).clamp(-FARTHEST, FARTHEST)
+        return torch.where(varies, columns, 0.0)
 
     def decode(self, columns: Tensor) -> Tensor:
         """The part ``(B, N)`` that columns ``(B, width)`` tell."""
@@ -78,7 +85,8 @@ class PrincipalComponents(nn.Module):
 def _deviation(centred: Tensor, center: Tensor) -> Tensor:
     """Deviations of centred rows; 0 where they are rounding."""
     deviation = centred.square().mean(0).sqrt()
-    return torch.where(deviation > NEGLIGIBLE * center.abs().clamp(min=NEGLIGIBLE), deviation, 0.0)
+    least = torch.maximum(NEGLIGIBLE * center.abs().clamp(min=NEGLIGIBLE), LEAST_SHARE * deviation.max())
+    return torch.where(deviation > least, deviation, 0.0)
 
 
 def _leading(centred: NDArray[np.float64], width: int, seed: int) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from imder.calibration.calibration import Calibration
 from imder.calibration.predictive import ClassPredictive
 from imder.diffusion import KeyedNoise
 from imder.models.parts.losses import is_labelled
+from imder.nn.standardize import FARTHEST, NEGLIGIBLE
 from imder.types import Output, Spec
 
 POINTS = 257
@@ -59,13 +60,19 @@ class LabelDesign(nn.Module):
             values = values.double()
             self.prior.copy_(_spaced(values.sort().values[None])[0])
             self.mean.fill_(float(values.mean()))
-            self.scale.fill_(max(float(values.std(correction=0)), 1e-6))
+            size, deviation = max(1.0, abs(float(values.mean()))), float(values.std(correction=0))
+            self.scale.fill_(
+                deviation if deviation > NEGLIGIBLE * size else size
+            )  # one label says nothing of the scale
 
     def of_labels(self, labels: Tensor) -> Tensor:
         """``(B, L)`` of labels ``(B,)``, all known."""
         if self.spec.task == "classification":
             return torch.nn.functional.one_hot(labels, self.spec.outputs).to(self.mean.dtype)
-        return ((labels - self.mean) / self.scale)[:, None]
+        return self._standardized(labels)[:, None]
+
+    def _standardized(self, values: Tensor) -> Tensor:
+        return ((values - self.mean) / self.scale).clamp(-FARTHEST, FARTHEST)
 
     def of_prediction(self, prediction: Tensor) -> Tensor:
         """The expected d(y) ``(B, L)`` of predictions: probabilities ``(B, C)``, or values ``(B,)``."""
@@ -103,7 +110,7 @@ class LabelDesign(nn.Module):
         points = torch.where(nothing[:, None], self.prior, points)
         index = (position.T * points.shape[1]).long().clamp(max=points.shape[1] - 1)  # (B, S)
         drawn = points.gather(1, index).T
-        return ((drawn - self.mean) / self.scale)[..., None]
+        return self._standardized(drawn)[..., None]
 
     def _calibrated(self, output: Output, available: Tensor, calibration: Calibration) -> Tensor:
         """Calibrated probabilities ``(B, C)``, or points ``(B, n)`` in increasing order."""

@@ -91,8 +91,11 @@ def shaped(e: Tensor, curve: Tensor, lengths: Tensor, variance: Tensor, roughnes
     e = e * mask
     frames = lengths.clamp(min=1)[:, None, None]
     e = (e - e.sum(1, keepdim=True) / frames) * mask
-    bend = _bend(curve, mask)
-    bend = _orthogonal(bend, curve)
+    whole = _bend(curve, mask)
+    bend = _orthogonal(whole, curve)
+    bend = torch.where(
+        (_dot(bend, bend) > 1e-6 * _dot(whole, whole))[:, None], bend, 0.0
+    )  # else rounding: no direction
     smooth = _orthogonal(_orthogonal(e, curve), bend)
     smooth = torch.where((_dot(smooth, smooth) > 1e-3 * _dot(e, e))[:, None], smooth, e)
     count = lengths[:, None].to(e.dtype)
