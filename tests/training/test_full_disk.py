@@ -1,5 +1,9 @@
 """A training that finds the disk full: one line, nothing half-written, and it goes on as if nothing had been."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from command_line import imder_
@@ -53,6 +57,21 @@ def test_one_line_then_the_same_end(size, file, store, uninterrupted, tmp_path, 
         assert lines[0].endswith("then run the command again")
     assert imder_(*train) == 0
     assert_same_end(uninterrupted, run)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["data", "inspect", "nowhere"]])
+def test_output_to_a_full_disk(words, stream):
+    with open("/dev/full", "w") as full:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: full}
+        done = subprocess.run([sys.executable, "-m", "imder", *words], text=True, **streams)
+    if stream == "stderr" or words[0] == "data":
+        assert done.returncode == (2 if words[0] == "data" else 0)
+    else:
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "No space left on device" in done.stderr
 
 
 def test_rows_and_events_end_whole(tmp_path):

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from imder.cli.commands import COMMANDS, CommandModule, find_command, group_members, overview
@@ -41,6 +42,21 @@ def run(argv: Sequence[str]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("imder: %(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    code = _run(words)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        return code or 1
+    except OSError as error:
+        _discard_output()
+        return code or _refuse(f"standard output: {error.strerror or error}")
+    return code
+
+
+def _run(words: list[str]) -> int:
+    """Run a command; what it printed may still be in the buffer of standard output."""
     try:
         if text := _overview_of(words):
             print(text)
@@ -50,6 +66,8 @@ def run(argv: Sequence[str]) -> int:
         return _refuse(str(error))
     except SystemExit as end:  # --help
         return int(end.code or 0)
+    except OSError as error:
+        return _unreadable(error)
     try:
         return module.run(options)
     except DiskFullError as error:
@@ -61,13 +79,10 @@ def run(argv: Sequence[str]) -> int:
         advice = getattr(module, "resume_advice", lambda _: "")(options)
         print(f"imder: interrupted{advice and '; '}{advice}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except UnicodeEncodeError as error:
         return _refuse(f"a text or name holds {error.object[error.start]!a}, which is no character of Unicode")
     except OSError as error:
-        return _refuse(f"{error.filename or 'cannot read or write'}: {error.strerror or error}")
+        return _unreadable(error)
 
 
 def parse(words: Sequence[str]) -> tuple[CommandModule, Namespace]:
@@ -100,6 +115,19 @@ def _overview_of(words: list[str]) -> str:
     return ""
 
 
+def _unreadable(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        return 1
+    return _refuse(f"{error.filename or 'cannot read or write'}: {error.strerror or error}")
+
+
 def _refuse(message: str) -> int:
-    print(f"imder: error: {one_line(message)}", file=sys.stderr)
+    with suppress(OSError):  # standard error may be on a full disk too
+        print(f"imder: error: {one_line(message)}", file=sys.stderr)
     return MISTAKE
+
+
+def _discard_output() -> None:
+    """Send what is left of standard output nowhere; Python would try to write it once more when it ends."""
+    with suppress(OSError, ValueError):  # a stream of a caller may have no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

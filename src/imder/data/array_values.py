@@ -6,14 +6,28 @@ from typing import Any
 
 import numpy as np
 
+_ONLY_TORCH = ("torch.bfloat16", "torch.float8_e4m3fn", "torch.float8_e5m2")
+"""Types of tensors that numpy lacks."""
+
 
 def plain(value: Any) -> Any:
-    """A tensor as an array, on the CPU; None for a missing value of pandas; anything else as it is."""
+    """A tensor as an array, on the CPU; None for a missing value of pandas; anything else as it is.
+
+    Masked values are NaN, and sparse tensors dense.
+
+    >>> plain(np.ma.masked_equal([[1, 2], [3, 2]], 2)).tolist()
+    [[1.0, nan], [3.0, nan]]
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        is_number = value.dtype.kind in "fiub"
+        kind = value.dtype if value.dtype.kind == "f" else np.float32
+        return value.astype(kind).filled(np.nan) if is_number and value.mask.any() else value.data
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         tensor = value.detach().cpu()
-        return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+        tensor = tensor if str(tensor.layout) == "torch.strided" else tensor.to_dense()
+        return (tensor.float() if str(tensor.dtype) in _ONLY_TORCH else tensor).numpy()
     return value.to_numpy() if hasattr(value, "to_numpy") else value
 
 

@@ -175,6 +175,29 @@ def test_inspect_and_training_use_or_name_a_modality(
     assert named is None or any(named in message for message in caplog.messages)
 
 
+def test_masked_values_are_not_read() -> None:
+    masked = np.ma.masked_array(WHOLE, mask=np.zeros(WHOLE.shape, bool))
+    masked[0] = np.ma.masked
+    masked[1, 2, 1] = np.ma.masked
+    for given in (masked, list(masked)):
+        corpus = Corpus.from_arrays({"all": {"vision": given, "audio": np.ones((N, 2))}})
+        assert corpus["all"].features["vision"].lengths.tolist() == [0, *[T] * (N - 1)]
+        assert corpus["all"].nonfinite["vision"] == 1
+        assert corpus["all"].features["vision"][1][2].tolist() == [WHOLE[1, 2, 0], 0, WHOLE[1, 2, 2]]
+
+
+@pytest.mark.parametrize("form", ["sparse", "float8", "gradient"])
+def test_tensors_that_numpy_lacks(form: str) -> None:
+    dense = torch.tensor([[1.0, 0, 2], [0, 0, 4]])
+    given = {
+        "sparse": dense.to_sparse(),
+        "float8": dense.to(torch.float8_e4m3fn),
+        "gradient": dense.requires_grad_(),
+    }[form]
+    corpus = Corpus.from_arrays({"all": {"vision": given, "audio": torch.ones(2, 2)}})
+    assert corpus["all"].features["vision"].values.tolist() == [[1, 0, 2], [0, 0, 4]]
+
+
 def test_tensors_in_lists() -> None:
     given = [torch.ones(1, T, D), None, torch.zeros(T, D, dtype=torch.int8)]
     corpus = Corpus.from_arrays({"all": {"vision": given, "audio": torch.ones(3, 1, 2, dtype=torch.bfloat16)}})
