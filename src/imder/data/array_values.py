@@ -21,7 +21,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ma.MaskedArray):
         is_number = value.dtype.kind in "fiub"
         kind = value.dtype if value.dtype.kind == "f" else np.float32
-        return value.astype(kind).filled(np.nan) if is_number and value.mask.any() else value.data
+        return np.ma.filled(value.astype(kind), np.nan) if is_number and np.ma.is_masked(value) else value.data
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if hasattr(value, "detach") and hasattr(value, "cpu"):

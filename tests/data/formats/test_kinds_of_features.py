@@ -122,14 +122,16 @@ def split_of(size: int, text: Any) -> Fields:
 def ids_up_to(largest: int, size: int, form: str) -> Any:
     ids = np.random.default_rng(size).integers(0, largest, (size, T))
     ids[0, 0] = largest
-    if form == "tables":
-        return np.stack([ids, np.ones_like(ids), np.zeros_like(ids)], axis=1)
-    return {"array": ids, "lists": ids.tolist(), "columns": ids[..., None]}[form]
+    if "tables" in form:
+        tables = np.stack([ids, np.ones_like(ids), np.zeros_like(ids)], axis=1)
+        return tables.astype(np.float32) if form == "tables of floats" else tables
+    return {"array": ids, "lists": ids.tolist(), "columns": ids[..., None], "floats": ids.astype(np.float32)}[form]
 
 
-@pytest.mark.parametrize("form", ["array", "lists", "columns", "tables"])
+@pytest.mark.parametrize("form", ["array", "lists", "columns", "tables", "tables of floats", "floats"])
 def test_token_ids_are_told_by_the_whole_corpus(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    corpus = {"train": split_of(12, ids_up_to(143, 12, form)), "valid": split_of(8, ids_up_to(71, 8, form))}
+    largest = 30521 if form == "floats" else 143
+    corpus = {"train": split_of(12, ids_up_to(largest, 12, form)), "valid": split_of(8, ids_up_to(71, 8, form))}
     path = save(tmp_path / "corpus.pkl", corpus)
     remark = (
         "field 'text' is not read: whole numbers, one for each token, are token ids; they go to text_bert (N, 3, T)"
@@ -146,8 +148,9 @@ def test_token_ids_are_told_by_the_whole_corpus(form: str, tmp_path: Path, capsy
     assert remark in " ".join(capsys.readouterr().out.split())
 
 
-def test_small_whole_numbers_are_features_of_language(tmp_path: Path) -> None:
-    path = save(tmp_path / "corpus.pkl", {"train": split_of(12, ids_up_to(99, 12, "array"))})
+@pytest.mark.parametrize(("largest", "form"), [(99, "array"), (999, "floats")])
+def test_counts_are_features_of_language(largest: int, form: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "corpus.pkl", {"train": split_of(12, ids_up_to(largest, 12, form))})
     assert load_corpus(path)["train"].features["language"].dim == T
 
 
