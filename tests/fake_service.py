@@ -87,6 +87,7 @@ class FakeService:
     failures: list[tuple[int, Json, Json]] = field(default_factory=list)
     """Status, body and headers of the next answers to /v1/predict."""
     token: str | None = None
+    remarks: list[Json] = field(default_factory=list)
     asked: list[Json] = field(default_factory=list)
     delay: threading.Event | None = None
 
@@ -177,7 +178,9 @@ def make_handler(service: FakeService) -> type[BaseHTTPRequestHandler]:
             if service.failures:
                 self.answer_json(*service.failures.pop(0))
             else:
-                self.answer_json(200, {"request_id": "1", "predictions": service.predictions(request)})
+                self.answer_json(
+                    200, {"request_id": "1", "predictions": service.predictions(request), "remarks": service.remarks}
+                )
 
         def log_message(self, *args: object) -> None:
             pass

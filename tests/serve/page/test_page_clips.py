@@ -189,7 +189,7 @@ def test_a_recording_ends_by_itself_at_the_services_limit(opened, service):
     page.click("#tab-record")
     page.click("#record")
     page.wait_for_selector(".verdict")
-    assert page.locator("#record").inner_text() == "Record"
+    assert page.locator("#record").inner_text() == "Record again"
     assert len(service.asked) == 1
 
 
@@ -204,3 +204,24 @@ def test_tabs_keep_their_clips(opened, service):
     page.wait_for_selector(".verdict")
     assert words_of(page, ".verdict") == before
     assert len(service.asked) == 1
+
+
+def test_what_the_service_could_not_use_is_told(opened, service):
+    service.remarks = [{"modality": "vision", "remark": "no face was found"}]
+    page = opened(service).page
+    choose(page, b"0" * 100)
+    page.wait_for_selector(".verdict")
+    assert "No face was found" in words_of(page, ".modality[data-modality=vision]")
+
+
+def test_a_model_without_calibration_and_scale_shows_its_score(opened, service):
+    service.card |= {"level": None, "range": None}
+    page = opened(service).page
+    choose(page, wave(12), name="talk.wav", kind="audio/wav")
+    page.wait_for_selector(".verdict")
+    assert not page.locator(".scale").count()
+    page.click("text=What the numbers mean")
+    text = words_of(page, "#explain")
+    assert "The score is on the scale of the training labels." in text
+    assert "[object" not in text
+    assert "band" not in text.split("Recovered")[0]

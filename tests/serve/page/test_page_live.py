@@ -84,6 +84,9 @@ def test_sound_and_pictures_are_sent_with_their_times(live):
         assert picture.format == "JPEG"
         assert picture.size == (480, 360)
     assert abs(times[-1] - pictures[-1]) < 5
+    ticks = [message["time"] for message in stream.of("time")]
+    assert len(ticks) >= 1
+    assert all(tick > 0.5 for tick in ticks)
 
 
 def test_predictions_are_shown_as_they_come_and_the_camera_may_fail(live):

@@ -32,7 +32,7 @@ export async function loadModel() {
 }
 
 /**
- * Predictions for a clip, one row for each window.
+ * Predictions for a clip: {rows, remarks}, one row for each window; remarks ({modality, remark}) tell what could not be used.
  *
  * `request`: video, audio (File or Blob), text, features (of a JSON file), ignore, window, hop.
  * `onProgress(share)` while uploading, `onWait(seconds)` each second while a busy service is given time.
@@ -40,7 +40,8 @@ export async function loadModel() {
 export async function predict(request, { signal, onProgress = () => {}, onWait = () => {} } = {}) {
   for (let attempt = 0; ; attempt++) {
     try {
-      return (await send(request, signal, onProgress)).predictions;
+      const { predictions, remarks = [] } = await send(request, signal, onProgress);
+      return { rows: predictions, remarks: remarks ?? [] };
     } catch (error) {
       const again = [429, 503].includes(error.status) && error.retryAfter !== null && attempt < RETRIES;
       if (!again) throw error;

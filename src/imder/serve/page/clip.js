@@ -10,29 +10,31 @@ export class Clip {
     this.source = source;
     this.onChange = onChange;
     this.answers = new Map();
-    this.shown = null; // {rows, ignored, reference}
+    this.shown = null; // {rows, remarks, ignored, reference}
     this.error = null;
     this.waiting = null; // {text, share}
   }
 
   /** Predict with `ignored` failing, under `settings` {text, mode, window, hop}. */
   async update(ignored, settings) {
-    this.stop();
-    this.error = null;
     const request = this.request(ignored, settings);
     const key = JSON.stringify([ignored, settings]);
+    if (this.control && this.asking === key) return;
+    this.stop();
+    this.error = null;
+    this.asking = key;
     const wholeKey = JSON.stringify([[], settings]);
     if (!this.answers.has(key)) {
       const control = new AbortController();
       this.control = control;
       this.report("Sending the clip", null);
       try {
-        const rows = await predict(request, {
+        const answer = await predict(request, {
           signal: control.signal,
           onProgress: (share) => (share < 1 ? this.report("Sending the clip", share) : this.report("Reading the clip", null)),
           onWait: (seconds) => this.report(`The service is busy; trying again in ${seconds} s`, null),
         });
-        this.answers.set(key, rows);
+        this.answers.set(key, answer);
       } catch (error) {
         if (error.name === "AbortError") return;
         this.error = error;
@@ -45,9 +47,9 @@ export class Clip {
         return;
       }
     }
-    const whole = ignored.length ? this.answers.get(wholeKey) : null;
-    const rows = this.answers.get(key);
-    this.shown = { rows, ignored, reference: whole?.length === rows.length ? whole : null };
+    const whole = ignored.length ? this.answers.get(wholeKey)?.rows : null;
+    const { rows, remarks } = this.answers.get(key);
+    this.shown = { rows, remarks, ignored, reference: whole?.length === rows.length ? whole : null };
     this.onChange(this);
   }
 

@@ -33,9 +33,9 @@ export class Display {
     if (byId("progress-text").textContent !== waiting.text) byId("progress-text").textContent = waiting.text;
   }
 
-  clip({ rows, ignored, reference }, seconds) {
+  clip({ rows, remarks, ignored, reference }, seconds) {
     const windows = rows.length > 1;
-    Object.assign(this, { rows, ignored, reference, streaming: false });
+    Object.assign(this, { rows, remarks, ignored, reference, streaming: false });
     show(this.figure, true);
     byId("timeline-title").textContent = windows ? "Over time" : "What was there";
     show(byId("legend-ghost"), Boolean(reference) && windows && this.model.task !== "classification");
@@ -58,7 +58,7 @@ export class Display {
   selected(index, seek = true) {
     const row = this.rows[index];
     const when = this.rows.length > 1 ? this.timeline.span(row) : null;
-    this.result.replaceChildren(...resultElements(row, { model: this.model, reference: this.reference?.[index] ?? null, ignored: this.ignored, when }));
+    this.result.replaceChildren(...resultElements(row, { model: this.model, reference: this.reference?.[index] ?? null, ignored: this.ignored, remarks: this.remarks, when }));
     if (seek && this.video.paused && this.video.readyState > 0 && this.video.currentSrc) {
       const [start, end] = this.timeline.cells()[index];
       this.seeking = true;

@@ -39,6 +39,7 @@ export class LiveStream extends EventTarget {
       this.send({ type: "start", ...this.settings, rate: RATE, ignore: this.ignore, ...(token ? { token } : {}) });
       this.started = performance.now();
       this.timer = setInterval(() => this.takePicture(), 1000 / this.framesPerSecond);
+      this.clock = setInterval(() => this.send({ type: "time", time: this.time }), 1000); // words alone don't make time pass
       this.emit("open");
     };
     this.socket.onmessage = (event) => this.receive(event.data);
@@ -65,6 +66,7 @@ export class LiveStream extends EventTarget {
 
   closed(event) {
     clearInterval(this.timer);
+    clearInterval(this.clock);
     clearTimeout(this.patience);
     this.node?.disconnect();
     this.context?.close();
@@ -72,7 +74,7 @@ export class LiveStream extends EventTarget {
     if (!this.finished) {
       const lost = "The connection to the service was lost.";
       const message = this.lastError?.message ?? lost;
-      this.emit("problem", { message, retryAfter: this.lastError?.retryAfter ?? null, fatal: true, unauthorized: event.code === 4401 });
+      this.emit("problem", { message, retryAfter: this.lastError?.retryAfter ?? null, fatal: true, unauthorized: [1008, 4401].includes(event.code) && /token/i.test(message) });
     }
     this.emit("end");
   }
@@ -143,6 +145,7 @@ export class LiveStream extends EventTarget {
   /** No more input: the service answers the last windows, then "end" comes. */
   stop() {
     clearInterval(this.timer);
+    clearInterval(this.clock);
     this.node?.disconnect();
     this.send({ type: "stop" });
     this.finished = true;

@@ -60,6 +60,7 @@ export class Recorder {
       this.onProblem(new Error("Nothing was recorded. Try again."));
       return;
     }
+    this.button.textContent = "Record again";
     this.onClip({ video: kind === "video" ? blob : null, audio: kind === "audio" ? blob : null, text: null, features: null, seconds, playable: true });
   }
 

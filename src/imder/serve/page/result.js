@@ -11,14 +11,14 @@ export const iconName = (modality) => ICONS[modality] ?? "other";
 /**
  * Elements that show a row.
  *
- * `reference`: the row of the same clip with everything working, or null. `ignored`: modalities that were made to fail.
+ * `reference`: the row of the same clip with everything working, or null. `ignored`: modalities that were made to fail. `remarks`: what the service could not use.
  */
-export function resultElements(row, { model, reference, ignored, when }) {
+export function resultElements(row, { model, reference, ignored, remarks = [], when }) {
   if (row.prediction === null) {
     return [
       h("p", { class: "verdict" }, h("span", { class: "value" }, "—")),
       h("p", { class: "meaning" }, "Nothing arrives: there is nothing to predict from."),
-      modalityList(row, model, ignored),
+      modalityList(row, model, ignored, remarks),
     ];
   }
   const parts = model.task === "classification" ? classParts(row, model, reference) : scoreParts(row, model, reference);
@@ -28,7 +28,7 @@ export function resultElements(row, { model, reference, ignored, when }) {
     ...parts,
     comparison ? h("p", { class: "comparison" }, comparison) : null,
     row.text ? h("blockquote", { class: "spoken" }, row.text) : null,
-    modalityList(row, model, ignored),
+    modalityList(row, model, ignored, remarks),
   ].filter(Boolean);
 }
 
@@ -108,13 +108,14 @@ function bars(row, model, reference) {
     reference ? h("li", { class: "key", "aria-hidden": "true" }, "Line: with everything working") : null);
 }
 
-function modalityList(row, model, ignored) {
+function modalityList(row, model, ignored, remarks) {
   return h("ul", { class: "modalities", "aria-label": "What the prediction is made from" },
     model.modalities.map((modality) => {
       const { kind, text } = words.describeModality(modality, row, ignored);
       return h("li", { class: `modality ${kind}`, "data-modality": modality },
         icon(iconName(modality)),
         h("span", { class: "modality-name" }, words.modalityName(modality)),
-        h("span", { class: "modality-state" }, text));
+        h("span", { class: "modality-state" }, text,
+          remarks.filter((remark) => remark.modality === modality && !ignored.includes(modality)).map(({ remark }) => h("span", { class: "remark" }, words.capitalised(remark)))));
     }));
 }

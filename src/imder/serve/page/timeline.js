@@ -124,13 +124,14 @@ export class Timeline {
       return [
         s("text", { class: "label", x: 0, y: top + CLASS_ROW - 6 }, shorten(name, left)),
         s("rect", { class: "class-track", x: left, y: top + 1, width: width - 8 - left, height: CLASS_ROW - 3, rx: 3 }),
-        ...visible.filter(([row]) => row.probabilities || row.prediction === name).map(([row, [start, end]]) => {
-          const share = row.probabilities?.[name] ?? 1;
+        ...visible.filter(([row]) => row.probabilities || row.prediction === name).flatMap(([row, [start, end]]) => {
           const from = Math.max(left, x(start));
-          return s("rect", {
-            class: row.prediction === name ? "class-cell top" : "class-cell", x: from, y: top + 1,
-            width: Math.max(1, x(end) - from), height: CLASS_ROW - 3, "fill-opacity": (0.05 + 0.95 * share).toFixed(3),
-          });
+          const cell = { x: from, width: Math.max(1, x(end) - from) };
+          const share = row.probabilities?.[name] ?? 1;
+          return [
+            s("rect", { class: "class-cell", ...cell, y: top + 1, height: CLASS_ROW - 3, "fill-opacity": (0.04 + 0.96 * share ** 0.7).toFixed(3) }),
+            row.prediction === name && s("rect", { class: "class-top", ...cell, y: top + CLASS_ROW - 5, height: 3 }),
+          ].filter(Boolean);
         }),
       ];
     });
@@ -182,7 +183,7 @@ export class Timeline {
       const values = row.prediction === null ? ["–", "–"]
         : model.task === "classification" ? [row.prediction, row.set?.join(", ") ?? ""]
           : [words.number(row.prediction, signed), row.low === undefined ? "" : `${words.number(row.low, signed)} to ${words.number(row.high, signed)}`];
-      const states = model.modalities.map((modality) => words.describeModality(modality, row, this.ignored).text);
+      const states = model.modalities.map((modality) => words.describeModality(modality, row, this.ignored).short);
       return h("tr", {}, h("th", { scope: "row" }, this.span(row)), [...values, ...states].map((text) => h("td", {}, text)));
     }));
   }

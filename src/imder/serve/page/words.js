@@ -14,8 +14,8 @@ export const modalityName = (modality) => NAMES[modality] ?? modality.replaceAll
 export const inSentence = (modality) => (modality in NAMES ? `the ${NAMES[modality].toLowerCase()}` : modality.replaceAll("_", " "));
 
 /** "a", "a and b", "a, b and c". */
-export function listed(words) {
-  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+export function listed(words, last = "and") {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} ${last} ${words.at(-1)}`;
 }
 
 export const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -66,7 +66,7 @@ export function describeScore(value, range) {
 export function describeBand(row, model) {
   const signed = isSigned(model.range);
   const ends = `${number(row.low, signed)} to ${number(row.high, signed)}`;
-  const kept = `Bands like this hold the true score of ${percent(model.level)} of clips.`;
+  const kept = model.level === null ? "" : `Bands like this hold the true score of ${percent(model.level)} of clips.`;
   if (!signed) return `${ends}. ${kept}`;
   if (row.low > 0) return `${ends}: on the positive side throughout. ${kept}`;
   if (row.high < 0) return `${ends}: on the negative side throughout. ${kept}`;
@@ -76,25 +76,25 @@ export function describeBand(row, model) {
 /** What the prediction set says. */
 export function describeSet(row, model) {
   const count = row.set.length;
-  const kept = `Sets like this hold the true class of ${percent(model.level)} of clips.`;
+  const kept = model.level === null ? "" : `Sets like this hold the true class of ${percent(model.level)} of clips.`;
   if (count === 0) return `No class fits well. ${kept}`;
   if (count === 1) return `Only ${row.set[0]} remains. ${kept}`;
   if (count === model.classes.length) return `No class can be ruled out. ${kept}`;
-  return `It may be ${listed(row.set.slice(0, -1))} or ${row.set.at(-1)}. ${kept}`;
+  return `It may be ${listed(row.set, "or")}. ${kept}`;
 }
 
-/** State of a modality in a prediction: its kind (for colour and pattern) and a sentence. */
+/** State of a modality in a prediction: its kind (for colour and pattern), words for a list, and fewer words for a table. */
 export function describeModality(modality, row, ignored) {
   const coverage = row.coverage?.[modality];
   if (row.available[modality]) {
-    if (coverage === undefined || coverage >= 0.995) return { kind: "present", text: "used" };
-    return { kind: "present", text: `used; covers ${percent(coverage)} of the time` };
+    if (coverage === undefined || coverage >= 0.995) return { kind: "present", text: "used", short: "used" };
+    return { kind: "present", text: `used; covers ${percent(coverage)} of the time`, short: `used, ${percent(coverage)}` };
   }
   const why = ignored.includes(modality) ? "failing" : "missing";
   const weight = row.recovered?.[modality]?.weight;
-  if (weight === undefined) return { kind: "missing", text: `${why}; the rest decides` };
-  if (weight === 0) return { kind: "missing", text: `${why}; a recovery was made, but does not count` };
-  return { kind: "recovered", text: `${why}; recovered from the rest, counts ${percent(weight)}` };
+  if (weight === undefined) return { kind: "missing", text: `${why}; the rest decides`, short: why };
+  if (weight === 0) return { kind: "missing", text: `${why}; a recovery was made, but does not count`, short: `${why}, recovery counts 0 %` };
+  return { kind: "recovered", text: `${why}; recovered from the rest, counts ${percent(weight)}`, short: `${why}, recovery counts ${percent(weight)}` };
 }
 
 /** One sentence for a whole row: for screen readers. */
