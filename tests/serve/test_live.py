@@ -14,6 +14,7 @@ from imder.extract.recipe import AudioRecipe, Recipe
 from imder.serve import ServeConfig, create_app
 from imder.serve.errors import Refusal
 from imder.serve.live import decode_jpeg, push_binary, push_document
+from imder.serve.switched import SwitchedStream
 from imder.types import Modality, Spec
 from small_imder import small_model
 from tiny_media import tone
@@ -85,6 +86,43 @@ def test_messages_without_sense_are_answered_and_the_stream_goes_on(client):
         assert received(socket)[-1] == {"type": "end"}
 
 
+def test_a_modality_that_is_switched_off_is_missing_until_it_is_switched_on(client):
+    def second(i):
+        for j in range(4):
+            socket.send_bytes(sound(0.25, i + j / 4))
+
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json(START | {"hop": 1, "ignore": ["audio"]})
+        second(0)
+        socket.send_json({"type": "ignore", "modalities": []})
+        second(1)
+        socket.send_json({"type": "ignore", "modalities": ["audio", "vision"]})
+        second(2)
+        socket.send_json({"type": "time", "time": 4.0})
+        socket.send_json({"type": "stop"})
+        *rows, _ = received(socket)
+    assert [row["end"] for row in rows][:4] == [1.0, 2.0, 3.0, 4.0]
+    assert [row["available"]["audio"] for row in rows][:4] == [False, True, False, False]
+    assert [row["prediction"] is None for row in rows][:4] == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "ignore"},
+        {"type": "ignore", "modalities": "audio"},
+        {"type": "time"},
+        {"type": "time", "time": -1},
+        {"type": "time", "time": 1e300},
+    ],
+)
+def test_switches_and_times_without_sense_are_answered(client, message):
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json(START)
+        socket.send_json(message)
+        assert socket.receive_json()["type"] == "error"
+
+
 def test_too_many_of_them_end_it(client):
     with client.websocket_connect("/v1/stream") as socket:
         socket.send_json(START)
@@ -104,6 +142,8 @@ def test_too_many_of_them_end_it(client):
         ({"window": 0}, "window: a number from 0.25"),
         ({"hop": True}, "hop: a number from 0.1"),
         ({"rate": 1}, "rate: a number from 8000"),
+        ({"ignore": ["smell"]}, "modalities that fail: a list of"),
+        ({"ignore": [[]]}, "modalities that fail: a list of"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(client, message, sentence):
@@ -162,8 +202,8 @@ def test_what_is_pushed_is_what_was_sent():
         def push_words(self, words):
             calls.append(words)
 
-    push_binary(Recorder(), struct.pack("<Bdhh", 1, 1.5, -3, 7), 16000)
+    push_binary(SwitchedStream(Recorder()), struct.pack("<Bdhh", 1, 1.5, -3, 7), 16000)
     words = [{"text": "a", "start": 0, "end": 1, "path": "x"}]
-    assert push_document(Recorder(), {"type": "words", "words": words}, ServeConfig())
-    assert not push_document(Recorder(), {"type": "stop"}, ServeConfig())
+    assert push_document(SwitchedStream(Recorder()), {"type": "words", "words": words}, ServeConfig())
+    assert not push_document(SwitchedStream(Recorder()), {"type": "stop"}, ServeConfig())
     assert calls == [([-3, 7], 16000, 1.5), [{"text": "a", "start": 0, "end": 1}]]

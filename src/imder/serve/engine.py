@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -55,15 +56,17 @@ class Engine:
         calibration, config = self.predictor.model.calibration, self.config
         classification = self.spec.task == "classification"
         return {
+            "name": PurePath(self.predictor.name).name,
             "system": self.predictor.model.system,
             "task": self.spec.task,
             "modalities": list(self.spec.names),
             "dims": {m.name: m.dim for m in self.spec.modalities},
             "classes": list(self.spec.classes) if classification else None,
-            "range": None,
+            "range": None if calibration is None or calibration.bounds is None else list(calibration.bounds),
             "level": config.level if calibration is not None else None,
             "recipe": _without_paths(self.predictor.recipe),
             "media": self.reads_media,
+            "stream": True,
             "recovery_weights": self.predictor.model.recovery_weights(),
             "versions": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
             "limits": {

@@ -5,6 +5,9 @@ A client sends ``{"type": "start", "window": 4, "hop": 1, "rate": 16000}`` first
 * binary messages: a byte (1 sound, 2 picture), the time in seconds of the stream as a little-endian float64, then 16-bit
   little-endian mono samples or a JPEG;
 * ``{"type": "words", "words": [{"text": ..., "start": ..., "end": ...}]}``;
+* ``{"type": "ignore", "modalities": ["vision"]}``: modalities that count as missing from now on, all others are used
+  (``"ignore": [...]`` in the first message is the same);
+* ``{"type": "time", "time": 12.5}``: seconds of the stream, so that time passes where nothing else does;
 * ``{"type": "stop"}``, after which the windows that are left are predicted and ``{"type": "end"}`` is sent.
 
 A message that makes no sense is answered by ``{"type": "error", ...}``; `MOST_ERRORS` of them end the connection.
@@ -18,7 +21,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +32,14 @@ from imder.serve.durations import MOST_PIXELS
 from imder.serve.errors import Refusal
 from imder.serve.features import parse_json
 from imder.serve.guard import token_fits
+from imder.serve.switched import LiveStream, SwitchedStream, switched_off
 from imder.types import ImderError
 
 SOUND, PICTURE = 1, 2
 MOST_ERRORS = 20
 MOST_WORDS = 1000
 """Words of one message."""
+MOST_SECONDS = 1e9
 RATES = (8_000, 192_000)
 _HEAD = struct.Struct("<Bd")
 _POLICY, _BUSY, _TIMEOUT = 1008, 1013, 1001
@@ -44,34 +49,19 @@ _WAITING = 256  # predictions that wait for a slow client
 Answer = dict[str, Any]
 
 
-class LiveStream(Protocol):
-    """What is used of `imder.media.stream.Stream`."""
-
-    def push_audio(self, samples: Any, rate: int, time: float | None = None) -> None:
-        """Add sound."""
-
-    def push_frame(self, rgb: Any, time: float) -> None:
-        """Add a picture."""
-
-    def push_words(self, words: Any) -> None:
-        """Add words."""
-
-    def close(self, seconds: float | None = None, *, wait: bool = True) -> None:
-        """End the stream."""
-
-
 Open = Callable[[float, float, Callable[[Answer], object]], LiveStream]
 """Opens a stream with a window and a hop in seconds, and a callback for its predictions."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: window and hop in seconds, samples per second, and the token, if any."""
+    """The first message: window and hop in seconds, samples per second, the token, if any, and what is switched off."""
 
     window: float
     hop: float
     rate: int
     token: str
+    ignored: tuple[str, ...]
 
 
 class Streams:
@@ -126,7 +116,7 @@ class Streams:
             raise Refusal(422, str(error)) from None
         sender = loop.create_task(_send_rows(socket, rows))
         try:
-            await self._receive_all(socket, stream, start)
+            await self._receive_all(socket, SwitchedStream(stream, start.ignored), start)
             await asyncio.to_thread(stream.close)
             await asyncio.sleep(0)  # the last predictions were handed to the loop before this
             rows.put_nowait(None)
@@ -139,7 +129,7 @@ class Streams:
             sender.cancel()
             stream.close(wait=False)
 
-    async def _receive_all(self, socket: WebSocket, stream: LiveStream, start: Start) -> None:
+    async def _receive_all(self, socket: WebSocket, stream: SwitchedStream, start: Start) -> None:
         """Push what the client sends until it stops."""
         errors = 0
         while True:
@@ -172,7 +162,7 @@ def read_start(message: dict[str, Any], config: ServeConfig) -> Start:
     token = document.get("token", "")
     if not isinstance(token, str):
         raise Refusal(422, "token: a text is needed")
-    return Start(window, hop, round(rate), token)
+    return Start(window, hop, round(rate), token, switched_off(document.get("ignore", [])))
 
 
 def push_binary(stream: LiveStream, data: bytes, rate: int) -> None:
@@ -196,23 +186,29 @@ def push_binary(stream: LiveStream, data: bytes, rate: int) -> None:
         raise Refusal(422, f"a binary message begins with {SOUND} (sound) or {PICTURE} (picture), got {kind}")
 
 
-def push_document(stream: LiveStream, document: Any, config: ServeConfig) -> bool:
-    """Push words; False for ``stop``.
+def push_document(stream: SwitchedStream, document: Any, config: ServeConfig) -> bool:
+    """Push words, switch modalities or let time pass; False for ``stop``.
 
     Raises:
-        Refusal: it is neither.
+        Refusal: it is none of them.
     """
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "stop":
         return False
+    if kind == "ignore":
+        stream.ignore(switched_off(document.get("modalities")))
+        return True
+    if kind == "time":
+        stream.advance(_number(document, "time", math.nan, 0, MOST_SECONDS))
+        return True
     words = document.get("words") if kind == "words" else None
     if not isinstance(words, list) or len(words) > MOST_WORDS or not all(isinstance(word, dict) for word in words):
-        raise Refusal(422, f"a message is 'stop' or 'words' with a list of up to {MOST_WORDS} words")
+        raise Refusal(422, f"a message is 'words' with a list of up to {MOST_WORDS} words, 'ignore', 'time' or 'stop'")
     for word in words:
         text, start, end = (word.get(key) for key in ("text", "start", "end"))
         if not isinstance(text, str) or not 0 < len(text) <= config.max_text:
             raise Refusal(422, "words: each has a text")
-        if not all(isinstance(t, int | float) and 0 <= t < 1e9 for t in (start, end)) or start > end:
+        if not all(isinstance(t, int | float) and 0 <= t < MOST_SECONDS for t in (start, end)) or start > end:
             raise Refusal(422, "words: each has start and end in seconds of the stream")
     stream.push_words([{key: word[key] for key in ("text", "start", "end")} for word in words])
     return True
