@@ -16,10 +16,11 @@ from imder.serve.config import ServeConfig
 from imder.serve.engine import Engine
 from imder.serve.errors import CLOSE, Refusal, busy
 from imder.serve.features import FeatureSample, parse_json
-from imder.serve.live import Answer, LiveStream, Streams
+from imder.serve.live import Answer, Streams
 from imder.serve.media import MediaWorkers
 from imder.serve.metrics import Metrics
 from imder.serve.receive import body, chunks
+from imder.serve.switched import LiveStream
 from imder.serve.temporary import TemporaryFolder
 from imder.serve.upload import clip_request, read_form
 

@@ -108,8 +108,8 @@ def test_live_sound_is_predicted_until_the_microphone_fails(watched):
     page = watched.page
     page.click("#tab-live")
     page.click("#start")
-    page.wait_for_selector(".modality.present[data-modality=audio]")
     shown(page)
+    page.wait_for_selector(".modality.present[data-modality=audio]")
     switch(page, "audio").click()
     page.wait_for_selector("text=Nothing arrives")
     switch(page, "audio").click()

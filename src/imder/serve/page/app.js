@@ -136,7 +136,7 @@ class Page {
     show(byId("say"), live);
     byId("say").disabled = !this.broadcast.running;
     byId("words-label").textContent = live ? "Say words by typing" : "Words spoken (optional)";
-    byId("words-hint").textContent = this.model.transcribes ? "Without them, the service writes down what it hears." : live ? "" : "Without them, the words count as missing.";
+    byId("words-hint").textContent = live ? "" : wordsHint(this.model);
   }
 
   idle(sentence) {
@@ -263,6 +263,11 @@ function askForToken(sentence, onToken) {
   alertBox(sentence);
   byId("alert").append(h("label", { for: "token" }, "Access token"), input, h("button", { class: "button small", type: "button", onclick: use }, "Use"));
   input.focus();
+}
+
+function wordsHint({ transcribes }) {
+  if (transcribes) return "Without them, the service writes down what it hears.";
+  return transcribes === false ? "Without them, the words count as missing." : "Without them, the words count as missing, unless the service can write down what it hears.";
 }
 
 async function start() {
