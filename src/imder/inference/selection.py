@@ -71,7 +71,7 @@ def select(
         labels: fit the labels to the model too; otherwise they are dropped unread.
 
     Raises:
-        ImderError: there is no such split, it is empty or doesn't fit the model, a sample has no modality, or ``available``
+        ImderError: there is no such split, it is an empty one of a corpus or doesn't fit the model, a sample has no modality, or ``available``
             is no mask, protocol or names for it.
     """
     if isinstance(data, Corpus):
@@ -86,7 +86,7 @@ def select(
         task = model.spec.task if data.labels is None else task_of(data.labels)
         if model.spec.task not in ("none", task):
             given = replace(data, labels=None, foreign_task=task)
-    if not len(given):
+    if isinstance(data, Corpus) and not len(given):
         raise ImderError(f"{corpus.name}: split {name!r}: there are no samples")
     task = given.foreign_task or corpus.spec.task
     if model.spec.task not in ("none", task) and (given.labels is not None or given.foreign_task is not None):
