@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.dialogues import dialogue_numbers
 from imder.data.speaker_norm import standardised
+from imder.data.token_ids import unused_tokens
 from imder.types import ImderError
 
 _CHUNK = 1 << 22  # values compared at a time
@@ -59,7 +60,7 @@ def inspect_corpus(corpus: Corpus) -> dict[str, Any]:
         },
         "splits": {name: _split(split, corpus.spec.classes) for name, split in corpus.splits.items()},
         "unordered": [remark for name, split in corpus.splits.items() if (remark := _unordered(name, split))],
-        "remarks": list(corpus.remarks),
+        "remarks": [*corpus.remarks, *unused_tokens(corpus)],
         "constant": {
             "split": chosen,
             "modalities": {

@@ -19,6 +19,16 @@ LANGUAGE = "language"
 ADVICE = "a language encoder needs them: use a corpus with the field text_bert, such as one made by `imder extract`"
 
 
+def unused_tokens(corpus: Corpus) -> tuple[str, ...]:
+    """A remark on token ids of a corpus without features of language, which only a language encoder reads; or nothing."""
+    if LANGUAGE in corpus.spec.names or all(split.tokens is None for split in corpus.splits.values()):
+        return ()
+    return (
+        "text_bert holds token ids, but no field features of language: only a language encoder reads them "
+        "(imder train --language-encoder)",
+    )
+
+
 def with_token_ids(corpus: Corpus) -> Corpus:
     """The corpus with token ids in place of language features.
 

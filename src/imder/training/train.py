@@ -7,6 +7,7 @@ and the epoch, so the result is that of an uninterrupted run.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ import lightning as L
 
 from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus
+from imder.data.token_ids import unused_tokens
 from imder.models.base import Model, Phase
 from imder.models.configuration import POSITIVE_COUNT
 from imder.training.calibrate import calibrate
@@ -41,6 +43,8 @@ from imder.training.shortcuts import Shortcuts, check_option
 from imder.training.stage1 import check_stage1
 from imder.training.validation import natural_metrics
 from imder.types import ImderError, Task
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -126,6 +130,8 @@ def train(
         settings = new_settings(preset, config, overrides, shortcuts, max_epochs, corpus.spec.task)
         check_stage1(stage1, settings.training.language_encoder, corpus)
         other = None if stage1 is None else RunDirectory(stage1)
+    for remark in unused_tokens(corpus) if settings.training.language_encoder.name is None else ():
+        log.warning("%s: %s", corpus.name, remark)
     with ExitStack() as claimed:
         if resume and is_main_process(engine):
             claimed.enter_context(run.locked())

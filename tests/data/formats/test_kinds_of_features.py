@@ -148,6 +148,19 @@ def test_token_ids_are_told_by_the_whole_corpus(form: str, tmp_path: Path, capsy
     assert remark in " ".join(capsys.readouterr().out.split())
 
 
+def test_token_ids_without_features_of_language_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = ids_up_to(143, N, "tables")
+    splits = {s: without(fields(N, s, vision=WHOLE, text_bert=tables), "text") for s in ("train", "valid", "test")}
+    path = save(tmp_path / "corpus.pkl", splits)
+    remark = "text_bert holds token ids, but no field features of language: only a language encoder reads them"
+    assert imder_("data", "inspect", path) == 0
+    assert remark in " ".join(capsys.readouterr().out.split())
+    assert imder_("train", path, "--out", tmp_path / "run", "--preset", "ridge", "--threads", 1) == 0
+    assert sum(remark in message for message in caplog.messages) == 1
+
+
 @pytest.mark.parametrize(("largest", "form"), [(99, "array"), (999, "floats")])
 def test_counts_are_features_of_language(largest: int, form: str, tmp_path: Path) -> None:
     path = save(tmp_path / "corpus.pkl", {"train": split_of(12, ids_up_to(largest, 12, form))})
