@@ -37,12 +37,20 @@ test: install-test
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-slow: install-test $(VENV)/face_landmarker.task
-	IMDER_FACE_MODEL=$(abspath $(VENV)/face_landmarker.task) $(BIN)/python -m pytest -m slow
+slow: install-test $(VENV)/.installed-speech $(VENV)/face_landmarker.task $(VENV)/whisper/model.bin
+	IMDER_FACE_MODEL=$(abspath $(VENV)/face_landmarker.task) IMDER_ASR_MODEL=$(abspath $(VENV)/whisper) \
+		$(BIN)/python -m pytest -m slow
 
-# The models of faces, for tests.
+$(VENV)/.installed-speech: $(VENV)/.installed-test
+	sh tools/install.sh $(BIN)/python ".[speech]"
+	@touch $@
+
+# The models of faces and of speech, for tests.
 $(VENV)/face_landmarker.task: $(BIN)/python tools/face_model.py
 	$(BIN)/python tools/face_model.py $@
+
+$(VENV)/whisper/model.bin: $(BIN)/python tools/whisper_model.py
+	$(BIN)/python tools/whisper_model.py $(VENV)/whisper
 
 # The site goes to site/; open site/index.html.
 docs: install-docs
