@@ -1,5 +1,6 @@
 """Features of sound against librosa called directly, long signals against whole ones, and files as they come."""
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -39,6 +40,43 @@ def test_the_33_features_are_librosas(tmp_path):
     assert found.shape == (frames_of(1.5), 33)
     assert found.dtype == np.float32
     assert_allclose(found, by_librosa(y), rtol=1e-5, atol=1e-5)
+
+
+TIMES = np.arange(RATE) / RATE
+NOISE = np.random.default_rng(0).standard_normal((RATE, 2)) * 0.1
+SOUNDS = {
+    "voice": tone(1.5),
+    "quiet voice": 1e-3 * tone(1.0),
+    "voice after silence": np.concatenate([np.zeros(RATE // 2), tone(0.5)]),
+    "tone": 0.3 * np.sin(2 * np.pi * 440 * TIMES),
+    "tone out of tune": 0.3 * np.sin(2 * np.pi * 452 * TIMES),
+    "glide beyond the filters": 0.3 * np.sin(2 * np.pi * (50 * TIMES + 4500 * TIMES**2)),
+    "noise": NOISE[:, 0],
+    "noise in stereo": NOISE,
+    "clicks": 0.5 * (np.random.default_rng(1).random(RATE) < 1e-3),
+    "0.1 s": tone(0.1),
+    "a window": tone(2048 / RATE),
+}
+
+
+@pytest.mark.parametrize("name", SOUNDS)
+def test_each_feature_is_librosas_to_a_small_part_of_its_deviation(tmp_path, name):
+    path = write_wav(tmp_path / "a.wav", SOUNDS[name].astype(np.float32), subtype="FLOAT")
+    expected = by_librosa(librosa.load(path)[0])
+    assert (np.abs(features(path) - expected).max(axis=0) <= 1e-4 * expected.std(axis=0) + 1e-7).all()
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])
+def test_each_feature_is_librosas_at_every_rate(tmp_path, rate):
+    path = write_wav(tmp_path / "a.wav", tone(0.7, rate), rate, subtype="FLOAT")
+    expected = by_librosa(np.concatenate([*Sound(path, RATE).chunks()]))
+    assert (np.abs(features(path) - expected).max(axis=0) <= 1e-4 * expected.std(axis=0)).all()
+
+
+def test_librosa_is_not_needed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "librosa", None)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert features(write_wav(tmp_path / "a.wav", tone(0.1))).shape == (frames_of(0.1), 33)
 
 
 def test_other_rates_and_stereo_as_librosa_loads_them(tmp_path):

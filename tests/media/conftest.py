@@ -12,7 +12,7 @@ from tiny_media import tiny_bert, tone, write_manifest, write_wav
 @pytest.fixture(scope="session", autouse=True)
 def packages():
     """Every test here reads real files."""
-    for package in ("librosa", "soundfile", "av", "transformers"):
+    for package in ("soundfile", "av", "transformers"):
         pytest.importorskip(package)
 
 

@@ -7,7 +7,7 @@ import pytest
 from command_line import imder_, rows_of
 from tiny_media import openface_columns, openface_rows, tiny_bert, tone, write_manifest, write_openface, write_wav
 
-for package in ("librosa", "soundfile", "transformers"):
+for package in ("soundfile", "transformers"):
     pytest.importorskip(package)
 
 import imder  # noqa: E402

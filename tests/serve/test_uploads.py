@@ -11,7 +11,6 @@ from imder.types import Modality, Spec
 from small_imder import small_model
 from tiny_media import tone, write_wav
 
-pytest.importorskip("librosa")
 pytest.importorskip("av")
 
 RECIPE = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64)).to_dict()

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from imder.data.corpus import Corpus
 
 REQUIRED = ("torch", "lightning", "jsonargparse", "numpy", "scikit-learn", "safetensors", "huggingface_hub", "joblib")
-OPTIONAL = ("transformers", "librosa", "soundfile", "av", "optuna", "ray", "distributed", "pyarrow", "opensmile")
+OPTIONAL = (
+    "transformers",
+    "soundfile",
+    "av",
+    "faster-whisper",
+    "ai-edge-litert",
+    "optuna",
+    "ray",
+    "distributed",
+    "pyarrow",
+    "opensmile",
+)
 
 
 def add_options(parser: Parser) -> None:

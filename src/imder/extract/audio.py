@@ -1,29 +1,30 @@
 """Features of sound: zero crossings, MFCCs and chroma of CH-SIMS, or a log-mel spectrogram.
 
 ``librosa33`` is the recipe of CH-SIMS (Yu et al., ACL 2020): librosa with default parameters at 22,050 Hz, hop 512, window
-2048: zero-crossing rate (1), MFCCs (20), constant-Q chroma (12). ``mel64`` is the power of 64 mel bands in dB re 1, not
-below -100. A signal of n samples has ``1 + n // hop`` frames, frame t centred at ``t * hop``; signals shorter than a window
-are padded with silence.
+2048: zero-crossing rate (1), MFCCs (20), constant-Q chroma (12). The numbers are librosa's, computed without it. ``mel64`` is
+the power of 64 mel bands in dB re 1, not below -100. A signal of n samples has ``1 + n // hop`` frames, frame t centred at
+``t * hop``; signals shorter than a window are padded with silence.
 
 Long signals are processed in blocks with ``CONTEXT`` frames on either side, so filters at the edge of a block read the same
 samples as in the whole signal. Two quantities of the librosa recipe depend on the whole signal: the level of the loudest mel
 band (levels are clipped at 80 dB below it) and the tuning of the chroma. A first pass measures both: the level exactly, the
 tuning from histograms, to the hundredth of a bin that librosa rounds to. A signal of up to ``BLOCK`` frames (a minute) is one
-block and goes through librosa unchanged.
+block, for which all is measured at once.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.extract.chroma import TUNINGS, chroma, pitches, tuning_of
 from imder.extract.extractor import sound_extractor
 from imder.extract.media import Samples, Sound
 from imder.extract.recipe import AudioRecipe
+from imder.extract.spectrum import cepstrum, magnitudes, mel_decibels, zero_crossing_rate
 
 Frames = NDArray[np.float32]
 
@@ -32,7 +33,7 @@ BLOCK = 2584
 CONTEXT = 128
 """Frames of context before and after a block: 3 s, longer than the longest constant-Q filter."""
 _TOP_DB = 80.0  # librosa's power_to_db
-_BINS = 36  # bins of the constant-Q transform per octave
+_BANDS = 128  # mel bands of the cepstral coefficients
 _RANGE = (-40.0, 12.0)  # octaves of magnitude that the tuning histogram covers
 _PER_OCTAVE = 64  # bins of that histogram per octave
 
@@ -52,8 +53,8 @@ def audio_features(sound: Sound, recipe: AudioRecipe) -> Frames:
     return np.concatenate([*_in_blocks(sound, recipe, partial(_librosa33, recipe=recipe, top=top, tuning=tuning))])
 
 
-LIBROSA33 = sound_extractor(AudioRecipe("librosa33", 22050, 512, 2048, 33), audio_features, needs=("librosa",))
-MEL64 = sound_extractor(AudioRecipe("mel64", 22050, 512, 2048, 64), audio_features, needs=("librosa",))
+LIBROSA33 = sound_extractor(AudioRecipe("librosa33", 22050, 512, 2048, 33), audio_features)
+MEL64 = sound_extractor(AudioRecipe("mel64", 22050, 512, 2048, 64), audio_features)
 
 
 def _beginning(sound: Sound, recipe: AudioRecipe) -> tuple[Samples, bool]:
@@ -70,7 +71,7 @@ def _beginning(sound: Sound, recipe: AudioRecipe) -> tuple[Samples, bool]:
 
 
 def _whole(signal: Samples, recipe: AudioRecipe) -> Frames:
-    """Features of a short signal, in one call of librosa."""
+    """Features of a short signal."""
     frames = 1 + len(signal) // recipe.hop
     if len(signal) < recipe.window:
         signal = np.pad(signal, (0, recipe.window - len(signal)))
@@ -80,32 +81,18 @@ def _whole(signal: Samples, recipe: AudioRecipe) -> Frames:
 
 def _librosa33(signal: Samples, recipe: AudioRecipe, top: float | None = None, tuning: float | None = None) -> Frames:
     """The 33 features; ``top`` (dB) and ``tuning`` are estimated from the signal if not given."""
-    import librosa
-
-    rate, hop = recipe.rate, recipe.hop
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the tuning of silence, and filters longer than a short signal
-        crossings = librosa.feature.zero_crossing_rate(signal, frame_length=recipe.window, hop_length=hop)
-        level = _decibels(signal, recipe, 128)
-        level = np.maximum(level, (level.max() if top is None else top) - _TOP_DB)
-        mfcc = librosa.feature.mfcc(S=level, n_mfcc=20)
-        chroma = librosa.feature.chroma_cqt(y=signal, sr=rate, hop_length=hop, tuning=tuning)
-    return np.concatenate([crossings, mfcc, chroma]).T.astype(np.float32)
+    rate, window, hop = recipe.rate, recipe.window, recipe.hop
+    spectra = magnitudes(signal, window, hop)
+    level = mel_decibels(spectra, rate, _BANDS)
+    level = np.maximum(level, (level.max() if top is None else top) - _TOP_DB)
+    if tuning is None:
+        tuning = tuning_of(*pitches(spectra, rate))
+    crossings = zero_crossing_rate(signal, window, hop)[:, None]
+    return np.concatenate([crossings, cepstrum(level, 20), chroma(signal, rate, hop, tuning)], axis=1)
 
 
 def _mel(signal: Samples, recipe: AudioRecipe) -> Frames:
-    return _decibels(signal, recipe, recipe.dim).T.astype(np.float32)
-
-
-def _decibels(signal: Samples, recipe: AudioRecipe, bands: int) -> Frames:
-    """Power of mel bands, ``(bands, frames)``, in dB re 1, not below -100."""
-    import librosa
-
-    power = librosa.feature.melspectrogram(
-        y=signal, sr=recipe.rate, n_fft=recipe.window, hop_length=recipe.hop, n_mels=bands
-    )
-    decibels: Frames = librosa.power_to_db(power, top_db=None)
-    return decibels
+    return mel_decibels(magnitudes(signal, recipe.window, recipe.hop), recipe.rate, recipe.dim)
 
 
 def _in_blocks(sound: Sound, recipe: AudioRecipe, features_of: Callable[[Samples], Frames]) -> Iterator[Frames]:
@@ -135,33 +122,22 @@ def _segments(sound: Sound, recipe: AudioRecipe) -> Iterator[tuple[Samples, int,
 def _survey(sound: Sound, recipe: AudioRecipe) -> tuple[float, float]:
     """Level of the loudest mel band (dB) and tuning (bins of the constant-Q transform) of a long signal.
 
-    Tuning is that of `librosa.estimate_tuning`: the most frequent offset from the equal-tempered scale among the pitches of
-    at least median magnitude. The median comes from a histogram of magnitudes with 64 bins per octave.
+    Tuning is that of `imder.extract.chroma.tuning_of`, but that the median comes from a histogram of magnitudes with 64 bins
+    per octave.
     """
-    import librosa
-
     top = -np.inf
-    edges = np.linspace(-0.5, 0.5, 101)
     low, high = _RANGE
     steps = int((high - low) * _PER_OCTAVE)
-    counts = np.zeros((steps, len(edges) - 1), np.int64)
-
-    def add(segment: Samples, before: int, frames: int) -> None:
-        nonlocal top
-        top = max(top, float(_decibels(segment, recipe, 128)[:, before : before + frames].max()))
-        pitches, strength = librosa.piptrack(y=segment, sr=recipe.rate, n_fft=2048)
-        pitches, strength = pitches[:, before : before + frames], strength[:, before : before + frames]
-        voiced = pitches > 0
-        offset = np.mod(_BINS * librosa.hz_to_octs(pitches[voiced]), 1.0)
-        offset[offset >= 0.5] -= 1.0
-        rank = np.clip((np.log2(np.maximum(strength[voiced], 1e-30)) - low) * _PER_OCTAVE, 0, steps - 1).astype(int)
-        column = np.clip(np.searchsorted(edges, offset, side="right") - 1, 0, len(edges) - 2)
-        np.add.at(counts, (rank, column), 1)
-
+    counts = np.zeros((steps, len(TUNINGS) - 1), np.int64)
     for segment, before, frames in _segments(sound, recipe):
-        add(segment, before, frames)
+        spectra = magnitudes(segment, recipe.window, recipe.hop)[before : before + frames]
+        top = max(top, float(mel_decibels(spectra, recipe.rate, _BANDS).max()))
+        offsets, strength = pitches(spectra, recipe.rate)
+        rank = np.clip((np.log2(np.maximum(strength, 1e-30)) - low) * _PER_OCTAVE, 0, steps - 1).astype(int)
+        column = np.clip(np.searchsorted(TUNINGS, offsets, side="right") - 1, 0, len(TUNINGS) - 2)
+        np.add.at(counts, (rank, column), 1)
     if not counts.sum():
         return top, 0.0
     by_strength = np.cumsum(counts.sum(axis=1))
     middle = int(np.searchsorted(by_strength, by_strength[-1] / 2))
-    return top, float(edges[int(np.argmax(counts[middle:].sum(axis=0)))])
+    return top, float(TUNINGS[int(np.argmax(counts[middle:].sum(axis=0)))])

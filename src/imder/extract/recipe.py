@@ -231,7 +231,6 @@ def versions() -> dict[str, str]:
     installed = {}
     for name in (
         "imder",
-        "librosa",
         "soxr",
         "soundfile",
         "av",

@@ -139,7 +139,6 @@ def test_whisper_states(faster_whisper, clips, bert, tmp_path, capsys):
 
 
 def test_whisper_is_the_default_where_it_is_installed(faster_whisper, clips, bert, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("librosa")
     assert extract(clips, tmp_path / "one", bert) == 0
     assert "audio: librosa33, since Whisper can't be used: --asr-model base: cannot be fetched" in (
         capsys.readouterr().out
