@@ -49,9 +49,9 @@ def chroma(signal: Floats, rate: int, hop: int, tuning: float) -> Floats:
         signal = signal.astype(np.float32)
     count = min(map(len, frames))
     strength = np.zeros((count, PITCHES))
-    for octave in frames:
+    for octave_frames in frames:
         # In double precision, since a loud sound beyond the filters must cancel.
-        products = product(octave[:count].astype(np.float64), filters)
+        products = product(octave_frames[:count].astype(np.float64), filters)
         magnitude = np.hypot(products[:, :BINS], products[:, BINS:])
         thirds = np.roll(magnitude, 1, axis=1).reshape(count, PITCHES, -1)  # a pitch class is a bin and its neighbours
         strength += thirds.sum(axis=2)
@@ -81,9 +81,9 @@ def _filters(rate: int, tuning: float) -> NDArray[np.float64]:
     ordered = np.sort(size, axis=1)
     shares = np.cumsum(ordered / size.sum(axis=1, keepdims=True), axis=1)
     least = np.take_along_axis(ordered, np.argmin(shares < _DROPPED, axis=1)[:, None], axis=1)
-    basis = np.where(size >= least, basis, 0) / np.sqrt(lengths)[:, None]
+    basis[size < least] = 0
     # The product of a spectrum with a row is that of the frame with the row's own transform.
-    kernels = np.fft.fft(np.pad(basis, ((0, 0), (0, window - basis.shape[1]))).astype(np.complex128), axis=1)
+    kernels = np.fft.fft(np.pad(basis / np.sqrt(lengths)[:, None], ((0, 0), (0, window - basis.shape[1]))), axis=1)
     return np.ascontiguousarray(np.concatenate([kernels.real, kernels.imag]).T)
 
 

@@ -75,7 +75,8 @@ def mel_filters(rate: int, window: int, bands: int) -> Floats:
     rising = (bins - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - bins) / np.diff(edges)[1:]
     weights = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))
-    return weights.astype(np.float32)
+    filters: Floats = weights.astype(np.float32)
+    return filters
 
 
 def cepstrum(decibels: Floats, coefficients: int) -> Floats:
