@@ -15,6 +15,7 @@ from imder.extract.clip import extract_clip  # noqa: E402
 from imder.extract.extractor import ClipFeatures, Extractor  # noqa: E402
 from imder.extract.extractors import EXTRACTORS  # noqa: E402
 from imder.extract.face.video import Video  # noqa: E402
+from imder.extract.language import TextEncoder  # noqa: E402
 from imder.extract.recipe import Recipe, VisionRecipe  # noqa: E402
 from imder.types import ImderError  # noqa: E402
 from media_runs import close  # noqa: E402
@@ -110,3 +111,18 @@ def test_what_a_clip_cannot_be_made_of(run, predictor) -> None:
     ):
         with pytest.raises(ImderError, match=message):
             wrong()
+
+
+def test_a_warm_predictor_loads_nothing_more(run, predictor, monkeypatch) -> None:
+    """What clips need is loaded by `warm_up`, which draws no random numbers that a prediction has."""
+    cold = imder.Predictor(run)
+    clip = {"audio": (tone(0.3), 22050), "name": "a"}
+    expected = cold.predict_clip(**clip)
+    warm = imder.Predictor(run)
+    warm.warm_up()
+    assert warm.predict_clip(**clip) == expected
+    predictor.warm_up()  # language by a transformer, and tables of OpenFace
+    made = []
+    monkeypatch.setattr(TextEncoder, "__init__", lambda *words: made.append(words))
+    assert predictor.predict_clip(text="a day")["available"] == "language"
+    assert not made

@@ -84,7 +84,8 @@ def cepstrum(decibels: Floats, coefficients: int) -> Floats:
     bands = decibels.shape[1]
     angles = np.pi / bands * (np.arange(bands)[:, None] + 0.5) * np.arange(coefficients)
     basis = np.cos(angles) * np.sqrt(np.where(np.arange(coefficients) == 0, 1, 2) / bands)
-    return (decibels @ basis).astype(np.float32)
+    cepstra: Floats = (decibels @ basis).astype(np.float32)
+    return cepstra
 
 
 def zero_crossing_rate(signal: Floats, window: int, hop: int) -> Floats:

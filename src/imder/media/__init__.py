@@ -7,4 +7,5 @@ recording   a long recording, decoded once: features and their times
 transcript  words and their times
 windows     a recording as a time series of predictions
 plot        plots of time series
+warm_up     a first clip in memory
 """

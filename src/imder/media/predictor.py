@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from imder.calibration.describe import LEVEL
 from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
 from imder.extract.choose import NONE, check_ready
+from imder.extract.decoded import DecodedSound
 from imder.extract.extractors import parts_of
 from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
@@ -33,6 +35,7 @@ from imder.media.media_recipe import MediaOptions, media_recipe, with_transcript
 from imder.media.recording import Recording, read_recording
 from imder.media.stream import Answer, Stream
 from imder.media.transcript import read_transcript
+from imder.media.warm_up import warm_up
 from imder.media.windows import MIN_COVERAGE, predict_windows
 from imder.models.base import Model
 from imder.training.trained import TrainedModel
@@ -122,6 +125,15 @@ class Predictor:
         options = PredictOptions(samples, seed, batch_size, level)
         corpus = data if isinstance(data, Split) else self._trained.read(data)
         return predict_data(self.model, corpus, split, options, available=available, progress=progress)
+
+    def warm_up(self) -> None:
+        """Load and prepare all that clips need, so that the first one is as fast as the hundredth.
+
+        Raises:
+            ImderError: a package or a model of the recipe is missing, or the run has no recipe.
+        """
+        clip = Clip("warm-up", sound=DecodedSound(np.zeros(1, np.float32), 1))  # stands for any clip without a text
+        warm_up(self.model, with_transcription(self._media(), [clip], self._options))
 
     def predict_clip(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
@@ -17,6 +18,9 @@ from imder.media.answer import answer
 from imder.media.predictor import Predictor
 from imder.serve.config import ServeConfig
 from imder.serve.features import FeatureSample, split_of_samples
+from imder.types import ImderError
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = ("imder", "torch", "numpy")
 
@@ -45,6 +49,11 @@ class Engine:
         both = [FeatureSample("warm", features), FeatureSample("up", {names[0]: features[names[0]]})]
         if self.predictor.model.language is None:
             self.predict(both)
+        if self.reads_media:
+            try:
+                self.predictor.warm_up()
+            except ImderError as error:  # features and texts can still be predicted
+                log.warning("the first clip will be slow: %s", error)
 
     @property
     def reads_media(self) -> bool:
