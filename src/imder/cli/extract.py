@@ -24,6 +24,8 @@ AUDIO = (
     "or none (default: whisper if it is installed, else librosa33)"
 )
 
+INSTALL_ALL = "pip install '.[all]'"
+
 
 def add_options(parser: Parser) -> None:
     """Options of ``imder extract``."""
@@ -71,6 +73,7 @@ def run(options: Namespace) -> int:
     from imder.jobs.progress import counting
 
     openface = find_openface(options.openface)
+    missing: list[str] = []
     choose = partial(
         choose_recipe,
         language=options.language,
@@ -81,7 +84,7 @@ def run(options: Namespace) -> int:
         transcribe=options.transcribe,
         asr_model=options.asr_model,
         asr_language=options.asr_language,
-        notify=say,
+        notify=missing.append,
         vision=options.vision,
         openface=openface,
         face=FaceOptions(options.fps, options.person, options.face_model),
@@ -89,15 +92,18 @@ def run(options: Namespace) -> int:
 
     def recipe_of(clips: tuple[Clip, ...]) -> Recipe:
         recipe = choose(clips)
-        say_all(_describe(recipe))
         unused = [clip for clip in clips if clip.video is not None and clip.openface is None]
         if recipe.vision is not None:
             unused = [clip for clip in unused if leaves_video_unused(recipe, clip, openface)]
         if unused and options.vision != NONE:
-            say(
+            missing.append(
                 f"vision is missing in {len(unused)} videos: it needs --vision face (pip install '.[face]'), "
                 "or a table of OpenFace for each, or OpenFace's program (--openface)"
             )
+        say_all(missing)
+        if any("pip install" in line for line in missing):
+            say(f"one command installs all that can be: {INSTALL_ALL}")
+        say_all(_describe(recipe))
         return recipe
 
     with counting("extracting") as report:

@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from imder.cli.console import PARTLY, say, say_all, shown_failures
+from imder.cli.extract import INSTALL_ALL
 from imder.cli.outputs import note_of, plot_of
 from imder.cli.trained import load_model, promise, recovery_lines, say_calibration
 from imder.evaluation.results import write_csv
@@ -138,6 +139,11 @@ def describe(row: Row, spec: Spec, level: float) -> list[str]:
 
 def _predictor(options: Namespace) -> Predictor:
     trained = load_model(options)
+
+    def notify(text: str) -> None:
+        """Say what will be missing, and the command that installs it."""
+        say(text + (f" (all at once: {INSTALL_ALL})" if "pip install" in text else ""))
+
     return Predictor(
         trained.model,
         trained.model.device,
@@ -150,7 +156,7 @@ def _predictor(options: Namespace) -> Predictor:
         asr_model=options.asr_model,
         asr_language=options.asr_language,
         audio_model=options.audio_model,
-        notify=say,
+        notify=notify,
     )
 
 

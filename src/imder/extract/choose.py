@@ -28,7 +28,7 @@ from imder.extract.speech.whisper import whisper_of
 from imder.extract.vision import OPENFACE
 from imder.types import ImderError
 
-__all__ = ["NONE", "check_ready", "choose_recipe"]
+__all__ = ["NONE", "check_ready", "choose_recipe", "usable_recipe"]
 
 
 def choose_recipe(
@@ -69,8 +69,8 @@ def choose_recipe(
         notify: called with a sentence on what is missing and how to get it.
 
     Raises:
-        ImderError: an option is unknown, a package or model is missing, the first table lacks columns, or fewer than two
-            modalities are left.
+        ImderError: an option is unknown, a package or model that an option names is missing, the first table lacks columns, or
+            fewer than two modalities are left.
     """
     if max_tokens < 3:
         raise ImderError(f"--max-tokens: at least 3 (two of them special), got {max_tokens}")
@@ -101,15 +101,21 @@ def choose_recipe(
             "(vision needs videos and pip install '.[face]', or OpenFace's tables or program)"
         )
     parts: dict[str, Any] = {}
-    for name, extractor in reversed(chosen.items()):  # language last: loading a transformer takes longest
-        require_packages(extractor)
+    named = {"language": language, "vision": vision or (face.model if face else None)}
+    optional = {name for name, option in named.items() if option is None}
+    for name, extractor in [*reversed(chosen.items())]:  # language last: loading a transformer takes longest
         try:
+            require_packages(extractor)
             if extractor in FACES:
                 parts[name] = face_recipe(options[name], face)
             else:
                 parts[name] = extractor.recipe(options[name], max_tokens)
         except ImderError as error:
-            if name == "language" and len(chosen) > 2:  # a corpus without language is still possible
+            if name in optional and len(chosen) > 2:  # a corpus without it is still possible
+                del chosen[name]
+                notify(f"{name} will be missing: {error}")
+                continue
+            if name == "language" and len(chosen) > 2:
                 raise ImderError(f"{error}, or leave language out: --language none") from None
             raise
         if extractor is OPENFACE:
@@ -158,6 +164,45 @@ def check_ready(recipe: Recipe, clips: Sequence[Clip]) -> None:
             encoder_of(part.model, part.fingerprint)
     if recipe.transcription is not None and any(needs_transcript(clip) for clip in clips):
         whisper_of(recipe.transcription.model, recipe.transcription.fingerprint)
+
+
+def usable_recipe(recipe: Recipe, clips: Sequence[Clip], notify: Notify) -> tuple[Recipe, dict[str, str]]:
+    """A recipe without the modalities whose package or model is missing, and the reason for each of them.
+
+    A modality that clips have a text, a table, a sound file or frames for isn't left out: it was asked for.
+
+    Args:
+        recipe: the recipe of a run.
+        clips: all clips.
+        notify: called with a sentence for each modality that is left out.
+
+    Raises:
+        ImderError: something that was asked for is missing, or nothing is left.
+    """
+    absent: dict[str, str] = {}
+    for name in recipe.dims:
+        try:
+            check_ready(recipe.only({name}), clips)
+        except ImderError as error:
+            others = recipe.dims.keys() - absent.keys() - {name}
+            left = any(
+                clip.has[other] or (other == "language" and clip.has["audio"]) for clip in clips for other in others
+            )
+            if not left or any(_asked_for(clip, name) for clip in clips):
+                raise
+            absent[name] = str(error)
+            notify(f"{name} will be missing: {error}")
+    return (recipe.only(recipe.dims.keys() - absent.keys()) if absent else recipe), absent
+
+
+def _asked_for(clip: Clip, name: str) -> bool:
+    """Whether a clip has something for a modality alone, not only a video that has several."""
+    sources = {
+        "language": (clip.text, clip.text_file),
+        "vision": (clip.openface, clip.frames),
+        "audio": (clip.audio, clip.sound),
+    }
+    return any(source is not None for source in sources[name])
 
 
 def _check_first_table(clips: Sequence[Clip], columns: str) -> None:

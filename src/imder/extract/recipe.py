@@ -8,7 +8,7 @@ and not compared.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -150,7 +150,7 @@ class Recipe:
         parts = {"language": self.language, "vision": self.vision, "audio": self.audio}
         return {name: part.dim for name, part in parts.items() if part is not None}
 
-    def only(self, names: set[str]) -> Recipe:
+    def only(self, names: Collection[str]) -> Recipe:
         """The recipe of these modalities alone."""
         return Recipe(
             self.language if "language" in names else None,

@@ -18,7 +18,7 @@ import torch
 from imder.calibration.describe import LEVEL
 from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
-from imder.extract.choose import NONE, check_ready
+from imder.extract.choose import NONE, check_ready, usable_recipe
 from imder.extract.decoded import DecodedSound
 from imder.extract.extractors import parts_of
 from imder.extract.manifest import Clip
@@ -205,11 +205,13 @@ class Predictor:
             speakers = {clip.speaker for clip in clips if clip.speaker is not None}
             same_speakers = [clip for clip in given if clip.split != split and clip.speaker in speakers]
         recipe = with_transcription(recipe, [*clips, *same_speakers], self._options)
-        check_ready(recipe, [*clips, *same_speakers])
+        recipe, absent = usable_recipe(recipe, [*clips, *same_speakers], self._options.notify)
         options = PredictOptions(samples, seed, batch_size, level)
-        return predict_clips(
+        made = predict_clips(
             self.model, recipe, clips, options, openface=self._openface, same_speakers=same_speakers, progress=progress
         )
+        remarks = [(clip.id, name, reason) for clip in clips for name, reason in absent.items() if clip.has[name]]
+        return replace(made, remarks=[*remarks, *made.remarks])
 
     def read_recording(
         self,
@@ -253,9 +255,10 @@ class Predictor:
         clip = self.clip(video=video, audio=audio, frames=frames, text=words, openface=openface, name=name)
         self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"recording {clip.id!r}")
         recipe = with_transcription(recipe, [clip], self._options)
-        check_ready(recipe, [clip])
+        recipe, absent = usable_recipe(recipe, [clip], self._options.notify)
         clip = clip if timed is None else replace(clip, text=None)
-        return read_recording(clip, recipe, transcript=timed, openface=self._openface)
+        recording = read_recording(clip, recipe, transcript=timed, openface=self._openface)
+        return replace(recording, remarks=(*absent.items(), *recording.remarks))
 
     def predict_windows(
         self,

@@ -31,11 +31,20 @@ class FaceOptions:
         person: the face that counts: the one tracked ``longest``, the ``largest`` on average, or its number, from 0 in the
             order of appearance.
         model: the file of the models; None for that of the environment or of the cache.
+
+    Raises:
+        ImderError: an option is out of range.
     """
 
     fps: int = 15
     person: str = LONGEST
     model: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.fps < 1:
+            raise ImderError(f"--fps: at least 1, got {self.fps}")
+        if self.person not in (LONGEST, LARGEST) and not (self.person.isascii() and self.person.isdigit()):
+            raise ImderError(f"--person: {LONGEST}, {LARGEST}, or a number from 0, got {self.person!r}")
 
 
 @dataclass
@@ -56,13 +65,9 @@ def face_recipe(columns: str, options: FaceOptions | None = None) -> FaceRecipe:
     """The recipe of ``face`` or ``face+landmarks``.
 
     Raises:
-        ImderError: an option is out of range, or the models' file is missing and can't be fetched.
+        ImderError: the models' file is missing and can't be fetched.
     """
     options = options or FaceOptions()
-    if options.fps < 1:
-        raise ImderError(f"--fps: at least 1, got {options.fps}")
-    if options.person not in (LONGEST, LARGEST) and not (options.person.isascii() and options.person.isdigit()):
-        raise ImderError(f"--person: {LONGEST}, {LARGEST}, or a number from 0, got {options.person!r}")
     path = find_model(options.model)
     load_bundle(path)  # a file that isn't one of these models is a mistake of the user's, found before any work
     return FaceRecipe(columns, len(COLUMNS[columns]), str(path), fingerprint(path), options.fps, options.person)
