@@ -48,12 +48,12 @@ def small_config(kind):
     return from_mapping(IMDerConfig, merged(read_preset(f"{kind}-mosi")["model"], SMALL, SMALL_OFFICIAL))
 
 
-def small_model(kind, spec=SPEC):
+def small_model(kind, spec=SPEC, config=None):
     """With weights, statistics and mixing weights as unlike their start as training leaves them."""
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        model = IMDer(spec, small_config(kind))
+        model = IMDer(spec, small_config(kind) if config is None else config)
         for p in model.parameters():
             if p.ndim > 1:
                 p.copy_(torch.randn(p.shape, generator=generator) / math.sqrt(p[0].numel()))

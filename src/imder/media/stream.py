@@ -35,6 +35,8 @@ MOST_PROBLEMS = 100
 """Different descriptions of what was left out."""
 PIECE = 0.25
 """Seconds of a piece: longer pushes are taken in one piece after the other."""
+LONGEST_PUSH = 60.0
+"""Seconds of features in one push."""
 _LIMITS = {"audio": 60 * 384_000, "vision": 128, "words": 40_000, "features": 4_000_000, "time": 100_000}
 """Samples, frames, words, values and times that may wait for the stream's thread."""
 
@@ -134,7 +136,7 @@ class Stream:
     def push_features(
         self, modality: str, values: Any, times: Any, *, frame_seconds: float | None = None, end: float | None = None
     ) -> None:
-        """Add features of a modality that were made elsewhere, by the recipe of the system's training.
+        """Add features of a modality that were made elsewhere, by the recipe of the system's training: at most a minute at once.
 
         Args:
             modality: its name.
@@ -158,6 +160,9 @@ class Stream:
             length = float((when[-1] - when[0]) / (len(when) - 1)) if len(when) > 1 else 0.0
         start = float(when[0]) if len(when) else float(stop or 0.0)
         stop = float(when[-1]) + length if stop is None else max(stop, start)
+        if stop - start > LONGEST_PUSH:
+            self._left_out(f"{modality}: features of more than {LONGEST_PUSH:g} s at once")
+            return
         first, begin = 0, start
         while True:
             until = min(begin + PIECE, stop)

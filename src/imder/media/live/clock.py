@@ -7,6 +7,7 @@ the stream catches up, so that one wrong time moves nothing.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Piece:
         start, end: in seconds.
         data: what it holds.
         span: seconds of the push that it was part of.
+        slack: seconds that may lie between this piece and the one before it in a source without a gap.
     """
 
     source: str
@@ -43,6 +45,7 @@ class Piece:
     end: float
     data: Any = None
     span: float = 0.0
+    slack: float = 0.05
 
 
 class Clock:
@@ -55,12 +58,12 @@ class Clock:
 
     Attributes:
         now: the stream's time.
-        ends: for each source, the time that it has passed.
+        ends: for each source, the time up to which it came without a gap, but for gaps older than the tolerance.
         index: the number of the next window.
 
     >>> clock = Clock(2.0, 1.0, 0.5)
     >>> clock.accept(Piece("audio", 0.0, 2.0)), list(clock.complete())
-    ([Piece(source='audio', start=0.0, end=2.0, data=None, span=0.0)], [(0, 0.0, 2.0)])
+    ([Piece(source='audio', start=0.0, end=2.0, data=None, span=0.0, slack=0.05)], [(0, 0.0, 2.0)])
     """
 
     def __init__(self, window: float, hop: float, tolerance: float) -> None:
@@ -70,17 +73,24 @@ class Clock:
         self.index = 0
         self.last_end = 0.0
         self._spans: dict[str, float] = {}
+        self._slacks: dict[str, float] = {}
+        self._later: dict[str, list[tuple[float, float]]] = {}  # parts of a source beyond a gap, in order
         self._held: dict[str, list[Piece]] = {}
         self._gaps: list[tuple[float, float]] = []
 
     @property
     def begin(self) -> float:
-        """The start of the next window: earlier pieces are too late."""
+        """The start of the next window."""
         return self.index * self.hop
+
+    @property
+    def needed(self) -> float:
+        """The time before which pieces are too late."""
+        return min(self.begin, self.last_end) if self.index else 0.0
 
     def accept(self, piece: Piece) -> list[Piece] | None:
         """The pieces that count from now on: this one, held ones, or none yet; None for a piece that came too late."""
-        if piece.end <= self.begin + CLOSE:
+        if piece.end <= self.needed + CLOSE:
             return None
         held = self._held.get(piece.source, [])
         ahead = self.now + max(self.tolerance, LEAST_AHEAD)
@@ -112,9 +122,23 @@ class Clock:
         if piece.start - self.now > LONGEST_GAP:
             self._gaps.append((self.now, piece.start))
         self.now = max(self.now, piece.end)
-        if piece.source:
-            self.ends[piece.source] = max(piece.end, self.ends.get(piece.source, 0.0))
-            self._spans[piece.source] = min(piece.span, self.window)
+        if name := piece.source:
+            self.ends.setdefault(name, piece.end)
+            self._spans[name], self._slacks[name] = min(piece.span, self.window), piece.slack
+            later = self._later.setdefault(name, [])
+            bisect.insort(later, (piece.start, piece.end))
+            del later[:-MOST_HELD]
+            self._join(name)
+
+    def _join(self, name: str) -> None:
+        """Move the end of a source over the parts that follow it, and over gaps that are older than the tolerance."""
+        later, used = self._later.get(name, []), 0
+        for start, end in later:
+            reach = self.ends[name] + self._slacks[name]
+            if start > reach and self.ends[name] + self.tolerance + self._spans[name] > self.now + CLOSE:
+                break
+            self.ends[name], used = max(self.ends[name], end), used + 1
+        del later[:used]
 
     @property
     def waits(self) -> bool:
@@ -138,6 +162,7 @@ class Clock:
 
     def _lags(self, name: str, end: float) -> bool:
         """Whether a source hasn't passed the end of a window and is near enough to be waited for."""
+        self._join(name)
         passed = self.ends[name]
         return passed < end - CLOSE and passed + self.tolerance + self._spans.get(name, 0.0) > self.now + CLOSE
 

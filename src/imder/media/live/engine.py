@@ -174,13 +174,15 @@ class Engine:
         if self._faces is None:
             self._unread("vision", "frames")
             return
-        for each in self._accept(Piece("vision", event.time, event.time, event)):
+        slack = 1.5 * self._faces.frame_seconds
+        for each in self._accept(Piece("vision", event.time, event.time, event, slack=slack)):
             if not self._faces.put(each.start, each.data.image):
                 self._note("vision: came too late")
-        self._faces.track(self._clock.ends.get("vision", 0.0) - self._options.tolerance)
+        self._faces.track(self._clock.now - self._options.tolerance)
 
     def _take_features(self, event: FeaturesEvent) -> None:
-        piece = Piece(event.modality, event.start, event.end, event, event.span)
+        slack = max(0.05, 1.5 * event.frame_seconds)
+        piece = Piece(event.modality, event.start, event.end, event, event.span, slack)
         for each in self._accept(piece):
             if len(each.data.times):
                 buffer = self._features.setdefault(event.modality, FeatureBuffer(self._options.kept))
@@ -193,7 +195,7 @@ class Engine:
         for cue in event.cues:
             if not 0 < cue.end <= _FURTHEST:
                 self._note("language: a time that is no number of seconds from 0")
-            elif cue.end <= self._clock.begin:
+            elif cue.end <= self._clock.needed:
                 self._note("language: came too late")
             elif self._words.put(cue):
                 self._clock.note("words", cue.end)

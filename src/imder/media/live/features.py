@@ -65,7 +65,7 @@ class FeatureBuffer:
 
 
 def as_frames(values: Any, times: Any, dim: int) -> Frames | None:
-    """Features ``(T, dim)`` and ascending times ``(T,)``, copied; None for anything else."""
+    """Features ``(T, dim)`` and ascending times ``(T,)`` from 0, copied; None for anything else."""
     try:
         when = np.array(times, np.float64)
         frames = np.array(values, np.float32)
@@ -73,6 +73,6 @@ def as_frames(values: Any, times: Any, dim: int) -> Frames | None:
         return None
     if when.ndim != 1 or frames.shape != (len(when), dim):
         return None
-    if not (np.isfinite(when).all() and np.isfinite(frames).all()) or (np.diff(when) < 0).any():
+    if not (np.isfinite(when).all() and np.isfinite(frames).all()) or (np.diff(when) < 0).any() or (when < 0).any():
         return None
     return when, frames
