@@ -44,6 +44,13 @@ def recording(seconds, lost=(0, 0), seed=0):
     return Recording(Clip("film"), seconds, features, times, LENGTHS, {}, None, (), ())
 
 
+def until(record, seconds):
+    """The beginning of a recording."""
+    rows = {name: times < seconds - 1e-9 for name, times in record.times.items()}
+    features = {name: values[rows[name]] for name, values in record.features.items()}
+    return replace(record, seconds=seconds, features=features, times={k: v[rows[k]] for k, v in record.times.items()})
+
+
 def pushes(record, step=0.5, name=None):
     """The arguments of `Stream.push_features` and their keywords, piece by piece in the order of time."""
     out = []

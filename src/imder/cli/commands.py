@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("imder.cli.evaluate", "table of a trained system under a missing-modality protocol"),
     "predict": Command("imder.cli.predict", "predictions and their uncertainty for a corpus, clips or a recording"),
     "serve": Command("imder.cli.serve", "a trained system over HTTP, with a page to try it on"),
+    "live": Command("imder.cli.live", "predictions of a camera and a microphone as they come, or of a file replayed"),
     "recover": Command("imder.cli.recover", "encodings of the missing modalities, sampled and refined"),
     "impute": Command("imder.cli.impute", "raw features of the missing modalities, as draws: a corpus for each"),
     "benchmark": Command("imder.cli.benchmark", "compare systems: a resumable grid of models and seeds"),

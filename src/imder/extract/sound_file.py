@@ -105,8 +105,8 @@ class SoundFile:
 
     def _decoded_by_av(self) -> Iterator[tuple[int, Samples]]:
         track = DecodedTrack(self.path)
+        track.gaps = self.gaps  # known as soon as their silence is put in
         yield from track.pieces()
-        self.gaps += track.gaps
         self.remarks += [f"{self.path.name}: {remark}" for remark in track.remarks]
 
     def _damaged(self, seconds: float, error: object) -> None:

@@ -42,9 +42,7 @@ def test_context_is_the_past_for_a_system_that_was_trained_to_read_both_sides():
     model, record = system("both"), recording(6.0)
     live = rows_of(model, pushes(record), 6.0)
     for i, row in enumerate(live):
-        until = recording(6.0)
-        until = type(until)(**{**vars(until), "seconds": 2.0 + i})
-        assert_same([row], expected(model, until)[-1:])
+        assert_same([row], expected(model, until(record, 2.0 + i))[-1:])
     assert abs(live[0]["prediction"] - expected(model, record)[0]["prediction"]) > 1e-4
 
 

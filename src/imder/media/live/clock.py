@@ -92,23 +92,30 @@ class Clock:
         """The pieces that count from now on: this one, held ones, or none yet; None for a piece that came too late."""
         if piece.end <= self.needed + CLOSE:
             return None
-        held = self._held.get(piece.source, [])
-        ahead = self.now + max(self.tolerance, LEAST_AHEAD)
-        if held and held[0].start <= ahead:  # other sources have caught up
-            accepted = [*held, piece]
-        elif piece.start <= ahead:
-            accepted = [piece]  # whatever is held had a wrong time
+        accepted: list[Piece] = []
+        held = self._held.pop(piece.source, [])
+        if held and held[0].start <= self._reach:  # other sources have caught up
+            accepted, held = held, []
+            self._advance_all(accepted)
+        if piece.start <= self._reach:
+            held = [piece]  # whatever was held had a wrong time
         else:
             follows = held and held[0].start <= piece.start <= held[-1].end + self.tolerance + piece.span
             held = [*held[-MOST_HELD:], piece] if follows else [piece]
             if len(held) < 2 or piece.end - held[0].start < self.tolerance:
                 self._held[piece.source] = held
-                return []
-            accepted = held
-        self._held.pop(piece.source, None)
-        for each in accepted:
-            self._advance(each)
-        return accepted
+                return accepted
+        self._advance_all(held)
+        return accepted + held
+
+    @property
+    def _reach(self) -> float:
+        """The time up to which pieces may start."""
+        return self.now + max(self.tolerance, LEAST_AHEAD)
+
+    def _advance_all(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            self._advance(piece)
 
     def advance(self, time: float) -> None:
         """Let time pass without data."""

@@ -166,7 +166,7 @@ class Engine:
             start = self._clock.ends.get("audio", max(0.0, self._clock.now - seconds))
             if start + seconds + self._options.tolerance + event.span < self._clock.now:
                 start = self._clock.now - seconds
-        piece = Piece("audio", start, start + seconds, event, event.span)
+        piece = Piece("audio", start, start + seconds, event, event.span, min(0.05, seconds / 2))
         for each in self._accept(piece):
             self._sound.put(each.start, each.data.samples, each.data.rate)
 
@@ -181,8 +181,7 @@ class Engine:
         self._faces.track(self._clock.now - self._options.tolerance)
 
     def _take_features(self, event: FeaturesEvent) -> None:
-        slack = max(0.05, 1.5 * event.frame_seconds)
-        piece = Piece(event.modality, event.start, event.end, event, event.span, slack)
+        piece = Piece(event.modality, event.start, event.end, event, event.span)
         for each in self._accept(piece):
             if len(each.data.times):
                 buffer = self._features.setdefault(event.modality, FeatureBuffer(self._options.kept))
