@@ -37,10 +37,11 @@ def recording(seconds, lost=(0, 0), seed=0):
     """Features of sound and of a face that is away between two times."""
     rng = np.random.default_rng(seed)
     times = {name: np.arange(0, seconds - 1e-9, length) for name, length in LENGTHS.items()}
-    times["vision"] = times["vision"][(times["vision"] < lost[0]) | (times["vision"] >= lost[1])]
     features = {
         m.name: rng.standard_normal((len(times[m.name]), m.dim)).astype(np.float32) for m in SPEC.modalities[1:]
     }
+    shown = (times["vision"] < lost[0]) | (times["vision"] >= lost[1])
+    times["vision"], features["vision"] = times["vision"][shown], features["vision"][shown]
     return Recording(Clip("film"), seconds, features, times, LENGTHS, {}, None, (), ())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from imder.models.registry import build
 from imder.types import ImderError
-from live_streams import SPEC, assert_same, expected, pushes, recording, stream, system
+from live_streams import SPEC, assert_same, expected, pushes, recording, stream, system, until
 
 
 @pytest.fixture(scope="module")

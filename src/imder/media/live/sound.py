@@ -48,7 +48,8 @@ class SoundBuffer:
             self._rate = rate
             count = int(self._seconds * rate) + 1
             self._samples, self._covered = np.zeros(count, np.float32), np.zeros(count, bool)
-            self._first = self._next = max(0, round(start * rate))
+            self._first = max(0, round((start - self._seconds / 2) * rate))  # earlier pieces may still come
+            self._next = round(start * rate)
         at = round(start * rate)
         if abs(at - self._next) <= min(_JITTER * rate, len(samples) / 2):
             at = self._next
