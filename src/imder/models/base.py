@@ -75,6 +75,8 @@ class Model(nn.Module, ABC):
         self.config = config
         self.calibration: Calibration | None = None
         """Uncertainty of its predictions, fitted at the end of training; None where it wasn't."""
+        self.card: str | None = None
+        """Its model card (`imder.models.card`), written beside its weights; None for one of the model alone."""
         self.uses_context = self.reads_context(config)
         """Whether a prediction depends on the other clips of its dialogue: batches then hold whole dialogues (`Batch`)."""
         self.language: LanguageEncoder | None = None
@@ -261,11 +263,13 @@ class Model(nn.Module, ABC):
 
         save(self, folder)
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the model to a hub repository, created if needed; returns its address."""
-        from imder.models.io import push
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = False, token: str | None = None, dry_run: bool = False
+    ) -> str:
+        """Upload the model to a hub repository, created if needed; returns its address (`imder.models.hub.push`)."""
+        from imder.models.hub import push
 
-        return push(self, repo_id, private=private, token=token)
+        return push(self, repo_id, private=private, token=token, dry_run=dry_run)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **hub: Any) -> Self:

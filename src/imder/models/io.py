@@ -3,6 +3,7 @@
 model.safetensors    weights
 config.json          system, spec and configuration
 calibration.json     uncertainty, if it was calibrated
+README.md            the model card (`imder.models.card`)
 language/            the tuned language encoder, if there is one
 """
 
@@ -10,8 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,9 @@ from imder.calibration.calibration import FILE as CALIBRATION
 from imder.calibration.calibration import Calibration
 from imder.jobs.documents import Entry, read_json, shorten
 from imder.jobs.files import atomic_write
+from imder.models.card import FILE as CARD
+from imder.models.card import is_card, model_card
+from imder.models.hub import download, may_be_on_hub
 from imder.models.language.encoder import FOLDER as LANGUAGE_FOLDER
 from imder.models.language.encoder import LanguageEncoder
 from imder.models.registry import build
@@ -54,6 +56,17 @@ def save(model: Model, folder: str | Path) -> None:
     save_weights(model.state_dict(), folder / WEIGHTS)
     if model.calibration is not None:
         model.calibration.save(folder / CALIBRATION)
+    if not (folder / CARD).exists() or is_card(_text_of(folder / CARD)):
+        with atomic_write(folder / CARD) as part:
+            part.write_text(model.card or model_card(model), encoding="utf-8")
+
+
+def _text_of(path: Path) -> str:
+    """The text of a card; empty for anything unreadable."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _check_own(folder: Path) -> None:
@@ -79,9 +92,9 @@ def load(model_type: type[_M], name: str | Path, **hub: Any) -> _M:
     """
     folder = Path(name)
     if not folder.is_dir():
-        if not hub and not _may_be_on_hub(name):
+        if not hub and not may_be_on_hub(name):
             raise ImderError(f"{name}: there is no such folder here")
-        folder = _download(str(name), hub)
+        folder = download(str(name), [CONFIG, WEIGHTS, CALIBRATION, CARD, f"{LANGUAGE_FOLDER}/*"], hub)
     description = Entry(read_json(folder / CONFIG), str(folder / CONFIG))
     model = _build(description, folder / WEIGHTS)
     if not isinstance(model, model_type):
@@ -96,6 +109,8 @@ def load(model_type: type[_M], name: str | Path, **hub: Any) -> _M:
         model.calibration = Calibration.load(folder / CALIBRATION)
         if model.calibration.spec != model.spec:
             raise ImderError(f"{folder / CALIBRATION}: belongs to a model for another corpus")
+    if is_card(card := _text_of(folder / CARD)):
+        model.card = card
     return model.eval()
 
 
@@ -120,18 +135,6 @@ def _build(description: Entry, weights: Path) -> Model:
         raise ImderError(f"{description.file}: not a model's configuration ({shorten(error)})") from None
 
 
-def push(model: Model, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Upload a model to a hub repository, created if needed; returns its address."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(token=token)
-    url = api.create_repo(repo_id, private=private, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        save(model, folder)
-        api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload model")
-    return str(url)
-
-
 def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write a state dict as safetensors, atomically."""
     with atomic_write(path, durable=True) as part:
@@ -152,23 +155,3 @@ def load_weights(model: Model, path: Path) -> None:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ImderError(f"{path}: weights of another configuration ({str(error).splitlines()[1].strip()})") from None
-
-
-def _may_be_on_hub(name: str | Path) -> bool:
-    """Whether a name can be a repository's (``owner/name``) rather than a path: no folder ``owner`` exists here."""
-    return (
-        isinstance(name, str)
-        and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII) is not None
-        and not Path(name).parent.exists()
-    )
-
-
-def _download(name: str, hub: dict[str, Any]) -> Path:
-    from huggingface_hub import snapshot_download
-
-    wanted = [CONFIG, WEIGHTS, CALIBRATION, f"{LANGUAGE_FOLDER}/*"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted, **hub))
-    except Exception as error:  # of many libraries: no such name, no network, no permission
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ImderError(f"{name}: there is no such folder here, and the hub gave no model ({reason})") from None

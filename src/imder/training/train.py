@@ -21,6 +21,7 @@ from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus
 from imder.data.token_ids import unused_tokens
 from imder.models.base import Model, Phase
+from imder.models.card import CardFacts, model_card
 from imder.models.configuration import POSITIVE_COUNT
 from imder.training.calibrate import calibrate
 from imder.training.config import EngineConfig, RunConfig
@@ -160,6 +161,7 @@ def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]]
     model.calibration = calibrate(model, corpus, training) if model.predicts else None
     valid = natural_metrics(model, corpus["valid"], training) if model.predicts else {}
     explained = explained_by_recovery(model, corpus, training)
+    model.card = model_card(model, _facts(corpus, valid, explained.get("valid", {})))
     if is_main_process(job.engine):
         model.save_pretrained(run.path)
         seconds += time.monotonic() - started + sum(phase["seconds"] for phase in reached.values())
@@ -167,6 +169,19 @@ def _finish(model: Model, job: TrainingJob, reached: dict[Phase, dict[str, Any]]
         run.write_json("metrics.json", metrics | {"recovery_r2": explained, "seconds": round(seconds, 1)})
     wait_for_all()  # other processes may read the run next
     return model
+
+
+def _facts(corpus: Corpus, valid: Mapping[str, float], explained: Mapping[str, float]) -> CardFacts:
+    """What the model's card says of its training."""
+    shares = corpus["train"].present.mean(axis=0)
+    return CardFacts(
+        corpus=corpus.name,
+        samples={name: len(split) for name, split in corpus.splits.items()},
+        present=dict(zip(corpus.spec.names, shares.tolist(), strict=True)),
+        valid=valid,
+        recovery_r2=explained,
+        recipe=corpus.recipe or {},
+    )
 
 
 def _read(corpus: Corpus | str | Path, task: Task | None, drop_empty: bool) -> tuple[str, Corpus]:
