@@ -27,8 +27,8 @@ do without it. A prediction is an estimate of how raters would label a clip; it 
 
 **Not for** decisions about people: hiring, work, schools, insurance, credit, policing, border control, health or court. In
 the European Union, inferring emotions from biometric data at workplaces and in education is prohibited but for medical or
-safety reasons (Regulation 2024/1689, article 5), and where it is allowed, people must be told of it (article 50). Not for recordings of people who have not consented,
-nor for lie detection.
+safety reasons (Regulation 2024/1689, article 5), and where it is allowed, people must be told of it (article 50). Not for
+recordings of people who have not consented, nor for lie detection.
 
 ## Limits
 
@@ -89,9 +89,9 @@ def model_card(model: Model, facts: CardFacts | None = None) -> str:
 
 
 def is_card(text: str) -> bool:
-    """Whether a README is a card of this package, which may be replaced.
+    r"""Whether a README is a card of this package, which may be replaced.
 
-    >>> is_card("---\\nlibrary_name: imder\\n---\\n"), is_card("# Notes")
+    >>> is_card("---\nlibrary_name: imder\n---\n"), is_card("# Notes")
     (True, False)
     """
     return text.startswith("---\n") and f"library_name: {LIBRARY}\n" in text.split("\n---", 1)[0] + "\n"
