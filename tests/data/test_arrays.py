@@ -83,6 +83,9 @@ def test_a_split_may_lack_a_modality_in_every_sample() -> None:
         corpus = Corpus.from_arrays({"train": columns(), "test": columns(audio=absent)})
         assert corpus["test"].present.tolist() == [[True, False]] * 3
         assert corpus["test"].features["audio"].dim == 6
+    padded = {"audio": np.full((3, 4, 6), np.nan), "audio_lengths": np.array([4, 0, 1])}
+    corpus = Corpus.from_arrays({"train": columns(), "test": columns(**padded)})
+    assert corpus["test"].present.tolist() == [[True, False]] * 3
 
 
 @pytest.mark.parametrize("more", [{}, {"language": [None] * 3}, {"language": None, "vision": np.full((3, 2), np.nan)}])

@@ -55,3 +55,13 @@ def test_values_are_standardised_and_drawn_from_the_spread() -> None:
 
 def test_without_a_task_a_label_has_width_0() -> None:
     assert LabelDesign(Spec(MODALITIES, "none")).width == 0
+
+
+def test_equal_labels_have_a_scale_of_their_own_size():
+    """A prediction that differs from them by rounding is no other label; one far away stays finite."""
+    for value in (0.0, 2.0, 1e30):
+        design = LabelDesign(Spec(MODALITIES))
+        design.fit([torch.tensor([value, value, torch.nan])])
+        near = torch.tensor([value]) * (1 + 1e-6) + 1e-6
+        assert design.of_labels(near).abs() < 1e-5
+        assert design.of_labels(torch.tensor([-3e38])).isfinite().all()
