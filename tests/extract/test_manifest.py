@@ -163,12 +163,30 @@ def test_a_folder_in_place_of_a_file(cell: str, column: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("cells", "values"), [(("0,5", "-1,2"), [0.5, -1.2]), ((",5", "+3,0"), [0.5, 3]), (("1,5", "2"), [1.5, 2])]
+    ("cells", "values"),
+    [(("0,5", "-1,2"), [0.5, -1.2]), ((",5", "+3,0"), [0.5, 3]), (("1,5", "2"), [1.5, 2]), (("\u22121", "2"), [-1, 2])],
 )
 def test_labels_with_decimal_commas_are_numbers(cells: tuple[str, str], values: list[float], tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_text(f"id;text;label\na;what a day;{cells[0]}\nb;good;{cells[1]}\n")
     task, classes, labels = read_labels(read_source(tmp_path / "clips.csv"), None, "clips.csv")
     assert (task, classes, list(labels.values())) == ("regression", (), values)
+
+
+@pytest.mark.parametrize(
+    "cells", [("1.234,5", "2.000,0"), ("1'234", "2'000"), ("50 %", "20%"), ("\u20131", "\u20132"), ("1 000", "2 000")]
+)
+def test_labels_in_another_notation_of_numbers_are_no_silent_classes(cells: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "clips.tsv").write_text(f"id\ttext\tlabel\na\twhat a day\t{cells[0]}\nb\tgood\t{cells[1]}\n")
+    clips = read_source(tmp_path / "clips.tsv")
+    with pytest.raises(ImderError, match=r"clips\.tsv: labels such as .* look like numbers: write them as -1234\.5"):
+        read_labels(clips, None, "clips.tsv")
+    assert len(read_labels(clips, "classification", "clips.tsv")[1]) == 2
+
+
+@pytest.mark.parametrize("cells", [("18-25", "26-35"), ("v1", "v2"), ("1:30", "2:00"), ("1st", "2nd")])
+def test_names_with_digits_are_classes(cells: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "clips.tsv").write_text(f"id\ttext\tlabel\na\twhat a day\t{cells[0]}\nb\tgood\t{cells[1]}\n")
+    assert read_labels(read_source(tmp_path / "clips.tsv"), None, "clips.tsv")[1] == cells
 
 
 def test_when_all_clips_fail_the_first_causes_are_said(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ Load = Callable[[Clip], Extracted]
 _CAUSES = 3
 _UNSPLIT = "all"
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+)$", re.ASCII)  # as spreadsheets of many countries write numbers
+_LIKE_A_NUMBER = re.compile(r"[+\-\u2212\u2013]?\s*\d[\d\s.,'\u2019_]*%?")
 
 
 def read_labels(
@@ -38,15 +39,15 @@ def read_labels(
     """Task, class names, and the labels by clip id.
 
     Raises:
-        ImderError: the task is regression and a label isn't a number, the task is None and only some labels are numbers, or
-            there are fewer than two classes.
+        ImderError: the task is regression and a label isn't a number, the task is None and only some labels are numbers or
+            all look like numbers in another notation, or there are fewer than two classes.
     """
     numbers: dict[str, float | int] = {}
     not_a_number: Clip | None = None
     labelled = [clip for clip in clips if clip.label is not None]
     for clip in labelled:
         try:
-            value = float(_DECIMAL_COMMA.sub(r"\1.\2", str(clip.label)))
+            value = float(_DECIMAL_COMMA.sub(r"\1.\2", str(clip.label).replace("\u2212", "-")))  # a minus in print
             if not np.isfinite(value):
                 raise ValueError
             numbers[clip.id] = value
@@ -63,6 +64,11 @@ def read_labels(
             f"number {number.label}: correct one, or use numbers as class names too with --task classification"
         )
     names = tuple(sorted({str(clip.label) for clip in labelled}))
+    if task is None and names and all(map(_LIKE_A_NUMBER.fullmatch, names)):
+        raise ImderError(
+            f"{where}: labels such as {names[0]!r} look like numbers: write them as -1234.5, or use them as class names with "
+            "--task classification"
+        )
     if len(names) < 2:
         raise ImderError(f"{where}: classification needs at least two classes, found {', '.join(names) or 'none'}")
     return "classification", names, {clip.id: names.index(str(clip.label)) for clip in labelled}

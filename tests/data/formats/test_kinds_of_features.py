@@ -11,6 +11,8 @@ import torch
 
 from command_line import imder_
 from corpus_files import Fields, fields, save, without
+from imder.benchmarking.cell import Source
+from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus
 from imder.data.formats.load import load_corpus
 from imder.types import ImderError
@@ -78,6 +80,16 @@ def test_the_same_from_files_and_from_memory(kind: str, tmp_path: Path) -> None:
             np.testing.assert_array_equal(split.features["vision"][i], expected[i][: 0 if is_missing else T])
     assert file.remarks == memory.remarks
     assert file.remarks == ((REMARK,) if kind in ("an array of NaN", "a row of infinities", "rows of NaN") else ())
+
+
+def test_remarks_are_logged_once_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = save(tmp_path / "one.pkl", fields(N, vision=rows_of_nan()))
+    source = Source(str(path))
+    corpus = source.load()
+    assert caplog.messages == [f"{path}: {REMARK}"]
+    assert source.load(quiet=True) is corpus
+    assert len(caplog.messages) == 1
+    assert check_compatible(corpus.spec, corpus).remarks == (REMARK,)
 
 
 @pytest.mark.parametrize("wrong", ["a string", "ragged rows", "four axes"])
