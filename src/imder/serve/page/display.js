@@ -38,6 +38,7 @@ export class Display {
     Object.assign(this, { rows, remarks, ignored, reference, streaming: false });
     show(this.figure, true);
     byId("timeline-title").textContent = windows ? "Over time" : "What was there";
+    show(byId("legend-classes"), windows && this.model.task === "classification");
     show(byId("legend-ghost"), Boolean(reference) && windows && this.model.task !== "classification");
     this.timeline.show(rows, { model: this.model, ignored, reference, length: seconds });
     this.selected(this.timeline.selected, false);
@@ -48,6 +49,7 @@ export class Display {
     Object.assign(this, { rows, ignored, reference: null, streaming: true });
     show(this.figure, true);
     byId("timeline-title").textContent = "The last minute";
+    show(byId("legend-classes"), this.model.task === "classification");
     show(byId("legend-ghost"), false);
     this.timeline.show(rows, { model: this.model, ignored, live: true });
     const row = rows.at(-1);
