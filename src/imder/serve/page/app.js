@@ -182,7 +182,7 @@ class Page {
 
   showClip({ source }) {
     const media = source.video ?? source.audio;
-    if (media) this.stage.showClip(media, { playable: source.playable, sound: !source.video });
+    if (media) this.stage.showClip(media, { playable: source.playable, sound: !source.video, pictures: source.pictures });
     else this.idle(source.features ? "Features" : "Words alone");
   }
 

@@ -61,7 +61,7 @@ export class Recorder {
       return;
     }
     this.button.textContent = "Record again";
-    this.onClip({ video: kind === "video" ? blob : null, audio: kind === "audio" ? blob : null, text: null, features: null, seconds, playable: true });
+    this.onClip({ video: kind === "video" ? blob : null, audio: kind === "audio" ? blob : null, text: null, features: null, seconds, playable: true, pictures: true });
   }
 
   /** Leave the tab: what is being recorded is thrown away. */

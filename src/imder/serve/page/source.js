@@ -21,10 +21,11 @@ function kindOf(file) {
 /**
  * The source of the files that a visitor chose: at most one video, one sound, one text; or one JSON file of features.
  *
- * Returns {video, audio, text, features, seconds, playable}; seconds is null where the browser can't tell.
+ * Returns {video, audio, text, features, seconds, playable, pictures}; seconds is null where the browser can't tell, and
+ * pictures is false where it can't show them.
  */
 export async function readFiles(files, model) {
-  const source = { video: null, audio: null, text: null, features: null, seconds: null, playable: false };
+  const source = { video: null, audio: null, text: null, features: null, seconds: null, playable: false, pictures: false };
   for (const file of files) {
     const kind = kindOf(file);
     if (kind === null) throw new SourceError(`${file.name} is neither a video, a sound nor a text. Choose an MP4, MOV, WebM, WAV, MP3 or TXT file.`);
@@ -41,8 +42,8 @@ export async function readFiles(files, model) {
     throw new SourceError("This model reads features, not recordings. Give it a JSON file: {\"features\": {name: rows of numbers, …}}.");
   }
   if (media) {
-    source.seconds = await mediaSeconds(media);
-    source.playable = source.seconds !== null;
+    const { seconds, pictures } = await mediaLength(media);
+    Object.assign(source, { seconds, pictures, playable: seconds !== null });
     checkLength(source.seconds, model);
   }
   return source;
@@ -69,16 +70,17 @@ async function readFeatures(file, model) {
   return features;
 }
 
-/** Length of a file in seconds, or null if this browser can't play it. */
-function mediaSeconds(file) {
+/** Length of a file in seconds, null if this browser can't play it, and whether it shows pictures. */
+function mediaLength(file) {
   return new Promise((resolve) => {
     const element = document.createElement("video");
     const url = URL.createObjectURL(file);
     const finish = (seconds) => {
       clearTimeout(timer);
+      const pictures = element.videoWidth > 0;
       element.removeAttribute("src");
       URL.revokeObjectURL(url);
-      resolve(seconds);
+      resolve({ seconds, pictures });
     };
     const timer = setTimeout(() => finish(null), METADATA_PATIENCE);
     element.preload = "metadata";

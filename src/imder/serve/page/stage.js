@@ -19,7 +19,7 @@ export class Stage {
   }
 
   /** A clip with the browser's controls. */
-  showClip(file, { playable, sound }) {
+  showClip(file, { playable, sound, pictures }) {
     this.clear();
     if (!playable) {
       this.say("This browser cannot play the file. The service may read it all the same.");
@@ -30,6 +30,7 @@ export class Stage {
     this.video.setAttribute("aria-label", "Your clip");
     this.element.classList.toggle("sound-only", sound);
     show(this.video, true);
+    if (!sound && !pictures) this.say("This browser cannot show the pictures. The service may read them all the same.");
   }
 
   /** What the camera sees. */

@@ -87,6 +87,7 @@ export function describeSet(row, model) {
 export function describeModality(modality, row, ignored) {
   const coverage = row.coverage?.[modality];
   if (row.available[modality]) {
+    if (ignored.includes(modality)) return { kind: "present", text: "failing; what came just before still counts", short: "used" };
     if (coverage === undefined || coverage >= 0.995) return { kind: "present", text: "used", short: "used" };
     return { kind: "present", text: `used; covers ${percent(coverage)} of the time`, short: `used, ${percent(coverage)}` };
   }
