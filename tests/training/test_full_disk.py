@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from command_line import imder_
 from full_disk import files_up_to
-from imder.data.store import write_store
+from imder.data.mapped import mapped_zeros
+from imder.data.store import space_for, write_store
 from imder.jobs.files import DiskFullError
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.csv_log import PhaseCSVLogger
@@ -72,6 +74,18 @@ def test_output_to_a_full_disk(words, stream):
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert "No space left on device" in done.stderr
+
+
+def test_maps_reserve_their_space(tmp_path):
+    """Otherwise the process would be killed when it writes to them."""
+    with files_up_to(1000), pytest.raises(DiskFullError, match=r"part: cannot be written \(File too large\)"):
+        space_for((1000, 4), tmp_path / "part")
+    values = space_for((1000, 4), tmp_path / "part")
+    values[-1] = 2
+    assert os.stat(tmp_path / "part").st_blocks * 512 >= 16_000
+    assert not space_for((1000, 4), tmp_path / "part").any()
+    with files_up_to(1000), tempfile.TemporaryFile() as file, pytest.raises(DiskFullError, match="here: cannot be"):
+        mapped_zeros((1000, 4), file, "here")
 
 
 def test_rows_and_events_end_whole(tmp_path):

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from imder.data.mapped import mapped_zeros
 from imder.data.safetensors_file import Tensor, read_tensors, write_tensors
 from imder.data.split import Ragged, Split
 from imder.jobs import documents
-from imder.jobs.files import atomic_folder, check_writable
+from imder.jobs.files import atomic_folder, check_writable, written_to
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -69,10 +70,14 @@ def space_for(shape: tuple[int, int], file: Path | None) -> NDArray[np.float32]:
     """An array ``shape`` for features to be written to a store, memory-mapped in a new ``file``.
 
     It is in memory where ``file`` is None or the shape is empty.
+
+    Raises:
+        ImderError: there is no space for the file.
     """
     if file is None or 0 in shape:
         return np.zeros(shape, np.float32)
-    return np.memmap(file, np.float32, "w+", shape=shape)
+    with written_to(file), file.open("w+b") as opened:
+        return mapped_zeros(shape, opened, file)
 
 
 def check_replaceable(folder: str | Path) -> Path:

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Ragged, Split
+from imder.data.mapped import mapped_zeros
 from imder.data.token_ids import LANGUAGE, as_ids, ids_of
-from imder.jobs.files import atomic_folder
+from imder.jobs.files import atomic_folder, written_to
 from imder.models.language.pretrained import (
     TOKENIZER_FILES,
     folder_of,
@@ -230,8 +231,9 @@ class LanguageEncoder:
     def _features(self, split: Split, device: torch.device | str, folder: Path | None) -> Split:
         tokens = split.features[LANGUAGE]
         start, stop = int(tokens.offsets[0]), int(tokens.offsets[-1])
-        with tempfile.TemporaryFile(dir=folder) as file:
-            values = np.memmap(file, np.float32, "w+", shape=(max(1, stop - start), self.dim))[: stop - start]
+        where = folder or tempfile.gettempdir()
+        with written_to(where), tempfile.TemporaryFile(dir=where) as file:
+            values = mapped_zeros((max(1, stop - start), self.dim), file, where)[: stop - start]
         self.module.eval().requires_grad_(False).to(device)
         try:
             for rows in _groups_of_equal_length(tokens):
