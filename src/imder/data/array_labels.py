@@ -52,6 +52,8 @@ def _label(raw: Raw, value: Any, sample: str) -> str | int | float | None:
             ) from None
     if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
         return None
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise raw.fault("labels", f"a whole number of {value.bit_length()} bits is too large", sample)
     if not isinstance(value, str | int | float):
         raise raw.fault("labels", f"a number or the name of a class is needed, got {type(value).__name__}", sample)
     return value

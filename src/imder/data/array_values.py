@@ -25,9 +25,14 @@ def plain(value: Any) -> Any:
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if hasattr(value, "detach") and hasattr(value, "cpu"):
-        tensor = value.detach().cpu()
-        tensor = tensor if str(tensor.layout) == "torch.strided" else tensor.to_dense()
-        return (tensor.float() if str(tensor.dtype) in _ONLY_TORCH else tensor).numpy()
+        try:
+            tensor = value.detach().cpu().resolve_conj()
+            tensor = tensor if str(tensor.layout) == "torch.strided" else tensor.to_dense()
+            return (tensor.float() if str(tensor.dtype) in _ONLY_TORCH else tensor).numpy()
+        except (RuntimeError, TypeError):  # nested, quantized, without values: refused like any other object
+            return value
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)  # a matrix has two axes whatever is done to it
     return value.to_numpy() if hasattr(value, "to_numpy") else value
 
 

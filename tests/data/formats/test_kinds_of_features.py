@@ -226,6 +226,13 @@ def test_tensors_that_numpy_lacks(form: str) -> None:
     assert corpus["all"].features["vision"].values.tolist() == [[1, 0, 2], [0, 0, 4]]
 
 
+def test_matrices_of_numpy_are_arrays() -> None:
+    matrix = np.matrix([[1.0, 2.0]] * 2)
+    for given in (matrix, [matrix, matrix]):
+        corpus = Corpus.from_arrays({"all": {"vision": given, "audio": np.ones((2, 2))}})
+        assert corpus["all"].features["vision"][1].tolist() == [[1, 2]] * (1 if given is matrix else 2)
+
+
 def test_tensors_in_lists() -> None:
     given = [torch.ones(1, T, D), None, torch.zeros(T, D, dtype=torch.int8)]
     corpus = Corpus.from_arrays({"all": {"vision": given, "audio": torch.ones(3, 1, 2, dtype=torch.bfloat16)}})
