@@ -40,7 +40,7 @@ CONTRASTS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize("width", [1280, 375, 320])
 def test_text_is_legible_controls_have_names_and_nothing_is_cut(opened, service, scheme, width):
     page = opened(service, color_scheme=scheme, viewport={"width": width, "height": 800}).page
     assert page.evaluate(UNNAMED) == []
@@ -71,16 +71,11 @@ def focused(page: Any) -> str:
 def test_everything_is_reached_by_keyboard_in_order(opened, service):
     page = opened(service).page
     order = []
-    for _ in range(11):
+    for _ in range(10):
         page.keyboard.press("Tab")
         order.append(focused(page))
-    assert order == [
-        "Skip to the page", "API", "tab-clip", "choose", "words", "Settings", "language", "vision", "audio",
-        "What the numbers mean", "Skip to the page",
-    ] or order[:10] == [
-        "Skip to the page", "API", "tab-clip", "choose", "words", "Settings", "language", "vision", "audio",
-        "What the numbers mean",
-    ]  # fmt: skip
+    before = ["Skip to the page", "API", "tab-clip", "choose", "words", "Settings"]
+    assert order == [*before, "language", "vision", "audio", "What the numbers mean"]
 
 
 def test_tabs_follow_the_arrows_and_switches_the_space_bar(opened, service):

@@ -6,7 +6,8 @@ from playwright_clips import WORDS, choose, switch, words_of
 
 
 def test_a_clip_is_predicted_and_again_without_the_camera(opened, service):
-    page = opened(service).page
+    watched = opened(service)
+    page = watched.page
     page.fill("#words", WORDS)
     choose(page, b"0" * 20_000)
     page.wait_for_selector(".verdict")
@@ -19,3 +20,4 @@ def test_a_clip_is_predicted_and_again_without_the_camera(opened, service):
     assert words_of(page, ".comparison").startswith("Without the camera, the score is")
     assert words_of(page, ".verdict") != with_everything
     assert "a recovery was made, but does not count" in words_of(page, ".modality[data-modality=vision]")
+    assert {url.removeprefix(service.url) for url in watched.requests} >= {"", "app.js", "v1/model", "v1/predict"}

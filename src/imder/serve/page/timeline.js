@@ -20,6 +20,8 @@ export class Timeline {
     this.table = figure.querySelector("tbody");
     this.head = figure.querySelector("thead");
     this.plot = figure.querySelector(".plot");
+    this.numbers = figure.querySelector(".numbers");
+    this.numbers.addEventListener("toggle", () => this.fillTable());
     new ResizeObserver(() => this.draw()).observe(this.plot);
     this.plot.addEventListener("keydown", (event) => this.key(event));
     this.plot.addEventListener("pointerdown", (event) => { if (this.choosable) this.pointer(event, true); });
@@ -174,8 +176,10 @@ export class Timeline {
     this.select(this.indexAt(from + ((to - from) * (at - left)) / (right - left)));
   }
 
+  /** Fill the table while it is open: a live stream would otherwise make hundreds of hidden rows each second. */
   fillTable() {
     const { model } = this;
+    if (!this.numbers.open || !model) return;
     const columns = model.task === "classification" ? ["Prediction", "Set"] : ["Score", "Band"];
     this.head.replaceChildren(h("tr", {}, ["Time", ...columns, ...model.modalities.map(words.modalityName)].map((name) => h("th", { scope: "col" }, name))));
     const signed = words.isSigned(model.range);
