@@ -119,6 +119,7 @@ def test_the_table_can_be_taken_home(opened, service):
     choose(page, wave(12), name="talk.wav", kind="audio/wav")
     page.wait_for_selector(".plot[role=slider]")
     page.click("text=As a table")
+    page.wait_for_selector("tbody tr")
     assert page.locator("tbody tr").count() == 9
     with page.expect_download() as download:
         page.click("#download")
