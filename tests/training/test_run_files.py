@@ -41,7 +41,7 @@ def test_the_run_directory_is_complete(finished, corpus):
         assert [row["epoch"] for row in rows if row["valid"]] == ["0", "1", "2"]
         assert any(name.startswith("train/") for name in rows[0])
         assert list((out / "logs" / phase / "tensorboard").glob("events.out.tfevents.*"))
-    plain = (".yaml", ".json", ".safetensors", ".csv")
+    plain = (".yaml", ".json", ".safetensors", ".csv", ".md")
     assert all(name.endswith(plain) or "events.out.tfevents" in name for name in files)
     environment = json.loads((out / "environment.json").read_text())
     assert environment["torch"] == torch.__version__
