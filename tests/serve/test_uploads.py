@@ -1,5 +1,7 @@
 """Uploads of sound, video and text: equal to the prediction of the same files, and gone after the answer."""
 
+import threading
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -119,6 +121,22 @@ def test_a_text_that_the_run_cannot_read_is_refused(client):
     answer = client.post("/v1/predict", files={"text": (None, "good")})
     assert answer.status_code == 422
     assert "not language" in answer.json()["error"]
+
+
+def test_an_upload_that_never_ends_is_given_up_and_said_where_readiness_is_asked(predictor, tmp_path, monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr("imder.serve.media.predict_upload", lambda *_: release.wait())
+    config = ServeConfig(temporary=tmp_path, media_timeout=0.01)
+    with TestClient(create_app(predictor, config), base_url="http://127.0.0.1") as client:
+        for _ in range(2):  # the second waits behind the first
+            answer = client.post("/v1/predict", files={"audio": b"fLaC"})
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert "was not predicted within 0.01 seconds" in answer.json()["error"]
+        assert client.get("/readyz").status_code == 503
+        release.set()
+        while client.get("/readyz").status_code != 200:
+            pass
+    assert files_left(tmp_path) == []
 
 
 def test_a_model_without_media_says_so(tmp_path):

@@ -51,6 +51,7 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastA
             await service.stop()
 
     app = FastAPI(title="imder", description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.service = service
     _add_predictions(app, service)
     _add_status(app, service)
     app.add_exception_handler(Refusal, _refused)
@@ -106,8 +107,9 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """Whether the model is loaded and warm."""
-        return JSONResponse({"status": "ready"}) if service.running else JSONResponse({"error": "not ready yet"}, 503)
+        """Whether the model is loaded and warm, and uploads are read."""
+        trouble = service.trouble
+        return JSONResponse({"error": trouble}, 503) if trouble else JSONResponse({"status": "ready"})
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,12 @@ class MediaWorkers:
         self._config = config
         self._threads = ThreadPoolExecutor(config.media_workers, "imder-media")
         self.active = 0
+        self._late = 0
+
+    @property
+    def stuck(self) -> bool:
+        """Whether every thread works on an upload that was given up: only a new process helps if that doesn't end."""
+        return self._late >= self._config.media_workers
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Path]:
@@ -109,13 +115,29 @@ class MediaWorkers:
         Raises:
             Refusal: as `predict_upload`, or it takes too long.
         """
+        work = self._threads.submit(predict_upload, self._predictor, request, self._config)
+        try:
+            async with asyncio.timeout(self._config.media_timeout):
+                return await asyncio.shield(asyncio.wrap_future(work))
+        except TimeoutError:
+            self._give_up(work)
+            raise busy(f"the upload was not predicted within {self._config.media_timeout:g} seconds", 503) from None
+
+    def _give_up(self, work: Future[Answer]) -> None:
+        """Drop an upload that waits, or count its thread as late until it has ended: threads can't be stopped."""
+        if work.cancel():
+            return
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, predict_upload, self._predictor, request, self._config)
-        done, _ = await asyncio.wait({work}, timeout=self._config.media_timeout)
-        if not done:
-            work.cancel()
-            raise busy(f"the upload was not predicted within {self._config.media_timeout:g} seconds", 503)
-        return work.result()
+        self._late += 1
+
+        def ended() -> None:
+            self._late -= 1
+
+        def on_end(done: Future[Answer]) -> None:
+            with suppress(RuntimeError):  # the loop has ended before
+                loop.call_soon_threadsafe(ended)
+
+        work.add_done_callback(on_end)
 
     def close(self) -> None:
         """Stop; uploads that wait are dropped."""

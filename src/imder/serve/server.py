@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from imder.serve.config import ServeConfig
 from imder.types import ImderError
 
+_NO_HTTP = b'{"error": "the request is no valid HTTP"}'
 MOST_HEADER_BYTES = 16 << 10
 SILENT = 10.0
 """Seconds in which the head of a request must arrive."""
@@ -52,6 +55,19 @@ class Connection(H11Protocol):
         if not self.transport.is_closing():
             self._silence = self.loop.call_later(SILENT, self._check_silence)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that is no HTTP, unless an answer has begun already."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # its answer would come after this one
+            self.cycle.message_event.set()
+        head = [("Content-Type", "application/json"), ("Content-Length", str(len(_NO_HTTP))), ("Connection", "close")]
+        for event in (h11.Response(status_code=400, headers=head), h11.Data(data=_NO_HTTP), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
     def _check_silence(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
@@ -87,6 +103,9 @@ def serve(app: FastAPI, config: ServeConfig, listener: socket.socket) -> None:
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,
     )
     uvicorn.Server(settings).run([listener])
+    if app.state.service.stuck:  # Python would wait for its threads
+        logging.shutdown()
+        os._exit(0)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -107,6 +126,8 @@ def _log_to_stderr() -> None:
     """A line for each request, without content."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what it can't read
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     log = logging.getLogger("imder.serve")
     log.addHandler(handler)
     log.setLevel(logging.INFO)

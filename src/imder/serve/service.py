@@ -49,10 +49,18 @@ class Service:
         self.metrics = Metrics()
         self.streams = Streams(self._open_stream, config)
         self.running: Workers | None = None
+        self.stuck = False
         gauge = self.metrics.gauge
         gauge("imder_queue_samples", "Samples that wait for a prediction.", lambda: self._count("queued"))
         gauge("imder_uploads_active", "Uploads in progress.", lambda: self._count("uploads"))
         gauge("imder_streams_active", "Live streams.", lambda: self.streams.active)
+
+    @property
+    def trouble(self) -> str:
+        """Why the service can't take requests; empty if it can."""
+        if self.running is None:
+            return "the service isn't ready"
+        return "uploads that were given up block the service; start it again" if self.running.media.stuck else ""
 
     @property
     def workers(self) -> Workers:
@@ -77,6 +85,7 @@ class Service:
         """Stop the workers and remove what is left of uploads."""
         workers, self.running = self.workers, None
         workers.media.close()
+        self.stuck = workers.media.stuck
         await workers.batcher.close()
         workers.folder.close()
 

@@ -73,8 +73,8 @@ async def read_form(pieces: AsyncIterator[bytes], content_type: str, folder: Pat
         raise Refusal(400, "the content type of the form has no boundary", CLOSE)
     form = Form()
     parts = _Parts(form, folder, config)
-    parser = MultipartParser(options[b"boundary"], parts.callbacks())
     try:
+        parser = MultipartParser(options[b"boundary"], parts.callbacks())
         async for piece in pieces:
             parser.write(piece)
         if not parts.ended:
