@@ -28,7 +28,8 @@ def check_duration(path: Path, name: str, config: ServeConfig) -> None:
     too_long = Refusal(413, f"{name}: longer than {config.max_seconds:g} seconds")
     with container:
         for stream in container.streams.video:
-            if stream.codec_context.width * stream.codec_context.height > MOST_PIXELS:
+            codec = stream.codec_context  # None where FFmpeg has no decoder
+            if codec is not None and codec.width * codec.height > MOST_PIXELS:
                 raise Refusal(413, f"{name}: pictures of more than {MOST_PIXELS} pixels")
         if container.duration is not None and container.duration > config.max_seconds * av.time_base:
             raise too_long
