@@ -37,8 +37,8 @@ PIECE = 0.25
 """Seconds of a piece: longer pushes are taken in one piece after the other."""
 LONGEST_PUSH = 60.0
 """Seconds of features in one push."""
-_LIMITS = {"audio": 60 * 384_000, "vision": 128, "words": 40_000, "features": 4_000_000, "time": 100_000}
-"""Samples, frames, words, values and times that may wait for the stream's thread."""
+_LIMITS = {"audio": 60 * 384_000, "vision": 256 << 20, "words": 40_000, "features": 4_000_000, "time": 100_000}
+"""Samples, bytes of frames, words, values and times that may wait for the stream's thread."""
 
 
 class Stream:
@@ -115,7 +115,7 @@ class Stream:
         if image is None or at is None:
             self._left_out("vision: not an RGB image (H, W, 3) of 8 bits with its time")
         else:
-            self._put("vision", 1, FrameEvent(at, image), "vision")
+            self._put("vision", image.nbytes, FrameEvent(at, image), "vision")
 
     def push_words(self, words: Any) -> None:
         """Add words, in any order. Windows wait for them within the tolerance, but words alone don't make time pass.
@@ -222,6 +222,11 @@ class Stream:
         """How often something was left out, by a description that begins with its modality."""
         with self._changed:
             return dict(self._problems)
+
+    @property
+    def fps(self) -> int | None:
+        """Most frames a second that count: a camera needs no more; None if frames aren't read."""
+        return self._engine.fps
 
     @property
     def held(self) -> int:

@@ -44,6 +44,7 @@ class Camera:
             raise ImderError(f"--camera {name}: {source} has no picture")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._latest = -1.0
 
     def start(self, stream: Stream, begin: float) -> None:
         """Push frames from now on; ``begin`` is the stream's time 0 by the monotonic clock."""
@@ -55,7 +56,10 @@ class Camera:
             for frame in self._container.decode(video=0):
                 if self._stop.is_set():
                     break
-                stream.push_frame(frame.to_ndarray(format="rgb24"), time.monotonic() - begin)
+                at = time.monotonic() - begin
+                if stream.fps is not None and at - self._latest >= 0.9 / stream.fps:
+                    stream.push_frame(frame.to_ndarray(format="rgb24"), at)
+                    self._latest = at
 
     def stop(self) -> None:
         """Push nothing more."""

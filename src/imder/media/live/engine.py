@@ -112,6 +112,11 @@ class Engine:
         return sum(buffer.size for buffer in buffers if buffer is not None)
 
     @property
+    def fps(self) -> int | None:
+        """Most frames a second that count; None if frames aren't read."""
+        return None if self._faces is None else self._faces.fps
+
+    @property
     def waits(self) -> bool:
         """Whether a window is held back by a source that lags."""
         return self._clock.waits

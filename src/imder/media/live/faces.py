@@ -65,6 +65,11 @@ class FaceBuffer:
         return len(self._faces) + len(self._waiting)
 
     @property
+    def fps(self) -> int:
+        """Most frames a second that count."""
+        return self._recipe.fps
+
+    @property
     def frame_seconds(self) -> float:
         """Mean time from frame to frame, gaps left out."""
         if not self._intervals:

@@ -16,7 +16,7 @@ from imder.media.stream import Stream
 
 PIECE = 0.1
 """Seconds of a piece of sound, as a microphone hands them on."""
-_FPS = 30.0  # most frames a second; the recipe's extractor takes fewer
+_FPS = 10  # frames a second that only tell the time
 _ROUNDING = 1e-6
 
 Push = Callable[[], None]
@@ -95,9 +95,12 @@ class Replay:
     def _frames(self, stream: Stream) -> Iterator[Timed]:
         if self.video is None:
             return
-        picture = Video(self.video, _FPS)
+        picture = Video(self.video, stream.fps or _FPS)
         for at, image in picture.frames():
-            yield at, lambda at=at, image=image: stream.push_frame(image, at)  # type: ignore[misc]
+            if stream.fps is None:
+                yield at, lambda at=at: stream.advance(at)  # type: ignore[misc]
+            else:
+                yield at, lambda at=at, image=image: stream.push_frame(image, at)  # type: ignore[misc]
         self.seconds = max(self.seconds, picture.seconds)
         self.remarks += picture.remarks
 
