@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,8 @@ from imder.benchmarking.plan import GridCell, Plan
 from imder.benchmarking.significance import PLAIN
 from imder.evaluation.results import read_csv
 from imder.evaluation.tables import REFERENCES
-from imder.training.run import RunDirectory
+from imder.report.results import Results
+from imder.training.run import RunDirectory, spec_of
 from imder.types import ImderError
 
 Row = dict[str, Any]
@@ -88,20 +89,21 @@ class BenchmarkFiles:
         """The models with a finished cell, in the order of tables."""
         return list(dict.fromkeys(cell.model for cell in self.finished))
 
-    @property
-    def ensembled(self) -> tuple[str, ...]:
-        """Names of the seed ensembles."""
-        return tuple(ensembles(self.plan, self.finished))
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """Systems that are shown and don't compete."""
-        return (*REFERENCES, *self.ensembled)
-
-    @property
-    def baseline(self) -> str:
-        """The system that others are compared with; empty where one was measured."""
-        return str(self.differences[0]["reference"]) if self.differences else ""
+    @cached_property
+    def results(self) -> Results:
+        """What the benchmark measured."""
+        ensembled = tuple(ensembles(self.plan, self.finished))
+        runs = [run for model in self.models for run in self.runs(model)]
+        return Results(
+            spec_of(runs[0].entry("trained_on.json")) if runs else None,
+            self.plan.shared.convention,
+            self.plan.protocols,
+            self.plan.shared.draws,
+            self.rows,
+            self.differences,
+            (*REFERENCES, *ensembled),
+            ensembled,
+        )
 
     def runs(self, model: str) -> list[RunDirectory]:
         """The finished runs of a model whose folders are still there."""
@@ -139,8 +141,3 @@ def _parsed(row: Mapping[Any, Any], where: str) -> Row:
         return {k: (None if v == "" else float(v)) if k in _NUMBERS else str(v) for k, v in row.items()}
     except ValueError as error:
         raise ImderError(f"{where}: {error}") from None
-
-
-def averages_of(rows: Sequence[Row]) -> list[Row]:
-    """The rows of a protocol's average; where it has one setting, its rows."""
-    return [row for row in rows if row["available"].startswith("average")] or list(rows)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imder.evaluation.results import averages, summarise
-from imder.missingness.protocols import PROTOCOLS
+from imder.missingness.patterns import pattern_name, patterns
 from imder.report.benchmark_files import BenchmarkFiles
-from imder.report.benchmark_results import rate_section, subset_section
+from imder.report.benchmark_predictions import WORDS, benchmark_predictions
+from imder.report.benchmark_recovery import benchmark_recoveries
 from imder.report.benchmark_settings import benchmark_summary, settings_section
-from imder.report.content import Content
+from imder.report.content import Content, Section
+from imder.report.missing_sections import missing_sections
+from imder.report.prediction_section import prediction_section
+from imder.report.recovery_section import recovery_section
+from imder.report.results import short_names
 from imder.report.style import drawing
+from imder.report.uncertainty_section import uncertainty_section
 
 
 def benchmark_report(path: str | Path) -> Content:
@@ -20,11 +25,29 @@ def benchmark_report(path: str | Path) -> Content:
         ImderError: it is no benchmark, has no finished cell, or a file is damaged.
     """
     files = BenchmarkFiles.read(path)
-    summary, means = summarise(files.rows), averages(files.rows)
-    sections = []
     with drawing():
-        for protocol in files.plan.protocols:
-            make = rate_section if PROTOCOLS[protocol].has_rates else subset_section
-            sections.append(make(files, summary, means, protocol))
-    sections.append(settings_section(files))
-    return Content(f"{files.plan.shared.corpus}: systems compared", benchmark_summary(files), tuple(sections))
+        sections = [
+            *missing_sections(files.results),
+            uncertainty_section(files.results),
+            _predictions(files),
+            _recovery(files),
+            settings_section(files),
+        ]
+    return Content(
+        f"{files.plan.shared.corpus}: systems compared", benchmark_summary(files), tuple(s for s in sections if s)
+    )
+
+
+def _predictions(files: BenchmarkFiles) -> Section | None:
+    classes = files.results.spec.classes if files.results.spec is not None else ()
+    if files.results.convention == "classification" and not classes:
+        return None
+    return prediction_section(list(benchmark_predictions(files)), files.results.convention, classes, WORDS)
+
+
+def _recovery(files: BenchmarkFiles) -> Section | None:
+    spec = files.results.spec
+    if spec is None:
+        return None
+    named = [pattern_name(pattern, spec.names) for pattern in patterns(len(spec.names))]
+    return recovery_section(benchmark_recoveries(files), spec.names, short_names(named), "test")

@@ -10,10 +10,9 @@ import yaml
 
 from imder.evaluation.rendering import Table
 from imder.report.benchmark_files import BenchmarkFiles
-from imder.report.benchmark_results import best_sentence
 from imder.report.content import DataTable, Listing, Section
+from imder.report.missing_sections import best_sentence
 from imder.report.recorded import recorded_facts, seconds_text
-from imder.training.run import spec_of
 from imder.types import Spec
 
 
@@ -30,7 +29,7 @@ def benchmark_summary(files: BenchmarkFiles) -> tuple[str, ...]:
         if files.unfinished
         else ""
     )
-    return tuple(s for s in (first, *(best_sentence(files, p) for p in files.plan.protocols), unfinished) if s)
+    return tuple(s for s in (first, *(best_sentence(files.results, p) for p in files.plan.protocols), unfinished) if s)
 
 
 def settings_section(files: BenchmarkFiles) -> Section:
@@ -38,8 +37,8 @@ def settings_section(files: BenchmarkFiles) -> Section:
     shared = files.plan.shared
     runs = [run for model in files.models for run in files.runs(model)]
     facts = [("corpus", f"{shared.corpus} (fingerprint {shared.fingerprint})")]
-    if runs:
-        facts += _spec_facts(spec_of(runs[0].entry("trained_on.json")))
+    if files.results.spec is not None:
+        facts += spec_facts(files.results.spec)
     facts += [
         ("metrics", shared.convention),
         ("protocols", ", ".join(files.plan.protocols)),
@@ -87,7 +86,8 @@ def _systems(files: BenchmarkFiles) -> Table:
     return Table("Systems", ("name", "system", "preset", "seeds", "members", "training"), tuple(lines))
 
 
-def _spec_facts(spec: Spec) -> Sequence[tuple[str, str]]:
+def spec_facts(spec: Spec) -> Sequence[tuple[str, str]]:
+    """Task and modalities of a corpus."""
     task = spec.task + (f": {', '.join(spec.classes)}" if spec.classes else "")
     modalities = ", ".join(f"{m.name} ({m.dim} features, at most {m.length} frames)" for m in spec.modalities)
     return [("task", task), ("modalities", modalities)]

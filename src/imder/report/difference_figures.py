@@ -12,11 +12,9 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from imder.evaluation.difference_plot import Line, best_lines
 from imder.evaluation.formatting import metric_info, scale_of
-from imder.report.style import BETTER, GREY, INK, WORSE, grid_lines, new_figure
+from imder.report.style import BETTER, GREY, INK, WORSE, grid_lines, new_figure, panels
 
 Row = Mapping[str, Any]
-ACROSS = 2
-"""Panels side by side."""
 
 
 def average_figure(rows: Sequence[Row]) -> Figure:
@@ -47,8 +45,8 @@ def rate_figure(lines: Mapping[str, Line], metric: str) -> Figure:
     """
     higher_is_better = bool(metric_info(metric).higher_is_better)
     shown, scale = best_lines(lines, higher_is_better=higher_is_better), scale_of(metric)[0]
-    figure, panels = _panels(list(shown), 1.15)
-    for axes, line in zip(panels, shown.values(), strict=True):
+    figure, each = panels(list(shown), 1.15)
+    for axes, line in zip(each, shown.values(), strict=True):
         for other in shown.values():
             axes.plot(other[0], scale * other[1], color=GREY, alpha=0.35, linewidth=0.7, zorder=1)
         x, difference, low, high = line[0], *(scale * line[1:])
@@ -78,8 +76,8 @@ def subset_figure(rows: Sequence[Row], short: Mapping[str, str]) -> Figure:
     lines = {m: np.array([[0.0] * len(of), [r["difference"] for r in of.values()]]) for m, of in by_model.items()}
     shown = best_lines(lines, higher_is_better=bool(metric_info(metric).higher_is_better))
     subsets = [name for name in short if any(row["available"] == name for row in rows)]
-    figure, panels = _panels(list(shown), 0.13 * len(subsets) + 0.35)
-    for axes, model in zip(panels, shown, strict=True):
+    figure, each = panels(list(shown), 0.13 * len(subsets) + 0.35)
+    for axes, model in zip(each, shown, strict=True):
         for y, subset in enumerate(subsets):
             if subset in by_model[model]:
                 _interval(axes, by_model[model][subset], y)
@@ -90,21 +88,6 @@ def subset_figure(rows: Sequence[Row], short: Mapping[str, str]) -> Figure:
         grid_lines(axes, "x")
     figure.supxlabel(_label(metric), fontsize=7.5)
     return figure
-
-
-def _panels(titles: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel of ``height`` inches for each title."""
-    across = min(ACROSS, len(titles))
-    down = -(-len(titles) // across)
-    figure = new_figure(height * down + 0.35 if down > 1 else height + 0.75)
-    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-    panels = list(grid.flat)[: len(titles)]
-    for axes, title in zip(panels, titles, strict=True):
-        axes.set_title(title)
-    for column, axes in enumerate(list(grid.flat)[len(titles) :], start=len(titles) % across):
-        axes.set_visible(False)
-        grid[down - 2, column].xaxis.set_tick_params(labelbottom=True)
-    return figure, panels
 
 
 def _interval(axes: Axes, row: Row, y: float) -> None:
@@ -123,11 +106,5 @@ def _zero_line(axes: Axes, direction: str) -> None:
 
 def _label(metric: str) -> str:
     info = metric_info(metric)
-    arrow = (
-        ""
-        if info.higher_is_better is None
-        else " (higher is better)"
-        if info.higher_is_better
-        else " (lower is better)"
-    )
-    return f"difference in {info.label}{', points' if info.share else ''}{arrow}"
+    arrow = "" if info.higher_is_better is None else ", ↑ better" if info.higher_is_better else ", ↓ better"
+    return f"difference in {info.label}{' (points' if info.share else ' ('}{arrow if info.share else arrow[2:]})"

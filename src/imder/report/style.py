@@ -10,7 +10,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from imder.jobs.files import atomic_write
 
 WIDTH = 3.4
 """Inches: a column of a two-column paper."""
+
+ACROSS = 2
+"""Panels side by side."""
 
 INK = "#1b1d21"
 GREY = "#8a8f98"
@@ -80,6 +83,21 @@ def new_figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
+def panels(titles: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel of ``height`` inches for each title."""
+    across = min(ACROSS, len(titles))
+    down = -(-len(titles) // across)
+    figure = new_figure(height * down + 0.35 if down > 1 else height + 0.75)
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    each = list(grid.flat)[: len(titles)]
+    for axes, title in zip(each, titles, strict=True):
+        axes.set_title(title)
+    for column, axes in enumerate(list(grid.flat)[len(titles) :], start=len(titles) % across):
+        axes.set_visible(False)
+        grid[down - 2, column].xaxis.set_tick_params(labelbottom=True)
+    return figure, each
+
+
 def grid_lines(axes: Axes, axis: str = "y") -> None:
     """Faint lines at the ticks of an axis, below the data."""
     axes.grid(visible=True, axis=axis)  # type: ignore[arg-type]
@@ -104,6 +122,7 @@ def _on_page(tag: str, name: str) -> str:
     tag = re.sub(r'(xlink:)?href="#([^"]+)"', rf'href="#{name}-\2"', tag)
     tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
     tag = re.sub(r"'DejaVu Sans'(, [^;\"]+)?", "system-ui, sans-serif", tag)
+    tag = re.sub(r"\b(\d+\.\d\d)\d+", r"\1", tag)  # of points: hundredths are enough
     for colour, variable in _ON_PAGE.items():
         tag = re.sub(re.escape(colour), variable, tag, flags=re.IGNORECASE)
     return tag
