@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -12,8 +11,7 @@ from imder.evaluation.rendering import Table
 from imder.report.benchmark_files import BenchmarkFiles
 from imder.report.content import DataTable, Listing, Section
 from imder.report.missing_sections import best_sentence
-from imder.report.recorded import recorded_facts, seconds_text
-from imder.types import Spec
+from imder.report.recorded import recorded_facts, seconds_text, spec_facts
 
 
 def benchmark_summary(files: BenchmarkFiles) -> tuple[str, ...]:
@@ -84,13 +82,6 @@ def _systems(files: BenchmarkFiles) -> Table:
         )
         lines.append(tuple((text, False) for text in texts))
     return Table("Systems", ("name", "system", "preset", "seeds", "members", "training"), tuple(lines))
-
-
-def spec_facts(spec: Spec) -> Sequence[tuple[str, str]]:
-    """Task and modalities of a corpus."""
-    task = spec.task + (f": {', '.join(spec.classes)}" if spec.classes else "")
-    modalities = ", ".join(f"{m.name} ({m.dim} features, at most {m.length} frames)" for m in spec.modalities)
-    return [("task", task), ("modalities", modalities)]
 
 
 def _counted(number: int, noun: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from imder.training.run import RunDirectory
-from imder.types import ImderError
+from imder.types import ImderError, Spec
 
 PACKAGES = ("imder", "python", "torch", "lightning", "numpy")
 
@@ -34,6 +34,13 @@ def _facts(run: RunDirectory) -> list[tuple[str, str]]:
     if content.get("git_commit"):
         facts.append(("commit", str(content["git_commit"])))
     return [*facts, ("command", without_folders(str(content.get("command", "not recorded"))))]
+
+
+def spec_facts(spec: Spec) -> Sequence[tuple[str, str]]:
+    """Task and modalities of a corpus."""
+    task = spec.task + (f": {', '.join(spec.classes)}" if spec.classes else "")
+    modalities = ", ".join(f"{m.name} ({m.dim} features, at most {m.length} frames)" for m in spec.modalities)
+    return [("task", task), ("modalities", modalities)]
 
 
 def without_folders(command: str) -> str:
