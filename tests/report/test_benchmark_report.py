@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from command_line import imder_, rows_of
-from imder.report.report import report
+from imder.report.benchmark_report import benchmark_report
+from imder.report.page import write_page
 from report.page_parts import assert_self_contained
 
 
 def test_it_has_every_setting_of_every_protocol(benchmark: Path, tmp_path: Path) -> None:
-    content = report(benchmark, tmp_path / "a.html")
+    content = benchmark_report(benchmark)
+    write_page(content, tmp_path / "a.html")
     page = assert_self_contained((tmp_path / "a.html").read_text())
     titles = [section.title for section in content.sections]
     assert titles[:3] == [
@@ -68,7 +70,7 @@ def test_unfinished_cells_are_named_and_runs_may_be_gone(benchmark: Path, tmp_pa
     shutil.copytree(benchmark, copy)
     shutil.rmtree(copy / "runs")
     (copy / "cells" / "narrow-any-1.json").unlink()
-    content = report(copy, tmp_path / "a.html")
+    content = benchmark_report(copy)
     assert "narrow-any-1 (not run yet)" in content.sections[-1].words[0]
     assert dict(content.sections[-1].facts)["versions"] == "not recorded"
 

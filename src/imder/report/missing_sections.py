@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from imder.benchmarking.significance import interval_text
+from imder.calibration.describe import LEVEL
 from imder.evaluation.difference_plot import MOST_LINES, difference_lines
 from imder.evaluation.formatting import metric_info
-from imder.evaluation.plots import rate_lines
+from imder.evaluation.plots import COLOURS, rate_lines
 from imder.metrics import names_of
 from imder.missingness.protocols import PROTOCOLS
 from imder.report.content import DataTable, Exhibit, Section
@@ -50,7 +51,8 @@ def _rate_section(results: Results, protocol: str) -> Section:
                     rate_figure(lines, metric),
                 )
             )
-        exhibits += value_exhibits(results, protocol, metric)
+        if len({row["model"] for row in rows}) < len(COLOURS):  # of more, differences say more than as many lines
+            exhibits += value_exhibits(results, protocol, metric)
     return Section(
         f"Missing rate ({protocol} protocol)",
         (_introduction(results, protocol),),
@@ -68,13 +70,20 @@ def value_exhibits(results: Results, protocol: str, metric: str) -> list[Exhibit
     lines = {model: line for model, line in lines.items() if model not in results.ensembled}
     if not lines.keys() - set(results.references):
         return []
+    few = len(lines.keys() - set(results.references)) <= len(COLOURS)
     dashed = "; dashed lines are references" if lines.keys() & set(results.references) else ""
+    promise = f" The line at {100 * LEVEL:g} % is the promise." if metric == "coverage" else ""
+    words = (
+        f"Lines are means over trainings and draws of the masks{dashed}. The band is one standard deviation of one draw of one "
+        "training."
+        if few
+        else "Each line spans a system's means at all missing rates, and the dot is their average."
+    )
     return [
         Exhibit(
             f"{protocol}-{metric}",
             f"{metric_info(metric).label} over the missing rate",
-            f"Lines are means over trainings and draws of the masks{dashed}. The band is one standard deviation of one draw of "
-            "one training.",
+            words + (promise or ("" if few else " The tables have the value at each rate.")),
             value_figure(lines, metric, results.references),
         )
     ]
@@ -114,14 +123,15 @@ def _average_exhibits(results: Results, protocol: str) -> list[Exhibit]:
     rows = averages_of(of_protocol(results.differences, protocol))
     exhibits = []
     for metric in names_of(results.convention, "comparison"):
-        mine = [row for row in rows if row["metric"] == metric]
+        sign = -1 if metric_info(metric).higher_is_better else 1
+        mine = sorted((row for row in rows if row["metric"] == metric), key=lambda row: sign * row["difference"])
         if len(mine) > 1 or (mine and not PROTOCOLS[protocol].has_rates and not results.short):
             setting = f", {mine[0]['available']}" if mine[0]["available"] else ""
             exhibits.append(
                 Exhibit(
                     f"{protocol}-{metric}-difference",
                     f"{metric_info(metric).label}: difference from {results.baseline}{setting}",
-                    f"Dots are differences from {results.baseline} and lines their 95 % intervals. {TOLD_APART}",
+                    f"Dots are differences from {results.baseline} and lines their 95 % intervals, the best on top. {TOLD_APART}",
                     average_figure(mine),
                 )
             )

@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from imder.calibration.describe import LEVEL
 from imder.evaluation.formatting import metric_info
 from imder.evaluation.plots import COLOURS, DASHES, MARKERS, Line
-from imder.report.style import GREY, INK, grid_lines, new_figure, panels
+from imder.report.style import GREY, INK, grid_lines, new_figure
 
 
 def value_figure(lines: Mapping[str, Line], metric: str, references: Sequence[str]) -> Figure:
-    """A metric over the missing rate: one panel for a few systems, a panel each for more.
+    """A metric over the missing rate: lines for a few systems, ranges for more.
 
     Args:
         lines: of `imder.evaluation.plots.rate_lines`, by system, in percent where the metric is a share.
@@ -37,14 +37,23 @@ def value_figure(lines: Mapping[str, Line], metric: str, references: Sequence[st
         axes.set_ylabel(label)
         axes.legend()
         return figure
-    figure, each = panels(list(systems), 1.15)
-    for axes, line in zip(each, systems.values(), strict=True):
-        _draw(axes, line, "", COLOURS[0], MARKERS[0])
-        _references(axes, grey, metric)
-        axes.xaxis.set_major_locator(MultipleLocator(0.2))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-    figure.supxlabel("missing rate", fontsize=7.5)
-    figure.supylabel(label, fontsize=7.5)
+    return range_figure(systems, metric, label)
+
+
+def range_figure(lines: Mapping[str, Line], metric: str, label: str) -> Figure:
+    """A line for each of many systems: the range of its means over the missing rate, and their average as a dot."""
+    figure = new_figure(0.17 * len(lines) + 0.75)
+    axes = figure.subplots()
+    for y, (_, mean, _) in enumerate(lines.values()):
+        axes.plot([mean.min(), mean.max()], [y, y], color=COLOURS[0])
+        axes.plot([mean.mean()], [y], "o", color=COLOURS[0])
+    if metric == "coverage":
+        axes.axvline(100 * LEVEL, color=INK, linewidth=0.7)
+    axes.set_yticks(range(len(lines)), list(lines))
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    grid_lines(axes, "x")
     return figure
 
 
