@@ -11,17 +11,16 @@ from imder.evaluation.rendering import Table
 from imder.report.benchmark_files import BenchmarkFiles
 from imder.report.content import DataTable, Listing, Section
 from imder.report.missing_sections import best_sentence
-from imder.report.recorded import recorded_facts, seconds_text, spec_facts
+from imder.report.recorded import recorded_facts, spec_facts
 
 
 def benchmark_summary(files: BenchmarkFiles) -> tuple[str, ...]:
     """The sentences below the title."""
-    shared, count = files.plan.shared, len(files.models)
+    shared = files.plan.shared
     n = max((row["n"] for row in files.rows), default=0)
-    seeds = len({cell.seed for cell in files.finished})
-    folds = f", {shared.folds} rotations over test groups" if shared.folds else ""
-    systems, trainings = _counted(count, "system"), _counted(seeds, "training")
-    first = f"{systems} on {shared.corpus}: {trainings} of each (seeds){folds}, at most {n} test samples at once."
+    seeds = _counted(len({cell.seed for cell in files.finished}), "seed")
+    tested = f"{shared.folds} rotations, up to {n} test samples in each" if shared.folds else f"{n} test samples"
+    first = f"{_counted(len(files.models), 'system')} on {shared.corpus}, {seeds}, {tested}."
     unfinished = (
         f"{_counted(len(files.unfinished), 'cell')} of the grid unfinished; see the settings."
         if files.unfinished
@@ -34,7 +33,7 @@ def settings_section(files: BenchmarkFiles) -> Section:
     """Corpus, protocols, systems and environment."""
     shared = files.plan.shared
     runs = [run for model in files.models for run in files.runs(model)]
-    facts = [("corpus", f"{shared.corpus} (fingerprint {shared.fingerprint})")]
+    facts = [("corpus", shared.corpus), ("fingerprint of the corpus", shared.fingerprint)]
     if files.results.spec is not None:
         facts += spec_facts(files.results.spec)
     facts += [
@@ -78,10 +77,10 @@ def _systems(files: BenchmarkFiles) -> Table:
             str(config["preset"]),
             str(len({cell.seed for cell in cells})),
             str(settings.get("members", 1)),
-            seconds_text(fmean(times)) if times else "–",
+            f"{fmean(times):.0f}" if times else "–",
         )
         lines.append(tuple((text, False) for text in texts))
-    return Table("Systems", ("name", "system", "preset", "seeds", "members", "training"), tuple(lines))
+    return Table("Systems", ("name", "system", "preset", "seeds", "members", "training (s)"), tuple(lines))
 
 
 def _counted(number: int, noun: str) -> str:

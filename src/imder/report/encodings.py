@@ -121,7 +121,7 @@ def _figure(part: Encodings) -> Figure:
     for axes, points, title in ((left, both, "PCA"), (right, tsne, "t-SNE")):
         for values, colour, label in ((points[:n], COLOURS[0], "true"), (points[n:], COLOURS[1], "recovered")):
             axes.plot(
-                values[:, 0], values[:, 1], ".", color=colour, alpha=0.45, markersize=3, markeredgewidth=0, label=label
+                values[:, 0], values[:, 1], ".", color=colour, alpha=0.5, markersize=4.5, markeredgewidth=0, label=label
             )
         axes.set_title(title)
         axes.set_xticks([])

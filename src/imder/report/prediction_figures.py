@@ -29,7 +29,7 @@ def scatter_figure(predictions: Array, labels: Array) -> Figure:
     chosen = np.random.default_rng(0).permutation(len(labels))[:MOST_POINTS]
     ends = [float(min(labels.min(), predictions.min())), float(max(labels.max(), predictions.max()))]
     axes.plot(ends, ends, color=GREY, linewidth=0.8)
-    axes.plot(labels[chosen], predictions[chosen], ".", color=BETTER, alpha=0.35, markersize=3, markeredgewidth=0)
+    axes.plot(labels[chosen], predictions[chosen], ".", color=BETTER, alpha=0.45, markersize=4.5, markeredgewidth=0)
     parts = [part for part in np.array_split(np.argsort(labels, kind="stable"), 5) if len(part)]
     middles = np.array(
         [(np.median(labels[part]), *np.quantile(predictions[part], (0.25, 0.5, 0.75))) for part in parts]

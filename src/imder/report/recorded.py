@@ -39,7 +39,9 @@ def _facts(run: RunDirectory) -> list[tuple[str, str]]:
 def spec_facts(spec: Spec) -> Sequence[tuple[str, str]]:
     """Task and modalities of a corpus."""
     task = spec.task + (f": {', '.join(spec.classes)}" if spec.classes else "")
-    modalities = ", ".join(f"{m.name} ({m.dim} features, at most {m.length} frames)" for m in spec.modalities)
+    modalities = ", ".join(
+        f"{m.name} ({m.dim} features, at most {m.length} frame{'s' * (m.length != 1)})" for m in spec.modalities
+    )
     return [("task", task), ("modalities", modalities)]
 
 
@@ -48,14 +50,14 @@ def without_folders(command: str) -> str:
 
     >>> without_folders("/home/me/env/bin/imder train /data/mosi.pkl --out runs/a")
     'imder train mosi.pkl --out a'
-    >>> without_folders("python /home/me/env/lib/imder/__main__.py --rates 0,0.5")
-    'python __main__.py --rates 0,0.5'
+    >>> without_folders("imder benchmark mosi --models imder,/home/me/my.yaml --rates 0,0.5")
+    'imder benchmark mosi --models imder,my.yaml --rates 0,0.5'
     """
     try:
         words = shlex.split(command)
     except ValueError:
         return command
-    return shlex.join(PurePath(word).name or word for word in words)
+    return shlex.join(",".join(PurePath(part).name or part for part in word.split(",")) for word in words)
 
 
 def seconds_text(seconds: float) -> str:

@@ -51,8 +51,8 @@ def _phases(run: RunDirectory) -> DataTable:
         loss = reached.get("valid")
         shown = f"{loss:.4g}" if isinstance(loss, float) else "–"
         origin = f"taken from {PurePath(str(reached['from'])).name}" if "from" in reached else ""
-        lines.append((phase, *texts, shown, seconds_text(float(reached["seconds"])), origin))
-    heads = ("phase", "epochs", "best epoch", "validation loss", "time", "")
+        lines.append((phase, *texts, shown, f"{float(reached['seconds']):.0f}", origin))
+    heads = ("phase", "epochs", "best epoch", "validation loss", "time (s)", "remark")
     rows = tuple(tuple((text, False) for text in line) for line in lines)
     return DataTable(
         "Epochs count from 0; the weights of the best one are kept.", Table("Phases of training", heads, rows)
