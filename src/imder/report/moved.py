@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imder.data.corpus import Split
 from imder.inference.options import PredictOptions
@@ -32,15 +33,13 @@ def moved_section(model: IMDerNetwork, split: Split, mask: Mask, options: Predic
         options: how to predict.
         setting: of the mask, in words.
     """
-    lacking = mask.any(1) & ~mask.all(1)
+    lacking: NDArray[np.bool_] = mask.any(1) & ~mask.all(1)
     used = any(
         weight > 0 for pattern, weight in model.recovery_weights().items() if pattern.count("+") + 1 < mask.shape[1]
     )
     without = _predictions(model, split, mask, options, 0.0)
     with_recovery = _predictions(model, split, mask, options, None if used else 1.0)
-    moves = np.array(
-        [_move(a, b, model.spec) if lacks else 0.0 for a, b, lacks in zip(without, with_recovery, lacking)]
-    )
+    moves = np.array([_move(a, b, model.spec) for a, b in zip(without, with_recovery, strict=True)]) * lacking
     order = [int(i) for i in np.argsort(-moves, kind="stable")[:SHOWN] if moves[i] > 0]
     if used:
         words = (
@@ -67,13 +66,15 @@ def _predictions(model: IMDerNetwork, split: Split, mask: Mask, options: Predict
 
 
 def _move(before: Row, after: Row, spec: Spec) -> float:
-    """How far a prediction moved: the difference of values, or the total variation between probabilities."""
+    """How far a prediction moved: the difference of values, or the total variation between probabilities; 0 for none."""
+    if before["available"] == "":
+        return 0.0
     if spec.task == "classification":
-        return 0.5 * sum(abs(after[f"p_{name}"] - before[f"p_{name}"]) for name in spec.classes)
+        return 0.5 * sum(abs(float(after[f"p_{name}"]) - float(before[f"p_{name}"])) for name in spec.classes)
     return float(abs(after["prediction"] - before["prediction"]))
 
 
-def _median(moves: np.ndarray[Any, np.dtype[np.float64]]) -> str:
+def _median(moves: NDArray[np.float64]) -> str:
     return f"{np.median(moves[moves > 0]) if (moves > 0).any() else 0.0:.3f}"
 
 

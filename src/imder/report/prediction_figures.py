@@ -18,7 +18,7 @@ from imder.report.style import BETTER, GREY, INK, grid_lines, new_figure
 
 Array = NDArray[np.float64]
 
-MOST_POINTS = 1000
+MOST_POINTS = 700
 """Points of a scatter: more would hide one another and make the page heavy."""
 
 

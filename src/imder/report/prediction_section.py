@@ -80,7 +80,7 @@ def _exhibit(part: Predicted, number: int, convention: str, classes: Sequence[st
     return Exhibit(
         f"scatter-{number}-{part.slug}",
         f"{part.system}, {part.setting}: predictions over labels",
-        "Each dot is a sample; black marks are the median and the middle half of the predictions in each fifth of the labels. "
+        "Each small dot is a sample; large marks are the median and the middle half of the predictions in each fifth of the labels. "
         f"The flatter they run against the diagonal, the more predictions shrink to the mean. {values}, n = {len(part.labels)}.",
         scatter_figure(part.values, part.labels),
     )
