@@ -21,7 +21,7 @@ def test_it_has_every_setting_of_every_protocol(benchmark: Path, tmp_path: Path)
     assert titles[:3] == [
         "Missing rate (random protocol)",
         "Subsets of the modalities (fixed protocol)",
-        "As the corpus is (natural protocol)",
+        "Nothing hidden (natural protocol)",
     ]
     names = [exhibit.name for exhibit in content.exhibits()]
     assert {"random-mae-difference", "random-mae-over-rate", "fixed-mae-by-subset", "natural-mae-difference"} <= {

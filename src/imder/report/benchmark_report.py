@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from imder.benchmarking.additions import addition_table
 from imder.missingness.patterns import pattern_name, patterns
 from imder.report.benchmark_files import BenchmarkFiles
 from imder.report.benchmark_predictions import WORDS, benchmark_predictions
 from imder.report.benchmark_recovery import benchmark_recoveries
 from imder.report.benchmark_settings import benchmark_summary, settings_section
-from imder.report.content import Content, Section
+from imder.report.content import Content, DataTable, Section
 from imder.report.missing_sections import missing_sections
 from imder.report.prediction_section import prediction_section
 from imder.report.recovery_section import recovery_section
@@ -28,6 +30,7 @@ def benchmark_report(path: str | Path) -> Content:
     with drawing():
         sections = [
             *missing_sections(files.results),
+            _additions(files),
             uncertainty_section(files.results),
             _predictions(files),
             _recovery(files),
@@ -51,3 +54,23 @@ def _recovery(files: BenchmarkFiles) -> Section | None:
         return None
     named = [pattern_name(pattern, spec.names) for pattern in patterns(len(spec.names))]
     return recovery_section(benchmark_recoveries(files), spec.names, short_names(named), "test")
+
+
+def _additions(files: BenchmarkFiles) -> Section | None:
+    """What an added modality costs (`imder.benchmarking.additions`)."""
+    tables = addition_table(files.additions, "test samples resampled", files.results.convention)
+    words = (
+        "A system that uses its modalities well is never worse for having one more: for each system the worst addition."
+    )
+    shown = tuple(
+        DataTable(
+            "A loss above 0 means that the addition makes the metric worse; in brackets its 95 % interval.",
+            replace(t, headers=_flat(t.headers)),
+        )
+        for t in tables
+    )
+    return Section("What an added modality costs", (words,), tables=shown) if shown else None
+
+
+def _flat(headers: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(head.replace("\n", ": ") for head in headers)

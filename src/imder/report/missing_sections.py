@@ -108,7 +108,9 @@ def _subset_section(results: Results, protocol: str) -> Section:
                 )
             )
     title = (
-        "Subsets of the modalities" if any(r["available"] for r in of_protocol(results.rows, protocol)) else "As it is"
+        "Subsets of the modalities"
+        if any(r["available"] for r in of_protocol(results.rows, protocol))
+        else "Nothing hidden"
     )
     return Section(
         f"{title} ({protocol} protocol)",
