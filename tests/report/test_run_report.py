@@ -146,9 +146,8 @@ def test_the_weight_is_restored_after_an_error() -> None:
 
 
 def test_a_run_with_and_without_a_corpus(
-    benchmark: Path, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, benchmark: Path, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = benchmark / "runs" / "zero-fill-any-0"
     few = ["--rates", "0,0.5", "--draws", 2, "--resamples", 20, "--out", tmp_path / "r.html"]
     assert imder_("report", run, place / "corpus", *few) == 0
     page = assert_self_contained((tmp_path / "r.html").read_text())

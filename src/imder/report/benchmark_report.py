@@ -62,13 +62,8 @@ def _additions(files: BenchmarkFiles) -> Section | None:
     words = (
         "A system that uses its modalities well is never worse for having one more: for each system the worst addition."
     )
-    shown = tuple(
-        DataTable(
-            "A loss above 0 means that the addition makes the metric worse; in brackets its 95 % interval.",
-            replace(t, headers=_flat(t.headers)),
-        )
-        for t in tables
-    )
+    how = "A loss above 0 means that the addition makes the metric worse; brackets hold its 95 % interval."
+    shown = tuple(DataTable(how, replace(t, headers=_flat(t.headers))) for t in tables)
     return Section("What an added modality costs", (words,), tables=shown) if shown else None
 
 

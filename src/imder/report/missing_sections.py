@@ -121,13 +121,13 @@ def _subset_section(results: Results, protocol: str) -> Section:
 
 
 def _average_exhibits(results: Results, protocol: str) -> list[Exhibit]:
-    """For each metric of comparison the systems' differences from the baseline on average; none for a single system."""
+    """For each metric of comparison the differences on average, or in the only setting; none for one system's average."""
     rows = averages_of(of_protocol(results.differences, protocol))
     exhibits = []
     for metric in names_of(results.convention, "comparison"):
         sign = -1 if metric_info(metric).higher_is_better else 1
         mine = sorted((row for row in rows if row["metric"] == metric), key=lambda row: sign * row["difference"])
-        if len(mine) > 1 or (mine and not PROTOCOLS[protocol].has_rates and not results.short):
+        if len(mine) > 1 or (mine and not mine[0]["available"]):
             setting = f", {mine[0]['available']}" if mine[0]["available"] else ""
             exhibits.append(
                 Exhibit(
