@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from command_line import imder_, rows_of
+from imder.report.benchmark_files import BenchmarkFiles
 from imder.report.benchmark_report import benchmark_report
+from imder.report.benchmark_settings import settings_section
 from imder.report.page import write_page
 from report.page_parts import assert_self_contained
 
@@ -51,9 +53,7 @@ def test_it_has_every_setting_of_every_protocol(benchmark: Path, tmp_path: Path)
     assert content.summary[1].startswith("Random protocol, average MAE: zero-fill +")
 
 
-def test_the_command_writes_it_once_unless_forced(
-    benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_replaces_nothing_else(benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, figures = tmp_path / "r.html", tmp_path / "figures"
     assert imder_("report", benchmark, "--out", out, "--figures", figures) == 0
     assert "figures as SVG and PDF" in capsys.readouterr().out
@@ -62,7 +62,6 @@ def test_the_command_writes_it_once_unless_forced(
     assert imder_("report", benchmark, "--out", out) == 2
     assert out.read_text() == "mine"
     assert "holds something else" in capsys.readouterr().err
-    assert imder_("report", benchmark, "--out", out, "--force") == 0
     (figures / "notes.txt").touch()
     assert imder_("report", benchmark, "--out", out, "--figures", figures) == 2
     assert "notes.txt" in capsys.readouterr().err
@@ -72,8 +71,7 @@ def test_unfinished_cells_are_named(benchmark: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(benchmark, copy)
     (copy / "cells" / "zero-fill-any-1.json").unlink()
-    content = benchmark_report(copy)
-    assert "zero-fill-any-1 (not run yet)" in content.sections[-1].words[0]
+    assert "zero-fill-any-1 (not run yet)" in settings_section(BenchmarkFiles.read(copy)).words[0]
 
 
 @pytest.mark.parametrize(
@@ -99,4 +97,7 @@ def test_damaged_files_are_one_line(
 
 def test_anything_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert imder_("report", tmp_path, "--out", tmp_path / "a.html") == 2
-    assert "is no benchmark" in capsys.readouterr().err
+    assert "is neither a run nor a benchmark" in capsys.readouterr().err
+    (tmp_path / "fixed.json").write_text("{}")
+    assert imder_("report", tmp_path, "--out", tmp_path / "a.html") == 2
+    assert "read its tables.md" in capsys.readouterr().err

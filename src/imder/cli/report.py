@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imder.cli.console import counted, say, say_all
+from imder.cli.info import is_run
 from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction
 from imder.cli.outputs import check_output
 from imder.cli.parser import numbers, whole
@@ -52,6 +53,7 @@ def run(options: Namespace) -> int:
             raise ImderError(f"{options.run} is a benchmark, whose folder says everything: leave {options.corpus} out")
         content = benchmark_report(options.run)
     else:
+        check_run(options.run)
         trained = load_model(options)
         corpus = None if options.corpus is None else trained.read(options.corpus, drop_empty=options.drop_empty)
         settings = RunSettings(
@@ -73,6 +75,20 @@ def run(options: Namespace) -> int:
     say_all(content.remarks)
     say(f"saved in {options.out}")
     return 0
+
+
+def check_run(path: str) -> None:
+    """Check that a folder that exists may hold a trained model.
+
+    Raises:
+        ImderError: it holds something else.
+    """
+    if (Path(path) / "fixed.json").is_file():
+        raise ImderError(f"{path}: compares ways to fill in for a fixed model; it has no report, read its tables.md")
+    if Path(path).exists() and not is_run(path):
+        raise ImderError(
+            f"{path}: is neither a run nor a benchmark: it has no config.yaml, config.json or benchmark.json"
+        )
 
 
 def check_figures(folder: str) -> None:
