@@ -63,7 +63,7 @@ def test_the_command_replaces_nothing_else(benchmark: Path, tmp_path: Path, caps
     assert out.read_text() == "mine"
     assert "holds something else" in capsys.readouterr().err
     (figures / "notes.txt").touch()
-    assert imder_("report", benchmark, "--out", out, "--figures", figures) == 2
+    assert imder_("report", benchmark, "--out", tmp_path / "new.html", "--figures", figures) == 2
     assert "notes.txt" in capsys.readouterr().err
 
 
