@@ -33,7 +33,7 @@ def moved_section(model: IMDerNetwork, split: Split, mask: Mask, options: Predic
         options: how to predict.
         setting: of the mask, in words.
     """
-    lacking: NDArray[np.bool_] = mask.any(1) & ~mask.all(1)
+    lacking: NDArray[np.bool_] = np.asarray(mask.any(1) & ~mask.all(1))
     used = any(
         weight > 0 for pattern, weight in model.recovery_weights().items() if pattern.count("+") + 1 < mask.shape[1]
     )
