@@ -12,7 +12,7 @@ def test_cells_of_the_plot_stay_within_their_windows():
     """Halfway between middles; where windows leave gaps, so do the cells."""
     rows = [{"start": s, "end": s + 4.0} for s in (0.0, 1.0, 2.0, 2.5)]
     edges, kept = _cells(rows)
-    assert edges.tolist() == [1.5, 2.5, 3.5, 4.25, 4.75]
+    assert edges.tolist() == [0, 2.5, 3.5, 4.25, 6.5]  # the ends of the first and last windows are filled
     assert kept(np.arange(4.0)).tolist() == [0, 1, 2, 3]
     edges, kept = _cells([{"start": s, "end": s + 1.0} for s in (0.0, 3.0)])
     assert edges.tolist() == [0, 1, 3, 4]

@@ -77,11 +77,14 @@ def plot_series(rows: Sequence[Row], spec: Spec, path: str | Path, *, level: flo
 
 def _values(axes: Axes, rows: Sequence[Row], middle: NDArray[np.float64], level: float) -> None:
     line = _column(rows, "prediction")
+    ends = np.concatenate([[rows[0]["start"]], middle, [rows[-1]["end"]]])  # the first and last values hold to the ends
     if any(row.get("low") is not None for row in rows):
         low, high = _column(rows, "low"), _column(rows, "high")
-        axes.fill_between(middle, low, high, color=_LINE, alpha=0.18, linewidth=0, label=f"{100 * level:g} % interval")
+        band = (np.pad(low, 1, "edge"), np.pad(high, 1, "edge"))
+        axes.fill_between(ends, *band, color=_LINE, alpha=0.18, linewidth=0, label=f"{100 * level:g} % interval")
     # Markers show a window between two without predictions, where the line has no length.
-    axes.plot(middle, line, color=_LINE, linewidth=1.6, marker="o" if len(rows) < 60 else ".", markersize=3)
+    axes.plot(ends, np.pad(line, 1, "edge"), color=_LINE, linewidth=1.6)
+    axes.plot(middle, line, color=_LINE, linestyle="", marker="o" if len(rows) < 60 else ".", markersize=3)
     axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     axes.set_ylabel("prediction")
     axes.grid(alpha=0.25)
@@ -119,14 +122,14 @@ def _cells(
 ) -> tuple[NDArray[np.float64], Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
     """Edges of the windows' cells in seconds, and a function from values ``(..., windows)`` to values of the cells.
 
-    A cell extends halfway to the middles of its neighbours, within its own window; a gap between cells is a cell of NaN.
+    A cell extends halfway to the middles of its neighbours, within its own window; the first and the last extend to the ends of
+    their windows. A gap between cells is a cell of NaN.
     """
     start, end = _column(rows, "start"), _column(rows, "end")
     middle = (start + end) / 2
     half = np.diff(middle) / 2
-    usual = half[0] if len(half) else (end[0] - start[0]) / 2
-    left = middle - np.minimum((end - start) / 2, np.concatenate([[usual], half]))
-    right = middle + np.minimum((end - start) / 2, np.concatenate([half, half[-1:] if len(half) else [usual]]))
+    left = middle - np.minimum((end - start) / 2, np.concatenate([[np.inf], half]))
+    right = middle + np.minimum((end - start) / 2, np.concatenate([half, [np.inf]]))
     edges, window_of_cell = [left[0]], []
     for i in range(len(rows)):
         if left[i] - edges[-1] > 1e-6:
