@@ -54,7 +54,7 @@ def small_system(corpus: Corpus) -> IMDer:
     return model
 
 
-@pytest.fixture(scope="module", params=["regression", "classification"])
+@pytest.fixture(scope="module", params=["regression", pytest.param("classification", marks=pytest.mark.slow)])
 def system(request: pytest.FixtureRequest) -> tuple[IMDer, Corpus]:
     corpus = two_modalities(request.param)
     return small_system(corpus), corpus
