@@ -119,7 +119,7 @@ def test_a_face_that_leaves_covers_less_and_then_nothing(face_bundle):
 
 def test_frames_that_nobody_takes_and_more_than_the_recipe_reads_are_bounded(face_bundle):
     buffer = FaceBuffer(FaceRecipe("face", 62, "model", "0", 5, "longest"), 2.0)
-    for i in range(600):
+    for i in range(200):
         buffer.put(i / 30, SCENES[0])
     assert buffer.size <= faces.MOST_FRAMES + 2 * 5 * 4 + 1
     buffer.track(100.0)
