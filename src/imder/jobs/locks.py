@@ -62,13 +62,10 @@ class Lock:
         holder = read_holder(self.path)
         if holder is None or not is_stale(holder, self.silent):
             return False
-        guard = self.path.with_name(f"{self.path.name}.taking")
-        if not self._create(guard):
-            with suppress(OSError):  # left by a process that died while it took over
-                taking = read_holder(guard)
-                dead = taking is not None and taking.token and is_stale(taking, _TAKEOVER)
-                if dead or abs(time.time() - guard.stat().st_mtime) > _TAKEOVER:
-                    guard.unlink()
+        guard = Lock(
+            self.path.with_name(f"{self.path.name}.taking"), _TAKEOVER
+        )  # taken over in turn from a dead process
+        if not guard.acquire():
             return False
         try:
             now = read_holder(self.path)
@@ -77,7 +74,7 @@ class Lock:
             self._write()
             return True
         finally:
-            guard.unlink(missing_ok=True)
+            guard.release()
 
     def held(self) -> bool:
         """Whether this object holds the lock; false once another process took it over, for instance after a suspension."""
