@@ -189,6 +189,6 @@ def best_sentence(results: Results, protocol: str) -> str:
     sign = 1 if info.higher_is_better else -1
     best = max(better, key=lambda row: sign * float(row["difference"]))
     return (
-        f"{name} {len(better)} of {len(rows)} systems are better than {results.baseline}, most of all {best['model']} "
-        f"with {interval_text(best)[0]}{unit} (95 % interval)."
+        f"{name} {len(better)} of {len(rows)} systems are better than {results.baseline}; the largest difference "
+        f"is that of {best['model']}, {interval_text(best)[0]}{unit} (95 % interval)."
     )
