@@ -24,7 +24,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("corpus", nargs="?", help=f"for a run: labelled {CORPUS} (without it: what the run recorded)")
     parser.add_argument("--out", default="report.html", help="the HTML file")
     parser.add_argument("--figures", metavar="DIR", help="folder for every figure as SVG and PDF, 3.4 inches wide")
-    parser.add_argument("--no-samples", action="store_true", help="leave out ids and texts of samples")
+    parser.add_argument(
+        "--no-samples", action="store_true", help="leave out ids, texts and single predictions of samples"
+    )
     parser.add_argument("--force", action="store_true", help="replace whatever --out and --figures name")
     parser.add_argument("--rates", type=numbers, help=RATES)
     parser.add_argument("--draws", type=whole(1), default=5, help="masks drawn for each rate")
@@ -51,7 +53,7 @@ def run(options: Namespace) -> int:
     if is_benchmark(options.run):
         if options.corpus is not None:
             raise ImderError(f"{options.run} is a benchmark, whose folder says everything: leave {options.corpus} out")
-        content = benchmark_report(options.run)
+        content = benchmark_report(options.run, samples=not options.no_samples)
     else:
         check_run(options.run)
         trained = load_model(options)

@@ -20,8 +20,8 @@ from imder.report.style import drawing
 from imder.report.uncertainty_section import uncertainty_section
 
 
-def benchmark_report(path: str | Path) -> Content:
-    """The report of a benchmark's folder.
+def benchmark_report(path: str | Path, *, samples: bool = True) -> Content:
+    """The report of a benchmark's folder; ``samples``: whether figures have a dot for each sample.
 
     Raises:
         ImderError: it is no benchmark, has no finished cell, or a file is damaged.
@@ -32,7 +32,7 @@ def benchmark_report(path: str | Path) -> Content:
             *missing_sections(files.results),
             _additions(files),
             uncertainty_section(files.results),
-            _predictions(files),
+            _predictions(files, samples),
             _recovery(files),
             settings_section(files),
         ]
@@ -41,11 +41,12 @@ def benchmark_report(path: str | Path) -> Content:
     )
 
 
-def _predictions(files: BenchmarkFiles) -> Section | None:
+def _predictions(files: BenchmarkFiles, dots: bool) -> Section | None:
     classes = files.results.spec.classes if files.results.spec is not None else ()
     if files.results.convention == "classification" and not classes:
         return None
-    return prediction_section(list(benchmark_predictions(files)), files.results.convention, classes, WORDS)
+    predicted = list(benchmark_predictions(files))
+    return prediction_section(predicted, files.results.convention, classes, WORDS, dots=dots)
 
 
 def _recovery(files: BenchmarkFiles) -> Section | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, MultipleLocator
@@ -22,14 +23,21 @@ MOST_POINTS = 700
 """Points of a scatter: more would hide one another and make the page heavy."""
 
 
-def scatter_figure(predictions: Array, labels: Array) -> Figure:
-    """Predictions ``(N,)`` over labels ``(N,)``, and the median prediction of each fifth of the labels."""
+def scatter_figure(predictions: Array, labels: Array, dots: bool = True) -> Figure:
+    """Predictions ``(N,)`` over labels ``(N,)``, and the median prediction of each fifth of the labels.
+
+    Without ``dots`` samples are counted in hexagons.
+    """
     figure = new_figure(2.9)
     axes = figure.subplots()
     chosen = np.random.default_rng(0).permutation(len(labels))[:MOST_POINTS]
     ends = [float(min(labels.min(), predictions.min())), float(max(labels.max(), predictions.max()))]
     axes.plot(ends, ends, color=GREY, linewidth=0.8)
-    axes.plot(labels[chosen], predictions[chosen], ".", color=BETTER, alpha=0.45, markersize=4.5, markeredgewidth=0)
+    if dots:
+        axes.plot(labels[chosen], predictions[chosen], ".", color=BETTER, alpha=0.45, markersize=4.5, markeredgewidth=0)
+    else:
+        shades = LinearSegmentedColormap.from_list("counts", [(*to_rgb(BETTER), 0.08), to_rgb(BETTER)])
+        axes.hexbin(labels, predictions, gridsize=16, mincnt=1, cmap=shades, linewidths=0)
     parts = [part for part in np.array_split(np.argsort(labels, kind="stable"), 5) if len(part)]
     middles = np.array(
         [(np.median(labels[part]), *np.quantile(predictions[part], (0.25, 0.5, 0.75))) for part in parts]

@@ -42,9 +42,9 @@ class Predicted:
 
 
 def prediction_section(
-    predicted: Sequence[Predicted], convention: str, classes: Sequence[str], words: str
+    predicted: Sequence[Predicted], convention: str, classes: Sequence[str], words: str, *, dots: bool = True
 ) -> Section | None:
-    """Figures of each of the predictions; None where there are none."""
+    """Figures of each of the predictions, with a dot for each sample or without; None where there are none."""
     predicted = [part for part in predicted if len(part.labels)]
     if not predicted:
         return None
@@ -62,11 +62,11 @@ def prediction_section(
                     reliability_figure({part.setting: (part.values, part.labels) for part in mine}),
                 )
             )
-        exhibits += [_exhibit(part, number, convention, classes) for part in mine]
+        exhibits += [_exhibit(part, number, convention, classes, dots) for part in mine]
     return Section("Predictions", (words,), exhibits=tuple(exhibits))
 
 
-def _exhibit(part: Predicted, number: int, convention: str, classes: Sequence[str]) -> Exhibit:
+def _exhibit(part: Predicted, number: int, convention: str, classes: Sequence[str], dots: bool) -> Exhibit:
     measured = metrics.evaluate(convention, part.values, part.labels, names_of(convention, "comparison"))
     values = ", ".join(f"{metric_info(name).label} {format_value(name, value)}" for name, value in measured.items())
     if convention == "classification":
@@ -80,7 +80,8 @@ def _exhibit(part: Predicted, number: int, convention: str, classes: Sequence[st
     return Exhibit(
         f"scatter-{number}-{part.slug}",
         f"{part.system}, {part.setting}: predictions over labels",
-        "Each small dot is a sample; large marks are the median and the middle half of the predictions in each fifth of the labels. "
-        f"The flatter they run against the diagonal, the more predictions shrink to the mean. {values}, n = {len(part.labels)}.",
-        scatter_figure(part.values, part.labels),
+        f"{'Each small dot is a sample' if dots else 'Darker hexagons hold more samples'}; large marks are the median and the "
+        "middle half of the predictions in each fifth of the labels. The flatter they run against the diagonal, the more "
+        f"predictions shrink to the mean. {values}, n = {len(part.labels)}.",
+        scatter_figure(part.values, part.labels, dots),
     )

@@ -44,7 +44,7 @@ def run_report(
         corpus: a labelled corpus, as the model's `imder.training.trained.TrainedModel.read` gives it; None for what the folder tells
             alone.
         settings: of the evaluation on the corpus.
-        samples: whether samples are shown with their ids and texts.
+        samples: whether samples are shown with their ids, texts and single predictions.
         progress: called with predictions made and predictions in all.
 
     Raises:
@@ -69,7 +69,7 @@ def run_report(
         parts: list[Section | None] = [
             *missing_sections(results),
             uncertainty_section(results, _promise(evaluation)),
-            _predictions(evaluation),
+            _predictions(evaluation, samples),
             recovery_section(recoveries, model.spec.names, short, evaluation.name),
         ]
         if isinstance(model, IMDerNetwork):
@@ -100,13 +100,13 @@ def _promise(evaluation: RunEvaluation) -> tuple[Exhibit, ...]:
     )
 
 
-def _predictions(evaluation: RunEvaluation) -> Section | None:
+def _predictions(evaluation: RunEvaluation, dots: bool) -> Section | None:
     predicted = [
         Predicted.of(evaluation.model.system, name, key[0], evaluation.predictions(*key), evaluation.labels)
         for name, key in _settings(evaluation).items()
     ]
     words = "Predictions from complete samples, and with about half of the modalities missing."
-    return prediction_section(predicted, evaluation.convention, evaluation.corpus.spec.classes, words)
+    return prediction_section(predicted, evaluation.convention, evaluation.corpus.spec.classes, words, dots=dots)
 
 
 def _settings(evaluation: RunEvaluation) -> dict[str, tuple[str, float | None, str]]:
