@@ -110,8 +110,8 @@ class Encoder(nn.Module):
             valid = frame_mask(lengths, needed)
         if config.time_grid != "native":
             return self._convolve(x, 0, keep, valid)
-        frames, dim, width, taps = int(valid.sum()), x.shape[2], config.width, config.kernel
-        if self.members > 1 and frames * (dim + 4 * taps * width) > len(x) * self.steps * taps * dim:
+        dim, width, taps = x.shape[2], config.width, config.kernel
+        if self.members > 1 and int(valid.sum()) * (dim + 4 * taps * width) > len(x) * self.steps * taps * dim:
             return self._resample_first(x, lengths, keep)
         encoding = self._convolve(x, taps // 2, keep, valid)
         return resample(encoding.transpose(1, 2), lengths, self.steps).transpose(1, 2)
