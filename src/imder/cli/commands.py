@@ -59,6 +59,7 @@ COMMANDS: dict[str, Command] = {
     "extract": Command("imder.cli.extract", "features from videos, sound, transcripts and OpenFace tables"),
     "data inspect": Command("imder.cli.data_inspect", "sizes, lengths, labels, presence and oddities of a corpus"),
     "data convert": Command("imder.cli.data_convert", "write a corpus as a store: ragged, memory-mapped, no pickles"),
+    "export": Command("imder.cli.export", "a trained system as ONNX files, for programs without Python"),
     "push": Command("imder.cli.push", "upload a trained model with its card to the hub"),
     "demo": Command("imder.cli.demo", "train and evaluate on a corpus whose exact answers are known"),
     "info": Command("imder.cli.info", "versions, devices, and a run or corpus in short, for bug reports"),

@@ -200,7 +200,7 @@ class UNet(nn.Module):
         pairs = iter(condition.keys_values)
         steps = x.transpose(1, 2)
         padded = F.pad(steps, (0, 0, 0, -self.length % self.patch)) if self.length % self.patch else steps
-        h = self.in_proj(padded.reshape(len(x), len(self.position), -1)) + self.position
+        h = self.in_proj(padded.reshape(x.shape[0], len(self.position), -1)) + self.position
         skips = []
         for i, level in enumerate(self.down):
             if i:
@@ -216,6 +216,6 @@ class UNet(nn.Module):
             h = self.merge_skip[i](torch.cat([h, skip], dim=-1))
             h = self.up[i](h, embedded, pending[i * layers : (i + 1) * layers], condition.mask)
         out: Tensor = self.out_proj(F.silu(F.layer_norm(h, (h.shape[-1],))))
-        out = out.reshape(len(x), -1, x.shape[1])[:, : self.length]
+        out = out.reshape(x.shape[0], -1, x.shape[1])[:, : self.length]
         linear: Tensor = self.linear_skip(steps) * self.gain(embedded)[:, None]
         return (out + linear).transpose(1, 2)

@@ -61,7 +61,7 @@ class LinearMean(nn.Module):
             available: of the other modalities, ``(R,)`` bool.
             near: the neighbours, standardised; None for none.
         """
-        rows = len(next(iter(available.values())))
+        rows = next(iter(available.values())).shape[0]
         parts = []
         for name in self.others:
             mask = available[name][:, None]
@@ -83,7 +83,7 @@ class LinearMean(nn.Module):
     ) -> Tensor:
         """M ``(R, W, L)``; arguments as in `features`."""
         phi = self.features(encodings, available, near)
-        return (phi @ self.weight).reshape(len(phi), *self.shape)
+        return (phi @ self.weight).reshape(phi.shape[0], *self.shape)
 
     def sums(self) -> RidgeSums:
         """Empty sums for this target's examples."""

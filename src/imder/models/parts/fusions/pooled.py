@@ -43,10 +43,10 @@ def pool(encoding: Tensor, members: int = 1) -> Tensor:
     """
     mean = encoding.mean(2)
     if encoding.shape[2] == 1:
-        return mean.reshape(len(mean), members, -1).transpose(0, 1)
+        return mean.reshape(mean.shape[0], members, -1).transpose(0, 1)
     deviation = ((encoding - mean[..., None]).square().mean(2) + 1e-6).sqrt()  # var() is several times slower
     difference = (encoding.diff(dim=2).square().mean(2) + 1e-6).sqrt()
-    statistics = torch.stack([mean, deviation, difference], dim=1).reshape(len(mean), 3, members, -1)
+    statistics = torch.stack([mean, deviation, difference], dim=1).reshape(mean.shape[0], 3, members, -1)
     return statistics.permute(2, 0, 1, 3).flatten(2)
 
 
