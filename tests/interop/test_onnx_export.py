@@ -97,10 +97,10 @@ def test_recovery(tmp_path: Path) -> None:
     """One draw from the noise of the model is the model's draw; predictions from it are the model's."""
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    model = small_model("members")
+    model = small_model("members", Spec(SPEC.modalities[:2]))
     export_onnx(model, out := tmp_path / "out")
     about, example = json.loads((out / "export.json").read_text()), runpy.run_path(str(EXAMPLE))
-    batch, names = make_batch(copies=1), model.spec.names
+    batch, names = make_batch(model.spec, copies=1), model.spec.names
     sessions = {path.stem: runtime.InferenceSession(str(path)) for path in out.glob("*.onnx")}
     features, lengths, available = arrays(batch)
     inputs = {f"features_{k}": features[k] for k in names} | {f"lengths_{k}": lengths[k] for k in names}

@@ -69,6 +69,8 @@ class Denoising(nn.Module):
         target: the modality.
     """
 
+    usable: Tensor
+
     def __init__(self, model: IMDerNetwork, target: str) -> None:
         super().__init__()
         assert isinstance(model.recovery, TokenRecovery)
@@ -96,12 +98,18 @@ class Filling(nn.Module):
         model: with two branches.
     """
 
+    weight: Tensor
+    bits: Tensor
+
     def __init__(self, model: IMDerNetwork) -> None:
         super().__init__()
         assert model.recovery_branch is not None
         self.names, self.spec, self.refiners = model.spec.names, model.spec, model.refiners
         self.token, self.branch = model.fusion, model.recovery_branch.fusion
         self.register_buffer("weight", model.branch_weight.clone())
+        self.register_buffer(
+            "bits", pattern_bits(torch.eye(len(self.names), dtype=torch.bool))
+        )  # ONNX has no signed shift
 
     def forward(self, available: Tensor, *inputs: Tensor) -> Tensor:
         """``available`` (B, K); encodings of each modality, then of each one draw ``(B, width, steps)``, unread if available.
@@ -114,7 +122,7 @@ class Filling(nn.Module):
         recovered = {k: x + self.refiners[k](x) for k, x in drawn}
         token = to_prediction(fused_output(self.token, encodings, available), self.spec).mean(0)
         branch = to_prediction(fused_output(self.branch, encodings, available, recovered), self.spec).mean(0)
-        weight = self.weight[pattern_bits(available)]
+        weight = self.weight[(available * self.bits).sum(1)]
         weight = weight[:, None] if branch.ndim > 1 else weight
         return weight * branch + (1 - weight) * token
 
