@@ -57,7 +57,7 @@ def rate_figure(lines: Mapping[str, Line], metric: str) -> Figure:
         axes.xaxis.set_major_locator(MultipleLocator(0.2))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel("missing rate", fontsize=7.5)
-    figure.supylabel(_label(metric), fontsize=7.5)
+    figure.supylabel(_label(metric).replace(" (", "\n("), fontsize=7.5, multialignment="center")
     return figure
 
 
