@@ -1,5 +1,7 @@
 """`imder live --replay`: a file as a stream, on the command line."""
 
+import json
+import shutil
 import sys
 
 import pytest
@@ -64,6 +66,15 @@ def test_a_video_without_sound_has_none(predictor, tmp_path):
     rows, about = replay(predictor, video=write_video(tmp_path / "film.mp4", frames=30))
     assert [row["prediction"] for row in rows] == [None, None]
     assert about.remarks == ["film.mp4: a video without sound"]
+
+
+def test_a_run_on_other_features_is_refused_at_once(media, talk, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(media / "run", run)
+    about = json.loads((run / "trained_on.json").read_text())
+    (run / "trained_on.json").write_text(json.dumps(about | {"recipe": None}))
+    assert imder_("live", run, "--replay", talk[0], "--speed", 0) == 2
+    assert "was trained on features that `imder extract` didn't make" in capsys.readouterr().err
 
 
 def test_what_can_not_be_watched_is_one_line(media, talk, monkeypatch, capsys, tmp_path):

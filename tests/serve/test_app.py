@@ -31,6 +31,10 @@ def test_unknown_addresses_and_methods_get_a_sentence(client):
         assert "does nothing at this address" in answer.json()["error"]
 
 
+def test_the_reference_is_where_messages_say(client):
+    assert client.get("/docs").headers["content-type"].startswith("text/html")
+
+
 def test_the_page_comes_from_the_package_alone(client):
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")

@@ -80,6 +80,8 @@ def run(options: Namespace) -> int:
         assert labels is not None, "evaluate_model checks it"
         if line := largest_loss_line(predictions.additions(labels, convention), convention):
             say(line)
+    if named is not None:
+        say("rates: " + ", ".join(f"{name} {rate:g}" for name, rate in named.items()))
     if note := speaker_norm_note(corpus.recipe):
         say(note)
     if model.calibration is not None:

@@ -73,6 +73,7 @@ def run(options: Namespace) -> int:
     if options.out is not None:
         check_output(options.out, COLUMNS, (options.run, options.replay, options.transcript), options.force)
     from imder.jobs.threads import set_threads
+    from imder.media.media_recipe import MediaOptions, media_recipe
     from imder.media.predictor import Predictor
 
     set_threads(thread_count(options))
@@ -83,13 +84,17 @@ def run(options: Namespace) -> int:
         face_model=options.face_model,
         audio_model=options.audio_model,
     )
+    media_recipe(predictor.recipe, MediaOptions(), predictor.name)  # a run on other features reads nothing here
     spec = predictor.model.spec
+    predicted = 0
     with nullcontext() if options.out is None else _opened(options.out) as file:
         table = None if file is None else csv.writer(file, lineterminator="\n")
         if table is not None:
             table.writerow(header(spec))
 
         def show(answer: Answer) -> None:
+            nonlocal predicted
+            predicted += answer["prediction"] is not None
             say(line(answer, spec))
             if table is not None and file is not None:
                 table.writerow(cells(answer, spec))
@@ -112,7 +117,7 @@ def run(options: Namespace) -> int:
     say_all(f"left out {count} times: {problem}" for problem, count in stream.problems.items())
     if options.out is not None:
         say(f"saved in {options.out}")
-    return 0
+    return 0 if predicted else 1
 
 
 def _opened(out: str) -> TextIOWrapper:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
@@ -56,6 +56,7 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None) -> FastA
     _add_status(app, service)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _not_served)
+    app.add_route("/docs", lambda request: RedirectResponse("/docs/"), include_in_schema=False)
     app.mount("/docs", StaticFiles(directory=REFERENCE, html=True), name="reference")
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     app.add_middleware(Guard, config=config, metrics=service.metrics)

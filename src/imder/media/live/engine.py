@@ -207,8 +207,10 @@ class Engine:
                 self._note("language: too many words at once")
 
     def _unread(self, name: str, what: str) -> None:
-        reason = self._refused.get(name, "it reads none, or only features of another origin")
-        self._note(f"{name}: the system can't read {what} here ({reason})")
+        reason = self._refused.get(
+            name, "the run has no such modality, or was trained on features that `imder extract` didn't make"
+        )
+        self._note(f"{name}: {what} can't be read ({reason})")
 
     def _row(self, bounds: Bounds, last: bool = False) -> Row:
         """The prediction of a window; then data before it are let go (the last window may overlap it)."""
