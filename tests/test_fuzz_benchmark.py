@@ -30,8 +30,13 @@ def refuse(path):
     raise ImderError(f"{path}: refused")
 
 
+class TwoLines(ImderError):
+    def __str__(self):
+        return "one\ntwo"
+
+
 def two_lines(path):
-    raise ImderError("one\ntwo")
+    raise TwoLines
 
 
 def too_large(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all
+from imder.cli.info import is_run
 from imder.cli.options import add_available, add_prediction, add_run, add_transcription, available
 from imder.cli.outputs import FAILURES, REMARKS, RESULTS, add_force, check_output, note_of, plot_of
 from imder.cli.parser import number
@@ -65,7 +66,7 @@ def run(options: Namespace) -> int:
             raise ImderError(f"--{name.replace('_', '-')} is about windows: give --window too")
     from imder.extract.manifest import is_source
 
-    clips = options.corpus is None or is_source(options.corpus)
+    clips = options.corpus is None or (is_source(options.corpus) and not is_run(options.corpus))
     _check_outputs(options, clips)
     for name in AVAILABLE:
         if clips and options[name] is not None:

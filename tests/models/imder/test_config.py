@@ -19,7 +19,7 @@ from small_imder import SPEC, make_batch, small_model
 def test_save_and_load(model, tmp_path):
     batch = make_batch()
     model.save_pretrained(tmp_path / "model")
-    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["README.md", "config.json", "model.safetensors"]
     loaded = IMDer.from_pretrained(tmp_path / "model")
     assert loaded.config == model.config
     assert loaded.spec == model.spec
