@@ -225,6 +225,7 @@ class HalfCodec:
         return codes[:, None, 1:] * valid[..., None], lengths
 
 
+@pytest.mark.slow
 def test_codecs_are_measured_on_exact_draws(truth, split):
     model = ExactImputer(truth, split)
     model.codecs = {name: HalfCodec() for name in truth.names}
@@ -240,6 +241,7 @@ def test_codecs_are_measured_on_exact_draws(truth, split):
     np.testing.assert_array_equal(decoded.lengths, draws.lengths)
 
 
+@pytest.mark.slow
 def test_a_system_is_measured_with_its_own_draws(truth, split):
     model = ExactImputer(truth, split)
     rows = on_clips(truth, split, {"system": model}, DRAWS)

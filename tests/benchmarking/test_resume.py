@@ -82,6 +82,7 @@ def test_a_cell_whose_files_are_gone_is_made_again(place: Path, done: Path, tmp_
     same_tables(done, out)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(place: Path, done: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = [str(w).format(narrow=place / "narrow.yaml") for w in [*TINY, *PAIR]]

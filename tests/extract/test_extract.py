@@ -245,6 +245,7 @@ def test_a_full_disk(clips, tmp_path, bert, monkeypatch, capsys, when):
     assert len(load_corpus(out)["train"]) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_a_failure_of_its_clip(clips, tmp_path, bert, monkeypatch):
     """Two processes, so that there is one to kill; the other clips are made all the same."""
     (tmp_path / "bomb.py").write_text(

@@ -93,6 +93,7 @@ def test_interrupted_twice_with_rare_checkpoints_and_rare_validation(corpus, tmp
     assert_same_end(tmp_path / "whole", out)
 
 
+@pytest.mark.slow
 def test_the_time_of_all_processes_is_counted(corpus, tmp_path):
     """What a phase took before the checkpoint that its training goes on from."""
 
