@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imder.cli.console import say, say_all
+from imder.cli.console import counted, say, say_all
 from imder.cli.options import add_device, add_run, add_seed, add_threads, thread_count
 from imder.cli.outputs import add_force, check_output
 from imder.cli.parser import number, whole
@@ -114,7 +114,7 @@ def run(options: Namespace) -> int:
         )
         remarks = _replay(options, stream) if options.replay is not None else _watch(options, stream)
     say_all(f"remark: {remark}" for remark in remarks)
-    say_all(f"left out {count} times: {problem}" for problem, count in stream.problems.items())
+    say_all(f"left out {counted(count, 'time')}: {problem}" for problem, count in stream.problems.items())
     if options.out is not None:
         say(f"saved in {options.out}")
     return 0 if predicted else 1
