@@ -14,6 +14,7 @@ independent drops in distribution.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -27,7 +28,7 @@ from imder.types import ImderError
 
 
 @dataclass(frozen=True)
-class NotAtRandom:
+class NotAtRandom(ABC):
     """Drops whose probability depends on a variable of the clip; use one of the two subclasses.
 
     Args:
@@ -57,8 +58,9 @@ class NotAtRandom:
         """
         return replace(self, variable=self._variable(split))
 
+    @abstractmethod
     def _variable(self, split: Split) -> NDArray[np.float64]:
-        raise NotImplementedError
+        """``(N, K)``, standardised."""
 
     def sample(self, present: ArrayLike, seed: int) -> Mask:
         """Draw ``available``, ``(N, K)`` bool, at least one modality kept in each row.
@@ -93,12 +95,11 @@ class LabelMissing(NotAtRandom):
     def _variable(self, split: Split) -> NDArray[np.float64]:
         if split.labels is None:
             raise ImderError("label protocol: the samples have no labels")
-        known = split.labelled
         values = np.asarray(split.labels, float)
         if np.issubdtype(split.labels.dtype, np.integer):
             offsets = [np.random.default_rng((7, c)).standard_normal() for c in range(int(values.max(initial=0)) + 1)]
             values = np.array([offsets[c] if c >= 0 else 0.0 for c in split.labels.tolist()])
-        return np.repeat(standardised(values, known)[:, None], len(split.features), 1)
+        return np.repeat(standardised(values, split.labelled)[:, None], len(split.features), 1)
 
 
 class IntensityMissing(NotAtRandom):
@@ -134,13 +135,13 @@ def drop_probabilities(variable: NDArray[np.float64], rate: float, strength: flo
     return _logistic((low + high) / 2 + slope)
 
 
-def standardised(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values with mean 0 and deviation 1 over ``known``; 0 elsewhere, and everywhere if they are all equal."""
+def standardised(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values with mean 0 and deviation 1 over ``mask``; 0 elsewhere, and everywhere if they are all equal."""
     out = np.zeros(len(values))
-    if known.any():
-        chosen = values[known]
+    if mask.any():
+        chosen = values[mask]
         deviation = chosen.std()
-        out[known] = (chosen - chosen.mean()) / deviation if deviation > 0 else 0.0
+        out[mask] = (chosen - chosen.mean()) / deviation if deviation > 0 else 0.0
     return out
 
 
