@@ -85,6 +85,7 @@ class RecoveryConfig:
         sigma: base of the noise schedule dx = sigma^t dw, t from 0 to 1.
         solver: ``dpmpp_2m``, ``heun`` or ``euler_maruyama``.
         evaluations: evaluations of the score network for one recovery.
+        training_evaluations: the same while a phase trains, validation included; None for ``evaluations``.
         noise_levels_per_sample: noise levels for each training row in one step; they share the condition (``edm``).
         log_sigma_mean: mean of the normal distribution that training draws ln(noise level) from (``edm``).
         log_sigma_std: standard deviation of that distribution; draws are clipped to the schedule.
@@ -98,6 +99,7 @@ class RecoveryConfig:
     sigma: float = 25.0
     solver: str = "dpmpp_2m"
     evaluations: int = 8
+    training_evaluations: int | None = None
     noise_levels_per_sample: int = 2
     log_sigma_mean: float = 0.8
     log_sigma_std: float = 1.2
@@ -115,6 +117,8 @@ class RecoveryConfig:
         if self.condition == "tokens" and self.condition_noise != "clean":
             raise ImderError("recovery: condition 'tokens' is clean; condition_noise needs condition 'channels'")
         solver_named(self.solver).check(self.evaluations)
+        if self.training_evaluations is not None:
+            solver_named(self.solver).check(self.training_evaluations)
 
 
 @dataclass(frozen=True)

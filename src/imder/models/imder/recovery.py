@@ -69,6 +69,9 @@ class RecoveryModel(nn.Module, ABC):
         width: channels of the encodings.
         config: see `RecoveryConfig`.
         offsets: of the neighbouring clips whose encodings enter the condition, such as (-1, 1).
+
+    Attributes:
+        in_training_phase: whether draws take `RecoveryConfig.training_evaluations`.
     """
 
     antithetic: ClassVar[bool] = False
@@ -84,6 +87,13 @@ class RecoveryModel(nn.Module, ABC):
         self.config = config
         self.kind = KINDS[config.kind]
         self.schedule = VESchedule(config.sigma)
+        self.in_training_phase = False
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the denoiser for each draw."""
+        fewer = self.config.training_evaluations
+        return fewer if self.in_training_phase and fewer is not None else self.config.evaluations
 
     def condition_mask(self, available: Tensor) -> Tensor:
         """The part of ``available`` (R, K) that the condition reads: none, for a kind that isn't conditional."""
@@ -192,7 +202,7 @@ class RecoveryModel(nn.Module, ABC):
         noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed, sign=sign)
         shape = (rows * draws, self.width, self.steps[target])
         denoise = self.denoiser(target, encodings, available, noise, near)
-        x = sample(denoise, shape, noise, self.schedule, self.config.solver, self.config.evaluations)
+        x = sample(denoise, shape, noise, self.schedule, self.config.solver, self.evaluations)
         restored = self.restore(target, x)
         return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
 

@@ -107,6 +107,7 @@ class IMDer(IMDerObjectives):
     ) -> None:
         """Fit feature statistics before stage 1 and encoding statistics before stage 2; copy the fusion for its second."""
         self._pool.reset(seed)
+        self.recovery.in_training_phase = True
         self._permanently_missing = permanently_missing
         if phase == "stage1" and self.config.encoder.standardize:
             fit_features({k: e.standardize for k, e in self.encoders.items()}, batches)
@@ -168,6 +169,7 @@ class IMDer(IMDerObjectives):
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
         """Choose the weight of the recovery branch for each pattern (`imder.models.imder.branch_weights`)."""
         self._pool.clear()
+        self.recovery.in_training_phase = False
         if phase != "control":
             return
         branch_losses = BranchLosses()
