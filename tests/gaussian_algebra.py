@@ -57,7 +57,8 @@ def condition(weights, means, covariances, observed, value):
     logits, out_means, out_covariances = [], [], []
     for w, m, s in zip(weights, means, covariances, strict=True):
         gain = s[~observed][:, observed] @ np.linalg.inv(s[observed][:, observed])
-        logits.append(np.log(w) + stats.multivariate_normal(m[observed], s[observed][:, observed]).logpdf(value))
+        density = stats.multivariate_normal(m[observed], s[observed][:, observed]).logpdf(value) if len(value) else 0.0
+        logits.append(np.log(w) + density)
         out_means.append(m[~observed] + gain @ (value - m[observed]))
         out_covariances.append(s[~observed][:, ~observed] - gain @ s[observed][:, ~observed])
     probability = np.exp(np.array(logits) - max(logits))

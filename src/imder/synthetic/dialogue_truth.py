@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from imder.data.corpus import SPLITS, Corpus, Split, spec_of
 from imder.synthetic.affine import AffineEncoder, Array, LinearModality, Operator
 from imder.synthetic.clips import CLASSES, Seed, dialogue_layout, generator, labels_of, split_of
-from imder.synthetic.evidence import Evidence, encoded_evidence, raw_evidence
+from imder.synthetic.evidence import Erased, Evidence, encoded_evidence, raw_evidence
 from imder.synthetic.kalman import innovation, root_of
 from imder.synthetic.posterior import EncodingPosterior, LabelPosterior, LatentPosterior
 from imder.synthetic.sequences import ClipSequences
@@ -78,9 +78,7 @@ class DialogueTruth:
         if np.linalg.eigvalsh(self.covariance).min() <= TOLERANCE:
             raise ImderError("dialogue truth: covariance must be positive definite")
         if np.linalg.eigvalsh(innovation(self.transition, self.covariance)).min() < -TOLERANCE:
-            raise ImderError(
-                "dialogue truth: covariance - transition covariance transition' must be positive semi-definite"
-            )
+            raise ImderError("dialogue truth: covariance - F covariance F' must be positive semi-definite")
 
     @classmethod
     def standard(
@@ -166,22 +164,32 @@ class DialogueTruth:
         self, train: int = 2400, valid: int = 600, test: int = 1000, seed: int = 0, task: Task = "regression"
     ) -> Corpus:
         """Three splits that share no dialogue; labels are y, or one of negative, neutral, positive by ``edges`` on y*."""
-        sizes = dict(zip(SPLITS, (train, valid, test), strict=True))
-        splits = {k: self.sample(n, (seed, i + 1), k, task) for i, (k, n) in enumerate(sizes.items())}
+        sizes = enumerate(zip(SPLITS, (train, valid, test), strict=True))
+        splits = {k: self.sample(n, (seed, i + 1), k, task) for i, (k, n) in sizes}
         return Corpus("known-dialogues", spec_of(splits, task, CLASSES if task == "classification" else ()), splits)
 
     def latent_posterior(
-        self, split: Split, available: NDArray[np.bool_], direction: Direction = "both", window: int | None = None
+        self,
+        split: Split,
+        available: NDArray[np.bool_],
+        direction: Direction = "both",
+        window: int | None = None,
+        erased: Erased | None = None,
     ) -> LatentPosterior:
-        """p(z | available raw features) for each row, a single component."""
-        evidence = raw_evidence(self.modalities, split.features, available)
+        """p(z | available raw features) for each row, a single component; frames that ``erased`` marks aren't read."""
+        evidence = raw_evidence(self.modalities, split.features, available, erased)
         return self._infer(evidence, split, np.arange(len(split)), direction, window)
 
     def label_posterior(
-        self, split: Split, available: NDArray[np.bool_], direction: Direction = "both", window: int | None = None
+        self,
+        split: Split,
+        available: NDArray[np.bool_],
+        direction: Direction = "both",
+        window: int | None = None,
+        erased: Erased | None = None,
     ) -> LabelPosterior:
-        """p(y | available raw features) for each row."""
-        return self.label_of(self.latent_posterior(split, available, direction, window))
+        """p(y | available raw features) for each row; frames that ``erased`` marks aren't read."""
+        return self.label_of(self.latent_posterior(split, available, direction, window, erased))
 
     def label_of(self, latent: LatentPosterior) -> LabelPosterior:
         """p(y) under a p(z), for instance that of given encodings."""
@@ -233,10 +241,8 @@ class DialogueTruth:
                 available is read, and of each row only its own F.
             split: gives dialogues, positions and lengths; its features are not read.
             available: (N, K) bool.
-            missing: as in `conditional`, like the rest.
-            direction: ``both`` or ``past``.
-            window: None for all clips.
-            rows: None for all that lack it.
+            missing: as in `conditional`.
+            direction, window, rows: as in `conditional`.
         """
         rows = self._lacking(available, missing, rows)
         latent = self.encoding_latent(operators, encodings, split, available, direction, window, rows)

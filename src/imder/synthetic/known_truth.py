@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from imder.data.corpus import SPLITS, Corpus, Split, spec_of
 from imder.synthetic.affine import AffineEncoder, Array, LinearModality, Operator
 from imder.synthetic.clips import CLASSES, Seed, generator, labels_of, split_of
-from imder.synthetic.evidence import encoded_evidence, raw_evidence
+from imder.synthetic.evidence import Erased, encoded_evidence, raw_evidence
 from imder.synthetic.posterior import EncodingPosterior, LabelPosterior, LatentPosterior
 from imder.types import ImderError, Task
 
@@ -164,17 +164,21 @@ class KnownTruth:
         """p(c, z), with one row."""
         return LatentPosterior(self.weights[None], self.means[None], self.covariances[None])
 
-    def latent_posterior(self, split: Split, available: NDArray[np.bool_]) -> LatentPosterior:
-        """p(c, z | available raw features) for each row."""
-        return self.prior().given(raw_evidence(self.modalities, split.features, available))
+    def latent_posterior(
+        self, split: Split, available: NDArray[np.bool_], erased: Erased | None = None
+    ) -> LatentPosterior:
+        """p(c, z | available raw features) for each row, without the frames that ``erased`` (N, T) marks."""
+        return self.prior().given(raw_evidence(self.modalities, split.features, available, erased))
 
     def responsibilities(self, split: Split, available: NDArray[np.bool_]) -> Array:
         """p(c | available raw features), (N, C)."""
         return self.latent_posterior(split, available).weights
 
-    def label_posterior(self, split: Split, available: NDArray[np.bool_]) -> LabelPosterior:
-        """p(y | available raw features) for each row."""
-        return self.label_of(self.latent_posterior(split, available))
+    def label_posterior(
+        self, split: Split, available: NDArray[np.bool_], erased: Erased | None = None
+    ) -> LabelPosterior:
+        """p(y | available raw features) for each row, without the frames that ``erased`` (N, T) marks."""
+        return self.label_of(self.latent_posterior(split, available, erased))
 
     def label_of(self, latent: LatentPosterior) -> LabelPosterior:
         """p(y) under a p(c, z), for instance that of given encodings (`EncodingPosterior.latent`)."""
