@@ -241,8 +241,10 @@ class DialogueTruth:
                 available is read, and of each row only its own F.
             split: gives dialogues, positions and lengths; its features are not read.
             available: (N, K) bool.
-            missing: as in `conditional`.
-            direction, window, rows: as in `conditional`.
+            missing: as in `conditional`, like the rest.
+            direction: ``both`` or ``past``.
+            window: None for all clips.
+            rows: None for all that lack it.
         """
         rows = self._lacking(available, missing, rows)
         latent = self.encoding_latent(operators, encodings, split, available, direction, window, rows)
