@@ -10,7 +10,7 @@ from pathlib import Path
 
 from results_data import FOLDER, LABELS, PLAIN, Results, names, read_results
 from results_overview import overview
-from results_tables import best_mean, equal_note, largest_losses, rate_differences, shown_rates, table, value
+from results_tables import best_mean, equal_note, largest_losses, rate_differences, shares, shown_rates, table, value
 
 UNCERTAINTY = (
     "coverage", "width", "set_size", "crps", "nll_calibrated", "ece_calibrated", "selective_mae", "selective_error",
@@ -18,6 +18,10 @@ UNCERTAINTY = (
 ADDITIONS = (
     "For each system the largest loss from adding one available modality to a subset, on the clips that have it; above 0 the "
     "addition makes the metric worse. Bold: the interval lies above 0. The largest of several is above 0 by chance too."
+)
+SHARES = (
+    "Cost ({metric}) of one modality less than everything, on the clips that have it; above 0 the metric gets worse. "
+    "Bold: the interval lies above 0."
 )
 RECOVERY = (
     "Recovery R² on the test split, each clip and neighbour with a random subset of its modalities: 1 is exact, 0 no better than "
@@ -76,6 +80,11 @@ def page(results: Results) -> str:
         ]
     if results.additions:
         parts += ["## Never worse than less", ADDITIONS, largest_losses(results)]
+        parts += [
+            "## What losing a modality costs",
+            SHARES.format(metric=LABELS[results.main_metric()]),
+            shares(results),
+        ]
     if recovered := recovery(results):
         parts += ["## Recovery", RECOVERY, *recovered]
     if kind := cluster_kind(results):

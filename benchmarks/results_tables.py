@@ -94,3 +94,32 @@ def largest_loss(results: Results, system: str, metric: str) -> str:
     loss, low, high, subset, added = max(entries, key=lambda entry: float(entry[0]))
     text = f"{loss} ({low} to {high})"
     return f"{f'**{text}**' if float(low) > 0 else text}, {added} to {subset}"
+
+
+def shares(results: Results) -> str:
+    """A row for each system: what losing a modality costs in the main metric when everything else is available."""
+    metric = results.main_metric()
+    costs = {
+        s: _last_additions(results.additions[s, metric]) for s in results.systems() if (s, metric) in results.additions
+    }
+    lost = list(dict.fromkeys(name for entries in reversed(costs.values()) for name in reversed(entries)))
+    rows = [[s, *(_cost(*entries[name]) if name in entries else "–" for name in lost)] for s, entries in costs.items()]
+    return table(["system", *(f"without {name}" for name in lost)], rows)
+
+
+def _last_additions(entries: Sequence[tuple[str, str, str, str, str]]) -> dict[str, tuple[str, str, str]]:
+    """For each modality (loss, low, high) of its addition to all others."""
+    most = max(subset.count("+") for _, _, _, subset, _ in entries)
+    return {added: (loss, low, high) for loss, low, high, subset, added in entries if subset.count("+") == most}
+
+
+def _cost(loss: str, low: str, high: str) -> str:
+    """The opposite of a loss, bold where its interval lies above 0."""
+    cost, least, largest = (_negated(text) for text in (loss, high, low))
+    text = f"{cost} ({least} to {largest})"
+    return f"**{text}**" if float(least) > 0 else text
+
+
+def _negated(text: str) -> str:
+    """A signed number with the other sign and as many digits."""
+    return text if not float(text) else {"+": "-", "-": "+"}[text[0]] + text[1:]

@@ -124,6 +124,35 @@ def test_losses_from_adding_a_modality(done: Path, place: Path) -> None:
         assert f"| {worst['added']} to {worst['subset']} |" in line
 
 
+def test_what_losing_a_modality_costs(done: Path) -> None:
+    """The table has, for each system and modality, the opposite of the loss from adding it to all others."""
+    rows = [row for row in read_comparisons(done / "additions.csv") if "+" in row["subset"]]
+    text = (done / "tables.md").read_text()
+    section = text[text.index("## fixed protocol: what losing a modality costs") :]
+    assert len(rows) == 2 * 3
+    for row in rows:
+        start = f"| {row['model']} | {row['added']} | {row['n']} |"
+        line = next(line for line in section.splitlines() if line.startswith(start))
+        cost, low, high = (-float(row[key]) for key in ("loss", "high", "low"))
+        assert f"{cost:+.3f} [{low:+.3f}, {high:+.3f}]" in line.replace("*", "")
+
+
+def test_a_rate_for_each_modality(place: Path, tmp_path: Path) -> None:
+    """The masks of every draw have the rates of their modalities, and the table says them."""
+    out = tmp_path / "out"
+    words = ["--models", "zero-fill", "--seeds", 1, *TINY, "--draws", 4, "--rates", "audio=0,language=1,vision=.5"]
+    assert benchmark(place, out, *words) == 0
+    plan, corpus = BenchmarkFolder(out).plan(), load_corpus(place / "corpus")
+    cells = plan.evaluation("independent").cells(corpus["test"].present, corpus.spec.names, corpus["test"])
+    assert len(cells) == 4
+    kept = dict(zip(corpus.spec.names, np.mean([cell.mask for cell in cells], (0, 1)), strict=True))
+    assert (kept["audio"], kept["language"]) == (1, 0)
+    assert kept["vision"] == pytest.approx(0.5, abs=0.15)
+    rows = read_csv(out / "results.csv")
+    assert {(row["protocol"], row["rate"]) for row in rows} == {("independent", 0.5)}
+    assert "Independent protocol: rates language 1, vision 0.5, audio 0." in (out / "tables.md").read_text()
+
+
 def test_the_seeds_of_late_fusion_are_averaged(place: Path, tmp_path: Path) -> None:
     words = [*TINY, "--models", "late-fusion", "--seeds", 2, "--protocols", "random", "--label-share", 0.5]
     assert benchmark(place, tmp_path / "out", *words) == 0

@@ -6,7 +6,7 @@ processes on several machines share the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from imder.benchmarking.cell import Source
 from imder.benchmarking.folder import BenchmarkFolder, store_once
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.model_specs import TABLES, default_models, model_specs
-from imder.benchmarking.plan import make_plan
+from imder.benchmarking.plan import Rates, make_plan
 from imder.benchmarking.report import Report, write_report
 from imder.benchmarking.runner import Status, run_cells
 from imder.benchmarking.significance import RESAMPLES
@@ -69,7 +69,7 @@ def benchmark(
     protocols: Names | None = None,
     table: int | None = None,
     seeds: int = 3,
-    rates: Sequence[float] = RATES,
+    rates: Rates = RATES,
     draws: int = 10,
     per_rate: bool = False,
     folds: int = 0,
@@ -95,10 +95,11 @@ def benchmark(
         out: the benchmark's folder; the same call goes on with what is finished.
         models: presets, variants such as ``imder:mean``, or YAML files (`imder.benchmarking.model_specs`); None for the
             systems compared by default.
-        protocols: names of protocols; None for random and fixed, or for random alone with ``per_rate``.
+        protocols: names of protocols; None for random and fixed, for random alone with ``per_rate``, or for independent with
+            a rate for each modality.
         table: 2 or 3: the models and protocols of that table of the paper.
         seeds: trainings of each model.
-        rates: missing rates.
+        rates: missing rates, or one for each modality by name, for the independent protocol alone.
         draws: of the masks of each rate.
         per_rate: train a model for each missing rate, as the paper does.
         folds: rotate over speakers, or dialogues where some have several speakers or speakers are unknown, in this many
@@ -141,7 +142,9 @@ def benchmark(
     out = Path(out)
     source = _source(corpus, out, task, drop_empty)
     loaded = corpus if isinstance(corpus, Corpus) else source.load()
-    wanted, shown = TABLES[table] if table is not None else (default_models(loaded.spec.names), _protocols(per_rate))
+    wanted, shown = (
+        TABLES[table] if table is not None else (default_models(loaded.spec.names), _protocols(per_rate, rates))
+    )
     specs = model_specs(wanted if chosen_models is None else chosen_models, max_epochs, label_share, tuned)
     check_modalities(loaded)
     _check_labels(loaded, folds)
@@ -191,7 +194,9 @@ def _source(corpus: Corpus | str | Path, out: Path, task: Task | None, drop_empt
     return Source(str(Path(corpus).absolute()), task, drop_empty)
 
 
-def _protocols(per_rate: bool) -> tuple[str, ...]:
+def _protocols(per_rate: bool, rates: Rates) -> tuple[str, ...]:
+    if isinstance(rates, Mapping):
+        return ("independent",)
     return ("random",) if per_rate else ("random", "fixed")
 
 

@@ -12,6 +12,7 @@ from imder.benchmarking.clusters import by_cluster, cluster_tables
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.plan import GridCell, Plan
 from imder.benchmarking.resampled import clustered_tests, resample_models
+from imder.benchmarking.shares import share_table
 from imder.benchmarking.significance import PLAIN, SEED, compare, comparison_tables, main_reference
 from imder.data.corpus import Corpus
 from imder.evaluation.rendering import Table
@@ -38,10 +39,13 @@ class Comparisons:
     resampling: str
 
     def tables(self, convention: str, *, brief: bool = False) -> tuple[Table, ...]:
-        """Differences, losses from additions and clusters; briefly, only averages of differences, and losses."""
+        """Differences, losses from additions, costs of losing a modality, clusters; briefly, averages and losses alone."""
         tables = comparison_tables(self.differences, self.resampling, brief=brief)
         tables += addition_table(self.additions, self.resampling, convention)
-        return tables if brief else tables + cluster_tables(self.by_cluster, self.clusters, convention)
+        if brief:
+            return tables
+        tables += share_table(self.additions, self.resampling, convention)
+        return tables + cluster_tables(self.by_cluster, self.clusters, convention)
 
     def files(self) -> dict[str, list[dict[str, Any]]]:
         """The CSV files that have rows."""

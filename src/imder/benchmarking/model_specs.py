@@ -53,6 +53,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "no-context": {"model.context.direction": "none"},
         "past": {"model.context.direction": "past"},
         "one-member": {"model.members": 1},
+        "complete": {"training.missing_rate": 0.0},
     },
     "late-fusion": {
         "context": _STAGE1_OF_FAST,

@@ -36,6 +36,8 @@ def plan_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembl
         notes.append(
             f"A model of its own for each missing rate, trained under the {plan.shared.training_protocol} protocol."
         )
+    if named := plan.shared.modality_rates:
+        notes.append(f"Independent protocol: rates {', '.join(f'{name} {rate:g}' for name, rate in named.items())}.")
     notes.append(f"Mean and deviation over {_seeds(plan, finished)} and {plan.shared.draws} draws of the masks.")
     if plan.shared.folds:
         notes.append(rotation_note(corpus, plan.shared.folds))

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from imder import metrics
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.model_specs import ModelSpec, file_name
@@ -20,13 +22,22 @@ from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
 from imder.evaluation.cells import sample_cells
 from imder.evaluation.protocol import EvaluationProtocol
-from imder.missingness.protocols import PROTOCOLS, MissingByBatch, protocol_named
+from imder.missingness.protocols import (
+    PROTOCOLS,
+    IndependentMissing,
+    MissingByBatch,
+    MissingProtocol,
+    protocol_named,
+)
 from imder.models.registry import system_class
 from imder.training.config import with_defaults
 from imder.types import ImderError
 
 MASK_SEED = 0
 """Of the masks of every evaluation."""
+
+Rates = Sequence[float] | Mapping[str, float]
+"""Missing rates, or one rate for each modality (independent protocol)."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,7 @@ class GridSettings:
         official_batch_size: of the released schedule.
         folds: rotations over speakers, else dialogues; 0 for the corpus' own splits.
         training_protocol: whose masks the models for single rates are trained on.
+        modality_rates: of the independent protocol, where each modality has a missing rate of its own.
     """
 
     corpus: str
@@ -91,6 +103,7 @@ class GridSettings:
     official_batch_size: int
     folds: int = 0
     training_protocol: str = "random"
+    modality_rates: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,13 @@ class Plan:
             seed=MASK_SEED,
             official_batch_size=self.shared.official_batch_size,
             convention=self.shared.convention,
+            missing=self._modality_rates if protocol == IndependentMissing.protocol else None,
         )
+
+    @property
+    def _modality_rates(self) -> IndependentMissing | None:
+        named = self.shared.modality_rates
+        return None if named is None else IndependentMissing(list(named.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
@@ -177,7 +196,7 @@ def make_plan(
     *,
     seeds: int,
     draws: int,
-    rates: Sequence[float],
+    rates: Rates,
     protocols: Sequence[str],
     per_rate: bool,
     convention: str,
@@ -193,6 +212,10 @@ def make_plan(
     if min(seeds, draws, official_batch_size) < 1:
         raise ImderError("benchmark: seeds, draws and the official batch size must be at least 1")
     rows = {name: protocol_named(name) for name in protocols}
+    named = None
+    if isinstance(rates, Mapping):
+        named = _modality_rates(rates, rows, corpus, per_rate)
+        rates = (float(np.mean([*named.values()])),)
     if not protocols or not rates:
         raise ImderError("benchmark: at least one protocol and one missing rate are needed")
     if bad := [r for r in rates if not 0 <= r <= 1]:
@@ -224,10 +247,28 @@ def make_plan(
         official_batch_size,
         folds,
         training_protocol,
+        named,
     )
     models = {entry.name: entry.config.to_dict() for entry in entries}
     distinct = tuple(dict.fromkeys(protocols))
     return Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)
+
+
+def _modality_rates(
+    rates: Mapping[str, float], rows: Mapping[str, MissingProtocol], corpus: Corpus, per_rate: bool
+) -> dict[str, float]:
+    """A missing rate for each modality, in the order of the corpus.
+
+    Raises:
+        ImderError: a protocol with one rate for all modalities, or unknown or missing names.
+    """
+    name, names = IndependentMissing.protocol, corpus.spec.names
+    if per_rate or (others := [p for p, row in rows.items() if row.has_rates and p != name]) or name not in rows:
+        given = "per_rate (--per-rate)" if per_rate else f"protocol {others[0]}" if others else "these protocols"
+        raise ImderError(f"rates (--rates): rates for single modalities are for protocol {name}, not for {given}")
+    if set(rates) != set(names):
+        raise ImderError(f"rates (--rates): give a rate for each of {', '.join(names)}, got {', '.join(rates)}")
+    return {k: float(rates[k]) for k in names}
 
 
 def _training_protocol(entries: Sequence[ModelSpec], protocols: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from imder.cli.benchmark_fixed import add_fixed_options, check_mode, run_fixed
 from imder.cli.console import PARTLY, say, say_all, show, width
 from imder.cli.options import (
+    RATE_EACH,
     RATES,
     add_accelerator,
     add_backend,
@@ -18,7 +19,7 @@ from imder.cli.options import (
     add_metrics,
     thread_count,
 )
-from imder.cli.parser import listed, number, numbers, whole
+from imder.cli.parser import listed, number, rates, whole
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -52,7 +53,7 @@ def add_options(parser: Parser) -> None:
         type=listed,
         help=f"any of {', '.join(evaluation_protocols())}, with commas (default: random,fixed)",
     )
-    parser.add_argument("--rates", type=numbers, help=RATES)
+    parser.add_argument("--rates", type=rates, help=f"{RATES}; for the independent protocol also {RATE_EACH}")
     parser.add_argument("--seeds", type=whole(1), help="trainings of each model (default: 3; 1 with --fixed-model)")
     parser.add_argument("--draws", type=whole(1), default=10, help="masks drawn for each rate")
     parser.add_argument("--per-rate", action="store_true", help="train a model for each rate instead of one for all")

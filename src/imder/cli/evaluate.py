@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all, show, width
-from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction, add_protocol, add_run, independent
+from imder.cli.options import CORPUS, RATE_EACH, RATES, add_metrics, add_prediction, add_protocol, add_run, independent
 from imder.cli.outputs import RESULTS, add_force, check_output
 from imder.cli.parser import rates, whole
 
@@ -23,7 +23,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--rates",
         type=rates,
-        help=f"{RATES}; for independent also one for each modality: language=.1,vision=.6,audio=.3",
+        help=f"{RATES}; for independent also {RATE_EACH}",
     )
     parser.add_argument("--draws", type=whole(1), default=10, help="masks drawn for each rate")
     parser.add_argument("--official-batch-size", type=whole(1), default=32, help="batch size of the official schedule")

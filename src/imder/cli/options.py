@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CORPUS = "feature file, folder of npz files, or store"
 RATES = "missing rates, separated by commas (default: 0,0.1,...,0.7)"
+RATE_EACH = "one for each modality: language=.1,vision=.6,audio=.3"
 
 
 def add_corpus(parser: Parser, text: str = CORPUS) -> None:

@@ -1,0 +1,59 @@
+"""A modality's share in the result: what losing it costs when everything else stays available.
+
+Losing k is the opposite of adding k to all others, so the costs are the losses of these additions
+(`imder.benchmarking.additions`) with the other sign, on the samples that have k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from imder import metrics
+from imder.benchmarking.additions import PROTOCOL
+from imder.evaluation.formatting import metric_info, scale_of
+from imder.evaluation.rendering import Table
+
+
+def share_table(rows: Sequence[dict[str, Any]], words: str, convention: str) -> tuple[Table, ...]:
+    """For each system and modality the cost of losing it, in each main metric; bold where its interval lies above 0.
+
+    Args:
+        rows: of `imder.benchmarking.additions.addition_rows`.
+        words: what was resampled.
+        convention: of the metrics.
+
+    Returns:
+        One table, or none without rows.
+    """
+    shown = metrics.names_of(convention, "main")
+    last = [row for row in rows if _of(row) == max(map(_of, rows))]
+    lines = []
+    for model, name in dict.fromkeys((row["model"], row["added"]) for row in last):
+        mine = {row["metric"]: row for row in last if (row["model"], row["added"]) == (model, name)}
+        count = next(iter(mine.values()))["n"]
+        cells = [_text(mine[m]) if m in mine and not np.isnan(mine[m]["loss"]) else ("–", False) for m in shown]
+        lines.append(((model, False), (name, False), (str(count), False), *cells))
+    if not lines:
+        return ()
+    note = (
+        "Everything available against everything but the lost modality, on the n samples that have both; above 0 the metric "
+        f"gets worse. Paired bootstrap, {words}; averaged over seeds. Bold: the interval lies above 0."
+    )
+    heads = ("model", "lost", "n", *(f"{metric_info(m).label}\ncost" for m in shown))
+    return (
+        Table(f"{PROTOCOL} protocol: what losing a modality costs (95 % interval)", heads, tuple(lines), notes=(note,)),
+    )
+
+
+def _of(row: dict[str, Any]) -> int:
+    """How many modalities are available after the addition."""
+    return str(row["subset"]).count("+") + 2
+
+
+def _text(row: dict[str, Any]) -> tuple[str, bool]:
+    scale, digits = scale_of(row["metric"])
+    cost, low, high = (round(-scale * row[key], digits) + 0.0 for key in ("loss", "high", "low"))
+    return f"{cost:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", low > 0
