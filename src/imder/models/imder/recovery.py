@@ -142,6 +142,10 @@ class RecoveryModel(nn.Module, ABC):
     ) -> Denoiser:
         """The denoiser for ``R * S`` rows (draws of a row adjacent), in the space where diffusion works."""
 
+    def solve(self, denoise: Denoiser, shape: tuple[int, ...], noise: KeyedNoise) -> Tensor:
+        """One draw for each row of ``shape``, with the configured solver."""
+        return sample(denoise, shape, noise, self.schedule, self.config.solver, self.evaluations)
+
     def restore(self, target: str, x: Tensor) -> Tensor:
         """From the space where diffusion works back to encodings."""
         return x
@@ -202,8 +206,7 @@ class RecoveryModel(nn.Module, ABC):
         noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed, sign=sign)
         shape = (rows * draws, self.width, self.steps[target])
         denoise = self.denoiser(target, encodings, available, noise, near)
-        x = sample(denoise, shape, noise, self.schedule, self.config.solver, self.evaluations)
-        restored = self.restore(target, x)
+        restored = self.restore(target, self.solve(denoise, shape, noise))
         return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
 
     def _estimate(

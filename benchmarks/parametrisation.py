@@ -1,0 +1,341 @@
+"""Parametrisations of recovery at equal training time: distances to exact conditionals, recovery R^2, and cost.
+
+    python benchmarks/parametrisation.py --out DIR [--corpora known dialogues FOLDER] [--seconds 60 180] [--seeds 3]
+        [--methods NAME ...] [--rows 24] [--draws 32]
+
+A first phase of `fast` is trained once for each corpus and seed. On its frozen encodings each parametrisation of `variants` then
+learns for the same seconds of processor time on one thread, with the optimiser of `fast`; a student gets half of them and its
+teacher the other half. `paper` and `official` are the published recipes, with their own encoders, optimiser and small networks
+(`papers.SMALL`), and as many seconds for their score networks. They can't read neighbours.
+
+``known`` and ``dialogues`` are the known-truth corpora (`imder.synthetic.known_truth`, `imder.synthetic.dialogue_truth`), where
+draws are compared with exact conditional draws; any other is a corpus folder. Recovery R^2 is that of the mean of 8 draws of
+each modality that a random subset lacks, on validation and test samples. Results of a cell (corpus, seed, seconds, method)
+stay in DIR/cells; a run goes on from there. Prints tables; writes ``parametrisation.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from known import Case, Encoders
+from known_dialogues import DialogueCase
+from measure import machine, markdown
+from papers import SMALL
+from timed import begin, train_for
+from torch import Tensor
+from variants import Parametrisation, Sampler, Student, Variant
+
+from imder.cli.demo import TEST, TRAIN, VALID
+from imder.data.corpus import Corpus, Split
+from imder.data.formats.load import load_corpus
+from imder.data.loader import collate
+from imder.evaluation.results import write_csv
+from imder.jobs.files import atomic_write
+from imder.missingness.random_missing import RandomMissing
+from imder.models.base import evaluating
+from imder.models.imder.training import IMDer
+from imder.models.registry import build
+from imder.synthetic.dialogue_truth import DialogueTruth
+from imder.synthetic.known_truth import KnownTruth
+from imder.training.config import RunConfig, load_config
+from imder.training.explained import split_r2
+
+STAGE1_SECONDS = 45.0
+SAMPLES = 8
+PAPER_ROWS = 8
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to learn recovery and ways to draw from it.
+
+    Attributes:
+        parametrisation: of `Variant`; None for a published recipe.
+        samplers: by name; the first is that of R^2.
+        student: how a second network learns from a first one in the other half of the time.
+        preset: of a published recipe.
+        evaluations: of its sampler.
+    """
+
+    parametrisation: Parametrisation | None = None
+    samplers: tuple[Sampler, ...] = (Sampler(),)
+    student: str = ""
+    preset: str = ""
+    evaluations: int = 8
+
+
+EULER_MARUYAMA = Sampler("euler_maruyama", 50)
+FLOWS = (Sampler("flow", 8), Sampler("flow", 2), Sampler("flow", 1), Sampler("dpmpp_2m", 8))
+STUDENTS = (Sampler("student", 1), Sampler("student", 2))
+METHODS: dict[str, Method] = {
+    "edm": Method(Parametrisation(), (Sampler("dpmpp_2m", 8), Sampler("dpmpp_2m", 2), Sampler("dpmpp_2m", 1))),
+    "edm, no linear mean": Method(Parametrisation(linear_mean=False)),
+    "edm, noised condition": Method(Parametrisation(condition="noised"), (EULER_MARUYAMA, Sampler())),
+    "score": Method(Parametrisation("score")),
+    "score, the paper's times": Method(Parametrisation("score", "time"), (Sampler(), EULER_MARUYAMA)),
+    "score, the paper's times, noised condition, no linear mean": Method(
+        Parametrisation("score", "time", "noised", linear_mean=False), (EULER_MARUYAMA,)
+    ),
+    "flow": Method(Parametrisation("flow", "flow"), FLOWS),
+    "flow, the noise levels of fast": Method(Parametrisation("flow"), FLOWS),
+    "student, regression": Method(Parametrisation(), STUDENTS, student="regression"),
+    "student, consistency": Method(Parametrisation(), STUDENTS, student="consistency"),
+    "paper": Method(preset="paper-mosi", evaluations=500),
+    "official": Method(preset="official-mosi", evaluations=100),
+}
+
+
+def main() -> None:
+    """Train and measure every cell, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--corpora", nargs="+", default=["known", "dialogues"])
+    parser.add_argument("--seconds", nargs="+", type=float, default=[60.0, 180.0])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--rows", type=int, default=24, help="test samples that are compared with exact draws")
+    parser.add_argument("--draws", type=int, default=32)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{machine()}\n", flush=True)
+    rows: list[Row] = []
+    for corpus in options.corpora:
+        for seconds in options.seconds:
+            for seed in range(options.seeds):
+                for name in options.methods:
+                    cell = Cell(options.out, corpus, seconds, seed, name, options.rows, options.draws)
+                    rows += cell.rows()
+            print(f"{Path(corpus).name}, {seconds:g} s\n\n{markdown(_averages(rows, corpus, seconds))}\n", flush=True)
+    write_csv(rows, options.out / "parametrisation.csv")
+
+
+def _averages(rows: Iterable[Row], corpus: str, seconds: float) -> list[Row]:
+    """Means over modalities and seeds, for each method and sampler."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if (row["corpus"], row["seconds"]) == (Path(corpus).name, seconds):
+            groups.setdefault((row["method"], row["sampler"]), []).append(row)
+    out = []
+    for (method, sampler), group in groups.items():
+        keys = [k for k in dict.fromkeys(k for r in group for k in r) if k not in ABOUT]
+        values = {k: [float(r[k]) for r in group if r.get(k, "") != ""] for k in keys}
+        out.append({"method": method, "sampler": sampler, **{k: float(np.mean(v)) for k, v in values.items() if v}})
+    return out
+
+
+ABOUT = ("corpus", "seconds", "seed", "method", "sampler", "missing", "draws")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method on a corpus, trained for some seconds with a seed."""
+
+    out: Path
+    corpus: str
+    seconds: float
+    seed: int
+    method: str
+    count: int
+    draws: int
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"{Path(self.corpus).name}-{self.seconds:g}-{self.seed}-{self.method.replace(' ', '_').replace(',', '')}"
+
+    def rows(self) -> list[Row]:
+        """Its rows, measured unless they are in the folder."""
+        path = self.out / "cells" / f"{self.name}.json"
+        if not path.exists():
+            started = time.monotonic()
+            rows = self._measured()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as part:
+                part.write_text(json.dumps(rows, indent=1))
+            print(f"{self.name}: {time.monotonic() - started:.0f} s", flush=True)
+        rows = json.loads(path.read_text())
+        return [row for row in rows if isinstance(row, dict)]
+
+    def _measured(self) -> list[Row]:
+        method = METHODS[self.method]
+        about = {
+            "corpus": Path(self.corpus).name,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "method": self.method,
+        }
+        base = first_phase(
+            self.out,
+            self.corpus,
+            Method(preset=method.preset, evaluations=method.evaluations),
+            self.seed,
+            self.count,
+            self.draws,
+        )
+        corpus, config, model = base.corpus, base.config, base.model
+        learned = self._train(model, corpus, config, method)
+        path = self.out / "recoveries" / f"{self.name}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(model.recovery.state_dict(), path)
+        rows: list[Row] = []
+        samplers = method.samplers if not method.preset else (Sampler("euler_maruyama", method.evaluations),)
+        for i, sampler in enumerate(samplers):
+            if isinstance(model.recovery, Variant):
+                model.recovery.sampler = sampler
+            row = {**about, "sampler": f"{sampler.solver}, {sampler.evaluations}"}
+            rows += [row | numbers for numbers in distances(base.cases, model, sampler)]
+            if not (method.preset and base.cases):
+                splits = ("valid", "test") if i == 0 and not base.cases else ("valid",)
+                r2 = {split: split_r2(model, corpus[split]) for split in splits}
+                for name in model.spec.names:
+                    rows.append(row | {"missing": name, **{f"R^2 {k}": v[name] for k, v in r2.items() if name in v}})
+            rows.append({**row, **learned, **cost(model, corpus["test"])})
+        if self.method == "edm":
+            exact = {**about, "method": "exact draws", "sampler": ""}
+            rows += [exact | numbers for numbers in distances(base.cases, model, None)]
+        return rows
+
+    def _train(self, model: IMDer, corpus: Corpus, config: RunConfig, method: Method) -> Row:
+        """Train the score networks for the cell's seconds."""
+        recovery, training = config.model.recovery, config.training
+        if method.preset:
+            begin(model, corpus, "joint", training)
+            trained = train_for(model, corpus, "score", training.joint, training, self.seconds)
+            model.refine = lambda name, sampled: sampled  # type: ignore[method-assign]
+            return {"steps": trained.steps, "best": trained.best}
+        torch.manual_seed(self.seed)
+        variant = Variant(
+            model.steps, model.config.encoder.width, recovery, model.config.context.offsets, method.parametrisation
+        )
+        model.recovery = variant
+        score = training.score
+        begin(model, corpus, "score", training)
+        path = self.out / "teachers" / f"{Path(self.corpus).name}-{self.seconds:g}-{self.seed}.pt"
+        if not method.student:
+            trained = train_for(model, corpus, "score", score, training, self.seconds)
+            return {"steps": trained.steps, "best": trained.best}
+        if path.exists():
+            variant.load_state_dict(torch.load(path))
+        else:
+            train_for(model, corpus, "score", score, training, self.seconds / 2)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(variant.state_dict(), path)
+        model.recovery = Student(variant, recovery, method.student)  # type: ignore[arg-type]
+        gentle = replace(score, learning_rate=score.learning_rate / 4)
+        trained = train_for(model, corpus, "score", gentle, training, self.seconds / 2)
+        return {"steps": trained.steps, "best": trained.best}
+
+
+def distances(cases: Iterable[Case | DialogueCase], model: IMDer, sampler: Sampler | None) -> Iterable[Row]:
+    """For each modality, the distances of draws to exact ones; of exact draws to others without a sampler."""
+    for case in cases:
+        if sampler is None:
+            drawn = case.again
+        elif isinstance(case, DialogueCase):
+            drawn = case.sample()
+        else:
+            published = not isinstance(model.recovery, Variant)
+            drawn = case.sample(sampler.solver, sampler.evaluations) if published else case.sample("dpmpp_2m", 8)
+        measured = case.measure(drawn)
+        chosen = ("sliced W2", "energy, unbiased", "mean error", "variance ratio", "correlation error")
+        yield {"missing": case.missing, **{k: measured[k] for k in chosen if k in measured}}
+
+
+def cases_of(corpus: str, encoders: Encoders, test: Split, count: int, draws: int) -> Iterable[Case | DialogueCase]:
+    """A case for each modality: given the others, or given neighbours at a missing rate of .5."""
+    if corpus == "known":
+        truth = KnownTruth.standard()
+        for missing in truth.names:
+            given = tuple(k for k in truth.names if k != missing)
+            yield Case(truth, encoders, test.take(np.arange(count)), missing, given, draws)
+    if corpus == "dialogues":
+        samples = test.take(np.arange(4 * count))
+        available = RandomMissing(0.5).sample(samples.present, 0)
+        for missing in DialogueTruth.standard().names:
+            yield DialogueCase(DialogueTruth.standard(), encoders, samples, available, missing, draws)
+
+
+def corpus_named(name: str) -> Corpus:
+    """A known-truth corpus, or one of a folder."""
+    if name == "known":
+        return KnownTruth.standard().corpus(TRAIN, VALID, TEST, seed=0)
+    if name == "dialogues":
+        return DialogueTruth.standard().corpus(TRAIN, VALID, TEST, seed=0)
+    return load_corpus(name)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What all methods on a corpus share: a model after its first phase, and cases with exact answers."""
+
+    corpus: Corpus
+    config: RunConfig
+    model: IMDer
+    cases: tuple[Case | DialogueCase, ...]
+
+
+@cache
+def first_phase(out: Path, name: str, method: Method, seed: int, count: int, draws: int) -> Base:
+    """The base of a method; its first phase is trained unless it is in the folder."""
+    corpus = corpus_named(name)
+    changes: dict[str, Any] = {"training.seed": seed}
+    if method.preset:
+        changes |= SMALL | {"model.num_samples": SAMPLES, "model.recovery.evaluations": method.evaluations}
+        count = PAPER_ROWS
+    config = load_config(method.preset or "fast", overrides=changes)
+    torch.manual_seed(seed)
+    model = build("imder", config.model, corpus.spec)
+    assert isinstance(model, IMDer)
+    path = out / "stage1" / f"{Path(name).name}-{method.preset or 'fast'}-{seed}.pt"
+    if path.exists():
+        model.load_state_dict(torch.load(path))
+    else:
+        train = corpus["train"]
+        assert train.labels is not None
+        model.init_output_bias(torch.from_numpy(train.labels[train.labelled]))
+        begin(model, corpus, "stage1", config.training)
+        train_for(model, corpus, "stage1", config.training.stage1, config.training, STAGE1_SECONDS)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            torch.save(model.state_dict(), part)
+    model.eval()
+    exact = name in ("known", "dialogues") and not (name == "dialogues" and method.preset)
+    cases = tuple(cases_of(name, Encoders(model, corpus["train"]), corpus["test"], count, draws)) if exact else ()
+    return Base(corpus, config, model, cases)
+
+
+def cost(model: IMDer, test: Split, repetitions: int = 7) -> Mapping[str, float]:
+    """Milliseconds of processor time of 8 draws of the first modality given the others, for 1 and for 32 clips."""
+    out = {}
+    for rows in (1, 32):
+        masks = np.ones((rows, len(model.spec.names)), dtype=bool)
+        batch = collate(test, np.arange(rows), masks & test.present[:rows])
+        with torch.no_grad(), evaluating(model):
+            encodings = model.shared(model.encode(batch))
+            available, keys = batch.available, batch.keys
+            taken: list[float] = []
+            for _ in range(repetitions if model.config.recovery.evaluations <= 8 else 1):
+                started = time.process_time()
+                _draw(model, encodings, available, keys)
+                taken.append(time.process_time() - started)
+        out[f"ms, {rows} clip{'s' * (rows > 1)}"] = 1e3 * float(np.median(taken))
+    return out
+
+
+def _draw(model: IMDer, encodings: Mapping[str, Tensor], available: Tensor, keys: Tensor) -> Tensor:
+    return model.recovery.sample(model.spec.names[0], encodings, available, keys, draws=SAMPLES, seed=0)
+
+
+if __name__ == "__main__":
+    main()
