@@ -19,41 +19,23 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from known import Case, Encoders
-from known_dialogues import DialogueCase
 from measure import machine, markdown
-from papers import SMALL
+from recovery_base import Row, cost, distances, first_phase
 from timed import begin, train_for
-from torch import Tensor
 from variants import Parametrisation, Sampler, Student, Variant
 
-from imder.cli.demo import TEST, TRAIN, VALID
-from imder.data.corpus import Corpus, Split
-from imder.data.formats.load import load_corpus
-from imder.data.loader import collate
+from imder.data.corpus import Corpus
 from imder.evaluation.results import write_csv
 from imder.jobs.files import atomic_write
-from imder.missingness.random_missing import RandomMissing
-from imder.models.base import evaluating
 from imder.models.imder.training import IMDer
-from imder.models.registry import build
-from imder.synthetic.dialogue_truth import DialogueTruth
-from imder.synthetic.known_truth import KnownTruth
-from imder.training.config import RunConfig, load_config
+from imder.training.config import RunConfig
 from imder.training.explained import split_r2
-
-STAGE1_SECONDS = 45.0
-SAMPLES = 8
-PAPER_ROWS = 8
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -176,12 +158,7 @@ class Cell:
             "method": self.method,
         }
         base = first_phase(
-            self.out,
-            self.corpus,
-            Method(preset=method.preset, evaluations=method.evaluations),
-            self.seed,
-            self.count,
-            self.draws,
+            self.out, self.corpus, method.preset or "fast", method.evaluations, self.seed, self.count, self.draws
         )
         corpus, config, model = base.corpus, base.config, base.model
         learned = self._train(model, corpus, config, method)
@@ -235,106 +212,6 @@ class Cell:
         gentle = replace(score, learning_rate=score.learning_rate / 4)
         trained = train_for(model, corpus, "score", gentle, training, self.seconds / 2)
         return {"steps": trained.steps, "best": trained.best}
-
-
-def distances(cases: Iterable[Case | DialogueCase], model: IMDer, sampler: Sampler | None) -> Iterable[Row]:
-    """For each modality, the distances of draws to exact ones; of exact draws to others without a sampler."""
-    for case in cases:
-        if sampler is None:
-            drawn = case.again
-        elif isinstance(case, DialogueCase):
-            drawn = case.sample()
-        else:
-            published = not isinstance(model.recovery, Variant)
-            drawn = case.sample(sampler.solver, sampler.evaluations) if published else case.sample("dpmpp_2m", 8)
-        measured = case.measure(drawn)
-        chosen = ("sliced W2", "energy, unbiased", "mean error", "variance ratio", "correlation error")
-        yield {"missing": case.missing, **{k: measured[k] for k in chosen if k in measured}}
-
-
-def cases_of(corpus: str, encoders: Encoders, test: Split, count: int, draws: int) -> Iterable[Case | DialogueCase]:
-    """A case for each modality: given the others, or given neighbours at a missing rate of .5."""
-    if corpus == "known":
-        truth = KnownTruth.standard()
-        for missing in truth.names:
-            given = tuple(k for k in truth.names if k != missing)
-            yield Case(truth, encoders, test.take(np.arange(count)), missing, given, draws)
-    if corpus == "dialogues":
-        samples = test.take(np.arange(4 * count))
-        available = RandomMissing(0.5).sample(samples.present, 0)
-        for missing in DialogueTruth.standard().names:
-            yield DialogueCase(DialogueTruth.standard(), encoders, samples, available, missing, draws)
-
-
-def corpus_named(name: str) -> Corpus:
-    """A known-truth corpus, or one of a folder."""
-    if name == "known":
-        return KnownTruth.standard().corpus(TRAIN, VALID, TEST, seed=0)
-    if name == "dialogues":
-        return DialogueTruth.standard().corpus(TRAIN, VALID, TEST, seed=0)
-    return load_corpus(name)
-
-
-@dataclass(frozen=True)
-class Base:
-    """What all methods on a corpus share: a model after its first phase, and cases with exact answers."""
-
-    corpus: Corpus
-    config: RunConfig
-    model: IMDer
-    cases: tuple[Case | DialogueCase, ...]
-
-
-@cache
-def first_phase(out: Path, name: str, method: Method, seed: int, count: int, draws: int) -> Base:
-    """The base of a method; its first phase is trained unless it is in the folder."""
-    corpus = corpus_named(name)
-    changes: dict[str, Any] = {"training.seed": seed}
-    if method.preset:
-        changes |= SMALL | {"model.num_samples": SAMPLES, "model.recovery.evaluations": method.evaluations}
-        count = PAPER_ROWS
-    config = load_config(method.preset or "fast", overrides=changes)
-    torch.manual_seed(seed)
-    model = build("imder", config.model, corpus.spec)
-    assert isinstance(model, IMDer)
-    path = out / "stage1" / f"{Path(name).name}-{method.preset or 'fast'}-{seed}.pt"
-    if path.exists():
-        model.load_state_dict(torch.load(path))
-    else:
-        train = corpus["train"]
-        assert train.labels is not None
-        model.init_output_bias(torch.from_numpy(train.labels[train.labelled]))
-        begin(model, corpus, "stage1", config.training)
-        train_for(model, corpus, "stage1", config.training.stage1, config.training, STAGE1_SECONDS)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            torch.save(model.state_dict(), part)
-    model.eval()
-    exact = name in ("known", "dialogues") and not (name == "dialogues" and method.preset)
-    cases = tuple(cases_of(name, Encoders(model, corpus["train"]), corpus["test"], count, draws)) if exact else ()
-    return Base(corpus, config, model, cases)
-
-
-def cost(model: IMDer, test: Split, repetitions: int = 7) -> Mapping[str, float]:
-    """Milliseconds of processor time of 8 draws of the first modality given the others, for 1 and for 32 clips."""
-    out = {}
-    for rows in (1, 32):
-        masks = np.ones((rows, len(model.spec.names)), dtype=bool)
-        batch = collate(test, np.arange(rows), masks & test.present[:rows])
-        with torch.no_grad(), evaluating(model):
-            encodings = model.shared(model.encode(batch))
-            available, keys = batch.available, batch.keys
-            taken: list[float] = []
-            for _ in range(repetitions if model.config.recovery.evaluations <= 8 else 1):
-                started = time.process_time()
-                _draw(model, encodings, available, keys)
-                taken.append(time.process_time() - started)
-        out[f"ms, {rows} clip{'s' * (rows > 1)}"] = 1e3 * float(np.median(taken))
-    return out
-
-
-def _draw(model: IMDer, encodings: Mapping[str, Tensor], available: Tensor, keys: Tensor) -> Tensor:
-    return model.recovery.sample(model.spec.names[0], encodings, available, keys, draws=SAMPLES, seed=0)
 
 
 if __name__ == "__main__":
