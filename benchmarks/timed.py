@@ -110,6 +110,7 @@ def train_for(
             break
     _copy(best, parameters)
     model.requires_grad_(False)
+    model.recovery.in_training_phase = False
     model.eval()
     return Trained(steps, least, best_at)
 
