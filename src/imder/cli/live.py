@@ -112,12 +112,28 @@ def run(options: Namespace) -> int:
             block=options.replay is not None and options.speed == 0,
             name="live" if options.replay is None else Path(options.replay).stem,
         )
+        say_all(_unused(options, stream))
         remarks = _replay(options, stream) if options.replay is not None else _watch(options, stream)
     say_all(f"remark: {remark}" for remark in remarks)
     say_all(f"left out {counted(count, 'time')}: {problem}" for problem, count in stream.problems.items())
     if options.out is not None:
         say(f"saved in {options.out}")
     return 0 if predicted else 1
+
+
+def _unused(options: Namespace, stream: Stream) -> list[str]:
+    """A line for each source that the run doesn't read."""
+    from imder.extract.manifest import SOUNDS
+
+    path = options.replay
+    is_video = path is not None and Path(path).suffix.lower() not in SOUNDS
+    sources = {
+        "vision": ("the picture", options.camera is not None or is_video),
+        "audio": ("the sound", options.microphone is not None or path is not None),
+        "language": ("the transcript", options.transcript is not None),
+    }
+    reasons = {what: stream.why_unread(name) for name, (what, given) in sources.items() if given}
+    return [f"remark: {what} is not used: {reason}" for what, reason in reasons.items() if reason]
 
 
 def _opened(out: str) -> TextIOWrapper:

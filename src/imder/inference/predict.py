@@ -8,6 +8,7 @@ saved with a calibration.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from imder.calibration.describe import LEVEL, check_recoveries, describe_classes
 from imder.data.corpus import Corpus, Split
 from imder.inference.options import PredictOptions
 from imder.inference.selection import Available, Progress, Selection, batches, select
+from imder.inference.unusual import warnings
 from imder.missingness.masks import Mask
 from imder.models.base import Model
 from imder.models.finite import check_finite
 from imder.training.trained import TrainedModel
 from imder.types import Output, Rows, Spec
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -93,8 +97,10 @@ def predict_data(
     available: Available | None = None,
     progress: Progress | None = None,
 ) -> Rows:
-    """`predict` for a model and data that are loaded."""
+    """`predict` for a model and data that are loaded; features unlike those of training lead to a warning."""
     selection = select(model, data, split, available, options.seed)
+    for warning in warnings(model, selection.split, selection.mask):
+        log.warning("%s", warning)
     rows, recoveries = predict_split(
         model,
         selection.split,

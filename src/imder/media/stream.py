@@ -7,7 +7,6 @@ or send rubbish are missing modalities of the windows concerned; `Stream.problem
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, Self
 from imder.extract.recipe import Recipe
 from imder.inference.options import PredictOptions
 from imder.media.answer import answer
+from imder.media.live.clock import as_seconds
 from imder.media.live.engine import Engine, StreamOptions
 from imder.media.live.events import Event, FeaturesEvent, FrameEvent, SoundEvent, TimeEvent, WordsEvent
 from imder.media.live.faces import as_image
@@ -95,7 +95,7 @@ class Stream:
             time: of the first sample, in seconds of the stream; None to continue the sound before.
         """
         mono = as_mono(samples, rate)
-        if mono is None or ((start := _seconds(time)) is None and time is not None):
+        if mono is None or ((start := as_seconds(time)) is None and time is not None):
             self._left_out("audio: not finite sound (n,) or (n, channels) with its rate and time")
             return
         size, span = max(1, int(PIECE * rate)), len(mono) / rate
@@ -111,7 +111,7 @@ class Stream:
             rgb: ``(H, W, 3)`` of 8 bits.
             time: in seconds of the stream.
         """
-        image, at = as_image(rgb), _seconds(time)
+        image, at = as_image(rgb), as_seconds(time)
         if image is None or at is None:
             self._left_out("vision: not an RGB image (H, W, 3) of 8 bits with its time")
         else:
@@ -150,7 +150,7 @@ class Stream:
             self._left_out(f"features: the system reads none of {str(modality)[:40]!r}")
             return
         frames = as_frames(values, times, dims[modality])
-        length, stop = _seconds(frame_seconds), _seconds(end)
+        length, stop = as_seconds(frame_seconds), as_seconds(end)
         is_wrong = (length is None and frame_seconds is not None) or (stop is None and end is not None)
         if frames is None or is_wrong or (not len(frames[0]) and stop is None):
             self._left_out(f"{modality}: not finite features (T, {dims[modality]}) with ascending times (T,)")
@@ -175,7 +175,7 @@ class Stream:
 
     def advance(self, time: float) -> None:
         """Tell that the stream has come to ``time`` seconds, as where all sources are silent."""
-        at = _seconds(time)
+        at = as_seconds(time)
         if at is None:
             self._left_out("time: not a number of seconds from 0")
         else:
@@ -228,6 +228,10 @@ class Stream:
         """Most frames a second that count: a camera needs no more; None if frames aren't read."""
         return self._engine.fps
 
+    def why_unread(self, modality: str) -> str:
+        """Why sound (``audio``), frames (``vision``) or words (``language``) are not read; empty if they are."""
+        return self._engine.why_unread(modality)
+
     @property
     def held(self) -> int:
         """Number of samples, frames, words and windows in the stream's buffers."""
@@ -244,7 +248,7 @@ class Stream:
             ImderError: the system failed.
         """
         with self._changed:
-            self._seconds = self._seconds if seconds is None else _seconds(seconds)
+            self._seconds = self._seconds if seconds is None else as_seconds(seconds)
         self._inbox.close()
         if wait and threading.current_thread() is not self._thread:
             self._thread.join()
@@ -293,11 +297,3 @@ class Stream:
                     self._rows.popleft()
                     self._problems["predictions: dropped, since nobody took them"] += 1
                 self._changed.notify_all()
-
-
-def _seconds(time: Any) -> float | None:
-    """A time of at least 0 as a float; None for anything else."""
-    with contextlib.suppress(TypeError, ValueError, OverflowError):
-        value = float(time)
-        return value if 0 <= value < float("inf") else None
-    return None

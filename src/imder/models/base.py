@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from imder.models.parts.losses import Loss
+from imder.nn.standardize import Standardizer
 from imder.types import Batch, ImderError, Output, Spec
 
 if TYPE_CHECKING:
@@ -214,6 +215,10 @@ class Model(nn.Module, ABC):
             samples: recoveries for each prediction; None for the configured number.
             seed: of the noise, together with the samples' keys.
         """
+
+    def feature_statistics(self) -> Mapping[str, Standardizer]:
+        """For each modality the statistics of its frames in training; empty for a system without any (default)."""
+        return {}
 
     def recovery_weights(self) -> dict[str, float]:
         """For each pattern of availability (``"language+audio"``), the weight of the recovery branch in predictions.

@@ -36,6 +36,7 @@ from imder.models.parts.losses import (
     to_prediction,
 )
 from imder.nn.module_dict import ModuleDict
+from imder.nn.standardize import Standardizer
 from imder.types import Batch, ImderError, Output, Spec
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ class FusionSystem(Model):
 
     # Parts.
 
+    def feature_statistics(self) -> dict[str, Standardizer]:
+        """Those of the encoders."""
+        return {name: encoder.standardize for name, encoder in self.encoders.items()}
+
     def encode(self, batch: Batch, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Encodings ``(B, members * width, steps_k)`` of the available modalities, zero elsewhere.
 
@@ -163,7 +168,7 @@ class FusionSystem(Model):
     ) -> None:
         """Fit the feature statistics; turn context off where no batch holds dialogues."""
         del phase, seed, permanently_missing
-        fit_features({k: e.standardize for k, e in self.encoders.items()}, batches)
+        fit_features(self.feature_statistics(), batches)
         self.turn_off_unused_context(batches)
 
     def turn_off_unused_context(self, batches: Iterable[Batch]) -> None:

@@ -29,6 +29,11 @@ class Standardizer(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it has statistics, or is the identity."""
+        return bool((self.mean != 0).any() or (self.std != 1).any())
+
     def forward(self, x: Tensor) -> Tensor:
         """Standardise ``(..., D)``."""
         return ((x - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)

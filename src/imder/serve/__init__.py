@@ -12,6 +12,7 @@ durations  how long an upload's sound and video are
 temporary  the private folder of uploads
 receive    bodies within bounds of bytes and time
 live       live streams over WebSocket
+messages   their messages, checked
 guard      access, request ids, headers of every answer
 metrics    counters for Prometheus
 schemas    documents of requests and answers, for openapi.json

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,14 +11,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from imder.media.predictor import Predictor
 from imder.serve.config import ServeConfig
 from imder.serve.errors import Refusal
-from imder.serve.features import read_sample, read_samples
+from imder.serve.features import FeatureSample, read_sample, read_samples
 from imder.serve.guard import Guard
+from imder.serve.live import Answer
 from imder.serve.schemas import FORM, Predictions, Sample, Samples, request_body, responses
 from imder.serve.service import Service
 
@@ -79,16 +81,14 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
         """Predict one sample of features, or an upload of sound, video or a text."""
         if request.headers.get("content-type", "").lower().startswith("multipart/"):
             return JSONResponse({"request_id": request.state.id} | await service.predict_upload(request))
-        rows = await service.predict([read_sample(await service.document(request), spec, config)])
-        return JSONResponse({"request_id": request.state.id, "predictions": rows})
+        samples = [read_sample(await service.document(request), spec, config)]
+        return JSONResponse(_answer(request, samples, await service.predict(samples)))
 
     @app.post("/v1/predict/batch", responses=responses(Predictions), openapi_extra=request_body(Samples))
     async def predict_batch(request: Request) -> Response:
         """Predict several samples of features, whatever modalities each of them has."""
         samples = read_samples(await service.document(request), spec, config)
-        rows = await service.predict(samples)
-        answers = [{"id": sample.id} | row for sample, row in zip(samples, rows, strict=True)]
-        return JSONResponse({"request_id": request.state.id, "predictions": answers})
+        return JSONResponse(_answer(request, samples, await service.predict(samples)))
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
@@ -118,6 +118,14 @@ def _add_status(app: FastAPI, service: Service) -> None:
         return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
+def _answer(request: Request, samples: Sequence[FeatureSample], rows: Sequence[Answer]) -> Answer:
+    """The document of predictions from features: each with its sample's id, and all remarks."""
+    pairs = [(sample.id, dict(row)) for sample, row in zip(samples, rows, strict=True)]
+    remarks = [{"id": name} | remark for name, row in pairs for remark in row.pop("remarks")]
+    predictions = [{"id": name} | row for name, row in pairs]
+    return {"request_id": request.state.id, "predictions": predictions, "remarks": remarks}
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return JSONResponse({"error": error.sentence, "request_id": request.state.id}, error.status, error.headers)
@@ -125,7 +133,16 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _not_served(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    text = f"{request.method} does nothing at this address; /docs lists what there is"
-    if error.status_code not in (404, 405):
-        text = str(error.detail)
-    return JSONResponse({"error": text, "request_id": request.state.id}, error.status_code, error.headers)
+    status, headers, text = error.status_code, dict(error.headers or {}), str(error.detail)
+    if status in (404, 405):
+        text = f"{request.method} does nothing at this address; /docs lists what there is"
+        if methods := _methods(request):  # the page, mounted at /, took a request that no route takes
+            status, headers["Allow"] = 405, ", ".join(sorted(methods))
+            text = f"this address takes {headers['Allow']}, not {request.method}; /docs describes it"
+    return JSONResponse({"error": text, "request_id": request.state.id}, status, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of the routes at a request's path."""
+    path = request.scope["path"]
+    return {m for r in request.app.routes if isinstance(r, Route) and r.path == path for m in r.methods or ()}

@@ -14,6 +14,7 @@ from imder.data.compatible import extracted
 from imder.data.corpus import Corpus
 from imder.inference.options import PredictOptions
 from imder.inference.predict import predict_split
+from imder.inference.unusual import unusual
 from imder.media.answer import answer
 from imder.media.predictor import Predictor
 from imder.serve.config import ServeConfig
@@ -35,12 +36,15 @@ class Engine:
         self._options = PredictOptions(config.samples, config.seed, config.batch_size, config.level)
 
     def predict(self, samples: Sequence[FeatureSample]) -> list[dict[str, Any]]:
-        """The answers to samples of features, in order."""
+        """The answers to samples of features, in order, each with its ``remarks``."""
         model = self.predictor.model
         split = split_of_samples(samples, self.spec)
         prepared = model.prepare(Corpus("request", self.spec, {"request": split}))["request"]
         rows, _ = predict_split(model, prepared, self._options)
-        return [answer(row, self.spec) for row in rows]
+        answers = [answer(row, self.spec) | {"remarks": []} for row in rows]
+        for each in unusual(model, prepared):
+            answers[each.row]["remarks"].append({"modality": each.modality, "remark": each.remark})
+        return answers
 
     def warm_up(self) -> None:
         """Predict a sample of zeros, so that the first request doesn't wait for what is made on first use."""

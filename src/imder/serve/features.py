@@ -16,7 +16,10 @@ from imder.serve.errors import Refusal
 from imder.types import Spec
 
 DEFAULT_ID = "clip"
-"""The id of a sample that has none; the noise of recoveries depends on the id, so equal requests get equal answers."""
+"""The id of a sample that has none (``clip-0``, ``clip-1``, ... in a request of several).
+
+The noise of recoveries depends on the id, so equal requests get equal answers.
+"""
 MOST_ID = 200
 KEYS = ("features", "missing", "id")
 
@@ -41,13 +44,31 @@ def parse_json(body: bytes) -> Any:
         raise Refusal(400, f"the body is no valid JSON: {str(error).splitlines()[0][:200]}") from None
 
 
-def read_sample(document: Any, spec: Spec, config: ServeConfig, where: str = "") -> FeatureSample:
+def read_sample(
+    document: Any, spec: Spec, config: ServeConfig, where: str = "", default_id: str = DEFAULT_ID
+) -> FeatureSample:
     """A sample from ``{"features": {modality: frames}, "missing": [modality, ...], "id": text}``.
+
+    Raises:
+        Refusal: as `read_features`, the id is wrong, or nothing is available.
+    """
+    features = read_features(document, spec, config, where)
+    sample = document.get("id", default_id)
+    if not isinstance(sample, str) or not 0 < len(sample) <= MOST_ID:
+        raise Refusal(422, f"{where}id: a text of 1 to {MOST_ID} characters is needed")
+    if not features:
+        names = ", ".join(spec.names)
+        raise Refusal(422, f"{where}no modality is available: give the features of at least one of {names}")
+    return FeatureSample(sample, features)
+
+
+def read_features(document: Any, spec: Spec, config: ServeConfig, where: str = "") -> dict[str, NDArray[np.float32]]:
+    """For each available modality ``(T, D)``, from ``{"features": {modality: frames}, "missing": [modality, ...]}``.
 
     Frames are a list of T lists of D numbers, or one such list; a modality that is left out, null or empty is missing.
 
     Raises:
-        Refusal: a key, type, shape or value is wrong, or nothing is available.
+        Refusal: a key, type, shape or value is wrong.
     """
     if not isinstance(document, dict):
         raise Refusal(422, f"{where}a JSON object with the key 'features' is needed, such as {example(spec)}")
@@ -58,9 +79,6 @@ def read_sample(document: Any, spec: Spec, config: ServeConfig, where: str = "")
     if not isinstance(given, dict):
         raise Refusal(422, f"{where}features: an object is needed, with frames for each modality: {example(spec)}")
     missing = read_missing(document.get("missing"), spec, where)
-    sample = document.get("id", DEFAULT_ID)
-    if not isinstance(sample, str) or not 0 < len(sample) <= MOST_ID:
-        raise Refusal(422, f"{where}id: a text of 1 to {MOST_ID} characters is needed")
     dims = {m.name: m.dim for m in spec.modalities}
     features = {}
     for name, frames in given.items():
@@ -69,13 +87,11 @@ def read_sample(document: Any, spec: Spec, config: ServeConfig, where: str = "")
         values = _frames(frames, dims[name], config.max_frames, f"{where}features.{name}")
         if values is not None and name not in missing:
             features[name] = values
-    if not features:
-        raise Refusal(422, f"{where}no modality is available: give the features of at least one of {', '.join(dims)}")
-    return FeatureSample(sample, features)
+    return features
 
 
 def read_samples(document: Any, spec: Spec, config: ServeConfig) -> list[FeatureSample]:
-    """Samples from ``{"samples": [...]}``, each as in `read_sample`.
+    """Samples from ``{"samples": [...]}``, each as in `read_sample`; one without an id is ``clip-`` and its number from 0.
 
     Raises:
         Refusal: as `read_sample`, or there are none or too many.
@@ -88,7 +104,9 @@ def read_samples(document: Any, spec: Spec, config: ServeConfig) -> list[Feature
     if not 0 < len(samples) <= config.max_samples:
         status = 413 if samples else 422
         raise Refusal(status, f"samples: 1 to {config.max_samples} are taken at once, got {len(samples)}")
-    return [read_sample(sample, spec, config, f"samples[{i}]: ") for i, sample in enumerate(samples)]
+    return [
+        read_sample(sample, spec, config, f"samples[{i}]: ", f"{DEFAULT_ID}-{i}") for i, sample in enumerate(samples)
+    ]
 
 
 def read_missing(given: Any, spec: Spec, where: str = "") -> frozenset[str]:

@@ -14,7 +14,10 @@ class Sample(BaseModel):
         description="Frames for each modality: T lists of D numbers; one that is left out, null or empty is missing"
     )
     missing: list[str] = Field([], description="Modalities that count as missing although their features are given")
-    id: str = Field("clip", description="Seeds the noise of recoveries; equal requests get equal answers")
+    id: str = Field(
+        "clip",
+        description="In a request of several clip-0, clip-1, ...; seeds the noise of recoveries; equal requests get equal answers",
+    )
 
 
 class Samples(BaseModel):
@@ -47,12 +50,13 @@ class Prediction(BaseModel):
     coverage: dict[str, float] | None = Field(None, description="Share of the window that each modality's frames cover")
     recovered: dict[str, Weight] = Field(description="The missing modalities, for systems that recover")
     text: str | None = Field(None, description="The words, given or transcribed")
-    id: str | None = Field(None, description="Id of the sample, in requests of several")
+    id: str | None = Field(None, description="Id of the sample of features")
 
 
 class Remark(BaseModel):
-    """A remark on an upload, such as a damaged file that counts as missing."""
+    """A damaged file of an upload that counts as missing, or features unlike those of training."""
 
+    id: str | None = Field(None, description="Id of the sample of features")
     modality: str
     remark: str
 
@@ -62,7 +66,7 @@ class Predictions(BaseModel):
 
     request_id: str = Field(description="The header X-Request-ID of the request, or one that was made for it")
     predictions: list[Prediction]
-    remarks: list[Remark] | None = Field(None, description="Of uploads")
+    remarks: list[Remark]
 
 
 class Error(BaseModel):

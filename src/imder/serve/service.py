@@ -47,7 +47,7 @@ class Service:
         self.config = config
         self.engine = Engine(predictor, config)
         self.metrics = Metrics()
-        self.streams = Streams(self._open_stream, config)
+        self.streams = Streams(self._open_stream, self.engine.spec, self.engine.reads_media, config)
         self.running: Workers | None = None
         self.stuck = False
         gauge = self.metrics.gauge

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imder.serve.errors import Refusal
+from imder.types import Spec
 
 SWITCHABLE = ("language", "vision", "audio")
+"""Modalities of every stream, whether the model knows them or not."""
 
 
 class LiveStream(Protocol):
@@ -22,8 +27,18 @@ class LiveStream(Protocol):
     def push_words(self, words: Any) -> None:
         """Add words."""
 
+    def push_features(
+        self, modality: str, values: Any, times: Any, *, frame_seconds: float | None = None, end: float | None = None
+    ) -> None:
+        """Add features."""
+
     def advance(self, time: float) -> None:
         """Let time pass."""
+
+    @property
+    def problems(self) -> dict[str, int]:
+        """What was left out, and how often."""
+        ...
 
     def close(self, seconds: float | None = None, *, wait: bool = True) -> None:
         """End the stream."""
@@ -62,6 +77,13 @@ class SwitchedStream:
         if "language" not in self._ignored:
             self._stream.push_words(words)
 
+    def push_features(
+        self, modality: str, values: NDArray[np.float32], times: NDArray[np.float64], frame_seconds: float, end: float
+    ) -> None:
+        """Add features."""
+        if modality not in self._ignored:
+            self._stream.push_features(modality, values, times, frame_seconds=frame_seconds, end=end)
+
     def advance(self, time: float) -> None:
         """Let time pass."""
         self._stream.advance(time)
@@ -71,15 +93,13 @@ class SwitchedStream:
         self._stream.close(seconds, wait=wait)
 
 
-def switched_off(value: Any) -> tuple[str, ...]:
+def switched_off(value: Any, spec: Spec) -> tuple[str, ...]:
     """Names of modalities, as a client sent them.
 
     Raises:
         Refusal: it is no list of such names.
-
-    >>> switched_off(["vision"])
-    ('vision',)
     """
-    if not isinstance(value, list) or not all(isinstance(name, str) and name in SWITCHABLE for name in value):
-        raise Refusal(422, f"modalities that fail: a list of {', '.join(SWITCHABLE)} is needed")
+    names = dict.fromkeys((*SWITCHABLE, *spec.names))
+    if not isinstance(value, list) or not all(isinstance(name, str) and name in names for name in value):
+        raise Refusal(422, f"modalities that fail: a list of {', '.join(names)} is needed")
     return tuple(value)

@@ -8,6 +8,7 @@ the stream catches up, so that one wrong time moves nothing.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -181,3 +182,11 @@ class Clock:
             yield self.index, 0.0, seconds
         elif self.last_end > 0 and seconds - self.last_end > MAX_REST:
             yield self.index, seconds - self.window, seconds
+
+
+def as_seconds(time: Any) -> float | None:
+    """A time of at least 0 as a float; None for anything else."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        value = float(time)
+        return value if 0 <= value < float("inf") else None
+    return None

@@ -100,7 +100,9 @@ class Engine:
         if isinstance(vision, FaceRecipe) and self._reads("vision"):
             self._faces = FaceBuffer(vision, options.kept)
         self._features: dict[str, FeatureBuffer] = {}
-        self._predict = WindowPredictor(model, predict_options, options.name, {} if recipe is None else recipe.dims)
+        self._predict = WindowPredictor(
+            model, predict_options, options.name, {} if recipe is None else recipe.dims, note
+        )
 
     def _reads(self, name: str) -> bool:
         return name in self._names and name in self._extractors and name not in self._refused
@@ -206,11 +208,20 @@ class Engine:
             else:
                 self._note("language: too many words at once")
 
+    def why_unread(self, name: str) -> str:
+        """Why sound, frames or words of a modality are not read; empty if they are."""
+        if {"audio": self._sound, "vision": self._faces, "language": self._words}[name] is not None:
+            return ""
+        if name in self._refused:
+            return self._refused[name]
+        if name not in self._names:
+            return f"the run reads {', '.join(self._names)}"
+        if name in self._extractors:
+            return "the run reads columns of OpenFace, which come from its tables or its program alone"
+        return "the run was trained on features that `imder extract` didn't make"
+
     def _unread(self, name: str, what: str) -> None:
-        reason = self._refused.get(
-            name, "the run has no such modality, or was trained on features that `imder extract` didn't make"
-        )
-        self._note(f"{name}: {what} can't be read ({reason})")
+        self._note(f"{name}: {what} can't be read ({self.why_unread(name)})")
 
     def _row(self, bounds: Bounds, last: bool = False) -> Row:
         """The prediction of a window; then data before it are let go (the last window may overlap it)."""

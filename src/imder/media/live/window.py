@@ -7,7 +7,7 @@ trained with.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_split
+from imder.inference.unusual import unusual
 from imder.models.base import Model
 
 MOST_CONTEXT = 16
@@ -31,9 +32,18 @@ class WindowPredictor:
         options: options of the prediction.
         name: the stream's id, which determines the noise of recoveries.
         dims: features per frame as they are extracted; a system with a language encoder of its own reads token ids instead.
+        note: called with a remark on features unlike those of training.
     """
 
-    def __init__(self, model: Model, options: PredictOptions, name: str, dims: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        options: PredictOptions,
+        name: str,
+        dims: Mapping[str, int],
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._note = note
         self._model, self._options, self._name = model, options, name
         self._dims = {m.name: dims.get(m.name, m.dim) for m in model.spec.modalities}
         self._past: deque[Split] = deque(maxlen=context_length(model))
@@ -60,6 +70,8 @@ class WindowPredictor:
         """
         split = _one(self._name, number, features, tokens, self._dims)
         prepared = self._model.prepare(Corpus("stream", self._model.spec, {"clips": split}))["clips"]
+        for each in unusual(self._model, prepared):
+            self._note(f"{each.modality}: {each.in_windows}")
         whole = _joined([*self._past, prepared])
         self._past.append(prepared)
         columns: list[Row] = [{}] * (len(whole) - 1) + [{"text": text} if text else {}]

@@ -36,6 +36,7 @@ from imder.models.parts.utterance_encoder import UtteranceEncoder, UtteranceEnco
 from imder.nn.cascade import CascadeAutoencoder
 from imder.nn.module_dict import ModuleDict
 from imder.nn.perceptron import Perceptron
+from imder.nn.standardize import Standardizer
 from imder.types import Batch, ImderError, Spec
 
 
@@ -130,6 +131,10 @@ class MMIN(DeterministicModel):
         self.backwards = None if cascade.shared else CascadeAutoencoder(width, cascade.layers, cascade.blocks)
         self.head = Perceptron(self.forwards.latent, config.head, spec.outputs, config.dropout)
 
+    def feature_statistics(self) -> dict[str, Standardizer]:
+        """Those of the teacher, which stage 1 fits."""
+        return {name: encoder.standardize for name, encoder in self.teacher.encoders.items()}
+
     def init_output_bias(self, labels: Tensor) -> None:
         """Start both heads at the constant baseline."""
         for head in (self.teacher.head, self.head):
@@ -143,7 +148,7 @@ class MMIN(DeterministicModel):
         if phase == "joint":
             self.encoders.load_state_dict(self.teacher.encoders.state_dict())
         elif self.config.encoder.standardize:
-            fit_features({k: e.standardize for k, e in self.teacher.encoders.items()}, batches)
+            fit_features(self.feature_statistics(), batches)
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """The teacher in stage 1, everything else in ``joint``."""
