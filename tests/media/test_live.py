@@ -62,6 +62,13 @@ def test_the_sound_of_a_video_counts_where_there_is_some(predictor, tmp_path):
     assert any("gap" in remark for remark in about.remarks)
 
 
+def test_a_picture_that_is_not_read_is_told_at_once(media, tmp_path, capsys):
+    video = write_video(tmp_path / "film.mp4", tone(2.0), frames=20)
+    assert imder_("live", media / "run", "--replay", video, "--speed", 0, "--window", 2, "--hop", 2) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("remark: the picture is not used: the run reads columns of OpenFace")
+
+
 def test_a_video_without_sound_has_none(predictor, tmp_path):
     rows, about = replay(predictor, video=write_video(tmp_path / "film.mp4", frames=30))
     assert [row["prediction"] for row in rows] == [None, None]

@@ -26,9 +26,12 @@ def test_it_is_healthy_and_ready(client):
 
 
 def test_unknown_addresses_and_methods_get_a_sentence(client):
-    for answer, status in ((client.get("/v2"), 404), (client.get("/v1/predict"), 404), (client.put("/"), 405)):
+    for answer, status in ((client.get("/v2"), 404), (client.put("/"), 405)):
         assert answer.status_code == status
         assert "does nothing at this address" in answer.json()["error"]
+    for answer, allowed in ((client.get("/v1/predict"), "POST"), (client.delete("/v1/model"), "GET")):
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        assert answer.json()["error"].startswith(f"this address takes {allowed}, not ")
 
 
 def test_the_reference_is_where_messages_say(client):

@@ -70,6 +70,21 @@ def test_several_samples_of_mixed_patterns_keep_their_order(client, predictor):
         assert row["prediction"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_samples_without_an_id_are_numbered(client):
+    samples = [{"features": sample(i, ("audio",))} for i in range(2)]
+    answer = client.post("/v1/predict/batch", json={"samples": [*samples, samples[0] | {"id": "last"}]}).json()
+    assert [row["id"] for row in answer["predictions"]] == ["clip-0", "clip-1", "last"]
+
+
+def test_features_in_other_units_get_a_remark(client):
+    features = sample(4) | {"vision": (1000 * np.ones((3, 4))).tolist()}
+    answer = client.post("/v1/predict", json={"features": features}).json()
+    (remark,) = answer["remarks"]
+    assert (remark["id"], remark["modality"]) == ("clip", "vision")
+    assert remark["remark"].startswith("100% of the values are over 10 standard deviations from the training mean")
+    assert client.post("/v1/predict", json={"features": sample(4)}).json()["remarks"] == []
+
+
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [

@@ -13,7 +13,7 @@ import imder
 from imder.extract.recipe import AudioRecipe, Recipe
 from imder.serve import ServeConfig, create_app
 from imder.serve.errors import Refusal
-from imder.serve.live import decode_jpeg, push_binary, push_document
+from imder.serve.messages import decode_jpeg, push_binary, push_document
 from imder.serve.switched import SwitchedStream
 from imder.types import Modality, Spec
 from small_imder import small_model
@@ -57,14 +57,20 @@ def received(socket):
     return messages
 
 
+def predictions(socket):
+    """The predictions up to the end; a model whose features were hardly fitted has remarks too."""
+    messages = received(socket)
+    assert {message["type"] for message in messages} <= {"prediction", "remark", "end"}
+    return [message for message in messages if message["type"] == "prediction"]
+
+
 def test_sound_becomes_predictions_of_windows(client):
     with client.websocket_connect("/v1/stream") as socket:
         socket.send_json(START)
         for i in range(8):
             socket.send_bytes(sound(0.25, i / 4))
         socket.send_json({"type": "stop"})
-        *rows, _ = received(socket)
-    assert [row["type"] for row in rows] == ["prediction"] * len(rows)
+        rows = predictions(socket)
     assert [(row["start"], row["end"]) for row in rows][:3] == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
     assert all(row["available"] == {"language": False, "audio": True, "vision": False} for row in rows)
     assert all(np.isfinite(row["prediction"]) for row in rows)
@@ -83,7 +89,63 @@ def test_messages_without_sense_are_answered_and_the_stream_goes_on(client):
         socket.send_bytes(struct.pack("<Bd", 2, 0.0) + jpeg())
         socket.send_json({"type": "words", "words": [{"text": "a", "start": 0, "end": 0.2}]})
         socket.send_json({"type": "stop"})
-        assert received(socket)[-1] == {"type": "end"}
+        messages = received(socket)
+    remarks = {message["remark"].partition(":")[0] for message in messages if message["type"] == "remark"}
+    assert remarks == {"vision", "language"}
+
+
+def test_features_become_the_predictions_of_a_stream_in_the_process(client, predictor):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((3, 5, 4)).astype(np.float32)
+    with predictor.stream(1, 1) as stream:
+        for i, frames in enumerate(values):
+            stream.push_features("vision", frames, i + np.arange(5) / 5, frame_seconds=0.2, end=i + 1)
+    expected = stream.ready()
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json(START | {"hop": 1})
+        for i, frames in enumerate(values):
+            features = {"vision": frames.tolist(), "audio": [[0.0] * 64]}
+            message = {"type": "features", "start": i, "end": i + 1, "features": features, "missing": ["audio"]}
+            socket.send_json(message)
+        socket.send_json({"type": "stop"})
+        rows = predictions(socket)
+    assert len(expected) == 3
+    assert [row["available"]["vision"] for row in rows] == [True] * 3
+    assert [row["prediction"] for row in rows] == pytest.approx([row["prediction"] for row in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ({"features": {"vision": [[1, 2]]}}, "4 features in each frame"),
+        ({"features": {}, "end": 0}, "end: a time after 'start'"),
+        ({"features": {}, "end": 61}, "by at most 60 seconds"),
+        ({"features": {}, "end": None}, "end: a number"),
+        ({"features": {}, "speed": 1}, "unknown key 'speed'"),
+    ],
+)
+def test_features_of_a_stream_that_do_not_fit_are_answered(client, message, sentence):
+    with client.websocket_connect("/v1/stream") as socket:
+        socket.send_json(START)
+        socket.send_json({"type": "features", "start": 0, "end": 1} | message)
+        assert sentence in socket.receive_json()["error"]
+
+
+def test_sound_for_a_model_of_features_closes_the_stream_with_the_reason():
+    with (
+        TestClient(create_app(imder.Predictor(small_model("fast"))), base_url="http://127.0.0.1") as client,
+        client.websocket_connect("/v1/stream") as socket,
+    ):
+        socket.send_json(START)
+        socket.send_bytes(sound(0.1))
+        error = socket.receive_json()["error"]
+        assert error.startswith("the model reads features, no sound")
+        assert '"type": "features"' in error
+        with pytest.raises(WebSocketDisconnect) as end:
+            socket.receive_json()
+    assert end.value.code == 1003
+    assert end.value.reason
+    assert error.startswith(end.value.reason)
 
 
 def test_a_modality_that_is_switched_off_is_missing_until_it_is_switched_on(client):
@@ -100,7 +162,7 @@ def test_a_modality_that_is_switched_off_is_missing_until_it_is_switched_on(clie
         second(2)
         socket.send_json({"type": "time", "time": 4.0})
         socket.send_json({"type": "stop"})
-        *rows, _ = received(socket)
+        rows = predictions(socket)
     assert [row["end"] for row in rows][:4] == [1.0, 2.0, 3.0, 4.0]
     assert [row["available"]["audio"] for row in rows][:4] == [False, True, False, False]
     assert [row["prediction"] is None for row in rows][:4] == [True, False, True, True]
@@ -185,7 +247,7 @@ def test_pages_of_other_sites_get_no_stream(client):
 
 
 def test_pictures_are_decoded_up_to_a_size(monkeypatch):
-    monkeypatch.setattr("imder.serve.live.MOST_PIXELS", 100)
+    monkeypatch.setattr("imder.serve.messages.MOST_PIXELS", 100)
     assert decode_jpeg(jpeg(6, 4)).shape == (4, 6, 3)
     for data in (jpeg()[:100], b"\xff\xd8", jpeg(11, 10)):
         with pytest.raises(Refusal):
@@ -204,6 +266,6 @@ def test_what_is_pushed_is_what_was_sent():
 
     push_binary(SwitchedStream(Recorder()), struct.pack("<Bdhh", 1, 1.5, -3, 7), 16000)
     words = [{"text": "a", "start": 0, "end": 1, "path": "x"}]
-    assert push_document(SwitchedStream(Recorder()), {"type": "words", "words": words}, ServeConfig())
-    assert not push_document(SwitchedStream(Recorder()), {"type": "stop"}, ServeConfig())
+    assert push_document(SwitchedStream(Recorder()), {"type": "words", "words": words}, SPEC, ServeConfig())
+    assert not push_document(SwitchedStream(Recorder()), {"type": "stop"}, SPEC, ServeConfig())
     assert calls == [([-3, 7], 16000, 1.5), [{"text": "a", "start": 0, "end": 1}]]

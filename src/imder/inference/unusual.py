@@ -19,6 +19,7 @@ FAR = 10.0
 """Standard deviations from the mean of training."""
 MOST = 0.5
 """The share of a sample's values beyond which it is unlike training."""
+_FAR = f"over {FAR:g} standard deviations from the training mean"
 _QUESTION = "are they in the units of the training data, and made in the same way?"
 
 
@@ -39,9 +40,12 @@ class Unusual:
     @property
     def remark(self) -> str:
         """What is unusual, and what to check."""
-        return (
-            f"{self.share:.0%} of the values are over {FAR:g} standard deviations from the training mean; {_QUESTION}"
-        )
+        return f"{self.share:.0%} of the values are {_FAR}; {_QUESTION}"
+
+    @property
+    def in_windows(self) -> str:
+        """The same in a sentence that fits all windows of a stream."""
+        return f"most values of a window are {_FAR}; {_QUESTION}"
 
 
 def unusual(model: Model, split: Split, mask: Mask | None = None) -> list[Unusual]:
@@ -70,8 +74,7 @@ def warnings(model: Model, split: Split, mask: Mask) -> list[str]:
     """A sentence for each modality that is unlike training in some sample."""
     counts = Counter(each.modality for each in unusual(model, split, mask))
     return [
-        f"{name}: most values of {count} of {int((split.present[:, k] & mask[:, k]).sum())} samples are over {FAR:g} "
-        f"standard deviations from the training mean; {_QUESTION}"
+        f"{name}: most values of {count} of {int((split.present[:, k] & mask[:, k]).sum())} samples are {_FAR}; {_QUESTION}"
         for k, name in enumerate(model.spec.names)
         if (count := counts[name])
     ]

@@ -218,7 +218,7 @@ class Engine:
             return f"the run reads {', '.join(self._names)}"
         if name in self._extractors:
             return "the run reads columns of OpenFace, which come from its tables or its program alone"
-        return "the run was trained on features that `imder extract` didn't make"
+        return f"the run's features of {name} were not made by `imder extract`"
 
     def _unread(self, name: str, what: str) -> None:
         self._note(f"{name}: {what} can't be read ({self.why_unread(name)})")
