@@ -134,7 +134,7 @@ def test_features_of_a_stream_that_do_not_fit_are_answered(client, message, sent
 def test_sound_for_a_model_of_features_closes_the_stream_with_the_reason():
     with (
         TestClient(create_app(imder.Predictor(small_model("fast"))), base_url="http://127.0.0.1") as client,
-        client.websocket_connect("/v1/stream") as socket,
+        client.websocket_connect("/v1/stream", headers={"Host": "127.0.0.1"}) as socket,
     ):
         socket.send_json(START)
         socket.send_bytes(sound(0.1))
