@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imder.nn.linear import linear
 from imder.types import ImderError
 
 
@@ -74,12 +75,12 @@ class MultiHeadAttention(nn.Module):
             ``(B, Lq, C)``.
         """
         if source is None:
-            q, k, v = self.qkv(query).chunk(3, dim=-1)
+            q, k, v = linear(query, self.qkv.weight, self.qkv.bias).chunk(3, dim=-1)
             source = query
         else:
             w, b = self.qkv.weight, self.qkv.bias
-            q = F.linear(query, w[: self.width], b[: self.width])
-            k, v = F.linear(source, w[self.width :], b[self.width :]).chunk(2, dim=-1)
+            q = linear(query, w[: self.width], b[: self.width])
+            k, v = linear(source, w[self.width :], b[self.width :]).chunk(2, dim=-1)
         queries, keys = query.shape[1], source.shape[1]
         allowed = None if mask is None else mask[:, None, None, :]
         simple = causal and allowed is None and queries == keys
@@ -94,5 +95,4 @@ class MultiHeadAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=simple,
         )
-        out: Tensor = self.out(read.transpose(1, 2).flatten(2))
-        return out
+        return linear(read.transpose(1, 2).flatten(2), self.out.weight, self.out.bias)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from imder.nn.attention import MultiHeadAttention
 from imder.nn.embedding import sinusoidal_positions
+from imder.nn.linear import linear
 
 
 class CrossModalLayer(nn.Module):
@@ -53,8 +54,8 @@ class CrossModalLayer(nn.Module):
         normed = self.attention_norm(x)
         read = self.attention(normed, None if source is None else self.attention_norm(source), causal, mask)
         x = x + self._drop(read)
-        hidden = self._drop(F.relu(self.expand(self.forward_norm(x))))
-        return x + self._drop(self.contract(hidden))
+        hidden = self._drop(linear(self.forward_norm(x), self.expand.weight, self.expand.bias, relu=True))
+        return x + self._drop(linear(hidden, self.contract.weight, self.contract.bias))
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
