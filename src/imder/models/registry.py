@@ -36,6 +36,7 @@ SYSTEMS: dict[str, str] = {
     "constant": "imder.models.baselines.constant:Constant",
     "imputer": "imder.models.imputer.imputer:Imputer",
     "gcnet": "imder.models.baselines.gcnet:GCNet",
+    "lnln": "imder.models.baselines.lnln:LNLN",
 }
 """The built-in systems: name -> module:class."""
 

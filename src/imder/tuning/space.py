@@ -82,6 +82,7 @@ SPACES: Mapping[str, Space] = {
         ("model.dropout",),
         ("model.encoder.width",),
     ),
+    "lnln": _space(("stage1",), ("stage1",), ("model.feature_dropout",), ("model.dropout",), ("model.width",)),
     "gcnet": _space(("stage1",), ("stage1",), (), ("model.dropout",), ("model.hidden",)),
 }
 """The space of each preset. A dimension without keys is left out: the system has no such part."""

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from imder.models.base import Model, Phase, check_batch, evaluating
 from imder.models.parts.context import dialogue_steps
-from imder.models.parts.losses import Loss, init_head_bias, is_labelled, task_loss, to_prediction
+from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.nn.graph import TEMPORAL, BiLSTM, GraphBranch, speaker_relations, temporal_relations
 from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import frame_mask
@@ -187,17 +187,10 @@ class GCNet(Model):
         assert batch.labels is not None
         outputs, rebuilt = self(batch)
         visible = batch.available.any(1)
-        task = self._task(outputs[visible], batch.labels[visible])
+        task = task_loss(outputs[visible], batch.labels[visible], self.spec, regression=self.config.regression)
         missing = batch.present & ~batch.available & visible[:, None]
         total = reconstruction_loss(rebuilt, list(self.utterances(batch, missing).values()), missing)
         return {"task": task, "reconstruction": Loss(total, float(visible.sum()), self.config.reconstruction)}
-
-    def _task(self, outputs: Tensor, labels: Tensor) -> Loss:
-        if self.spec.task == "classification" or self.config.regression == "l1":
-            return task_loss(outputs, labels, self.spec)
-        labelled = is_labelled(labels, self.spec)
-        error = (outputs.squeeze(1) - labels.nan_to_num()).square() * labelled
-        return Loss(error.sum(), float(labelled.sum()))
 
     @torch.no_grad()
     def predict(self, batch: Batch, *, samples: int | None = None, seed: int = 0) -> Output:

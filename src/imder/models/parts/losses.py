@@ -7,6 +7,7 @@ on one process and on several.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,20 +34,24 @@ def is_labelled(labels: Tensor, spec: Spec) -> Tensor:
     return labels >= 0 if spec.task == "classification" else ~labels.isnan()
 
 
-def task_loss(output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0) -> Loss:
-    """L1 for regression, cross-entropy for classification, over labelled rows.
+def task_loss(
+    output: Tensor, labels: Tensor, spec: Spec, smoothing: float = 0.0, regression: Literal["l1", "l2"] = "l1"
+) -> Loss:
+    """Absolute or squared error for regression, cross-entropy for classification, over labelled rows.
 
     Args:
         output: ``(B, 1)`` or logits ``(B, C)``.
         labels: ``(B,)``; NaN or -1 where unlabelled.
         spec: with the task.
         smoothing: of the labels (classification).
+        regression: ``l1`` for the absolute error, ``l2`` for the squared one.
     """
     labelled = is_labelled(labels, spec)
     if spec.task == "classification":
         rows = F.cross_entropy(output, labels.clamp(min=0), reduction="none", label_smoothing=smoothing)
     else:
-        rows = (output.squeeze(1) - labels.nan_to_num()).abs()
+        error = output.squeeze(1) - labels.nan_to_num()
+        rows = error.square() if regression == "l2" else error.abs()
     return Loss((rows * labelled).sum(), float(labelled.sum()))
 
 
