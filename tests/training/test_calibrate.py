@@ -57,6 +57,10 @@ SMALL = {
         "training": {"stage1": QUICK, "joint": QUICK},
     },
     "gcnet": {"model": {"hidden": 4}, "training": {"stage1": {"max_epochs": 2, "batch_size": 16}}},
+    "lnln": {
+        "model": {"width": 4, "tokens": 2, "heads": 1, "head_width": 4, "depth": 1, "fusion_depth": 1},
+        "training": {"stage1": QUICK},
+    },
 }
 PRESETS = {"imder": "fast"}
 

@@ -26,6 +26,10 @@ TINY = {
     "zero-fill": {"model.encoder": {"width": 4, "steps": 3}, "model.fusion.hidden": 8, **ALONE, **EPOCHS},
     "language-only": {"model.encoder": {"width": 4, "steps": 3}, "model.fusion.hidden": 8, **EPOCHS},
     "mult": {"model.encoder": {"width": 4, "steps": 3}, "model.fusion": {"heads": 2, "layers": 1}, **EPOCHS},
+    "lnln": {
+        "model": {"width": 4, "tokens": 2, "heads": 1, "head_width": 4, "depth": 1, "fusion_depth": 1, "steps": 3},
+        **EPOCHS,
+    },
     "ridge": {},
     "constant": {},
 }
