@@ -28,7 +28,8 @@ TINY = {
     "mult": {"model.encoder": {"width": 4, "steps": 3}, "model.fusion": {"heads": 2, "layers": 1}, **EPOCHS},
     "lnln": {
         "model": {"width": 4, "tokens": 2, "heads": 1, "head_width": 4, "depth": 1, "fusion_depth": 1, "steps": 3},
-        **EPOCHS,
+        "training.stage1.max_epochs": 1,
+        "training.stage1.batch_size": 64,
     },
     "ridge": {},
     "constant": {},
