@@ -10,7 +10,7 @@ Shape conventions, used everywhere:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
@@ -140,6 +140,10 @@ class Batch:
             None for systems without context.
         position: ``(B,)`` int64, the order in time within the dialogue, without ties.
         speaker: ``(B,)`` int64, equal for rows of one speaker in a dialogue; -1 where unknown.
+        erased: for each modality ``(B, T_k)`` bool, the valid steps of available modalities that a frame protocol erased:
+            ``features`` hold 0 there, or what a text encoder makes of the unknown token. None where nothing is ever erased.
+        complete: for each modality ``(B, T_k, D_k)``, the features before erasure, in training alone: for losses, never
+            read by a prediction. None where nothing is ever erased.
     """
 
     features: dict[str, Tensor]
@@ -151,37 +155,49 @@ class Batch:
     dialogue: Tensor | None = None
     position: Tensor | None = None
     speaker: Tensor | None = None
+    erased: dict[str, Tensor] | None = None
+    complete: dict[str, Tensor] | None = None
 
     def __len__(self) -> int:
         return int(self.keys.shape[0])
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        optional = (self.labels, self.dialogue, self.position, self.speaker)
-        return Batch(
-            {k: v.to(device, non_blocking=True) for k, v in self.features.items()},
-            {k: v.to(device, non_blocking=True) for k, v in self.lengths.items()},
-            self.present.to(device, non_blocking=True),
-            self.available.to(device, non_blocking=True),
-            self.keys.to(device, non_blocking=True),
-            *(None if x is None else x.to(device, non_blocking=True) for x in optional),
-        )
+        return self._map(lambda x: x.to(device, non_blocking=True))
 
     def take(self, rows: Tensor) -> Batch:
         """Some rows ``(M,)`` int64 of the batch, in that order; a row may be taken several times."""
+        return self._map(lambda x: x[rows])
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch of the results of a function of every tensor."""
         optional = (self.labels, self.dialogue, self.position, self.speaker)
         return Batch(
-            {k: v[rows] for k, v in self.features.items()},
-            {k: v[rows] for k, v in self.lengths.items()},
-            self.present[rows],
-            self.available[rows],
-            self.keys[rows],
-            *(None if x is None else x[rows] for x in optional),
+            {k: function(v) for k, v in self.features.items()},
+            {k: function(v) for k, v in self.lengths.items()},
+            function(self.present),
+            function(self.available),
+            function(self.keys),
+            *(None if x is None else function(x) for x in optional),
+            *(None if d is None else {k: function(v) for k, v in d.items()} for d in (self.erased, self.complete)),
         )
 
     def with_available(self, available: Tensor) -> Batch:
         """The same samples under another mask ``(B, K)``, cut down to what is present."""
         return replace(self, available=available & self.present)
+
+    def whole(self) -> Batch:
+        """The batch as the corpus holds it: everything present available, nothing erased.
+
+        For losses that compare with the complete sample, under masks of modalities too.
+
+        Raises:
+            ImderError: frames were erased, and ``complete`` isn't known: the batch is one to predict.
+        """
+        if self.erased is not None and self.complete is None:
+            raise ImderError("a batch to predict holds no features of erased frames; only batches of training do")
+        features = self.features if self.complete is None else self.complete
+        return replace(self, features=features, available=self.present, erased=None, complete=None)
 
 
 @dataclass(frozen=True)

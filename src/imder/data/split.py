@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imder.types import ImderError, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPLITS = ("train", "valid", "test")
 LONGEST_TEXT = 60
@@ -63,6 +66,41 @@ class Ragged:
         lengths = np.array([len(s) for s in sequences], dtype=np.int64)
         values = np.concatenate(sequences) if sequences else np.zeros((0, dim), np.float32)
         return cls(values.reshape(-1, dim), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+class TextEncoder(Protocol):
+    """Computes features of language from token ids."""
+
+    @property
+    def unknown_token(self) -> int:
+        """The id of the unknown token.
+
+        Raises:
+            ImderError: there is none.
+        """
+        ...
+
+    def features_of(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Features ``(B, T, D)`` of padded ids ``(B, T)``, the same as of the corpus' own texts; no gradients."""
+        ...
+
+
+@dataclass(frozen=True)
+class WordErasure:
+    """How words of a split are erased: their token ids become the unknown token before the encoder reads them.
+
+    Attributes:
+        encoder: of the split's token ids.
+        ids: the token ids ``(T, 1)`` of each text, step by step those of its features; None where the features of language
+            are the ids.
+    """
+
+    encoder: TextEncoder
+    ids: Ragged | None = None
+
+    def take(self, rows: NDArray[np.int64]) -> WordErasure:
+        """That of some rows."""
+        return self if self.ids is None else replace(self, ids=self.ids.take(rows))
 
 
 @dataclass(frozen=True)
@@ -112,6 +150,7 @@ class Split:
         foreign_task: the task of the labels that the corpus has, where ``labels`` is None because a model's task is another.
         unread: remarks on fields of a file that look like labels or features and were not read.
         filled: for each modality that was missing somewhere and was filled by `imder.impute`, in which samples: ``(N,)`` bool.
+        words: how words are erased, where a language encoder makes the features of language.
     """
 
     ids: tuple[str, ...]
@@ -127,6 +166,7 @@ class Split:
     foreign_task: Task | None = None
     unread: tuple[str, ...] = ()
     filled: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    words: WordErasure | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -222,6 +262,7 @@ class Split:
             speaker=pick(self.speaker),
             tokens=None if self.tokens is None else self.tokens.take(rows),
             filled={name: marks[rows] for name, marks in self.filled.items()},
+            words=None if self.words is None else self.words.take(rows),
         )
 
 

@@ -15,6 +15,7 @@ so every system of a table is evaluated on the same masks:
 * `OfficialSchedule`: the schedule of the released IMDer code, by batch.
 * `IndependentMissing`: every modality drops out independently, with a rate of its own.
 * `BurstMissing`: a modality is gone for several neighbouring clips of a dialogue.
+* `FrameMissing`, `MixedMissing`: single steps of a sequence are erased, alone or beside whole modalities.
 * `LabelMissing`, `IntensityMissing`: not at random; drops depend on the label, or on the modality itself.
 
 To add a protocol, write a class with the method of `Missing` (and of `MissingOfSplit`, if masks need more than ``present``)
@@ -34,6 +35,7 @@ from imder.data.split import Split
 from imder.missingness.any_subset import AnySubset
 from imder.missingness.burst_missing import BurstMissing
 from imder.missingness.fixed_missing import FixedMissing
+from imder.missingness.frame_missing import AnyFrames, AnyMixed, ErasesFrames, FrameMissing, MixedMissing
 from imder.missingness.independent_missing import IndependentMissing
 from imder.missingness.masks import Mask
 from imder.missingness.natural_missing import NaturalMissing
@@ -47,7 +49,9 @@ __all__ = [
     "PROTOCOLS",
     "AnySubset",
     "BurstMissing",
+    "ErasesFrames",
     "FixedMissing",
+    "FrameMissing",
     "IndependentMissing",
     "IntensityMissing",
     "LabelMissing",
@@ -55,11 +59,13 @@ __all__ = [
     "MissingByBatch",
     "MissingOfSplit",
     "MissingProtocol",
+    "MixedMissing",
     "NaturalMissing",
     "OfficialSchedule",
     "RandomMissing",
     "Setting",
     "evaluation_protocols",
+    "frame_protocols",
     "protocol_named",
     "training_protocols",
 ]
@@ -126,6 +132,8 @@ Settings = Callable[[Sequence[str], Sequence[float], int], list[Setting]]
 """From names of modalities, rates, and the batch size of the official schedule to the settings of an evaluation."""
 TrainingMasks = Callable[[float, int], Missing]
 """From a rate and a batch size to the protocol that draws training masks."""
+AnyRateMasks = Callable[[NDArray[np.int64] | None], Missing]
+"""From the dialogues of the samples ``(N,)``, or None, to training masks at a rate of its own for each sample or dialogue."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,8 @@ class MissingProtocol:
         has_rates: whether its settings are missing rates.
         repeated: whether several draws of a setting differ.
         capped: whether all rates above (K - 1) / K drop the share (K - 1) / K, so that they are one condition.
-        nominal: whether the rate is a name, and the share that is missing differs from it.
+        nominal: whether the rate is a name, and the share of modalities that is missing differs from it.
+        any_rate: training masks of one model for all rates, for a protocol that erases frames; None for others.
     """
 
     settings: Settings | None
@@ -147,6 +156,7 @@ class MissingProtocol:
     repeated: bool = False
     capped: bool = False
     nominal: bool = False
+    any_rate: AnyRateMasks | None = None
 
 
 def for_each_rate(make: TrainingMasks) -> Settings:
@@ -190,6 +200,22 @@ PROTOCOLS: dict[str, MissingProtocol] = {
     "intensity": MissingProtocol(
         for_each_rate(lambda rate, _: IntensityMissing(rate)), has_rates=True, repeated=True, nominal=True
     ),
+    "frames": MissingProtocol(
+        for_each_rate(lambda rate, _: FrameMissing(rate)),
+        lambda rate, _: FrameMissing(rate),
+        has_rates=True,
+        repeated=True,
+        nominal=True,
+        any_rate=AnyFrames,
+    ),
+    "mixed": MissingProtocol(
+        for_each_rate(lambda rate, _: MixedMissing(rate)),
+        lambda rate, _: MixedMissing(rate),
+        has_rates=True,
+        repeated=True,
+        nominal=True,
+        any_rate=AnyMixed,
+    ),
     "any": MissingProtocol(None, lambda rate, batch_size: AnySubset(), repeated=True),
 }
 """Every protocol by its name in tables and options; `MissingProtocol` says what a row holds."""
@@ -210,15 +236,25 @@ def evaluation_protocols() -> tuple[str, ...]:
     """The protocols that an evaluation can follow.
 
     >>> evaluation_protocols()
-    ('random', 'fixed', 'natural', 'official', 'independent', 'bursts', 'label', 'intensity')
+    ('random', 'fixed', 'natural', 'official', 'independent', 'bursts', 'label', 'intensity', 'frames',
+    'mixed')
     """
     return tuple(name for name, protocol in PROTOCOLS.items() if protocol.settings is not None)
 
 
+def frame_protocols() -> tuple[str, ...]:
+    """The protocols that erase frames.
+
+    >>> frame_protocols()
+    ('frames', 'mixed')
+    """
+    return tuple(name for name, protocol in PROTOCOLS.items() if protocol.any_rate is not None)
+
+
 def training_protocols() -> tuple[str, ...]:
-    """The protocols that training can draw masks of.
+    """The protocols of whole modalities that training can draw masks of.
 
     >>> training_protocols()
     ('random', 'official', 'any')
     """
-    return tuple(name for name, protocol in PROTOCOLS.items() if protocol.training is not None)
+    return tuple(name for name, protocol in PROTOCOLS.items() if protocol.training is not None and protocol.any_rate is None)
