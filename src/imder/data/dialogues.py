@@ -80,6 +80,4 @@ def whole_dialogues(
         size = max(pairs.world, round(pairs.batch_size * len(clips) / max(1, len(dialogue))))
     else:
         size = max(1, at_once // int(clips.max(initial=1)))
-    return replace(
-        pairs, rows=pairs.rows[order], available=pairs.available[order], dialogue=dialogue[order], batch_size=size
-    )
+    return replace(pairs.take(order), dialogue=dialogue[order], batch_size=size)

@@ -60,9 +60,10 @@ class Erasure:
         return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
     def names(self) -> list[bytes]:
-        """The rates and seed of each sample as bytes; a seed doesn't count where all rates are 0."""
-        seeds = np.where(self.rates.any(1), self.seeds, np.uint64(0))
-        return [rates.tobytes() + seed.tobytes() for rates, seed in zip(self.rates, seeds, strict=True)]
+        """The rates and seed of each sample as bytes, none where all rates are 0."""
+        erases = self.rates.any(1).tolist()
+        parts = zip(self.rates, self.seeds, erases, strict=True)
+        return [rates.tobytes() + seed.tobytes() if some else b"" for rates, seed, some in parts]
 
     def steps(
         self, k: int, name: str, keys: NDArray[np.int64], lengths: NDArray[np.int64], longest: int

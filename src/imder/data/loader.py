@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from imder.data.corpus import Ragged, Split
+from imder.data.erasure import Erasure
+from imder.data.token_ids import LANGUAGE
 from imder.types import Batch
 
 
@@ -25,6 +27,8 @@ def collate(
     available: NDArray[np.bool_],
     visible: NDArray[np.bool_] | None = None,
     dialogue: NDArray[np.int64] | None = None,
+    erasure: Erasure | None = None,
+    complete: bool = False,
 ) -> Batch:
     """A padded batch of some rows.
 
@@ -35,12 +39,18 @@ def collate(
         visible: ``(B, K)`` bool, the modalities that the batch may call present; None for all. Training with permanently
             missing modalities hides them here, before any later code can read them.
         dialogue: ``(B,)`` numbers of whole dialogues (`imder.data.dialogues`), or None.
+        erasure: the erased steps of these rows; of available modalities alone, since no prediction reads others.
+        complete: whether the batch also holds the features before erasure.
     """
     present = split.present[rows] if visible is None else split.present[rows] & visible
     available = available & present
     features, lengths = {}, {}
     for k, (name, ragged) in enumerate(split.features.items()):
         features[name], lengths[name] = _pad(ragged, rows, present[:, k])
+    erased = None if erasure is None else _erased(split, rows, available, erasure, lengths, features)
+    whole = features if erased is not None and complete else None
+    if erased is not None:
+        features = {name: _erase(split, rows, name, x, lengths[name], erased[name]) for name, x in features.items()}
     return Batch(
         features,
         lengths,
@@ -49,7 +59,48 @@ def collate(
         torch.from_numpy(split.keys[rows]),
         None if split.labels is None else torch.from_numpy(split.labels[rows]),
         *((None, None, None) if dialogue is None else _dialogue_columns(split, rows, dialogue)),
+        erased=erased,
+        complete=whole,
     )
+
+
+def _erased(
+    split: Split,
+    rows: NDArray[np.int64],
+    available: NDArray[np.bool_],
+    erasure: Erasure,
+    lengths: dict[str, Tensor],
+    features: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """The erased steps ``(B, T_k)`` of each modality."""
+    erased = {}
+    for k, name in enumerate(split.features):
+        valid = lengths[name].numpy()
+        steps = erasure.steps(k, name, split.keys[rows], valid * available[:, k], features[name].shape[1])
+        if name == LANGUAGE and split.words is not None:  # the tokens that mark both ends of a text
+            steps[:, 0] = False
+            steps[np.arange(len(rows)), np.maximum(valid - 1, 0)] = False
+        erased[name] = torch.from_numpy(steps)
+    return erased
+
+
+def _erase(
+    split: Split, rows: NDArray[np.int64], name: str, features: Tensor, lengths: Tensor, erased: Tensor
+) -> Tensor:
+    """Features with 0, or the unknown token, in place of the erased steps."""
+    if not bool(erased.any()):
+        return features
+    words = split.words if name == LANGUAGE else None
+    if words is None:
+        return features.masked_fill(erased[..., None], 0.0)
+    if words.ids is None:
+        return features.masked_fill(erased[..., None], float(words.encoder.unknown_token))
+    changed = erased.any(1).nonzero().squeeze(1)
+    ids = _pad(words.ids, rows[changed.numpy()], np.ones(len(changed), bool))[0][..., 0].long()
+    ids = ids.masked_fill(erased[changed, : ids.shape[1]], words.encoder.unknown_token)
+    states = words.encoder.features_of(ids, lengths[changed])
+    padded = torch.nn.functional.pad(states, (0, 0, 0, features.shape[1] - states.shape[1]))
+    return features.index_copy(0, changed, padded)
 
 
 def _dialogue_columns(
@@ -94,6 +145,8 @@ class MaskedLoader:
             global batch has too few units, the remaining processes get its first unit as padding (`is_padding`), so all
             processes have the same number of non-empty batches.
         dialogue: ``(M,)`` int64 or None: consecutive pairs with one number are a unit.
+        erasure: of the M pairs, under a protocol that erases frames; None where nothing is erased.
+        complete: whether batches also hold the features before erasure, as losses need them.
     """
 
     split: Split
@@ -104,6 +157,8 @@ class MaskedLoader:
     rank: int = 0
     world: int = 1
     dialogue: NDArray[np.int64] | None = None
+    erasure: Erasure | None = None
+    complete: bool = False
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
@@ -132,19 +187,36 @@ class MaskedLoader:
         return np.concatenate([np.arange(*self._ends[u : u + 2]) for u in units] or [units])
 
     def __iter__(self) -> Iterator[Batch]:
-        for index in range(len(self)):
-            pairs = self.batch_indices(index)
-            rows = self.rows[pairs]
-            visible = None if self.visible is None else self.visible[rows]
-            dialogue = None if self.dialogue is None else self.dialogue[pairs]
-            yield collate(self.split, rows, self.available[pairs], visible, dialogue)
+        return map(self.batch, range(len(self)))
+
+    def batch(self, index: int) -> Batch:
+        """The batch with this index."""
+        pairs = self.batch_indices(index)
+        rows = self.rows[pairs]
+        visible = None if self.visible is None else self.visible[rows]
+        return collate(self.split, rows, self.available[pairs], visible, *self._columns(pairs), self.complete)
+
+    def available_batch(self, index: int) -> Batch:
+        """The batch with this index, which holds nothing that isn't available and no features of erased frames."""
+        pairs = self.batch_indices(index)
+        mask = self.available[pairs]
+        return collate(self.split, self.rows[pairs], mask, mask, *self._columns(pairs))
+
+    def _columns(self, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64] | None, Erasure | None]:
+        """Dialogues and erasure of some pairs."""
+        dialogue = None if self.dialogue is None else self.dialogue[pairs]
+        return dialogue, None if self.erasure is None else self.erasure.take(pairs)
+
+    def take(self, pairs: NDArray[np.int64]) -> MaskedLoader:
+        """Some of the pairs, in that order."""
+        dialogue, erasure = self._columns(pairs)
+        rows, available = self.rows[pairs], self.available[pairs]
+        return replace(self, rows=rows, available=available, dialogue=dialogue, erasure=erasure)
 
     def shuffled(self, seed: int, epoch: int) -> MaskedLoader:
         """The same pairs in an epoch's random order; dialogues stay together."""
         rng = np.random.default_rng(np.random.SeedSequence((seed, epoch, 0xF1E1D)))
-        order = self._pairs(rng.permutation(len(self._ends) - 1))
-        dialogue = None if self.dialogue is None else self.dialogue[order]
-        return replace(self, rows=self.rows[order], available=self.available[order], dialogue=dialogue)
+        return self.take(self._pairs(rng.permutation(len(self._ends) - 1)))
 
 
 def available_loader(

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.data.split import Split
+from imder.data.erasure import Erasure
 from imder.missingness.masks import Mask, mask_seed
-from imder.missingness.protocols import Setting, bound, protocol_named
+from imder.missingness.protocols import ErasesFrames, Setting, bound, protocol_named
 from imder.types import ImderError
 
 RATES = tuple(r / 10 for r in range(8))
@@ -35,6 +36,7 @@ class EvaluationCell:
         available: names of the fixed subset joined by ``+``; empty for the other protocols.
         draw: number of the draw, from 0.
         mask: ``(N, K)`` bool; a row without any True isn't served.
+        erasure: the erased frames of the N samples, under a protocol that erases any.
     """
 
     protocol: str
@@ -42,6 +44,7 @@ class EvaluationCell:
     available: str
     draw: int
     mask: Mask
+    erasure: Erasure | None = None
 
 
 def sample_cells(
@@ -96,6 +99,8 @@ def cells_of(
     for setting in settings:
         missing = bound(setting.missing, split)
         for draw in range(draws if protocol_named(protocol).repeated else 1):
-            mask = missing.sample(present, mask_seed(seed, draw))
-            cells.append(EvaluationCell(protocol, setting.rate, setting.available, draw, mask))
+            number = mask_seed(seed, draw)
+            mask = missing.sample(present, number)
+            erasure = missing.erasure(present, number) if isinstance(missing, ErasesFrames) else None
+            cells.append(EvaluationCell(protocol, setting.rate, setting.available, draw, mask, erasure))
     return cells

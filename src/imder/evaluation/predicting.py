@@ -14,13 +14,16 @@ member where nothing is sampled. Metrics use the mean over S; the variation over
 A system whose prediction for a sample depends on other samples of the split (`Model.needs_dialogues`) receives whole cells
 instead: all samples under a cell's masks, in batches of whole dialogues. Equal cells are still predicted once. What it needs
 of each (sample, pattern) pair alone (`ClipStates.clip_states`) is computed once for all cells.
+
+Under a protocol that erases frames, a pair is (sample, pattern, rate, seed of the draw), so that every cell is predicted on
+its own, except at rate 0. Batches hold the remaining frames alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,7 +32,8 @@ from torch import Tensor
 
 from imder.data.corpus import Split
 from imder.data.dialogues import whole_dialogues
-from imder.data.loader import MaskedLoader, collate
+from imder.data.erasure import Erasure
+from imder.data.loader import MaskedLoader
 from imder.evaluation.cells import EvaluationCell
 from imder.models.base import Model
 from imder.models.clip_states import ClipStates
@@ -44,13 +48,27 @@ MOST_MODALITIES = 12
 
 RowNumbers = NDArray[np.int64]
 Values = NDArray[Any]
-Predict = Callable[[Split, RowNumbers, NDArray[np.bool_]], Values]
-"""From a split, M row numbers and their ``available`` (M, K) to a spread: (M, S) values, or (M, S, C) probabilities.
-
-S, the number of recoveries times that of members, is the same for all rows.
-"""
 Progress = Callable[[int, int], None]
 """Called with the number of predicted rows and the number of all rows."""
+
+
+class Predict(Protocol):
+    """Predicts rows of a split."""
+
+    def __call__(
+        self, split: Split, rows: RowNumbers, available: NDArray[np.bool_], *, erasure: Erasure | None = None
+    ) -> Values:
+        """The spread of M rows: (M, S) values, or (M, S, C) probabilities.
+
+        S, the number of recoveries times that of members, is the same for all rows.
+
+        Args:
+            split: the samples.
+            rows: M row numbers.
+            available: ``(M, K)``.
+            erasure: the erased frames of the M rows, under a protocol that erases any.
+        """
+        ...
 
 
 def predict_cells(
@@ -62,19 +80,45 @@ def predict_cells(
     cell doesn't serve have nothing available. Every distinct cell is predicted once.
     """
     served = [np.flatnonzero(cell.mask.any(axis=1)) for cell in cells]
+    split = replace(split, labels=None)
     if whole:
-        distinct = {cell.mask.tobytes(): cell.mask for cell in cells}
-        all_rows = np.tile(np.arange(len(split)), len(distinct))
-        spreads = predict(replace(split, labels=None), all_rows, np.concatenate(list(distinct.values())))
-        each = dict(zip(distinct, np.split(spreads, len(distinct)), strict=True))
-        return [each[cell.mask.tobytes()][s] for cell, s in zip(cells, served, strict=True)]
+        return _predict_whole(predict, split, cells, served)
     rows = np.concatenate(served)
     masks = np.concatenate([cell.mask[s] for cell, s in zip(cells, served, strict=True)])
+    parts = [None if c.erasure is None else c.erasure.take(s) for c, s in zip(cells, served, strict=True)]
+    erasure = Erasure.joined(parts, [len(s) for s in served], masks.shape[1])
     _, pattern = np.unique(masks @ (1 << np.arange(masks.shape[1])), return_inverse=True)
     pairs = rows * (pattern.max(initial=0) + 1) + pattern
+    if erasure is not None:
+        draw = erasure.draws()
+        pairs = pairs * (draw.max(initial=0) + 1) + draw
     _, first, position = np.unique(pairs, return_index=True, return_inverse=True)
-    predicted = predict(replace(split, labels=None), rows[first], masks[first])
+    predicted = call_predict(predict, split, rows[first], masks[first], None if erasure is None else erasure.take(first))
     return np.split(predicted[position], np.cumsum([len(s) for s in served])[:-1])
+
+
+def _predict_whole(
+    predict: Predict, split: Split, cells: Sequence[EvaluationCell], served: Sequence[RowNumbers]
+) -> list[Values]:
+    """Each distinct cell once: all together, or one by one where frames are erased, since they then share no states."""
+    each: dict[bytes, Values] = {}
+    distinct = {cell.mask.tobytes(): cell.mask for cell in cells if cell.erasure is None}
+    rows = np.arange(len(split))
+    if distinct:
+        spreads = predict(split, np.tile(rows, len(distinct)), np.concatenate(list(distinct.values())))
+        each = dict(zip(distinct, np.split(spreads, len(distinct)), strict=True))
+    names = [cell.mask.tobytes() + b"".join([] if cell.erasure is None else cell.erasure.names()) for cell in cells]
+    for cell, name in zip(cells, names, strict=True):
+        if name not in each:
+            each[name] = call_predict(predict, split, rows, cell.mask, cell.erasure)
+    return [each[name][s] for name, s in zip(names, served, strict=True)]
+
+
+def call_predict(
+    predict: Predict, split: Split, rows: RowNumbers, available: NDArray[np.bool_], erasure: Erasure | None
+) -> Values:
+    """Predict; a predictor of whole modalities need not take an erasure."""
+    return predict(split, rows, available) if erasure is None else predict(split, rows, available, erasure=erasure)
 
 
 def model_predict(
@@ -90,14 +134,17 @@ def model_predict(
     That of a model that uses context raises an `ImderError` unless it gets whole cells.
     """
 
-    def predict(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
+    def predict(
+        split: Split, rows: RowNumbers, available: NDArray[np.bool_], *, erasure: Erasure | None = None
+    ) -> Values:
+        given = MaskedLoader(split, rows, available, batch_size, erasure=erasure)
         if not model.needs_dialogues(split):
-            pairs, order = _by_pattern(MaskedLoader(split, rows, available, batch_size))
+            pairs, order = _by_pattern(given)
             predictions = _predict_batches(model, pairs, samples, seed, progress)
         else:
-            states = _StateCache.of(model, MaskedLoader(split, rows, available, batch_size), progress)
+            states = _StateCache.of(model, given, progress)
             size = batch_size if states is None else max(batch_size, STATES_AT_ONCE)
-            pairs, order = _by_dialogue(MaskedLoader(split, rows, available, size))
+            pairs, order = _by_dialogue(replace(given, batch_size=size))
             if states is None:
                 predictions = _predict_batches(model, pairs, samples, seed, progress)
             else:
@@ -119,7 +166,7 @@ def _predict_batches(
     for index in range(len(pairs)):
         if progress is not None:
             progress(done, len(pairs.rows))
-        batch = _batch(pairs, pairs.batch_indices(index)).to(model.device)
+        batch = pairs.available_batch(index).to(model.device)
         spreads.append(model.predict(batch, samples=samples, seed=seed).spread.transpose(0, 1).cpu().numpy())
         done += len(batch)
     if progress is not None:
@@ -127,19 +174,12 @@ def _predict_batches(
     return np.concatenate(spreads) if spreads else np.zeros((0, 1))
 
 
-def _batch(pairs: MaskedLoader, indices: NDArray[np.int64]) -> Batch:
-    """A batch of some pairs, which holds nothing that isn't available."""
-    mask = pairs.available[indices]
-    dialogue = None if pairs.dialogue is None else pairs.dialogue[indices]
-    return collate(pairs.split, pairs.rows[indices], mask, visible=mask, dialogue=dialogue)
-
-
 class _StateCache:
     """The states (`ClipStates.clip_states`) of every (sample, pattern) pair of some cells.
 
     Args:
         model: whose states they are.
-        pairs: distinct, each with something available.
+        pairs: distinct, each with something available; under one erasure where frames are erased.
         states: of the pairs, ``(P, ...)`` by name.
     """
 
@@ -160,13 +200,13 @@ class _StateCache:
             return None
         number = pairs.rows[keep] * (1 << count) + pairs.available[keep] @ (1 << np.arange(count))
         first = keep[np.unique(number, return_index=True)[1]]
-        distinct, _ = _by_pattern(replace(pairs, rows=pairs.rows[first], available=pairs.available[first]))
+        distinct, _ = _by_pattern(pairs.take(first))
         parts: list[dict[str, Tensor]] = []
         done = 0
         for index in range(len(distinct)):
             if progress is not None:
                 progress(done, len(first))
-            batch = _batch(distinct, distinct.batch_indices(index)).to(model.device)
+            batch = distinct.available_batch(index).to(model.device)
             state = model.clip_states(batch)
             if state is None:
                 return None
@@ -219,7 +259,7 @@ def _by_pattern(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
     for k, ragged in enumerate(pairs.split.features.values()):
         frames += ragged.lengths[pairs.rows] * pairs.available[:, k]
     order = np.lexsort((frames, *pairs.available.T))
-    return replace(pairs, rows=pairs.rows[order], available=pairs.available[order]), order
+    return pairs.take(order), order
 
 
 def _by_dialogue(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
@@ -234,17 +274,20 @@ def _by_dialogue(pairs: MaskedLoader) -> tuple[MaskedLoader, RowNumbers]:
 
 
 def memoized(predict: Predict) -> Predict:
-    """A predictor of one split that predicts each (sample, pattern) pair once over several evaluations.
+    """A predictor of one split that predicts each (sample, pattern) pair, and each draw of frames, once over evaluations.
 
     Not for predictors that use context.
     """
-    cache: dict[tuple[int, bytes], Values] = {}
+    cache: dict[tuple[int, bytes, bytes], Values] = {}
 
-    def recall(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
-        pairs = [(int(row), mask.tobytes()) for row, mask in zip(rows, available, strict=True)]
+    def recall(
+        split: Split, rows: RowNumbers, available: NDArray[np.bool_], *, erasure: Erasure | None = None
+    ) -> Values:
+        drawn = [b""] * len(rows) if erasure is None else erasure.names()
+        pairs = [(int(row), mask.tobytes(), draw) for row, mask, draw in zip(rows, available, drawn, strict=True)]
         new = np.array([i for i, pair in enumerate(pairs) if pair not in cache], dtype=np.int64)
         if len(new):
-            predicted = predict(split, rows[new], available[new])
+            predicted = call_predict(predict, split, rows[new], available[new], None if erasure is None else erasure.take(new))
             cache.update(zip((pairs[i] for i in new), predicted, strict=True))
         return np.stack([cache[pair] for pair in pairs])
 

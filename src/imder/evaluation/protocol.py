@@ -38,7 +38,7 @@ class EvaluationProtocol:
 
     Attributes:
         protocol: a name of `imder.missingness.protocols.PROTOCOLS`: random, fixed, natural, official, independent,
-            bursts, label, intensity.
+            bursts, label, intensity, frames, mixed.
         rates: missing rates, for a protocol that has them.
         draws: of the masks of each rate.
         seed: of the masks and of the noise in recoveries.

@@ -26,7 +26,8 @@ from imder import metrics
 from imder.calibration.calibration import Calibration
 from imder.calibration.describe import check_recoveries, describe_classes, describe_values
 from imder.data.corpus import Split
-from imder.evaluation.predicting import Predict, RowNumbers, Values, mean_of
+from imder.data.erasure import Erasure
+from imder.evaluation.predicting import Predict, RowNumbers, Values, call_predict, mean_of
 from imder.metrics import MetricInfo
 from imder.types import Task
 
@@ -73,8 +74,10 @@ def with_uncertainty(predict: Predict, task: Task, labels: NDArray[Any], calibra
         ``deviation`` and ``crps``; for classification ``calibrated`` (C) and ``members`` (C).
     """
 
-    def predict_records(split: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
-        spread = predict(split, rows, available)
+    def predict_records(
+        split: Split, rows: RowNumbers, available: NDArray[np.bool_], *, erasure: Erasure | None = None
+    ) -> Values:
+        spread = call_predict(predict, split, rows, available, erasure)
         mean = mean_of(spread, task)
         columns: dict[str, NDArray[Any]] = {"prediction": mean}
         if calibration is not None:
