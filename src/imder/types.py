@@ -172,14 +172,19 @@ class Batch:
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """The batch of the results of a function of every tensor."""
         optional = (self.labels, self.dialogue, self.position, self.speaker)
+        labels, dialogue, position, speaker = (None if x is None else function(x) for x in optional)
         return Batch(
             {k: function(v) for k, v in self.features.items()},
             {k: function(v) for k, v in self.lengths.items()},
             function(self.present),
             function(self.available),
             function(self.keys),
-            *(None if x is None else function(x) for x in optional),
-            *(None if d is None else {k: function(v) for k, v in d.items()} for d in (self.erased, self.complete)),
+            labels,
+            dialogue,
+            position,
+            speaker,
+            None if self.erased is None else {k: function(v) for k, v in self.erased.items()},
+            None if self.complete is None else {k: function(v) for k, v in self.complete.items()},
         )
 
     def with_available(self, available: Tensor) -> Batch:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from imder.cli.parser import Parser
     from imder.data.corpus import Corpus, Split
+    from imder.data.erasure import Erasure
     from imder.evaluation.predicting import Predict
     from imder.synthetic.dialogue_truth import Direction
     from imder.synthetic.posterior import LabelPosterior
@@ -127,9 +128,13 @@ def _dialogues(seed: int) -> tuple[Corpus, dict[str, Posterior]]:
 def _median(posterior: Posterior) -> Predict:
     """The median of the exact posterior given what is available: the optimum of the mean absolute error."""
 
-    def predict(split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def predict(
+        split: Split, rows: NDArray[np.int64], available: NDArray[np.bool_], *, erasure: Erasure | None = None
+    ) -> NDArray[np.float64]:
         import numpy as np
 
+        if erasure is not None:
+            raise ImderError("the exact posterior of the demo is that of whole modalities")
         out = np.empty((len(rows), 1))
         for start in range(0, len(rows), len(split)):  # whole cells follow one another
             part = slice(start, start + len(split))

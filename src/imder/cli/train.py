@@ -23,6 +23,7 @@ CONFIGURATION = (
     "config",
     "stage1",
     "missing_rate",
+    "protocol",
     "recovery",
     "language_encoder",
     "seed",
@@ -35,6 +36,7 @@ CONFIGURATION = (
 
 def add_options(parser: Parser) -> None:
     """Options of ``imder train``; the keys of ``--model`` are those of the preset's system."""
+    from imder.missingness.protocols import frame_protocols
     from imder.models.presets import read_preset
     from imder.models.registry import system_class
     from imder.training.config import EngineConfig, training_config_type
@@ -50,6 +52,12 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--resume", metavar="RUN", help="run directory to continue, in place of --out")
     parser.add_argument("--stage1", metavar="RUN", help="run whose stage 1 is reused")
     parser.add_argument("--missing-rate", help="any, official, or a number (default: the preset's)")
+    parser.add_argument(
+        "--protocol",
+        choices=["random", *frame_protocols()],
+        help="what training masks drop: modalities (random), frames, or both (mixed), at --missing-rate; with any, each "
+        "sample has its own rate (default: the preset's)",
+    )
     parser.add_argument(
         "--recovery",
         help="conditional, unconditional, mean, regression, train-mean or zero (default: the preset's)",
@@ -99,6 +107,7 @@ def run(options: Namespace) -> int:
             config=options.config,
             overrides=overrides(options),
             missing_rate=None if options.missing_rate is None else _rate(options.missing_rate),
+            protocol=options.protocol,
             recovery=options.recovery,
             language_encoder=options.language_encoder,
             seed=options.seed,

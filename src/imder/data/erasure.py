@@ -43,7 +43,7 @@ class Erasure:
         """One after the other; None stands for as many samples as ``sizes`` says of which nothing is erased."""
         if all(part is None for part in parts):
             return None
-        filled = [part or cls.of(np.zeros(n), count, 0) for part, n in zip(parts, sizes, strict=True)]
+        filled = [p if p is not None else cls.of(np.zeros(n), count, 0) for p, n in zip(parts, sizes, strict=True)]
         return cls(np.concatenate([part.rates for part in filled]), np.concatenate([part.seeds for part in filled]))
 
     def __len__(self) -> int:
@@ -61,9 +61,7 @@ class Erasure:
 
     def names(self) -> list[bytes]:
         """The rates and seed of each sample as bytes, none where all rates are 0."""
-        erases = self.rates.any(1).tolist()
-        parts = zip(self.rates, self.seeds, erases, strict=True)
-        return [rates.tobytes() + seed.tobytes() if some else b"" for rates, seed, some in parts]
+        return [r.tobytes() + s.tobytes() if r.any() else b"" for r, s in zip(self.rates, self.seeds, strict=True)]
 
     def steps(
         self, k: int, name: str, keys: NDArray[np.int64], lengths: NDArray[np.int64], longest: int

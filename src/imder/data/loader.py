@@ -51,6 +51,8 @@ def collate(
     whole = features if erased is not None and complete else None
     if erased is not None:
         features = {name: _erase(split, rows, name, x, lengths[name], erased[name]) for name, x in features.items()}
+    none = (None, None, None)
+    dialogues, position, speaker = none if dialogue is None else _dialogue_columns(split, rows, dialogue)
     return Batch(
         features,
         lengths,
@@ -58,9 +60,11 @@ def collate(
         torch.from_numpy(available),
         torch.from_numpy(split.keys[rows]),
         None if split.labels is None else torch.from_numpy(split.labels[rows]),
-        *((None, None, None) if dialogue is None else _dialogue_columns(split, rows, dialogue)),
-        erased=erased,
-        complete=whole,
+        dialogues,
+        position,
+        speaker,
+        erased,
+        whole,
     )
 
 

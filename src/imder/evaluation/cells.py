@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imder.data.split import Split
 from imder.data.erasure import Erasure
+from imder.data.split import Split
 from imder.missingness.masks import Mask, mask_seed
 from imder.missingness.protocols import ErasesFrames, Setting, bound, protocol_named
 from imder.types import ImderError

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from imder.calibration.calibration import Calibration, fit_calibration
 from imder.data.corpus import Corpus, Split, constant_baseline
+from imder.data.erasure import Erasure
 from imder.evaluation.evaluate import evaluate_predictor
 from imder.evaluation.predicting import RowNumbers, Values
 from imder.evaluation.protocol import EvaluationProtocol
@@ -41,8 +42,8 @@ def constant_rows(
         return Rows()
     value = np.asarray(baseline, dtype=np.float64)
 
-    def predict(_: Split, rows: RowNumbers, available: NDArray[np.bool_]) -> Values:
-        del available
+    def predict(_: Split, rows: RowNumbers, available: NDArray[np.bool_], *, erasure: Erasure | None = None) -> Values:
+        del available, erasure
         return np.broadcast_to(value, (len(rows), 1, *value.shape))
 
     calibration = _calibration_of(value, corpus) if calibrated else None

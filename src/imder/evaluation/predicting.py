@@ -56,7 +56,7 @@ class Predict(Protocol):
     """Predicts rows of a split."""
 
     def __call__(
-        self, split: Split, rows: RowNumbers, available: NDArray[np.bool_], *, erasure: Erasure | None = None
+        self, split: Split, rows: RowNumbers, available: NDArray[np.bool_], /, *, erasure: Erasure | None = None
     ) -> Values:
         """The spread of M rows: (M, S) values, or (M, S, C) probabilities.
 
@@ -93,7 +93,9 @@ def predict_cells(
         draw = erasure.draws()
         pairs = pairs * (draw.max(initial=0) + 1) + draw
     _, first, position = np.unique(pairs, return_index=True, return_inverse=True)
-    predicted = call_predict(predict, split, rows[first], masks[first], None if erasure is None else erasure.take(first))
+    predicted = call_predict(
+        predict, split, rows[first], masks[first], None if erasure is None else erasure.take(first)
+    )
     return np.split(predicted[position], np.cumsum([len(s) for s in served])[:-1])
 
 
@@ -287,7 +289,9 @@ def memoized(predict: Predict) -> Predict:
         pairs = [(int(row), mask.tobytes(), draw) for row, mask, draw in zip(rows, available, drawn, strict=True)]
         new = np.array([i for i, pair in enumerate(pairs) if pair not in cache], dtype=np.int64)
         if len(new):
-            predicted = call_predict(predict, split, rows[new], available[new], None if erasure is None else erasure.take(new))
+            predicted = call_predict(
+                predict, split, rows[new], available[new], None if erasure is None else erasure.take(new)
+            )
             cache.update(zip((pairs[i] for i in new), predicted, strict=True))
         return np.stack([cache[pair] for pair in pairs])
 

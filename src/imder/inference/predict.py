@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from imder.calibration.calibration import Calibration
 from imder.calibration.describe import LEVEL, check_recoveries, describe_classes, describe_values
 from imder.data.corpus import Corpus, Split
+from imder.data.erasure import Erasure
 from imder.inference.options import PredictOptions
 from imder.inference.selection import Available, Progress, Selection, batches, select
 from imder.inference.unusual import warnings
@@ -106,6 +107,7 @@ def predict_data(
         selection.split,
         options,
         mask=selection.mask,
+        erasure=selection.erasure,
         corpus_columns=corpus_columns(selection),
         progress=progress,
     )
@@ -120,6 +122,7 @@ def predict_split(
     options: PredictOptions,
     *,
     mask: Mask | None = None,
+    erasure: Erasure | None = None,
     corpus_columns: Sequence[Row] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Rows, int]:
@@ -130,6 +133,7 @@ def predict_split(
         split: as `Model.prepare` gives it.
         options: how to predict.
         mask: ``(N, K)`` bool, a subset of what is present; None for everything present.
+        erasure: the erased frames of the N samples; None for none.
         corpus_columns: for each sample the columns from the corpus, put before the prediction.
         progress: called with samples predicted and samples in all.
 
@@ -139,7 +143,7 @@ def predict_split(
     names = model.spec.names
     predictions: dict[int, Row] = {}
     recoveries = 0
-    for rows, batch in batches(model, split, mask, options.batch_size, progress):
+    for rows, batch in batches(model, split, mask, options.batch_size, progress, erasure=erasure):
         output = model.predict(batch, samples=options.samples, seed=options.seed)
         recoveries = len(output.spread)
         served = batch.available.any(1).cpu().numpy()  # whole dialogues include rows without any available modality

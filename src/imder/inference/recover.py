@@ -104,7 +104,9 @@ def _recoveries(
     sequences: Sequences = {}
     wanted = set(lacking.tolist())  # whole dialogues hold other rows too
     recovering = cast(Recovering, model)
-    for rows, batch in batches(model, selection.split, selection.mask, options.batch_size, progress, lacking):
+    for rows, batch in batches(
+        model, selection.split, selection.mask, options.batch_size, progress, lacking, selection.erasure
+    ):
         for modality, recovery in recovering.recover(batch, samples=samples, seed=options.seed).items():
             lengths = recovery.lengths.tolist()
             recovered_rows = rows[recovery.rows.cpu().numpy()].tolist()

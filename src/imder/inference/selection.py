@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Corpus, Split
 from imder.data.dialogues import whole_dialogues
+from imder.data.erasure import Erasure
 from imder.data.formats.fields import RENAMED
 from imder.data.loader import MaskedLoader
 from imder.data.task_mismatch import task_mismatch, task_of
 from imder.missingness.masks import Mask, mask_seed
 from imder.missingness.patterns import pattern_from_name
-from imder.missingness.protocols import FixedMissing, Missing, bound
+from imder.missingness.protocols import ErasesFrames, FixedMissing, Missing, bound
 from imder.models.base import Model
 from imder.types import Batch, ImderError
 
@@ -41,6 +42,7 @@ class Selection:
         classes: class names of the corpus given.
         split: the split as the model reads it (`Model.prepare`).
         mask: ``(N, K)`` bool, what the model may use; rows without any True are not predicted.
+        erasure: the erased frames, under a protocol that erases any.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Selection:
     classes: tuple[str, ...]
     split: Split
     mask: Mask
+    erasure: Erasure | None = None
 
 
 def select(
@@ -96,7 +99,10 @@ def select(
     for i in np.flatnonzero(~prepared.present.any(axis=1)):
         raise ImderError(f"sample {prepared.ids[i]!r} has no modality at all: nothing can be predicted for it")
     mask = available_mask(available, prepared.present, model.spec.names, seed, prepared)
-    return Selection(name, corpus.name, given, corpus.spec.classes, prepared, mask)
+    erasure = None
+    if isinstance(available, ErasesFrames):
+        erasure = available.erasure(prepared.present, mask_seed(seed, 0))
+    return Selection(name, corpus.name, given, corpus.spec.classes, prepared, mask, erasure)
 
 
 def available_mask(
@@ -165,6 +171,7 @@ def batches(
     batch_size: int,
     progress: Progress | None,
     rows: NDArray[np.int64] | None = None,
+    erasure: Erasure | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
     """Row numbers and their batches, alike rows together (by pattern, then by length), without labels.
 
@@ -178,7 +185,8 @@ def batches(
         rows = np.flatnonzero(mask.any(axis=1))
     frames = (np.stack([r.lengths[rows] for r in split.features.values()], axis=1) * mask[rows]).sum(axis=1)
     rows = rows[np.lexsort((frames, *mask[rows].T))]
-    loader = MaskedLoader(replace(split, labels=None), rows, mask[rows], batch_size, mask)
+    drawn = None if erasure is None else erasure.take(rows)
+    loader = MaskedLoader(replace(split, labels=None), rows, mask[rows], batch_size, mask, erasure=drawn)
     if context:
         loader = whole_dialogues(loader, at_once=batch_size)
     done = 0

@@ -257,4 +257,6 @@ def training_protocols() -> tuple[str, ...]:
     >>> training_protocols()
     ('random', 'official', 'any')
     """
-    return tuple(name for name, protocol in PROTOCOLS.items() if protocol.training is not None and protocol.any_rate is None)
+    return tuple(
+        name for name, protocol in PROTOCOLS.items() if protocol.training is not None and protocol.any_rate is None
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imder.jobs.documents import read_yaml
-from imder.missingness.protocols import training_protocols
+from imder.missingness.protocols import frame_protocols, training_protocols
 from imder.models.base import Phase
 from imder.models.configuration import COUNT, POSITIVE_COUNT, SEED, Number, check_numbers, from_mapping
 from imder.models.language.encoder import LanguageEncoderConfig
@@ -38,6 +38,9 @@ class TrainingConfig:
     """Settings of training, and of each of the system's phases.
 
     Attributes:
+        protocol: what training masks drop: ``random`` for modalities, as ``missing_rate`` says; ``frames`` or ``mixed``
+            (`imder.missingness.frame_missing`) at the rate ``missing_rate``, or at a rate of its own for each sample, uniform
+            in [0, 1], with ``any``.
         missing_rate: the masks of phases whose ``missing`` is ``rate``: a number (the rate of the random protocol), ``any``
             (random subsets) or ``official`` (the released code's schedule).
         nominal_rate: the rate of the protocol that ``missing_rate`` names.
@@ -51,6 +54,7 @@ class TrainingConfig:
     """
 
     missing_rate: str | float = "any"
+    protocol: str = "random"
     nominal_rate: float = 0.5
     permanently_missing: bool = False
     seed: int = 0
@@ -68,6 +72,13 @@ class TrainingConfig:
         if not ((isinstance(rate, Real) and 0 <= rate <= 1) or rate in training_protocols()):
             names = ", ".join(map(repr, training_protocols()))
             raise ImderError(f"missing_rate is a number in [0, 1] or one of {names}, got {rate!r}")
+        if self.protocol not in ("random", *frame_protocols()):
+            names = ", ".join(("random", *frame_protocols()))
+            raise ImderError(f"training.protocol is one of {names}, got {self.protocol!r}")
+        if self.protocol != "random" and isinstance(rate, str) and rate != "any":
+            raise ImderError(f"missing_rate {rate!r}: under the {self.protocol} protocol it is a number or 'any'")
+        if self.protocol != "random" and self.permanently_missing:
+            raise ImderError(f"training.permanently_missing is undefined under the {self.protocol} protocol")
         if self.permanently_missing and isinstance(rate, str):
             raise ImderError(
                 "training.permanently_missing needs a numeric missing_rate: the share that is dropped for good"

@@ -7,11 +7,13 @@ A run that reuses another run's stage 1 reuses its encoder too.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from imder.data.corpus import Corpus
+from imder.data.split import WordErasure
 from imder.models.base import Model, Phase
 from imder.models.language.encoder import FOLDER, LanguageEncoder, LanguageEncoderConfig
 from imder.models.language.with_encoder import WithLanguageEncoder
@@ -43,7 +45,7 @@ class RunLanguage:
         device: torch.device | str,
     ) -> None:
         assert config.name is not None
-        self._config, self._run, self._ids, self._device = config, run, ids, device
+        self._config, self._run, self._device = config, run, device
         own = run.path / FOLDER
         tunes = config.learning_rate > 0 and stage1 is None and not run.weights("stage1").exists()
         if own.is_dir() and not tunes:
@@ -54,6 +56,8 @@ class RunLanguage:
             self.encoder = LanguageEncoder(config.name if stage1 is None else Path(stage1) / FOLDER)
         self._tunes = bool(self.encoder.trainable_modules(config.frozen_layers)) and tunes
         self.encoder.check(ids)
+        splits = {name: replace(split, words=WordErasure(self.encoder)) for name, split in ids.splits.items()}
+        self._ids = replace(ids, splits=splits)
         if self.encoder.matches_tokenizer(ids) is False:
             log.warning(
                 "%s: the token ids aren't what the tokenizer of %s makes of the texts; check that they belong to its vocabulary",

@@ -16,10 +16,20 @@ from numpy.typing import NDArray
 
 from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
+from imder.data.erasure import Erasure
 from imder.data.loader import MaskedLoader, available_loader
 from imder.missingness.any_rate import AnyRate
+from imder.missingness.masks import Mask
 from imder.missingness.patterns import patterns
-from imder.missingness.protocols import PROTOCOLS, AnySubset, Missing, MissingByBatch, NaturalMissing, RandomMissing
+from imder.missingness.protocols import (
+    PROTOCOLS,
+    AnySubset,
+    ErasesFrames,
+    Missing,
+    MissingByBatch,
+    NaturalMissing,
+    RandomMissing,
+)
 from imder.training.config import TrainingConfig
 from imder.training.phase_config import PhaseConfig
 from imder.types import ImderError
@@ -31,8 +41,11 @@ MANY_PATTERNS = 7
 def mode_of(phase: PhaseConfig, training: TrainingConfig) -> str:
     """The kind of masks of a phase, a value of `PhaseConfig.missing`: a missing rate overrides ``every`` and ``any``.
 
-    With ``permanently_missing`` the rate decides what is visible at all; the phase draws from that as it is configured.
+    So does a protocol that erases frames. With ``permanently_missing`` the rate decides what is visible at all; the phase
+    draws from that as it is configured.
     """
+    if training.protocol != "random" and phase.missing != "none":
+        return "rate"
     if training.permanently_missing or training.missing_rate == "any" or phase.missing == "none":
         return "any" if phase.missing == "rate" and training.missing_rate == "any" else phase.missing
     return "rate"
@@ -48,6 +61,8 @@ def protocol_of(phase: PhaseConfig, training: TrainingConfig, dialogue: NDArray[
             neighbours have masks of `AnyRate`.
     """
     mode = mode_of(phase, training)
+    if mode == "rate" and training.protocol != "random":
+        return _frame_protocol(training, phase.batch_size, dialogue)
     if mode == "every" and dialogue is not None:
         return AnyRate(dialogue)
     if mode in ("none", "every") or (mode == "rate" and training.permanently_missing):
@@ -60,6 +75,14 @@ def protocol_of(phase: PhaseConfig, training: TrainingConfig, dialogue: NDArray[
     masks = PROTOCOLS[rate].training
     assert masks is not None, f"checked by TrainingConfig: {rate}"
     return masks(training.nominal_rate, phase.batch_size)
+
+
+def _frame_protocol(training: TrainingConfig, batch_size: int, dialogue: NDArray[np.int64] | None) -> Missing:
+    """The protocol that erases frames at the rate of a training, or at any."""
+    row, rate = PROTOCOLS[training.protocol], training.missing_rate
+    assert row.training is not None
+    assert row.any_rate is not None
+    return row.any_rate(dialogue) if isinstance(rate, str) else row.training(rate, batch_size)
 
 
 def training_loader(
@@ -102,14 +125,25 @@ def training_loader(
             f"missing_rate {protocol.protocol!r} draws one pattern for a batch of single samples; "
             "this system reads whole dialogues: use 'any' or a number"
         )
-    available = np.zeros((len(rows), present.shape[1]), dtype=bool)
-    available[served] = protocol.sample(present[rows[served]], seed)
-    loader = MaskedLoader(split, rows, available, phase.batch_size * world, visible, rank, world)
+    available, erasure = _sample(protocol, present[rows], seed)
+    size = phase.batch_size * world
+    loader = MaskedLoader(split, rows, available, size, visible, rank, world, erasure=erasure, complete=True)
     if isinstance(protocol, MissingByBatch):
-        order = protocol.order(len(rows), seed)
-        return replace(loader, rows=rows[order], available=available[order])
+        return loader.take(protocol.order(len(rows), seed))
     loader = whole_dialogues(loader) if context else loader
     return loader.shuffled(training.seed, epoch)
+
+
+def _sample(protocol: Missing, present: Mask, seed: int) -> tuple[Mask, Erasure | None]:
+    """Masks ``(N, K)`` and, under a protocol that erases frames, the erased ones; nothing for rows that hold nothing."""
+    rows = np.flatnonzero(present.any(1))
+    available = np.zeros_like(present)
+    available[rows] = protocol.sample(present[rows], seed)
+    if not isinstance(protocol, ErasesFrames):
+        return available, None
+    drawn, rates = protocol.erasure(present[rows], seed), np.zeros(present.shape)
+    rates[rows] = drawn.rates
+    return available, Erasure(rates, np.full(len(present), seed % 2**64, np.uint64))
 
 
 def permanent_mask(split: Split, training: TrainingConfig) -> NDArray[np.bool_]:
@@ -134,7 +168,10 @@ def validation_loader(
     visible = permanent_mask(split, training) if training.permanently_missing else None
     present = split.present if visible is None else visible
     mode, rate = mode_of(phase, training), training.missing_rate
-    if mode == "none" or (mode == "rate" and training.permanently_missing):
+    erasures: list[Erasure | None] | None = None
+    if mode == "rate" and training.protocol != "random":
+        masks, erasures = frame_draws(split, training, training.validation_draws, 10_000, context=context)
+    elif mode == "none" or (mode == "rate" and training.permanently_missing):
         masks = [present]
     elif mode == "rate" and not isinstance(rate, str):
         masks = [RandomMissing(rate).sample(present, 10_000 + i) for i in range(training.validation_draws)]
@@ -147,8 +184,21 @@ def validation_loader(
     wanted = _training_rows(split, context)
     rows = [np.flatnonzero((m.any(1) | context) & wanted) for m in masks]
     available = np.concatenate([m[r] for m, r in zip(masks, rows, strict=True)])
-    pairs = MaskedLoader(split, np.concatenate(rows), available, 256, visible)
+    pairs = MaskedLoader(split, np.concatenate(rows), available, 256, visible, complete=True)
+    if erasures is not None:
+        parts = [None if e is None else e.take(r) for e, r in zip(erasures, rows, strict=True)]
+        pairs = replace(pairs, erasure=Erasure.joined(parts, [len(r) for r in rows], available.shape[1]))
     return whole_dialogues(pairs, np.repeat(np.arange(len(rows)), [len(r) for r in rows]), 256) if context else pairs
+
+
+def frame_draws(
+    split: Split, training: TrainingConfig, draws: int, seed: int, *, context: bool
+) -> tuple[list[Mask], list[Erasure | None]]:
+    """Masks ``(N, K)`` and erased frames of some draws under the frame protocol of a training."""
+    held = split.present.any(1)
+    protocol = _frame_protocol(training, 1, dialogue_numbers(split)[held] if context else None)
+    masks, erasures = zip(*(_sample(protocol, split.present, seed + i) for i in range(draws)), strict=True)
+    return list(masks), list(erasures)
 
 
 def any_subset(present: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:

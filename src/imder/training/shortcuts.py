@@ -18,6 +18,7 @@ class Shortcuts:
 
     Attributes:
         missing_rate: ``training.missing_rate``.
+        protocol: ``training.protocol``.
         recovery: ``model.recovery.kind``.
         language_encoder: ``training.language_encoder.name``.
         seed: ``training.seed``.
@@ -30,9 +31,11 @@ class Shortcuts:
     recovery: str | None = None
     language_encoder: str | Path | None = None
     seed: int | None = None
+    protocol: str | None = None
 
     def __post_init__(self) -> None:
         check_option("missing_rate", self.missing_rate, str | float | int | None, "a number or the name of a protocol")
+        check_option("protocol", self.protocol, str | None, "the name of a protocol")
         check_option("recovery", self.recovery, str | None, "the name of a recovery")
         check_option("language_encoder", self.language_encoder, str | Path | None, "a folder or a name")
         if self.seed is not None:
@@ -51,6 +54,8 @@ class Shortcuts:
         changes: dict[str, Any] = {}
         if self.missing_rate is not None:
             changes["training.missing_rate"] = self.missing_rate
+        if self.protocol is not None:
+            changes["training.protocol"] = self.protocol
         if self.recovery is not None:
             _check_recovery(self.recovery, preset, file)
             changes["model.recovery.kind"] = self.recovery

@@ -56,6 +56,7 @@ def train(
     config: str | Path | RunConfig | None = None,
     overrides: Mapping[str, Any] | None = None,
     missing_rate: str | float | None = None,
+    protocol: str | None = None,
     recovery: str | None = None,
     language_encoder: str | Path | None = None,
     seed: int | None = None,
@@ -77,8 +78,9 @@ def train(
         preset: a name, see `imder.training.config.load_config`; None for ``fast``, or ``imputer`` without a task.
         config: a YAML file over the preset, or a complete `RunConfig`.
         overrides: single keys over both, nested or dotted.
-        missing_rate: of training masks: a number, or a protocol such as ``any``; like the next three it wins over the
+        missing_rate: of training masks: a number, or a protocol such as ``any``; like the next four it wins over the
             settings above, and None leaves them as they are.
+        protocol: what training masks drop: ``random`` for modalities, ``frames`` for steps of them, ``mixed`` for both.
         recovery: what replaces missing encodings, for systems that recover (`imder.models.imder.config.KINDS`).
         language_encoder: a transformer, by folder or name, to tune in stage 1 on token ids.
         seed: of everything random.
@@ -107,7 +109,7 @@ def train(
         check_option(name, flag, bool, "True or False")
     if max_epochs is not None:
         POSITIVE_COUNT.check("max_epochs", max_epochs)
-    shortcuts = Shortcuts(missing_rate, recovery, language_encoder, seed)
+    shortcuts = Shortcuts(missing_rate, recovery, language_encoder, seed, protocol)
     engine, loggers, run = engine or EngineConfig(), chosen_loggers(logger), RunDirectory(out)
     source, corpus = _read(corpus, task or (_task_of(run, corpus) if resume else None), drop_empty)
     callbacks = [*callbacks, PhaseProgress()] if progress else callbacks

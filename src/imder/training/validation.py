@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from imder import metrics
 from imder.data.corpus import Corpus, Split
 from imder.data.dialogues import dialogue_numbers, whole_dialogues
-from imder.data.loader import MaskedLoader, collate
+from imder.data.erasure import Erasure
+from imder.data.loader import MaskedLoader
 from imder.missingness.any_rate import AnyRate
 from imder.missingness.patterns import patterns
 from imder.missingness.protocols import AnySubset
 from imder.models.base import Model
 from imder.models.parts.losses import is_labelled, row_losses
 from imder.training.config import TrainingConfig
-from imder.training.masks import natural_loader, permanent_mask
+from imder.training.masks import frame_draws, natural_loader, permanent_mask
 from imder.types import ImderError
 
 MANY_PATTERNS = 31
@@ -60,10 +61,12 @@ def predict_validation(
 ) -> ValidationPredictions:
     """Predict the labelled samples of the validation split.
 
+    After training under a protocol that erases frames, under `SUBSET_DRAWS` draws of that protocol.
+
     Args:
         model: in evaluation mode.
         corpus: with split valid.
-        training: ``permanently_missing``, and the seed of the choice of samples.
+        training: protocol, ``permanently_missing``, and the seed of the choice of samples.
         most: samples at most, chosen at random; None for all.
 
     Raises:
@@ -77,7 +80,10 @@ def predict_validation(
         raise ImderError(f"{corpus.name}: no labelled sample of split 'valid' has a visible modality")
     rng = np.random.default_rng((SEED, training.seed))
     chosen = np.sort(rng.permutation(candidates)[:most])
-    pairs = _dialogue_pairs(valid, visible) if model.needs_dialogues(valid) else _pairs(valid, visible, chosen)
+    if training.protocol != "random":
+        pairs = _frame_pairs(valid, training, chosen, context=model.needs_dialogues(valid))
+    else:
+        pairs = _dialogue_pairs(valid, visible) if model.needs_dialogues(valid) else _pairs(valid, visible, chosen)
     spread = _predict(model, pairs)
     kept = np.flatnonzero(np.isin(pairs.rows, chosen) & pairs.available.any(1))
     rows = pairs.rows[kept]
@@ -128,6 +134,18 @@ def _pairs(split: Split, visible: NDArray[np.bool_], chosen: NDArray[np.int64]) 
     return MaskedLoader(split, chosen[index], masks, 256)
 
 
+def _frame_pairs(split: Split, training: TrainingConfig, chosen: NDArray[np.int64], *, context: bool) -> MaskedLoader:
+    """The chosen samples, or all in dialogues, under draws of the training's protocol."""
+    draws = DIALOGUE_DRAWS if context else SUBSET_DRAWS
+    masks, erasures = frame_draws(split, training, draws, SEED, context=context)
+    rows = np.tile(np.arange(len(split)), draws)
+    erasure = Erasure.joined(erasures, [len(split)] * draws, masks[0].shape[1])
+    pairs = MaskedLoader(split, rows, np.concatenate(masks), 256, erasure=erasure)
+    if context:
+        return whole_dialogues(pairs, np.repeat(np.arange(draws), len(split)), 256)
+    return pairs.take(np.flatnonzero(np.isin(rows, chosen)))
+
+
 def _dialogue_pairs(split: Split, visible: NDArray[np.bool_]) -> MaskedLoader:
     """All samples under several draws of masks, dialogue by dialogue; samples without a visible modality are kept."""
     rows = np.flatnonzero(visible.any(1))
@@ -142,12 +160,9 @@ def _dialogue_pairs(split: Split, visible: NDArray[np.bool_]) -> MaskedLoader:
 
 def _predict(model: Model, pairs: MaskedLoader) -> NDArray[np.float32]:
     """The spread ``(M, S, ...)`` of all pairs; batches hold neither labels nor unavailable modalities."""
-    split = replace(pairs.split, labels=None)
+    pairs = replace(pairs, split=replace(pairs.split, labels=None))
     spreads = []
     for index in range(len(pairs)):
-        indices = pairs.batch_indices(index)
-        mask = pairs.available[indices]
-        dialogue = None if pairs.dialogue is None else pairs.dialogue[indices]
-        batch = collate(split, pairs.rows[indices], mask, visible=mask, dialogue=dialogue).to(model.device)
+        batch = pairs.available_batch(index).to(model.device)
         spreads.append(model.predict(batch, seed=SEED).spread.transpose(0, 1).float().cpu().numpy())
     return np.concatenate(spreads)

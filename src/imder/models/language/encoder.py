@@ -12,16 +12,19 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imder.data.compatible import check_compatible
 from imder.data.corpus import Corpus, Ragged, Split
 from imder.data.mapped import mapped_zeros
+from imder.data.split import WordErasure
 from imder.data.token_ids import LANGUAGE, as_ids, ids_of
 from imder.jobs.files import atomic_folder, written_to
 from imder.models.language.pretrained import (
@@ -95,6 +98,19 @@ class LanguageEncoder:
             raise ImderError(f"{OPTION} {model}: is no transformer for texts ({error})") from None
         self._pad = int(getattr(config, "pad_token_id", None) or 0)
         self._layers = int(getattr(config, "num_hidden_layers", 0))
+        self._device: torch.device | str = "cpu"
+
+    @cached_property
+    def unknown_token(self) -> int:
+        """The id of the tokenizer's unknown token.
+
+        Raises:
+            ImderError: the tokenizer's files are missing, or it has no such token.
+        """
+        token = load_tokenizer(self._folder, OPTION).unk_token_id
+        if token is None:
+            raise ImderError(f"{self._folder}: its tokenizer has no unknown token, so that words can't be erased")
+        return int(token)
 
     def spec(self, ids: Spec) -> Spec:
         """The spec of a corpus with this encoder's features, given the spec of its token ids."""
@@ -230,23 +246,38 @@ class LanguageEncoder:
     @torch.inference_mode()
     def _features(self, split: Split, device: torch.device | str, folder: Path | None) -> Split:
         tokens = split.features[LANGUAGE]
+        self._device = device
         start, stop = int(tokens.offsets[0]), int(tokens.offsets[-1])
         where = folder or tempfile.gettempdir()
         with written_to(where), tempfile.TemporaryFile(dir=where) as file:
             values = mapped_zeros((max(1, stop - start), self.dim), file, where)[: stop - start]
+        for i, state in self._states_of(tokens):
+            if not np.isfinite(state).all():
+                raise ImderError(f"{self._folder}: its features of sample {split.ids[i]!r} are not finite")
+            values[tokens.offsets[i] - start : tokens.offsets[i + 1] - start] = state
+        features = {**split.features, LANGUAGE: Ragged(values, tokens.offsets - start)}
+        return replace(split, features=features, tokens=None, words=WordErasure(self, tokens))
+
+    def _states_of(self, tokens: Ragged) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The row and the states ``(T, dim)`` of each text that has tokens, computed without padding."""
+        device = self._device
         self.module.eval().requires_grad_(False).to(device)
         try:
             for rows in _groups_of_equal_length(tokens):
                 ids = torch.from_numpy(np.stack([tokens[i][:, 0] for i in rows]).astype(np.int64)).to(device)
                 states = self.module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float()
-                for i, state in zip(rows, states.cpu().numpy(), strict=True):
-                    if not np.isfinite(state).all():
-                        raise ImderError(f"{self._folder}: its features of sample {split.ids[i]!r} are not finite")
-                    values[tokens.offsets[i] - start : tokens.offsets[i + 1] - start] = state
+                yield from zip(rows, states.cpu().numpy(), strict=True)
         finally:
             self.module.to("cpu")
-        features = {**split.features, LANGUAGE: Ragged(values, tokens.offsets - start)}
-        return replace(split, features=features, tokens=None)
+
+    @torch.inference_mode()
+    def features_of(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Features ``(B, T, dim)`` of padded texts ``(B, T)``, as of a corpus: computed without padding, no gradients."""
+        out = np.zeros((*ids.shape, self.dim), np.float32)
+        tokens = Ragged.from_list([row[:n, None].numpy() for row, n in zip(ids, lengths.tolist(), strict=True)], 1)
+        for i, state in self._states_of(tokens):
+            out[i, : len(state)] = state
+        return torch.from_numpy(out)
 
     def save(self, folder: Path) -> None:
         """Write the transformer and its tokenizer's files, if it has any, to a folder, replacing an older one.
@@ -309,4 +340,4 @@ def _groups_of_equal_length(tokens: Ragged) -> Iterator[list[int]]:
 
 def _without_language(split: Split, dim: int) -> Split:
     empty = Ragged(np.zeros((0, dim), np.float32), np.zeros(len(split) + 1, np.int64))
-    return replace(split, features={**split.features, LANGUAGE: empty}, tokens=None)
+    return replace(split, features={**split.features, LANGUAGE: empty}, tokens=None, words=None)

@@ -6,7 +6,7 @@ encoder, so that every system whose stage 1 is trained by gradient can be traine
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ class WithLanguageEncoder(Model):
         self.transformer = encoder.module
         self._encoder, self._config, self._folder, self._device = encoder, config, folder, device
         self._tuned = encoder.trainable_modules(config.frozen_layers)
-        self._cache: dict[int, Tensor] = {}
+        self._cache: dict[bytes, Tensor] = {}
 
     def on_phase_start(
         self, phase: Phase, batches: Iterable[Batch], seed: int, *, permanently_missing: bool = False
@@ -120,28 +120,35 @@ class WithLanguageEncoder(Model):
 
     def _encoded(self, batch: Batch) -> Batch:
         """The batch with features in place of all present token ids."""
-        ids = batch.features[LANGUAGE][..., 0].long()
-        return _with(batch, self._encoder.states(ids, batch.lengths[LANGUAGE]))
+        return _with(batch, lambda ids: self._encoder.states(ids, batch.lengths[LANGUAGE]))
 
     def _encoded_once(self, batch: Batch) -> Batch:
         """The same without gradients: a text that occurs under many masks is encoded once."""
-        ids, lengths = batch.features[LANGUAGE][..., 0].long(), batch.lengths[LANGUAGE]
-        keys, present = batch.keys.tolist(), (lengths > 0).tolist()
-        new = {k: i for i, k in enumerate(keys) if present[i] and k not in self._cache}  # by key, each once
-        if new:
-            rows = torch.tensor(list(new.values()), device=ids.device)
-            states = self._encoder.states(ids[rows], lengths[rows])
-            for key, length, state in zip(new, lengths[rows].tolist(), states):
-                self._cache[key] = state[:length].clone()
-        out = torch.zeros(*ids.shape, self._encoder.dim, device=ids.device)
-        for i, key in enumerate(keys):
-            if present[i]:
-                out[i, : len(self._cache[key])] = self._cache[key]
-        return _with(batch, out)
+        lengths = batch.lengths[LANGUAGE]
+
+        def encode(ids: Tensor) -> Tensor:
+            texts = [row[:n].tobytes() for row, n in zip(ids.cpu().numpy(), lengths.tolist(), strict=True)]
+            new = {text: i for i, text in enumerate(texts) if text and text not in self._cache}
+            if new:
+                rows = torch.tensor(list(new.values()), device=ids.device)
+                states = self._encoder.states(ids[rows], lengths[rows])
+                for text, length, state in zip(new, lengths[rows].tolist(), states, strict=True):
+                    self._cache[text] = state[:length].clone()
+            out = torch.zeros(*ids.shape, self._encoder.dim, device=ids.device)
+            for i, text in enumerate(texts):
+                if text:
+                    out[i, : len(self._cache[text])] = self._cache[text]
+            return out
+
+        return _with(batch, encode)
 
 
-def _with(batch: Batch, features: Tensor) -> Batch:
-    return replace(batch, features={**batch.features, LANGUAGE: features})
+def _with(batch: Batch, encode: Callable[[Tensor], Tensor]) -> Batch:
+    """The batch with features made of token ids ``(B, T)``; of the complete texts too, where words were erased."""
+    features, *complete = (
+        {**x, LANGUAGE: encode(x[LANGUAGE][..., 0].long())} for x in (batch.features, batch.complete) if x is not None
+    )
+    return replace(batch, features=features, complete=complete[0] if complete else None)
 
 
 class _Encoded:
