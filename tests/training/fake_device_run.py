@@ -41,6 +41,10 @@ OVERRIDES = {
         "training": {"stage1": QUICK, "joint": QUICK},
     },
     "gcnet": {"model": {"hidden": 4}, "training": {"stage1": QUICK}},
+    "emt-dlfr": {
+        "model": {"encoder": {"hidden": 4, "width": 4}, "fusion": {"width": 8, "heads": 2, "layers": 1}, "head": 8},
+        "training": {"stage1": QUICK},
+    },
 }
 
 

@@ -61,6 +61,10 @@ SMALL = {
         "model": {"width": 4, "tokens": 2, "heads": 1, "head_width": 4, "depth": 1, "fusion_depth": 1},
         "training": {"stage1": QUICK},
     },
+    "emt-dlfr": {
+        "model": {"encoder": {"hidden": 4, "width": 4}, "fusion": {"width": 8, "heads": 2, "layers": 1}, "head": 8},
+        "training": {"stage1": QUICK},
+    },
 }
 PRESETS = {"imder": "fast"}
 

@@ -37,6 +37,7 @@ SYSTEMS: dict[str, str] = {
     "imputer": "imder.models.imputer.imputer:Imputer",
     "gcnet": "imder.models.baselines.gcnet:GCNet",
     "lnln": "imder.models.baselines.lnln:LNLN",
+    "emt-dlfr": "imder.models.baselines.emt_dlfr:EMTDLFR",
 }
 """The built-in systems: name -> module:class."""
 

@@ -43,18 +43,20 @@ class MultiHeadAttention(nn.Module):
         width: channels C of queries, source and output.
         heads: number of heads H; must divide ``width`` (`ImderError` otherwise).
         dropout: share of attention weights dropped in training.
+        bias: whether queries, keys and values have biases.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, *, bias: bool = True) -> None:
         super().__init__()
         if heads < 1 or width % heads:
             raise ImderError(f"attention: {heads} heads do not divide a width of {width}; choose another number")
         self.width, self.heads, self.dropout = width, heads, dropout
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.out = nn.Linear(width, width)
         for layer in (self.qkv, self.out):
             nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def _split(self, x: Tensor) -> Tensor:
         """``(B, L, C)`` -> ``(B, H, L, C / H)``."""
@@ -79,8 +81,8 @@ class MultiHeadAttention(nn.Module):
             source = query
         else:
             w, b = self.qkv.weight, self.qkv.bias
-            q = linear(query, w[: self.width], b[: self.width])
-            k, v = linear(source, w[self.width :], b[self.width :]).chunk(2, dim=-1)
+            q = linear(query, w[: self.width], None if b is None else b[: self.width])
+            k, v = linear(source, w[self.width :], None if b is None else b[self.width :]).chunk(2, dim=-1)
         queries, keys = query.shape[1], source.shape[1]
         allowed = None if mask is None else mask[:, None, None, :]
         simple = causal and allowed is None and queries == keys

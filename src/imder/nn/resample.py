@@ -38,6 +38,23 @@ def resample(x: Tensor, lengths: Tensor, steps: int) -> Tensor:
     return resample_weights(lengths, x.shape[1], steps).to(x) @ x
 
 
+def shorten(x: Tensor, lengths: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Resample the sequences that have more than ``steps`` frames; the others stay as they are.
+
+    Args:
+        x: ``(B, T, C)``.
+        lengths: ``(B,)`` valid frames.
+        steps: the most frames of a result.
+
+    Returns:
+        ``(B, min(T, steps), C)`` and its valid frames ``(B,)``.
+    """
+    if x.shape[1] <= steps:
+        return x, lengths
+    long = (lengths > steps)[:, None, None]
+    return torch.where(long, resample(x, lengths, steps), x[:, :steps]), lengths.clamp(max=steps)
+
+
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:
     """``(B, frames)`` bool: which frames are valid."""
     return torch.arange(frames, device=lengths.device)[None] < lengths[:, None]

@@ -83,6 +83,13 @@ SPACES: Mapping[str, Space] = {
         ("model.encoder.width",),
     ),
     "lnln": _space(("stage1",), ("stage1",), ("model.feature_dropout",), ("model.dropout",), ("model.width",)),
+    "emt-dlfr": _space(
+        ("stage1",),
+        ("stage1",),
+        ("model.fusion.embedding_dropout",),
+        ("model.dropout",),
+        ("model.fusion.width",),
+    ),
     "gcnet": _space(("stage1",), ("stage1",), (), ("model.dropout",), ("model.hidden",)),
 }
 """The space of each preset. A dimension without keys is left out: the system has no such part."""

@@ -31,6 +31,12 @@ TINY = {
         "training.stage1.max_epochs": 1,
         "training.stage1.batch_size": 64,
     },
+    "emt-dlfr": {
+        "model.encoder": {"hidden": 4, "width": 4, "steps": 3},
+        "model.fusion": {"width": 8, "heads": 2, "layers": 1},
+        "model.head": 8,
+        **EPOCHS,
+    },
     "ridge": {},
     "constant": {},
 }
