@@ -15,13 +15,13 @@ _available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyp
 _HAS_ONEDNN = _available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Tensor:
     """Map x to x W^T + b, or to its positive part with ``relu``.
 
     Args:
         x: ``(..., I)``.
         weight: ``(O, I)``.
-        bias: ``(O,)``.
+        bias: ``(O,)``, or None.
         relu: whether negative results become 0.
 
     Returns:

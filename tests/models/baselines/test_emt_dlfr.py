@@ -156,14 +156,14 @@ def test_only_missing_steps_are_reconstructed():
                 count += error.numel()
         loss = losses[f"reconstruction/{name}"]
         assert (loss.count, loss.weight) == (count, 1.0)
-        assert float(loss.total) == pytest.approx(total, rel=1e-5)
+        assert loss.total.item() == pytest.approx(total, rel=1e-5)
 
 
 def test_nothing_missing_leaves_nothing_to_reconstruct():
     model, batch = small_model(), make_batch()
     losses = model.losses(batch.with_available(batch.present), "stage1", 0)
     assert [losses[f"reconstruction/{k}"].count for k in model.encoders] == [0, 0, 0]
-    assert all(float(losses[f"reconstruction/{k}"].total) == 0 for k in model.encoders)
+    assert all(losses[f"reconstruction/{k}"].total.item() == 0 for k in model.encoders)
     torch.testing.assert_close(
         losses["task"].total, losses["complete"].total
     )  # in evaluation mode: the same view twice
