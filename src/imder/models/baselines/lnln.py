@@ -242,13 +242,14 @@ class LNLN(SinglePhaseModel):
     def losses(self, batch: Batch, phase: Phase, seed: int, *, all_subsets: bool = False) -> dict[str, Loss]:
         """The task's loss and those of completeness, discriminator and, by modality, reconstruction (module text)."""
         del phase
-        complete = self.encode(batch.with_available(batch.present))
+        complete = self.encode(batch.whole())
+        readable = complete if batch.erased is None else self.encode(batch.with_available(batch.present))
         if all_subsets:
             rows, available = every_subset(batch.available, batch.keys, seed)
-            complete = {name: tokens[rows] for name, tokens in complete.items()}
+            complete, readable = ({k: tokens[rows] for k, tokens in each.items()} for each in (complete, readable))
             batch = batch.take(rows).with_available(available)
         assert batch.labels is not None
-        corrected = self.correct(self.hide(complete, batch.available))
+        corrected = self.correct(self.hide(readable, batch.available))
         losses = {
             "task": task_loss(self.output(corrected), batch.labels, self.spec, regression=self.config.regression),
             "completeness": self._completeness_loss(corrected.completeness, batch),
@@ -266,8 +267,11 @@ class LNLN(SinglePhaseModel):
         return Loss(errors.sum(), float(len(errors)), self.config.completeness)
 
     def complete_share(self, batch: Batch) -> Tensor:
-        """c*, ``(B,)``: the share of the dominant modality that can be read, 0 where it is missing."""
-        return batch.available[:, self.spec.names.index(self.dominant)].float()
+        """c*, ``(B,)``: the share of the dominant modality's steps that can be read, 0 where it is missing."""
+        share = batch.available[:, self.spec.names.index(self.dominant)].float()
+        if batch.erased is not None:
+            share = share * (1 - batch.erased[self.dominant].sum(1) / batch.lengths[self.dominant].clamp(min=1))
+        return share
 
     def _adversarial_loss(self, corrected: Corrected, complete: dict[str, Tensor], batch: Batch) -> Loss:
         if self.config.reversal == "official":
