@@ -49,6 +49,17 @@ def make_batch(spec=SPECS[3], copies=1):
     return Batch(features, lengths, torch.ones_like(available), available, torch.arange(rows), labels)
 
 
+def erase_half(batch):
+    """The same samples with random steps of what is available set to 0, as a frame protocol does."""
+    generator = torch.Generator().manual_seed(1)
+    erased = {}
+    for i, (name, x) in enumerate(batch.features.items()):
+        valid = torch.arange(x.shape[1])[None] < (batch.lengths[name] * batch.available[:, i])[:, None]
+        erased[name] = valid & (torch.rand(x.shape[:2], generator=generator) < 0.5)
+    features = {name: x.masked_fill(erased[name][..., None], 0.0) for name, x in batch.features.items()}
+    return replace(batch, features=features, erased=erased, complete=batch.features)
+
+
 def mean_of(loss):
     return loss.total / loss.count
 
@@ -231,6 +242,36 @@ def test_gradients_are_reversed_on_their_way_to_the_generator(kind):
             negated = part == "generator" and (name == "adversarial" or kind == "official")
             for a, b in zip(found, right, strict=True):
                 torch.testing.assert_close(a, -b if negated else b)
+
+
+def test_erased_frames():
+    """Completeness counts them; complete features are what they were, and never part of a prediction."""
+    model, plain = small_model(), make_batch()
+    batch = erase_half(plain)
+    whole = batch.with_available(batch.present)
+    losses = model.losses(batch, "stage1", 0)
+    there = [
+        float(available) * (1 - int(gone.sum()) / int(length))
+        for available, gone, length in zip(
+            batch.available[:, 1], batch.erased["language"], batch.lengths["language"], strict=True
+        )
+    ]
+    assert len(set(there)) > 3
+    corrected = model.correct(model.encode(batch))
+    expected = (corrected.completeness - torch.tensor(there)).square().mean()
+    torch.testing.assert_close(mean_of(losses["completeness"]), expected)
+    truth = model.encode(plain.with_available(plain.present))
+    for name in SPECS[3].names:
+        rebuilt = model.reconstructors[name](corrected.tokens[name])
+        torch.testing.assert_close(mean_of(losses[f"reconstruction/{name}"]), F.mse_loss(rebuilt, truth[name]))
+    unknown = replace(batch, complete=None)
+    assert torch.equal(model.predict(unknown).prediction, model.predict(batch).prediction)
+    assert not torch.equal(model.predict(batch).prediction, model.predict(plain).prediction)
+    together, each = model.losses(whole, "stage1", 0, all_subsets=True), []
+    for mask in torch.cartesian_prod(*[torch.tensor([False, True])] * 3)[1:]:
+        each.append(model.losses(whole.with_available(mask.expand(len(batch), -1)), "stage1", 0))
+    for name, loss in together.items():
+        torch.testing.assert_close(loss.total, sum(e[name].total for e in each))
 
 
 def test_what_is_not_present_has_no_complete_features():
