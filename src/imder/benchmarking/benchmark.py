@@ -20,7 +20,7 @@ from imder.benchmarking.runner import Status, run_cells
 from imder.benchmarking.significance import RESAMPLES
 from imder.data.corpus import Corpus
 from imder.data.formats.load import NEEDED
-from imder.evaluation.cells import RATES
+from imder.evaluation.cells import FRAME_RATES, default_rates
 from imder.evaluation.evaluate import convention_of
 from imder.evaluation.rendering import Table
 from imder.jobs.backends import BackendName
@@ -69,7 +69,7 @@ def benchmark(
     protocols: Names | None = None,
     table: int | None = None,
     seeds: int = 3,
-    rates: Rates = RATES,
+    rates: Rates | None = None,
     draws: int = 10,
     per_rate: bool = False,
     folds: int = 0,
@@ -99,9 +99,11 @@ def benchmark(
             a rate for each modality.
         table: 2 or 3: the models and protocols of that table of the paper.
         seeds: trainings of each model.
-        rates: missing rates, or one for each modality by name, for the independent protocol alone.
+        rates: missing rates, or one for each modality by name, for the independent protocol alone. None for
+            0 to 0.7 or, where frames are erased, 0 to 1 (0 to 0.5 with ``per_rate`` on CH-SIMS, as published).
         draws: of the masks of each rate.
-        per_rate: train a model for each missing rate, as the paper does.
+        per_rate: train a model for each missing rate, as the paper does. Where frames are erased, training masks are
+            those of the protocol, at the model's rate or, for one model, at a rate of its own for each sample.
         folds: rotate over speakers, or dialogues where some have several speakers or speakers are unknown, in this many
             folds; 0 for the corpus' own splits.
         label_share: share of the training labels used.
@@ -148,15 +150,17 @@ def benchmark(
     specs = model_specs(wanted if chosen_models is None else chosen_models, max_epochs, label_share, tuned)
     check_modalities(loaded)
     _check_labels(loaded, folds)
+    convention = convention_of(loaded, metrics)
+    chosen = shown if chosen_protocols is None else chosen_protocols
     plan = make_plan(
         specs,
         loaded,
         seeds=seeds,
         draws=draws,
-        rates=rates,
-        protocols=shown if chosen_protocols is None else chosen_protocols,
+        rates=_default_rates(chosen, per_rate, convention) if rates is None else rates,
+        protocols=chosen,
         per_rate=per_rate,
-        convention=convention_of(loaded, metrics),
+        convention=convention,
         official_batch_size=official_batch_size,
         folds=folds,
     )
@@ -194,7 +198,14 @@ def _source(corpus: Corpus | str | Path, out: Path, task: Task | None, drop_empt
     return Source(str(Path(corpus).absolute()), task, drop_empty)
 
 
-def _protocols(per_rate: bool, rates: Rates) -> tuple[str, ...]:
+def _default_rates(protocols: Sequence[str], per_rate: bool, convention: str) -> tuple[float, ...]:
+    """The published rates of some protocols."""
+    rates = default_rates(protocols)
+    sims = rates == FRAME_RATES and per_rate and convention == "sims"
+    return tuple(rate for rate in rates if rate <= 0.5) if sims else rates
+
+
+def _protocols(per_rate: bool, rates: Rates | None) -> tuple[str, ...]:
     if isinstance(rates, Mapping):
         return ("independent",)
     return ("random",) if per_rate else ("random", "fixed")

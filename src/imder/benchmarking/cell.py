@@ -28,6 +28,7 @@ from imder.data.formats.load import load_corpus
 from imder.evaluation.cells import EvaluationCell
 from imder.evaluation.evaluate import evaluator
 from imder.jobs.locks import Lock
+from imder.missingness.protocols import frame_protocols
 from imder.models.base import Model
 from imder.models.registry import system_class
 from imder.training.config import EngineConfig, RunConfig, TrainingConfig
@@ -200,8 +201,10 @@ def config_of(plan: Plan, cell: GridCell) -> RunConfig:
     """The training configuration of a cell: its model's, with the cell's seed and missing rate."""
     config = RunConfig.from_dict(plan.models[cell.model])
     training = replace(config.training, seed=cell.seed)
-    if cell.rate is not None:
-        protocol = plan.shared.training_protocol
+    protocol = plan.shared.training_protocol
+    if protocol in frame_protocols():
+        training = replace(training, protocol=protocol, missing_rate="any" if cell.rate is None else cell.rate)
+    elif cell.rate is not None:
         masks: dict[str, Any] = {"missing_rate": protocol, "nominal_rate": cell.rate}
         training = replace(training, **({"missing_rate": cell.rate} if protocol == "random" else masks))
     return replace(config, training=training)

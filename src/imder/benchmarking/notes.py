@@ -12,6 +12,7 @@ from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus
 from imder.data.dialogues import has_neighbours
 from imder.data.speaker_norm import speaker_norm_note
+from imder.missingness.protocols import frame_protocols
 from imder.models.registry import system_class, system_note
 from imder.training.config import load_config
 from imder.training.explained import MOST_SAMPLES
@@ -35,6 +36,11 @@ def plan_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembl
     if plan.shared.per_rate:
         notes.append(
             f"A model of its own for each missing rate, trained under the {plan.shared.training_protocol} protocol."
+        )
+    elif plan.shared.training_protocol in frame_protocols():
+        notes.append(
+            f"One model for all rates, trained under the {plan.shared.training_protocol} protocol at a rate of its own for "
+            "each sample, uniform in [0, 1], and selected on validation."
         )
     if named := plan.shared.modality_rates:
         notes.append(f"Independent protocol: rates {', '.join(f'{name} {rate:g}' for name, rate in named.items())}.")

@@ -27,6 +27,7 @@ from imder.missingness.protocols import (
     IndependentMissing,
     MissingByBatch,
     MissingProtocol,
+    frame_protocols,
     protocol_named,
 )
 from imder.models.registry import system_class
@@ -91,7 +92,7 @@ class GridSettings:
         convention: of the metrics.
         official_batch_size: of the released schedule.
         folds: rotations over speakers, else dialogues; 0 for the corpus' own splits.
-        training_protocol: whose masks the models for single rates are trained on.
+        training_protocol: whose masks the models for single rates are trained on; all models, if it erases frames.
         modality_rates: of the independent protocol, where each modality has a missing rate of its own.
     """
 
@@ -225,7 +226,7 @@ def make_plan(
             f"per_rate (--per-rate): the {without[0]} protocol has no rates to train a model for; leave it out"
         )
     metrics.metrics_of(convention)
-    training_protocol = _training_protocol(entries, tuple(dict.fromkeys(protocols)) if per_rate else ("random",))
+    training_protocol = _training_protocol(entries, tuple(dict.fromkeys(protocols)), per_rate)
     samples = (fold_of(corpus, 0, folds) if folds else corpus)["test"]
     for protocol in protocols:  # before anything is trained: every cell would fail
         sample_cells(
@@ -271,13 +272,26 @@ def _modality_rates(
     return {k: float(rates[k]) for k in names}
 
 
-def _training_protocol(entries: Sequence[ModelSpec], protocols: tuple[str, ...]) -> str:
+def _training_protocol(entries: Sequence[ModelSpec], protocols: tuple[str, ...], per_rate: bool) -> str:
     """The protocol that models for single rates train on: the one that is evaluated, or random where there are several.
+
+    If any protocol erases frames, models for all rates train on it too: on the one that is evaluated, or on ``mixed`` where
+    there are several.
 
     Raises:
         ImderError: a model cannot train on its masks.
     """
-    if len(protocols) > 1 or protocols[0] == "random" or (masks := PROTOCOLS[protocols[0]].training) is None:
+    if {*protocols} & {*frame_protocols()}:
+        for entry in entries:
+            if entry.config.training.permanently_missing:
+                raise ImderError(f"protocols (--protocols): {entry.name} is permanently missing modalities, not frames")
+        return protocols[0] if len(protocols) == 1 else "mixed"
+    if (
+        not per_rate
+        or len(protocols) > 1
+        or protocols[0] == "random"
+        or (masks := PROTOCOLS[protocols[0]].training) is None
+    ):
         return "random"
     name = protocols[0]
     for entry in entries:

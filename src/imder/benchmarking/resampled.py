@@ -20,7 +20,7 @@ from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of, rotation_groups
 from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus, Split
-from imder.evaluation.results import condition_weights
+from imder.evaluation.curve import summaries
 from imder.types import ImderError
 
 FEW = 20  # clusters; with fewer, intervals are too narrow
@@ -197,9 +197,11 @@ def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None
         longest = max(len(key[2].split("+")) if key[2] else 0 for key in mine)
         mine = [key for key in mine if not longest or len(key[2].split("+")) < longest]
         if len(mine) > 1:
-            name = "average, incomplete" if longest else "average"
-            weights = condition_weights(protocol, [rates[k[0], k[1]] for k in mine])
-            out[protocol, None, name] = {
-                m: np.average([out[k][m] for k in mine], axis=0, weights=weights) for m in out[mine[0]]
-            }
+            mine = sorted(mine, key=lambda key: key[1] or 0.0)
+            sims = "acc3" in out[mine[0]]
+            effective = [rates[k[0], k[1]] for k in mine]
+            for name, weights in summaries(protocol, [k[1] for k in mine], effective, sims=sims).items():
+                out[protocol, None, f"{name}, incomplete" if longest else name] = {
+                    m: np.tensordot(weights, np.array([out[k][m] for k in mine]), 1) for m in out[mine[0]]
+                }
     return out

@@ -82,7 +82,6 @@ def run(options: Namespace) -> int:
     if options.fixed_model is not None:
         return run_fixed(options)
     from imder.benchmarking.benchmark import benchmark
-    from imder.evaluation.cells import RATES as DEFAULT_RATES
     from imder.evaluation.layout import render_blocks
     from imder.jobs.progress import counting
 
@@ -98,7 +97,7 @@ def run(options: Namespace) -> int:
             protocols=options.protocols,
             table=options.table,
             seeds=options.seeds or SEEDS,
-            rates=options.rates or DEFAULT_RATES,
+            rates=options.rates or None,
             draws=options.draws,
             per_rate=options.per_rate,
             folds=options.folds,

@@ -41,7 +41,7 @@ def run(options: Namespace) -> int:
     from imder.cli.trained import load_both, promise, recovery_lines, recovery_r2_lines, say_calibration, trained_on
     from imder.data.speaker_norm import speaker_norm_note
     from imder.evaluation.additions import FixedPredictions, largest_loss_line
-    from imder.evaluation.cells import RATES as DEFAULT_RATES
+    from imder.evaluation.cells import default_rates
     from imder.evaluation.constant import constant_rows
     from imder.evaluation.evaluate import convention_of, evaluate_model
     from imder.evaluation.protocol import EvaluationProtocol
@@ -54,7 +54,7 @@ def run(options: Namespace) -> int:
     named = options.rates if isinstance(options.rates, dict) else None
     protocol = EvaluationProtocol(
         options.protocol,
-        rates=options.rates if options.rates and named is None else DEFAULT_RATES,
+        rates=options.rates if options.rates and named is None else default_rates([options.protocol]),
         missing=None if named is None else independent(options.protocol, named, corpus.spec.names),
         draws=options.draws,
         seed=options.seed,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imder.missingness.protocols import Missing
 
 CORPUS = "feature file, folder of npz files, or store"
-RATES = "missing rates, separated by commas (default: 0,0.1,...,0.7)"
+RATES = "missing rates, separated by commas (default: 0,0.1,...,0.7; 0,0.1,...,1 where frames are erased)"
 RATE_EACH = "one for each modality: language=.1,vision=.6,audio=.3"
 
 

@@ -19,11 +19,18 @@ from numpy.typing import NDArray
 from imder.data.erasure import Erasure
 from imder.data.split import Split
 from imder.missingness.masks import Mask, mask_seed
-from imder.missingness.protocols import ErasesFrames, Setting, bound, protocol_named
+from imder.missingness.protocols import ErasesFrames, Setting, bound, frame_protocols, protocol_named
 from imder.types import ImderError
 
 RATES = tuple(r / 10 for r in range(8))
 """The papers' missing rates, 0 to 0.7."""
+FRAME_RATES = tuple(r / 10 for r in range(11))
+"""Those of protocols that erase frames, 0 to 1."""
+
+
+def default_rates(protocols: Sequence[str]) -> tuple[float, ...]:
+    """The published rates of some protocols: 0 to 1 if any of them erases frames, else 0 to 0.7."""
+    return FRAME_RATES if {*protocols} & {*frame_protocols()} else RATES
 
 
 @dataclass(frozen=True)

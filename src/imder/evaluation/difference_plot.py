@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
+from imder.evaluation.curve import conditions
 from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.plots import COLOURS, COLUMNS, DARK, MARKERS, save_figure
-from imder.evaluation.results import conditions
 from imder.missingness.protocols import PROTOCOLS
 from imder.types import ImderError
 

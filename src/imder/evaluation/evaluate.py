@@ -18,7 +18,7 @@ from imder import metrics
 from imder.calibration.calibration import Calibration
 from imder.data.corpus import Corpus
 from imder.data.formats.labels import require_labels
-from imder.evaluation.cells import RATES, EvaluationCell
+from imder.evaluation.cells import EvaluationCell, default_rates
 from imder.evaluation.predicting import (
     Predict,
     Progress,
@@ -56,7 +56,7 @@ def evaluate(
     corpus: Corpus | str | Path,
     protocol: str | Missing = "random",
     *,
-    rates: Sequence[float] = RATES,
+    rates: Sequence[float] | None = None,
     draws: int = 10,
     seed: int = 0,
     split: str | None = None,
@@ -76,7 +76,7 @@ def evaluate(
         corpus: a `Corpus` or its path; it must fit the model, and the evaluated split must be labelled.
         protocol: ``random``, ``fixed``, ``natural`` or ``official`` (`imder.missingness.protocols`); or an object such as
             ``RandomMissing(0.3)`` for that setting alone.
-        rates: missing rates, for a protocol that has them.
+        rates: missing rates, for a protocol that has them; None for 0 to 0.7, or 0 to 1 where frames are erased.
         draws: of the masks of each rate.
         seed: of the masks and of the noise in recoveries.
         split: which split; None for ``test``, or for the only one.
@@ -101,11 +101,11 @@ def evaluate(
     """
     missing = None if isinstance(protocol, str) else protocol
     name = protocol if isinstance(protocol, str) else check_missing(protocol)
-    if missing is not None and rates is not RATES:
+    if missing is not None and rates is not None:
         raise ImderError(f"rates: {missing!r} is one setting; leave rates out, or give the protocol by name, {name!r}")
     settings = EvaluationProtocol(
         name,
-        rates,
+        default_rates([name]) if rates is None else rates,
         draws,
         seed,
         "test" if split is None else split,

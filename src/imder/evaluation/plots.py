@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from imder.calibration.describe import LEVEL
+from imder.evaluation.curve import conditions
 from imder.evaluation.formatting import metric_info, scale_of
-from imder.evaluation.results import conditions, metric_names, summarise
+from imder.evaluation.results import metric_names, summarise
 from imder.evaluation.tables import REFERENCES
 from imder.jobs.files import atomic_write
 from imder.missingness.protocols import PROTOCOLS

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from imder.evaluation.curve import summaries
 from imder.evaluation.evaluate import COLUMNS
 from imder.jobs.files import atomic_write
-from imder.missingness.protocols import PROTOCOLS
 from imder.types import ImderError
 
 Row = Mapping[str, Any]
@@ -138,48 +137,18 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return out
 
 
-def conditions(protocol: str, effective: Sequence[float]) -> list[list[int]]:
-    """Groups of the settings of a protocol, by index, that are one condition, from their effective missing rates.
-
-    Rates of the random protocol above (K - 1) / K all drop the share (K - 1) / K and count as one rate: with two modalities, .5, .6 and .7 all
-    drop half.
-
-    >>> conditions("random", [0.0, 0.5, 0.5]), conditions("official", [0.0, 0.5, 0.5])
-    ([[0], [1, 2]], [[0], [1], [2]])
-    """
-    if not PROTOCOLS[protocol].capped:
-        return [[i] for i in range(len(effective))]
-    groups: dict[float, list[int]] = {}
-    for i, rate in enumerate(effective):
-        groups.setdefault(round(rate, 3), []).append(i)
-    return list(groups.values())
-
-
-def condition_weights(protocol: str, effective: Sequence[float]) -> NDArray[np.float64]:
-    """Weights ``(S,)``, summing to 1, of settings: each of their `conditions` counts once.
-
-    >>> condition_weights("random", [0.0, 0.5, 0.5]).tolist()
-    [0.5, 0.25, 0.25]
-    """
-    groups = conditions(protocol, effective)
-    weights = np.zeros(len(effective))
-    for group in groups:
-        weights[group] = 1 / (len(groups) * len(group))
-    return weights
-
-
 def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Means over the settings of each protocol, with the deviation of one draw of one run.
 
-    Settings are the missing rates (`condition_weights`) or, where subsets are fixed, the incomplete subsets. A draw of a run
-    counts only if it has a row for every setting; a system without such a draw has no average.
+    Settings are the missing rates (`imder.evaluation.curve`) or, where subsets are fixed, the incomplete subsets. A draw of a
+    run counts only if it has a row for every setting; a system without such a draw has no average.
 
     Args:
         rows: tidy rows of one corpus and split.
 
     Returns:
-        Rows as `summarise` gives them, with ``available`` "average" or "average, incomplete". Protocols with a single setting
-        have no average.
+        Rows as `summarise` gives them, with ``available`` "average" or "average, incomplete" or, under a protocol that erases
+        frames, "average, 0 to 0.9" and "AUILC, 0 to 1". Protocols with a single setting have no average.
     """
     means: list[dict[str, Any]] = []
     for protocol in dict.fromkeys(row["protocol"] for row in rows):
@@ -196,14 +165,22 @@ def averages(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for members in groups.values():
             if len(members) < len(settings):
                 continue
-            weights = condition_weights(protocol, [row["effective_rate"] for row in members])
-            averaged = {
-                name: float(np.average([_number(r.get(name)) for r in members], weights=weights))
-                for name in ("effective_rate", "n", *metric_names(members))
-            }
-            about = {"rate": None, "available": "average, incomplete" if fixed else "average"}
-            means.append({**members[0], **about, **averaged})
+            in_order = sorted(members, key=lambda row: float(row["rate"] or 0.0))
+            names = metric_names(in_order)
+            rates, effective = ([row[key] for row in in_order] for key in ("rate", "effective_rate"))
+            for name, weights in summaries(protocol, rates, effective, sims="acc3" in names).items():
+                about: dict[str, Any] = {"rate": None, "available": f"{name}, incomplete" if fixed else name}
+                about |= {
+                    k: float(np.average([r[k] for r in in_order], weights=weights)) for k in ("effective_rate", "n")
+                }
+                means.append({**in_order[0], **about, **_weighted(in_order, names, weights)})
     return summarise(means)
+
+
+def _weighted(rows: Sequence[Row], names: Sequence[str], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Weighted sums of metrics, nan where a row that counts lacks one."""
+    used = np.flatnonzero(weights).tolist()
+    return {name: float(weights[used] @ [_number(rows[i].get(name)) for i in used]) for name in names}
 
 
 def _names(row: Row) -> list[str]:

@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from imder.evaluation.curve import conditions, summaries
 from imder.evaluation.formatting import format_value, metric_info
 from imder.evaluation.layout import render_blocks
 from imder.evaluation.rendering import Table
-from imder.evaluation.results import condition_weights, conditions, metric_names
+from imder.evaluation.results import metric_names
 from imder.evaluation.uncertainty_metrics import names_of as uncertainty_names
 from imder.metrics import names_of
 from imder.models.registry import system_note
@@ -72,8 +73,8 @@ def make_table(
         averages: of `imder.evaluation.results.averages`, with deviations; a system without any gets no average.
 
     Returns:
-        Rows in the order in which settings first appear, systems likewise. Where there are rates, a last row holds
-        their average. A system that has the table to itself is named in the title alone. ``eff. MR`` is the share that
+        Rows in the order in which settings first appear, systems likewise. Where there are rates, last rows hold
+        what sums them up (`imder.evaluation.curve`). A system that has the table to itself is named in the title alone. ``eff. MR`` is the share that
         is truly missing, shown where it isn't the rate in the row's name; ``n`` the samples served, shown where it
         varies; ``rec. weight`` the mean weight of the recovery branch, shown where one system recovers.
 
@@ -101,12 +102,15 @@ def make_table(
     leads = [_lead(setting, systems, weighted) for setting, systems in by_setting.items()]
     cells = [_cells(systems, models, metrics, references) for systems in members]
     rated = rows[0]["rate"] is not None
-    if mean := {row["model"]: row for row in averages if row["protocol"] == protocol}:
-        leads.append((next(iter(mean.values()))["available"], "", "", ""))
-        cells.append(_cells(mean, models, metrics, references))
-    elif rated and len(cells) > 1 and not averages:
-        leads.append(("average", "", "", ""))
-        cells.append(_cells(_average(members, models, metrics, protocol), models, metrics, references))
+    last: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in averages:
+        if row["protocol"] == protocol:
+            last.setdefault(row["available"], {})[row["model"]] = row
+    if rated and len(cells) > 1 and not averages:
+        last = _summaries(members, models, metrics, protocol)
+    for name, systems in last.items():
+        leads.append((name, "", "", ""))
+        cells.append(_cells(systems, models, metrics, references))
     off = rated and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
     used = (True, off, len({row["n"] for row in rows}) > 1, bool(weighted))
     first = "MR" if rated else "available" if rows[0]["available"] else "protocol"
@@ -211,15 +215,20 @@ def _lead(
     return name, f"{row['effective_rate']:.3f}", f"{row['n']:.0f}", "–" if math.isnan(weight) else f"{weight:.2f}"
 
 
-def _average(
+def _summaries(
     settings: Sequence[Mapping[str, Mapping[str, Any]]], models: Sequence[str], metrics: Sequence[str], protocol: str
-) -> dict[str, dict[str, float]]:
-    """Of each system that has every setting: means over settings (`condition_weights`)."""
-    weights = condition_weights(protocol, [next(iter(s.values()))["effective_rate"] for s in settings])
+) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """What sums up the settings (`imder.evaluation.curve`), of each system that has them all."""
+    settings = sorted(settings, key=lambda systems: next(iter(systems.values()))["rate"])
+    first = [next(iter(s.values())) for s in settings]
+    rates, effective = ([row[key] for row in first] for key in ("rate", "effective_rate"))
     return {
-        model: {m: float(weights @ [s[model].get(m, math.nan) for s in settings]) for m in metrics}
-        for model in models
-        if all(model in s for s in settings)
+        name: {
+            model: {m: float(weights @ [s[model].get(m, math.nan) for s in settings]) for m in metrics}
+            for model in models
+            if all(model in s for s in settings)
+        }
+        for name, weights in summaries(protocol, rates, effective, sims="acc3" in first[0]).items()
     }
 
 
