@@ -23,6 +23,7 @@ from imder.evaluation.rendering import Table
 from imder.evaluation.results import metric_names
 from imder.evaluation.uncertainty_metrics import names_of as uncertainty_names
 from imder.metrics import names_of
+from imder.missingness.protocols import PROTOCOLS
 from imder.models.registry import system_note
 from imder.types import ImderError, Task
 
@@ -111,7 +112,8 @@ def make_table(
     for name, systems in last.items():
         leads.append((name, "", "", ""))
         cells.append(_cells(systems, models, metrics, references))
-    off = rated and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
+    counts_modalities = PROTOCOLS[protocol].any_rate is None  # the share of frames that is missing is the rate
+    off = rated and counts_modalities and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
     used = (True, off, len({row["n"] for row in rows}) > 1, bool(weighted))
     first = "MR" if rated else "available" if rows[0]["available"] else "protocol"
     heads = tuple(h for h, u in zip((first, "eff.\nMR", "n", "rec.\nweight"), used, strict=True) if u)
