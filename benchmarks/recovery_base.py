@@ -31,7 +31,7 @@ from imder.synthetic.dialogue_truth import DialogueTruth
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import RunConfig, load_config
 
-STAGE1_SECONDS = 20.0
+STAGE1_SECONDS = 12.0
 SAMPLES = 8
 """Draws in R^2 and in the cost of a recovery."""
 PUBLISHED_CLIPS = 8

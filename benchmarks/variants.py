@@ -16,7 +16,7 @@ and Luhman 2021) or by consistency distillation (Song et al. 2023).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,14 +32,11 @@ from imder.models.imder.recovery import Encodings, MaskedEncodings
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.nn.unet import Condition
 
-Coefficients = Callable[[Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 Inputs = tuple[dict[str, Tensor], dict[str, Tensor], NeighbourEncodings | None]
 SIGMA_INFINITE = 1e3
 """Where a flow starts: t = .999."""
-INTERVALS = 16
-"""Of the noise levels between which a student must be consistent."""
-SIGMA_AGAIN = 1.0
-"""Noise level to which a student's second evaluation goes back."""
+INTERVALS = 16  # of the noise levels between which a student must be consistent
+SIGMA_AGAIN = 1.0  # noise level to which a student's second evaluation goes back
 
 
 def score_coefficients(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -53,11 +50,7 @@ def flow_coefficients(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return 1 - t, -t, 1 - t, t - 0.5
 
 
-COEFFICIENTS: dict[str, Coefficients] = {
-    "edm": edm_coefficients,
-    "score": score_coefficients,
-    "flow": flow_coefficients,
-}
+COEFFICIENTS = {"edm": edm_coefficients, "score": score_coefficients, "flow": flow_coefficients}
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,6 @@ class Sampler:
 class Variant(TokenRecovery):
     """`TokenRecovery` under another parametrisation."""
 
-    parametrisation = Parametrisation()
     sampler = Sampler()
 
     def __init__(
@@ -181,9 +173,13 @@ class Variant(TokenRecovery):
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             shift = mean.repeat_interleave(len(x) // len(mean), dim=0)
-            return shift + rest(x - shift, sigma)
+            return shift + rest(x if self._is_start(sigma) else x - shift, sigma)
 
         return denoise
+
+    def _is_start(self, sigma: Tensor) -> bool:
+        """Whether x is the noise of a student's first evaluation, which has no mean."""
+        return self.sampler.solver == "student" and float(sigma.max()) >= 0.999 * self.sigma_max
 
     def solve(self, denoise: Denoiser, shape: tuple[int, ...], noise: KeyedNoise) -> Tensor:
         """One draw for each row, with the sampler."""
@@ -265,12 +261,15 @@ class Student(Variant):
         levels = log_uniform_sigmas(INTERVALS, self.sigma_max, SIGMA_MIN, end_in_zero=False)
         index = (noise.uniform((len(keys),)) * INTERVALS).long().clamp(max=INTERVALS - 1)
         above, below = levels[index], levels[index + 1]
-        noisy = rest + per_row(above, rest) * noise.normal(tuple(rest.shape))
+        z = per_row(above, rest) * noise.normal(tuple(rest.shape))
+        top = per_row(index == 0, rest)
+        noisy = torch.where(top, z, rest + z)  # a draw starts at pure noise
         with torch.no_grad():
             ratio = per_row(below / above, rest)
             first = teacher(noisy, above)
-            second = teacher(ratio * noisy + (1 - ratio) * first, below)
-            goal = student(ratio * noisy + (1 - ratio) * (first + second) / 2, below)
+            start = torch.where(top, noisy + first, noisy)  # as in `imder.diffusion.sample`
+            second = teacher(ratio * start + (1 - ratio) * first, below)
+            goal = student(ratio * start + (1 - ratio) * (first + second) / 2, below)
             goal = torch.where(per_row(index == INTERVALS - 1, rest), second, goal)
         return (student(noisy, above) - goal).square().flatten(1).mean(1)
 
