@@ -78,7 +78,7 @@ def test_unfinished_cells_are_named(benchmark: Path, tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("significance.csv", "model,metric\na,mae\n", "no column 'difference'"),
-        ("significance.csv", "model,metric,difference,low,high\na,mae,x,0,1\n", "line 2: could not convert"),
+        ("significance.csv", "model,metric,difference,low,high,p\na,mae,x,0,1,1\n", "line 2: could not convert"),
         ("results.csv", "", "no column 'model'"),
         ("benchmark.json", "{}", "cannot be read"),
     ],

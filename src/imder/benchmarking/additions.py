@@ -14,6 +14,7 @@ import numpy as np
 from imder import metrics
 from imder.benchmarking.bootstrap import Array, interval
 from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.p_values import Correction, is_significant, p_value, significance_note, with_correction
 from imder.benchmarking.plan import GridCell, Plan
 from imder.benchmarking.resampled import ClusteredTests, predictions_by_seed
 from imder.evaluation.additions import Addition, additions
@@ -24,9 +25,14 @@ PROTOCOL = "fixed"
 
 
 def addition_rows(
-    folder: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: ClusteredTests, weights: Array
+    folder: BenchmarkFolder,
+    plan: Plan,
+    cells: Sequence[GridCell],
+    tests: ClusteredTests,
+    weights: Array,
+    correction: Correction = "holm",
 ) -> list[dict[str, Any]]:
-    """The loss from every addition of a modality, averaged over seeds, with 95 % intervals.
+    """The loss from every addition of a modality, averaged over seeds, with 95 % intervals and p-values.
 
     Args:
         folder: the benchmark's folder.
@@ -34,11 +40,12 @@ def addition_rows(
         cells: finished ones.
         tests: its test samples.
         weights: ``(B, N)`` of these samples, from `imder.benchmarking.bootstrap.cluster_weights`.
+        correction: of all the p-values.
 
     Returns:
         A row for each (model, subset, added modality, main metric) with ``loss``, ``low``, ``high``, ``defined`` (the share
-        of resamples in which the metric was defined), the samples ``n`` and the ``seeds``; nothing without the fixed
-        protocol.
+        of resamples in which the metric was defined), ``p`` and, corrected, ``p_holm``, the samples ``n`` and the ``seeds``;
+        nothing without the fixed protocol.
     """
     if PROTOCOL not in plan.protocols:
         return []
@@ -58,12 +65,13 @@ def addition_rows(
                 low, high, defined = interval(loss)
                 about = {"model": model, "subset": same[0].subset, "added": same[0].added, "metric": metric}
                 values = {"loss": float(loss[0]), "low": low, "high": high, "defined": defined}
+                values["p"] = p_value(loss, tests.count)
                 rows.append(about | values | {"n": same[0].n, "seeds": len(same)})
-    return rows
+    return with_correction(rows, (), correction)
 
 
 def addition_table(rows: Sequence[dict[str, Any]], words: str, convention: str) -> tuple[Table, ...]:
-    """For each system the largest loss in each main metric; bold where its interval lies above 0.
+    """For each system the largest loss in each main metric; bold where it is significantly above 0.
 
     Args:
         rows: of `addition_rows`.
@@ -87,8 +95,9 @@ def addition_table(rows: Sequence[dict[str, Any]], words: str, convention: str) 
     pairs = len({(row["subset"], row["added"]) for row in rows})
     note = (
         f"The worst of {pairs} additions of one modality to a subset, on the samples that have it; above 0 the addition "
-        f"makes the metric worse. Paired bootstrap, {words}; averaged over seeds. Bold: the interval lies above 0. A "
-        "largest of several is above 0 by chance too, and intervals aren't corrected for that."
+        f"makes the metric worse. Paired bootstrap, {words}; averaged over seeds. Bold: above 0, "
+        f"{significance_note(rows, 'systems, additions and metrics')}. Each interval holds for one addition, and the largest "
+        "of several is above 0 by chance too."
     )
     heads = ("model", *(h for m in shown for h in (f"{metric_info(m).label}\nloss", f"{metric_info(m).label}\nadded")))
     title = f"{PROTOCOL} protocol: largest loss from adding an available modality (95 % interval)"
@@ -98,7 +107,7 @@ def addition_table(rows: Sequence[dict[str, Any]], words: str, convention: str) 
 def _text(row: dict[str, Any]) -> tuple[str, bool]:
     scale, digits = scale_of(row["metric"])
     loss, low, high = (round(scale * row[key], digits) + 0.0 for key in ("loss", "low", "high"))
-    return f"{loss:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", low > 0
+    return f"{loss:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", row["loss"] > 0 and is_significant(row)
 
 
 def _pair(row: dict[str, Any]) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 from imder.benchmarking.cell import Source
 from imder.benchmarking.folder import BenchmarkFolder, store_once
 from imder.benchmarking.folds import fold_of
-from imder.benchmarking.model_specs import TABLES, default_models, model_specs
+from imder.benchmarking.model_specs import default_models, model_specs
+from imder.benchmarking.p_values import Correction, check_correction
+from imder.benchmarking.paper_tables import PROTOCOL, paper_table
 from imder.benchmarking.plan import Rates, make_plan
 from imder.benchmarking.report import Report, write_report
 from imder.benchmarking.runner import Status, run_cells
@@ -68,6 +70,8 @@ def benchmark(
     models: Names | None = None,
     protocols: Names | None = None,
     table: int | None = None,
+    recipe: str | Path | None = None,
+    one_model: bool = False,
     seeds: int = 3,
     rates: Rates | None = None,
     draws: int = 10,
@@ -79,6 +83,7 @@ def benchmark(
     metrics: str | None = None,
     official_batch_size: int = 32,
     resamples: int = RESAMPLES,
+    correction: Correction = "holm",
     jobs: int = 1,
     threads: int = 1,
     backend: BackendName = "loky",
@@ -93,11 +98,14 @@ def benchmark(
     Args:
         corpus: a path, or a `Corpus`, which is then stored in ``out/corpus``.
         out: the benchmark's folder; the same call goes on with what is finished.
-        models: presets, variants such as ``imder:mean``, or YAML files (`imder.benchmarking.model_specs`); None for the
-            systems compared by default.
+        models: presets, YAML files, or variants of both such as ``imder:mean`` (`imder.benchmarking.model_specs`); None
+            for the systems compared by default.
         protocols: names of protocols; None for random and fixed, for random alone with ``per_rate``, or for independent with
             a rate for each modality.
-        table: 2 or 3: the models and protocols of that table of the paper.
+        table: 2 or 3: the systems of that table of the paper, under the random protocol, with a model for each missing
+            rate (`imder.benchmarking.paper_tables`).
+        recipe: with ``table``: the preset of IMDer, or a YAML file over one; None for the published one that fits the corpus.
+        one_model: with ``table``: one model for all missing rates.
         seeds: trainings of each model.
         rates: missing rates, or one for each modality by name, for the independent protocol alone. None for
             0 to 0.7 or, where frames are erased, 0 to 1 (0 to 0.5 with ``per_rate`` on CH-SIMS, as published).
@@ -112,6 +120,7 @@ def benchmark(
         metrics: a convention of `imder.metrics.CONVENTIONS`; None for the one that fits the corpus.
         official_batch_size: rows in a batch of the official schedule.
         resamples: number of bootstrap resamples.
+        correction: of p-values for the many comparisons of a table: ``holm`` or ``none``.
         jobs: cells trained at once.
         threads: of each job; 0 for an equal share of the processors.
         backend: joblib's backend: ``loky``, ``ray`` or ``dask``.
@@ -132,11 +141,8 @@ def benchmark(
     chosen_protocols = _listed("protocols", protocols) if protocols is not None else None
     if metrics is not None:
         metrics_of(metrics)
-    if table is not None and (models or protocols):
-        given = "models" if models else "protocols"
-        raise ImderError(f"table (--table {table}) sets models and protocols; leave out {given}")
-    if table is not None and table not in TABLES:
-        raise ImderError(f"table (--table): there is no table {table}; use {', '.join(map(str, TABLES))}")
+    check_correction(correction)
+    _check_table(table, models, protocols, recipe, one_model, per_rate)
     if folds and tuned is not None:
         raise ImderError(
             "tuned (--tuned): the settings were chosen on validation clips that folds (--folds) also test; leave one out"
@@ -144,14 +150,16 @@ def benchmark(
     out = Path(out)
     source = _source(corpus, out, task, drop_empty)
     loaded = corpus if isinstance(corpus, Corpus) else source.load()
-    wanted, shown = (
-        TABLES[table] if table is not None else (default_models(loaded.spec.names), _protocols(per_rate, rates))
-    )
-    specs = model_specs(wanted if chosen_models is None else chosen_models, max_epochs, label_share, tuned)
     check_modalities(loaded)
     _check_labels(loaded, folds)
+    paper = None if table is None else paper_table(table, loaded, None if recipe is None else str(recipe))
+    if paper is not None:
+        chosen_models, chosen_protocols, per_rate = paper.models, (PROTOCOL,), not one_model
+    if chosen_models is None:
+        chosen_models = default_models(loaded.spec.names)
+    specs = model_specs(chosen_models, max_epochs, label_share, tuned)
     convention = convention_of(loaded, metrics)
-    chosen = shown if chosen_protocols is None else chosen_protocols
+    chosen = _protocols(per_rate, rates) if chosen_protocols is None else chosen_protocols
     plan = make_plan(
         specs,
         loaded,
@@ -183,8 +191,30 @@ def benchmark(
     reasons = {cell.name: reason for cell, reason in failed.items()}
     if len(failed) == len(cells):
         return BenchmarkResult(out, Rows(), reasons)
-    report = write_report(out, loaded, whole, resamples=resamples)
+    report = write_report(out, loaded, whole, resamples=resamples, correction=correction, paper=paper)
     return BenchmarkResult(out, Rows(report.rows), reasons, report.files, report.remarks, report)
+
+
+def _check_table(
+    table: int | None,
+    models: Names | None,
+    protocols: Names | None,
+    recipe: str | Path | None,
+    one_model: bool,
+    per_rate: bool,
+) -> None:
+    """Raise `ImderError` for settings that don't go together with a table of the paper, or without one."""
+    if table is None:
+        alone = {"recipe": recipe is not None, "one_model": one_model}
+        if without := [name for name, given in alone.items() if given]:
+            option = without[0].replace("_", "-")
+            raise ImderError(f"{without[0]} (--{option}): is for a table of the paper (--table 2 or 3)")
+        return
+    if models or protocols:
+        given = "models" if models else "protocols"
+        raise ImderError(f"table (--table {table}) sets models and protocols; leave out {given}")
+    if per_rate and one_model:
+        raise ImderError("one_model (--one-model) and per_rate (--per-rate) exclude each other; leave one out")
 
 
 def _source(corpus: Corpus | str | Path, out: Path, task: Task | None, drop_empty: bool) -> Source:

@@ -25,7 +25,7 @@ MAX_CLUSTERS = 100
 
 
 def by_cluster(
-    folder: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: ClusteredTests
+    folder: BenchmarkFolder, plan: Plan, cells: Sequence[GridCell], tests: ClusteredTests, reference: str = ""
 ) -> tuple[list[dict[str, Any]], str]:
     """Differences of each model from the reference for each speaker, or else dialogue, of the test samples.
 
@@ -34,6 +34,7 @@ def by_cluster(
         plan: its plan.
         cells: finished ones.
         tests: its test samples.
+        reference: one of the models; empty for `imder.benchmarking.significance.main_reference`.
 
     Returns:
         A row for each (protocol, setting, model, metric, cluster) with ``difference`` and the cluster's samples ``n``, and
@@ -47,7 +48,7 @@ def by_cluster(
     weights: Array = np.stack([np.ones(len(names)), *((whose == name).astype(np.float64) for name in distinct)])
     rows = []
     measured = resample_models(folder, plan, cells, tests, weights)
-    for about, key, metric, resampled in differences(measured, plan):
+    for about, key, metric, resampled in differences(measured, plan.shared.convention, reference):
         for name, value in zip(distinct, resampled[1:].tolist(), strict=True):
             rows.append(about | _setting(key) | {"metric": metric, "cluster": name, "difference": value})
             rows[-1]["n"] = int((whose == name).sum())

@@ -10,6 +10,8 @@ from imder.benchmarking.additions import addition_rows, addition_table
 from imder.benchmarking.bootstrap import cluster_weights
 from imder.benchmarking.clusters import by_cluster, cluster_tables
 from imder.benchmarking.folder import BenchmarkFolder
+from imder.benchmarking.p_values import Correction
+from imder.benchmarking.pairs import pair_rows
 from imder.benchmarking.plan import GridCell, Plan
 from imder.benchmarking.resampled import clustered_tests, resample_models
 from imder.benchmarking.shares import share_table
@@ -25,6 +27,7 @@ class Comparisons:
     Attributes:
         differences: rows of `imder.benchmarking.significance.compare` with the main reference.
         from_plain: those with `imder.benchmarking.significance.PLAIN` as the reference, where it was measured; else the same.
+        pairs: rows of `imder.benchmarking.pairs.pair_rows`.
         additions: rows of `imder.benchmarking.additions.addition_rows`.
         by_cluster: rows of `imder.benchmarking.clusters.by_cluster`.
         clusters: what clusters are.
@@ -33,6 +36,7 @@ class Comparisons:
 
     differences: list[dict[str, Any]]
     from_plain: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
     additions: list[dict[str, Any]]
     by_cluster: list[dict[str, Any]]
     clusters: str
@@ -51,6 +55,7 @@ class Comparisons:
         """The CSV files that have rows."""
         every = {
             "significance.csv": self.differences + ([] if self.from_plain is self.differences else self.from_plain),
+            "pairs.csv": self.pairs,
             "additions.csv": self.additions,
             f"{self.clusters}.csv": self.by_cluster,
         }
@@ -58,7 +63,15 @@ class Comparisons:
 
 
 def paired_comparisons(
-    folder: BenchmarkFolder, corpus: Corpus, plan: Plan, finished: Sequence[GridCell], resamples: int
+    folder: BenchmarkFolder,
+    corpus: Corpus,
+    plan: Plan,
+    finished: Sequence[GridCell],
+    resamples: int,
+    *,
+    reference: str = "",
+    beside: Sequence[str] = (),
+    correction: Correction = "holm",
 ) -> Comparisons:
     """Compare the finished cells of a benchmark.
 
@@ -68,16 +81,22 @@ def paired_comparisons(
         plan: the whole plan.
         finished: the finished cells.
         resamples: number of bootstrap resamples.
+        reference: the model that others are compared with; empty for `imder.benchmarking.significance.main_reference`.
+        beside: models that compete with each other alone.
+        correction: of the p-values, within each table.
     """
     tests = clustered_tests(corpus, plan)
     weights = cluster_weights(tests.clusters[0], resamples, SEED)
     measured = resample_models(folder, plan, finished, tests, weights)
-    differences = compare(measured, plan)
-    from_plain = PLAIN in measured.by_seed and main_reference(measured) != PLAIN
+    convention = plan.shared.convention
+    reference = reference if reference in measured.by_seed else main_reference(measured)
+    differences = compare(measured, convention, reference, correction)
+    from_plain = PLAIN in measured.by_seed and reference != PLAIN
     return Comparisons(
         differences,
-        compare(measured, plan, PLAIN) if from_plain else differences,
-        addition_rows(folder, plan, finished, tests, weights),
-        *by_cluster(folder, plan, finished, tests),
+        compare(measured, convention, PLAIN, correction) if from_plain else differences,
+        pair_rows(measured, convention, beside, correction),
+        addition_rows(folder, plan, finished, tests, weights, correction),
+        *by_cluster(folder, plan, finished, tests, reference),
         tests.resampling(resamples),
     )

@@ -1,7 +1,7 @@
 """The models that ``--models`` names: presets, variants of presets, configuration files.
 
-``imder`` is the preset ``fast``; any other preset has its own name. ``name:variant`` changes a few keys of a preset (table
-`VARIANTS`). A path that ends in ``.yaml`` or ``.yml`` is a configuration file; the file's name is the model's.
+``imder`` is the preset ``fast``; any other preset has its own name. A path that ends in ``.yaml`` or ``.yml`` is a
+configuration file; the file's name is the model's. ``name:variant`` changes a few keys of a preset or file (`variants_of`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from imder.evaluation.tables import REFERENCES
-from imder.models.presets import preset_names, tuned_names
-from imder.models.registry import system_note
+from imder.models.presets import merged, preset_names, tuned_names
+from imder.models.registry import system_class, system_note
 from imder.training.config import RunConfig, load_config
+from imder.training.phase_config import PhaseConfig
 from imder.types import ImderError
 
 DEFAULT_MODELS = (
@@ -43,12 +44,14 @@ _STAGE1_OF_FAST = {
     "training.stage1.self_distillation": "auto",
 }
 
+RECOVERY_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    kind: {"model.recovery.kind": kind} for kind in ("unconditional", "mean", "train-mean", "zero")
+}
+"""Variants of every preset and file of IMDer."""
+
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "imder": {
-        "unconditional": {"model.recovery.kind": "unconditional"},
-        "mean": {"model.recovery.kind": "mean"},
-        "train-mean": {"model.recovery.kind": "train-mean"},
-        "zero": {"model.recovery.kind": "zero"},
+        **RECOVERY_VARIANTS,
         "one-draw": {"model.num_samples": 1},
         "no-context": {"model.context.direction": "none"},
         "past": {"model.context.direction": "past"},
@@ -62,13 +65,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "one-member": {**_STAGE1_OF_FAST, "model.members": 1},
     },
 }
-"""For each model its variants and the keys that they change."""
-
-TABLES: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    2: (("imder:unconditional", "imder"), ("random",)),
-    3: (("mmin", "gcnet", "imder"), ("random", "fixed")),
-}
-"""Tables of the paper: models and protocols."""
+"""For models with variants of their own these, and the keys that they change."""
 
 
 @dataclass(frozen=True)
@@ -136,29 +133,77 @@ def file_name(name: str) -> str:
     return name.replace(":", "+")
 
 
+def variants_of(config: RunConfig) -> Mapping[str, Mapping[str, Any]]:
+    """The variants of a configuration by name, and the keys that they change.
+
+    >>> sorted(variants_of(load_config("paper-mosi")))
+    ['mean', 'train-mean', 'unconditional', 'zero']
+    """
+    preset = config.preset.partition("@")[0]
+    usual = next((name for name, other in PRESETS.items() if other == preset), preset)
+    return VARIANTS.get(usual, RECOVERY_VARIANTS if config.system == "imder" else {})
+
+
 def _entry(name: str, tuned: str | None) -> ModelSpec:
-    if name.endswith((".yaml", ".yml")):
-        stem = Path(name).stem
-        if not stem.replace("-", "").replace("_", "").replace(".", "").isalnum():
+    file, base, colon, variant = _parts(name)
+    if file:
+        base = Path(file).stem
+        if not base.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise ImderError(
-                f"models (--models): {name}: a model's name has letters, digits, '-', '_' and '.'; rename the file"
+                f"models (--models): {file}: a model's name has letters, digits, '-', '_' and '.'; rename the file"
             )
-        return ModelSpec(stem, load_config(file=name))
-    base, _, variant = name.partition(":")
-    preset = PRESETS.get(base, base)
-    if preset not in preset_names():
-        advice = ", ".join(sorted({*preset_names(), *PRESETS}))
-        raise ImderError(f"models (--models): there is no preset {base!r}; choose from {advice}, or give a YAML file")
-    stage1_of_fast = base == "late-fusion" and variant  # what is tuned for one member without context doesn't fit it
-    if tuned in tuned_names(preset) and not stage1_of_fast:
-        preset = f"{preset}@{tuned}"
-    if not variant and ":" not in name:
-        return ModelSpec(name, load_config(preset))
-    variants = VARIANTS.get(base, {})
+        config = load_config(file=file)
+    else:
+        preset = PRESETS.get(base, base)
+        if preset not in preset_names():
+            advice = ", ".join(sorted({*preset_names(), *PRESETS}))
+            raise ImderError(
+                f"models (--models): there is no preset {base!r}; choose from {advice}, or give a YAML file"
+            )
+        stage1_of_fast = (
+            base == "late-fusion" and variant
+        )  # what is tuned for one member without context doesn't fit it
+        if tuned in tuned_names(preset) and not stage1_of_fast:
+            preset = f"{preset}@{tuned}"
+        config = load_config(preset)
+    if not colon:
+        return ModelSpec(base, config)
+    variants = variants_of(config)
     if variant not in variants:
         have = f"it has {', '.join(variants)}" if variants else "it has none"
         raise ImderError(f"models (--models): {base} has no variant {variant!r}; {have}")
-    return ModelSpec(name, load_config(preset, overrides=variants[variant]))
+    return ModelSpec(f"{base}:{variant}", _varied(config, variants[variant]))
+
+
+def _parts(name: str) -> tuple[str, str, str, str]:
+    """A model's YAML file or else its preset, and the colon and variant that follow.
+
+    >>> _parts("runs/my.yaml:zero"), _parts("imder")
+    (('runs/my.yaml', '', ':', 'zero'), ('', 'imder', '', ''))
+    """
+    for ending in (".yaml", ".yml"):
+        if name.endswith(ending):
+            return name, "", "", ""
+        if (at := name.rfind(f"{ending}:")) >= 0:
+            file, variant = name[: at + len(ending)], name[at + len(ending) + 1 :]
+            return file, "", ":", variant
+    base, colon, variant = name.partition(":")
+    return "", base, colon, variant
+
+
+def _varied(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration with some keys changed, and defaults for phases that the change takes away."""
+    data = config.to_dict()
+    for key, value in changes.items():
+        for step in reversed(key.split(".")):
+            value = {step: value}
+        data = merged(data, value)
+    varied = RunConfig.from_dict(data)
+    kind = system_class(varied.system)
+    idle: dict[str, Any] = {
+        phase: PhaseConfig() for phase in set(kind.configured_phases()) - set(kind.phases(varied.model))
+    }
+    return replace(varied, training=replace(varied.training, **idle))
 
 
 def spec_note(entry: str, system: str) -> str:

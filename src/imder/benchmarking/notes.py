@@ -13,13 +13,24 @@ from imder.data.corpus import Corpus
 from imder.data.dialogues import has_neighbours
 from imder.data.speaker_norm import speaker_norm_note
 from imder.missingness.protocols import frame_protocols
+from imder.models.imder.config import IMDerConfig
 from imder.models.registry import system_class, system_note
-from imder.training.config import load_config
+from imder.training.config import RunConfig, load_config
 from imder.training.explained import MOST_SAMPLES
 
 
-def plan_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembled: Sequence[str]) -> tuple[str, ...]:
-    """How the tables were made; ``ensembled`` are the names of seed ensembles."""
+def plan_notes(
+    corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembled: Sequence[str], *, paper: bool = False
+) -> tuple[str, ...]:
+    """How the tables were made.
+
+    Args:
+        corpus: of the benchmark.
+        plan: the whole plan.
+        finished: the finished cells.
+        ensembled: names of seed ensembles.
+        paper: whether it is a table of the paper.
+    """
     notes = []
     if ensembled:
         notes.append(f"{', '.join(ensembled)}: the seeds' predictions averaged, {plan.seeds} times the compute.")
@@ -33,6 +44,7 @@ def plan_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembl
         notes.append(f"Tuned for {corpora}: {', '.join(tuned)}; not tuned: {others}.")
     if short := _cut_short(plan):
         notes.append(f"Trained for fewer epochs than their presets: {', '.join(short)}.")
+    notes += evaluations_note(plan)
     if plan.shared.per_rate:
         notes.append(
             f"A model of its own for each missing rate, trained under the {plan.shared.training_protocol} protocol."
@@ -42,12 +54,32 @@ def plan_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell], ensembl
             f"One model for all rates, trained under the {plan.shared.training_protocol} protocol at a rate of its own for "
             "each sample, uniform in [0, 1], and selected on validation."
         )
+    elif paper:
+        notes.append("One model for all missing rates, where the paper trains one for each.")
     if named := plan.shared.modality_rates:
         notes.append(f"Independent protocol: rates {', '.join(f'{name} {rate:g}' for name, rate in named.items())}.")
     notes.append(f"Mean and deviation over {_seeds(plan, finished)} and {plan.shared.draws} draws of the masks.")
     if plan.shared.folds:
         notes.append(rotation_note(corpus, plan.shared.folds))
     return tuple(notes)
+
+
+def evaluations_note(plan: Plan) -> tuple[str, ...]:
+    """Models that sample recoveries with other numbers of evaluations than their preset, and both numbers."""
+    models: dict[tuple[int, int, int], list[str]] = {}
+    for name, model in plan.models.items():
+        config = RunConfig.from_dict(model)
+        if not isinstance(config.model, IMDerConfig) or not config.preset or not config.model.recovery_kind.sampled:
+            continue
+        recovery, usual = config.model.recovery, load_config(config.preset).model.recovery
+        numbers, there = ((r.evaluations, r.training_evaluations or r.evaluations) for r in (recovery, usual))
+        if numbers != there:
+            models.setdefault((*numbers, usual.evaluations), []).append(name)
+    return tuple(
+        f"Evaluations of the score network for each recovery of {', '.join(names)}: {evaluating} in evaluation, {training} in "
+        f"training; the recipe has {usual}."
+        for (evaluating, training, usual), names in models.items()
+    )
 
 
 def system_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,20 @@ from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.notes import label_shares, missing_note, plan_notes, recovery_note, system_notes
+from imder.benchmarking.p_values import Correction
+from imder.benchmarking.pairs import bold_cells, bold_note
+from imder.benchmarking.paper_tables import PaperTable
 from imder.benchmarking.plan import GridCell, Plan
 from imder.benchmarking.significance import RESAMPLES
+from imder.benchmarking.value_tables import ValueTables
 from imder.data.corpus import Corpus, constant_baseline
 from imder.evaluation.constant import constant_rows
 from imder.evaluation.difference_plot import difference_lines, plot_rate_differences
-from imder.evaluation.formatting import metric_info
 from imder.evaluation.layout import fit, markdown_blocks
 from imder.evaluation.plots import plot_differences, plot_rates
-from imder.evaluation.rendering import Table, render_latex, table_width, with_notes
-from imder.evaluation.results import averages, metric_names, summarise, write_csv
-from imder.evaluation.tables import (
-    REFERENCES,
-    default_metrics,
-    make_table,
-    paper_metrics,
-    paper_table,
-    uncertainty_metrics,
-)
+from imder.evaluation.rendering import Table, render_latex, with_notes
+from imder.evaluation.results import metric_names, write_csv
+from imder.evaluation.tables import REFERENCES
 from imder.jobs.files import atomic_write
 from imder.metrics import names_of
 from imder.missingness.protocols import PROTOCOLS
@@ -47,53 +43,45 @@ class Report:
     """A report.
 
     Attributes:
-        protocols: in the order of the tables.
         rows: tidy rows of all finished cells and of the constant baseline.
-        tables: for each protocol the layout of the papers.
         comparisons: for each protocol the differences on average, and the largest loss from adding a modality: a line for
             each system.
         missing: for each cell that isn't finished, why.
         files: names of the files written.
         remarks: what was left out, and why.
-        references: baselines and ensembles, which are shown and don't compete for bold.
+        values: tables of metrics.
     """
 
-    protocols: tuple[str, ...]
     rows: list[dict[str, Any]]
-    tables: tuple[Table, ...]
     comparisons: tuple[Table, ...]
     missing: dict[str, str]
     files: tuple[str, ...]
     remarks: tuple[str, ...]
-    references: tuple[str, ...]
+    values: ValueTables
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """For each protocol the layout of the papers."""
+        return self.values.papers
 
     def fitting(self, width: int | None) -> list[Table]:
         """The tables where they fit ``width`` characters, else one for each metric, in blocks of columns that fit."""
-        if width is None:
-            return list(self.tables)
-        summary, mean = summarise(self.rows), averages(self.rows)
-        tables = []
-        for protocol, paper in zip(self.protocols, self.tables, strict=True):
-            if table_width(paper) <= width:
-                tables.append(paper)
-                continue
-            by_metric = [_of_metric(summary, protocol, m, mean, self.references) for m in paper_metrics(summary)]
-            by_metric = [
-                replace(table, headers=tuple(h.replace(":", ":\n") for h in table.headers)) for table in by_metric
-            ]
-            by_metric = [
-                replace(table, notes=tuple(n for n in table.notes if n not in paper.notes)) for table in by_metric
-            ]
-            by_metric = [*by_metric[:-1], with_notes(by_metric[-1], paper.notes)]
-            tables += [block for table in by_metric for block in fit(table, width)]
-        return tables
+        return list(self.tables) if width is None else self.values.fitting(width)
 
     def comparing(self, width: int | None) -> list[Table]:
         """The comparisons, in blocks of columns that fit ``width`` characters."""
         return [block for table in self.comparisons for block in fit(table, width)]
 
 
-def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int = RESAMPLES) -> Report:
+def write_report(
+    path: str | Path,
+    corpus: Corpus,
+    plan: Plan,
+    *,
+    resamples: int = RESAMPLES,
+    correction: Correction = "holm",
+    paper: PaperTable | None = None,
+) -> Report:
     """Write ``results.csv``, ``tables.md``, ``tables.tex``, comparisons as CSV and a plot of each metric.
 
     ``results.parquet`` is written too where pyarrow is installed.
@@ -103,6 +91,8 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
         corpus: source of the constant baseline and of the groups (dialogues, speakers) that the bootstrap resamples.
         plan: the whole plan.
         resamples: number of bootstrap resamples.
+        correction: of p-values, within each table.
+        paper: the table of the paper that this is; None for a comparison of any systems.
 
     Raises:
         ImderError: no cell is finished.
@@ -117,17 +107,29 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     together = ensemble_rows(folder, plan, finished)
     rows = [row for row in rows + together if row["protocol"] in plan.protocols and row["rate"] in (None, *plan.rates)]
     rows += _constant_rows(corpus, plan, calibrated=any("coverage" in row for row in rows))
-    compared = paired_comparisons(folder, corpus, plan, finished, resamples)
+    reference, beside = ("", ()) if paper is None else (paper.recipe, paper.beside)
+    compared = paired_comparisons(
+        folder, corpus, plan, finished, resamples, reference=reference, beside=beside, correction=correction
+    )
     about_systems = system_notes(corpus, plan, finished)
+    ensembled = tuple(ensembles(plan, finished))
     notes = (
-        *plan_notes(corpus, plan, finished, tuple(ensembles(plan, finished))),
+        *(() if paper is None else paper.notes),
+        *plan_notes(corpus, plan, finished, ensembled if paper is None else (), paper=paper is not None),
         *about_systems,
         *recovery_note(folder, finished),
         *missing_note(missing),
     )
-    mean, summary = averages(rows), summarise(rows)
-    noncompeting = (*REFERENCES, *ensembles(plan, finished))
-    papers = tuple(with_notes(paper_table(summary, mean, p, references=noncompeting), notes) for p in plan.protocols)
+    values = ValueTables(
+        rows if paper is None else [row for row in rows if row["model"] not in ensembled],
+        plan.protocols,
+        (*REFERENCES, *ensembled),
+        notes,
+        about_systems,
+        bold_cells(compared.pairs),
+        {protocol: bold_note(compared.pairs, protocol, beside) for protocol in plan.protocols},
+        "" if paper is None else paper.title,
+    )
     tables = compared.tables(plan.shared.convention)
     tables = tuple(with_notes(table, about_systems) for table in tables)
     files = ["results.csv", "tables.md", "tables.tex"]
@@ -141,33 +143,15 @@ def write_report(path: str | Path, corpus: Corpus, plan: Plan, *, resamples: int
     else:
         _write_parquet(rows, folder.path / "results.parquet")
         files.append("results.parquet")
-    shown = (*default_metrics(summary), *uncertainty_metrics(summary))
-    by_metric = [
-        with_notes(_of_metric(summary, p, m, mean, noncompeting), about_systems) for p in plan.protocols for m in shown
-    ]
-    all_tables = (*papers, *tables, *by_metric)
+    all_tables = (*values.papers, *tables, *values.by_metric())
     text = "\n".join([*(f"{note}\n" for note in notes), *(f"## {t.title}\n\n{markdown_blocks(t)}" for t in all_tables)])
     _write(folder.path / "tables.md", text)
     _write(
         folder.path / "tables.tex", "\n".join(["% \\usepackage{booktabs,adjustbox}\n", *map(render_latex, all_tables)])
     )
-    files += [*_plots(folder, rows, plan), *_difference_plots(folder, compared, plan, tuple(ensembles(plan, finished)))]
+    files += [*_plots(folder, rows, plan), *_difference_plots(folder, compared, plan, ensembled)]
     brief = tuple(with_notes(table, about_systems) for table in compared.tables(plan.shared.convention, brief=True))
-    return Report(plan.protocols, rows, papers, brief, missing, tuple(files), tuple(remarks), noncompeting)
-
-
-def _of_metric(
-    summary: Sequence[dict[str, Any]],
-    protocol: str,
-    metric: str,
-    mean: Sequence[dict[str, Any]],
-    references: Sequence[str],
-) -> Table:
-    """One metric, a column for each system."""
-    table = make_table(summary, protocol, [metric], references=references, averages=mean)
-    label = metric_info(metric).label
-    heads = tuple(head.removesuffix(f"\n{label}") for head in table.headers)
-    return replace(table, title=f"{table.title}: {label}", headers=heads)
+    return Report(rows, brief, missing, tuple(files), tuple(remarks), values)
 
 
 def _in_order(cells: Sequence[GridCell], plan: Plan) -> list[GridCell]:

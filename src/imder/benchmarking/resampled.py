@@ -44,6 +44,16 @@ def clusters_of(split: Split) -> tuple[list[str], str]:
     return list(split.ids), "samples"
 
 
+def compared_metrics(convention: str) -> tuple[str, ...]:
+    """The metrics whose differences are tested: those of comparison, and all that tables show.
+
+    >>> compared_metrics("mosi")
+    ('acc2', 'f1', 'acc7', 'mae', 'corr')
+    """
+    tested = {*metrics.names_of(convention, "table"), *metrics.names_of(convention, "comparison")}
+    return tuple(name for name in metrics.names_of(convention) if name in tested)
+
+
 @dataclass(frozen=True)
 class ClusteredTests:
     """The test samples of a benchmark, rotation by rotation.
@@ -61,10 +71,14 @@ class ClusteredTests:
         """The labels of all rotations, one after the other."""
         return np.concatenate([np.asarray(split.labels) for split in self.splits.values()])
 
+    @property
+    def count(self) -> int:
+        """The number of clusters."""
+        return len(set(self.clusters[0]))
+
     def resampling(self, resamples: int) -> str:
         """What the bootstrap resamples, in words."""
-        names, what = self.clusters
-        count = len(set(names))
+        what, count = self.clusters[1], self.count
         words = f"{resamples} resamples of {count} {what}"
         if (
             None not in self.splits
@@ -90,18 +104,23 @@ class ResampledModels:
         by_seed: for each model and each of its seeds that has every rotation, the metrics of each setting.
         ensembles: the metrics of `imder.benchmarking.ensemble.ensembles`.
         rates: the effective missing rate of each protocol and rate, on average over draws and rotations.
+        clusters: number of clusters that are resampled.
+        convention: of the metrics.
     """
 
     by_seed: dict[str, dict[int, Resampled]]
     ensembles: dict[str, Resampled]
     rates: Mapping[tuple[str, float | None], float]
+    clusters: int = 0
+    convention: str = "mosi"
 
     def paired(self, mine: Sequence[Resampled], theirs: Sequence[Resampled]) -> tuple[Resampled, Resampled]:
         """Metrics of two systems, averaged over the seeds of each, with averages over the settings that all have."""
         everything = [*mine, *theirs]
         keys = [key for key in everything[0] if all(key in measured for measured in everything)]
         first, second = ([{key: measured[key] for key in keys} for measured in seeds] for seeds in (mine, theirs))
-        return _averaged(first, self.rates), _averaged(second, self.rates)
+        sims = self.convention == "sims"
+        return _averaged(first, self.rates, sims), _averaged(second, self.rates, sims)
 
 
 def resample_models(
@@ -126,7 +145,7 @@ def resample_models(
             if base == model:
                 mean = {k: np.mean([values[k] for values in predicted.values()], axis=0) for k in predicted[0]}
                 ensembled[name] = resample_metrics(plan.shared.convention, mean, tests.labels, weights)
-    return ResampledModels(by_seed, ensembled, _effective(folder, cells))
+    return ResampledModels(by_seed, ensembled, _effective(folder, cells), tests.count, plan.shared.convention)
 
 
 def _effective(folder: BenchmarkFolder, cells: Sequence[GridCell]) -> dict[tuple[str, float | None], float]:
@@ -158,7 +177,7 @@ def predictions_by_seed(
 def resample_metrics(
     convention: str, predicted: Mapping[Key, NDArray[Any]], labels: NDArray[Any], weights: Array
 ) -> Resampled:
-    """For each setting the metrics of comparison in every resample, averaged over draws.
+    """For each setting `compared_metrics` in every resample, averaged over draws.
 
     Args:
         convention: of the metrics.
@@ -167,8 +186,7 @@ def resample_metrics(
         weights: ``(B, N)``, how often each resample holds each sample.
     """
     columns = np.concatenate(list(predicted.values()))
-    compared = metrics.names_of(convention, "comparison")
-    every = metrics.evaluate_resamples(convention, columns, labels, weights, compared)
+    every = metrics.evaluate_resamples(convention, columns, labels, weights, compared_metrics(convention))
     ends = np.cumsum([len(values) for values in predicted.values()])[:-1]
     split = {metric: np.split(values, ends, axis=1) for metric, values in every.items()}
     return {k: {m: split[m][i].mean(1) for m in split} for i, k in enumerate(predicted)}
@@ -188,7 +206,7 @@ def _settings(folder: BenchmarkFolder, plan: Plan, cell: GridCell, test: Split) 
     return {key: np.stack(values) for key, values in out.items()}
 
 
-def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None], float]) -> Resampled:
+def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None], float], sims: bool) -> Resampled:
     """Over seeds, which have the same settings; then over settings, as `imder.evaluation.results.averages` does."""
     keys = list(seeds[0])
     out = {k: {m: np.mean([s[k][m] for s in seeds], axis=0) for m in seeds[0][k]} for k in keys}
@@ -198,7 +216,6 @@ def _averaged(seeds: Sequence[Resampled], rates: Mapping[tuple[str, float | None
         mine = [key for key in mine if not longest or len(key[2].split("+")) < longest]
         if len(mine) > 1:
             mine = sorted(mine, key=lambda key: key[1] or 0.0)
-            sims = "acc3" in out[mine[0]]
             effective = [rates[k[0], k[1]] for k in mine]
             for name, weights in summaries(protocol, [k[1] for k in mine], effective, sims=sims).items():
                 out[protocol, None, f"{name}, incomplete" if longest else name] = {

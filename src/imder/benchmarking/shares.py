@@ -13,12 +13,13 @@ import numpy as np
 
 from imder import metrics
 from imder.benchmarking.additions import PROTOCOL
+from imder.benchmarking.p_values import is_significant, significance_note
 from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.rendering import Table
 
 
 def share_table(rows: Sequence[dict[str, Any]], words: str, convention: str) -> tuple[Table, ...]:
-    """For each system and modality the cost of losing it, in each main metric; bold where its interval lies above 0.
+    """For each system and modality the cost of losing it, in each main metric; bold where it is significantly above 0.
 
     Args:
         rows: of `imder.benchmarking.additions.addition_rows`.
@@ -40,7 +41,8 @@ def share_table(rows: Sequence[dict[str, Any]], words: str, convention: str) -> 
         return ()
     note = (
         "Everything available against everything but the lost modality, on the n samples that have both; above 0 the metric "
-        f"gets worse. Paired bootstrap, {words}; averaged over seeds. Bold: the interval lies above 0."
+        f"gets worse. Paired bootstrap, {words}; averaged over seeds. Bold: above 0, "
+        f"{significance_note(rows, 'systems, additions and metrics')}."
     )
     heads = ("model", "lost", "n", *(f"{metric_info(m).label}\ncost" for m in shown))
     return (
@@ -56,4 +58,4 @@ def _of(row: dict[str, Any]) -> int:
 def _text(row: dict[str, Any]) -> tuple[str, bool]:
     scale, digits = scale_of(row["metric"])
     cost, low, high = (round(-scale * row[key], digits) + 0.0 for key in ("loss", "high", "low"))
-    return f"{cost:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", low > 0
+    return f"{cost:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", row["loss"] < 0 and is_significant(row)

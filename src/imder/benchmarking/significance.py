@@ -1,9 +1,10 @@
-"""Differences between systems with confidence intervals: a paired bootstrap over test samples.
+"""Differences between systems with confidence intervals and p-values: a paired bootstrap over test samples.
 
 Every system is compared with a reference: the model ``imder``, or else the first. In each resample
 (`imder.benchmarking.resampled`) the metric is averaged over draws and over the seeds that both systems have; the interval is
 that of the difference of the averages. It covers the variation over test samples, not over seeds, and holds for one
-difference at a time: of twenty true zeros, about one lies outside its interval.
+difference at a time: of twenty true zeros, about one lies outside its interval. P-values (`imder.benchmarking.p_values`) are
+corrected for all the differences of a table.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from imder import metrics
 from imder.benchmarking.bootstrap import Array, interval
-from imder.benchmarking.plan import Plan
-from imder.benchmarking.resampled import Key, Resampled, ResampledModels
+from imder.benchmarking.p_values import Correction, is_significant, p_value, significance_note, with_correction
+from imder.benchmarking.resampled import Key, Resampled, ResampledModels, compared_metrics
 from imder.evaluation.formatting import metric_info, scale_of
 from imder.evaluation.rendering import Table
 
@@ -27,31 +27,37 @@ PLAIN = "late-fusion"
 
 
 def main_reference(measured: ResampledModels) -> str:
-    """The system that others are compared with: ``imder``, or else the first."""
+    """The system that others are compared with unless another is named: ``imder``, or else the first."""
     return "imder" if "imder" in measured.by_seed else next(iter(measured.by_seed), "")
 
 
-def compare(measured: ResampledModels, plan: Plan, reference: str | None = None) -> list[dict[str, Any]]:
-    """Differences of each model from the reference, with 95 % intervals.
+def compare(
+    measured: ResampledModels, convention: str, reference: str = "", correction: Correction = "holm"
+) -> list[dict[str, Any]]:
+    """Differences of each model from the reference, with 95 % intervals and p-values.
 
     Args:
         measured: metrics in every resample.
-        plan: of the benchmark.
-        reference: one of the models; None for `main_reference`.
+        convention: of the metrics.
+        reference: one of the models; empty for `main_reference`.
+        correction: of the p-values, within each protocol.
 
     Returns:
         A row for each (protocol, setting, model, metric), with ``effective_rate`` (None where the protocol has no rates),
-        ``difference``, ``low``, ``high`` and ``defined`` (the share of resamples in which the metric was defined); nothing
-        where there is one model.
+        ``difference``, ``low``, ``high``, ``defined`` (the share of resamples in which the metric was defined), ``p`` and,
+        corrected, ``p_holm``; nothing where there is one model.
     """
-    return [
-        about | _row(key, metric, difference, None if key[1] is None else measured.rates[key[0], key[1]])
-        for about, key, metric, difference in differences(measured, plan, reference)
-    ]
+    rows = [_row(measured, *difference) for difference in differences(measured, convention, reference)]
+    return with_correction(rows, ("protocol",), correction)
+
+
+def comparison_rows(measured: ResampledModels, convention: str, model: str, reference: str) -> list[dict[str, Any]]:
+    """Differences of one model from another, as rows of `compare` without a correction; none without a common seed."""
+    return [_row(measured, *difference) for difference in _between(measured, convention, model, reference)]
 
 
 def differences(
-    measured: ResampledModels, plan: Plan, reference: str | None = None
+    measured: ResampledModels, convention: str, reference: str = ""
 ) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
     """Yields the differences ``(B,)`` of each model from the reference, for each setting and metric.
 
@@ -61,42 +67,51 @@ def differences(
         return
     reference = reference or main_reference(measured)
     theirs = measured.by_seed[reference]
-    for model, mine in measured.by_seed.items():
-        seeds = sorted(mine.keys() & theirs.keys())
-        if model != reference and seeds:
-            both = measured.paired([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])
-            yield from _apart(plan, {"model": model, "reference": reference, "seeds": len(seeds)}, *both)
+    for model in measured.by_seed:
+        if model != reference:
+            yield from _between(measured, convention, model, reference)
     for name, ensemble in measured.ensembles.items() if theirs else ():
         about = {"model": name, "reference": reference, "seeds": len(theirs)}
-        yield from _apart(plan, about, *measured.paired([ensemble], list(theirs.values())))
+        yield from _apart(convention, about, *measured.paired([ensemble], list(theirs.values())))
+
+
+def _between(
+    measured: ResampledModels, convention: str, model: str, reference: str
+) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
+    mine, theirs = measured.by_seed[model], measured.by_seed[reference]
+    seeds = sorted(mine.keys() & theirs.keys())
+    if seeds:
+        both = measured.paired([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+        yield from _apart(convention, {"model": model, "reference": reference, "seeds": len(seeds)}, *both)
 
 
 def _apart(
-    plan: Plan, about: dict[str, Any], mine: Resampled, theirs: Resampled
+    convention: str, about: dict[str, Any], mine: Resampled, theirs: Resampled
 ) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
     for key in [key for key in mine if key in theirs]:
-        for metric in metrics.names_of(plan.shared.convention, "comparison"):
+        for metric in compared_metrics(convention):
             yield about, key, metric, mine[key][metric] - theirs[key][metric]
 
 
-def _row(key: Key, metric: str, difference: Array, effective_rate: float | None) -> dict[str, Any]:
+def _row(measured: ResampledModels, about: dict[str, Any], key: Key, metric: str, difference: Array) -> dict[str, Any]:
     """A row from differences ``(B,)``: the first is that of the sample itself, the others of its resamples."""
     low, high, defined = interval(difference)
-    return {
+    return about | {
         "protocol": key[0],
         "rate": key[1],
-        "effective_rate": effective_rate,
+        "effective_rate": None if key[1] is None else measured.rates[key[0], key[1]],
         "available": key[2],
         "metric": metric,
         "difference": float(difference[0]),
         "low": low,
         "high": high,
         "defined": defined,
+        "p": p_value(difference, measured.clusters),
     }
 
 
 def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool = False) -> tuple[Table, ...]:
-    """A table for each protocol: differences with intervals, bold where 0 lies outside and the system is the better one.
+    """A table for each protocol: differences with intervals, bold where the system is better and the difference significant.
 
     Args:
         rows: of `compare`.
@@ -105,7 +120,7 @@ def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool
     """
     tables = []
     for protocol in dict.fromkeys(row["protocol"] for row in rows):
-        mine = [row for row in rows if row["protocol"] == protocol]
+        every = mine = [row for row in rows if row["protocol"] == protocol]
         reference = mine[0]["reference"]
         if brief and any(row["available"].startswith("average") for row in mine):
             mine = [row for row in mine if row["available"].startswith("average")]
@@ -122,7 +137,8 @@ def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool
         of = f", {mine[0]['available']}" if brief and mine[0]["available"] else ""
         note = (
             f"Paired bootstrap, {words}; metrics are averaged over seeds and draws in each resample. Bold: better than "
-            f"{reference}, the interval without 0. Intervals aren't corrected for multiple comparisons."
+            f"{reference}, {significance_note(every, 'systems, settings and metrics of this protocol')}. Each interval holds for "
+            "one difference."
         )
         title = f"{protocol} protocol{of}: difference from {reference} (95 % interval)"
         heads = ("model" if brief else "setting", *columns)
@@ -131,7 +147,7 @@ def comparison_tables(rows: Sequence[dict[str, Any]], words: str, *, brief: bool
 
 
 def interval_text(row: Mapping[str, Any]) -> tuple[str, bool]:
-    """The text of a difference with its interval, and whether the system is better, the interval without 0."""
+    """The text of a difference with its interval, and whether the system is significantly better."""
     if np.isnan(row["difference"]):
         return "–", False
     scale, digits = scale_of(row["metric"])
@@ -139,5 +155,5 @@ def interval_text(row: Mapping[str, Any]) -> tuple[str, bool]:
     digits += any(row[k] != 0 and round(scale * row[k], digits) == 0 for k in ("low", "high"))
     values = [round(scale * row[k], digits) + 0.0 for k in ("difference", "low", "high")]
     text = "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(*values, d=digits)
-    better = row["low"] > 0 if metric_info(row["metric"]).higher_is_better else row["high"] < 0
-    return text, bool(better)
+    better = (row["difference"] > 0) == metric_info(row["metric"]).higher_is_better
+    return text, better and is_significant(row)

@@ -41,13 +41,25 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--models",
         type=listed,
-        help="presets, variants such as imder:mean, or YAML files, separated by commas (default: all that fit; with "
+        help="presets, YAML files, or variants such as imder:mean, separated by commas (default: all that fit; with "
         "--fixed-model: none)",
     )
     parser.add_argument(
         "--tuned", metavar="NAME", help="use the settings tuned for this corpus, where a model has them"
     )
-    parser.add_argument("--table", type=int, choices=[2, 3], help="models and protocols of the paper's table")
+    parser.add_argument(
+        "--table",
+        type=int,
+        choices=[2, 3],
+        help="systems of that table of the paper, under the random protocol, with a model for each missing rate",
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="with --table: the preset of IMDer, or a YAML file over one (default: paper-mosi, paper-mosei or paper-sims, "
+        "whichever fits the corpus)",
+    )
+    parser.add_argument("--one-model", action="store_true", help="with --table: one model for all missing rates")
     parser.add_argument(
         "--protocols",
         type=listed,
@@ -71,6 +83,12 @@ def add_options(parser: Parser) -> None:
     add_metrics(parser)
     parser.add_argument("--official-batch-size", type=whole(1), default=32, help="batch size of the official schedule")
     parser.add_argument("--resamples", type=whole(1), default=1000, help="number of bootstrap resamples")
+    parser.add_argument(
+        "--correction",
+        choices=["holm", "none"],
+        default="holm",
+        help="of p-values for the many comparisons of a table, which decide what is bold",
+    )
     add_fixed_options(parser)
     add_backend(parser, "trainings", "1")
     add_accelerator(parser)
@@ -96,6 +114,8 @@ def run(options: Namespace) -> int:
             models=options.models,
             protocols=options.protocols,
             table=options.table,
+            recipe=options.recipe,
+            one_model=options.one_model,
             seeds=options.seeds or SEEDS,
             rates=options.rates or None,
             draws=options.draws,
@@ -107,6 +127,7 @@ def run(options: Namespace) -> int:
             metrics=options.metrics,
             official_batch_size=options.official_batch_size,
             resamples=options.resamples,
+            correction=options.correction,
             jobs=options.jobs,
             threads=thread_count(options, 1),
             backend=options.backend,

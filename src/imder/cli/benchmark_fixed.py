@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 OTHERS = {
     "tuned": None,
     "table": None,
+    "recipe": None,
+    "one_model": False,
     "protocols": None,
     "rates": None,
     "draws": 10,
     "per_rate": False,
     "official_batch_size": 32,
+    "correction": "holm",
     "device": "auto",
 }
 """Options of the comparison of systems alone, and their defaults."""

@@ -2,9 +2,9 @@
 
 A cell reads "81.2 ± 0.9": mean and standard deviation of `imder.evaluation.results.summarise`; shares in percent, errors,
 correlations and likelihoods with three decimals; without ± where a single row gives no deviation; "–" where a metric is
-undefined or a system doesn't have it. The best system of each row and metric is bold, and so is whatever reads the same;
-references (`REFERENCES`: the constant baseline, and the optimum that only the generator of a synthetic corpus knows) don't
-compete. Notes on systems (`imder.models.base.Model.note`) stand below.
+undefined or a system doesn't have it. Bold are the cells that a caller names (those of significant differences) or else the
+best system of each row and metric, and whatever reads the same; references (`REFERENCES`: the constant baseline, and the
+optimum that only the generator of a synthetic corpus knows) don't compete. Notes on systems (`imder.models.base.Model.note`) stand below.
 
 `imder.evaluation.layout` makes a `Table` fit, `imder.evaluation.rendering` draws it.
 """
@@ -12,7 +12,7 @@ compete. Notes on systems (`imder.models.base.Model.note`) stand below.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 Summary = Sequence[Mapping[str, Any]]
 
+BoldCell = tuple[str, float | None, str, str, str]
+"""A cell that is bold: protocol, rate, available (of an average its name), metric, model."""
+
+BOLD_KEYS = ("protocol", "rate", "available")
 CONSTANT = "constant"
 REFERENCES = (CONSTANT, "bayes")
 """Systems that are shown but never bold."""
@@ -62,6 +66,7 @@ def make_table(
     *,
     references: Sequence[str] = REFERENCES,
     averages: Summary = (),
+    bold: Collection[BoldCell] | None = None,
 ) -> Table:
     """The table of one protocol.
 
@@ -72,6 +77,7 @@ def make_table(
         references: systems that don't compete for bold; the constant baseline, and any that is the same in every row,
             stands in a note instead.
         averages: of `imder.evaluation.results.averages`, with deviations; a system without any gets no average.
+        bold: the cells that are bold; None for the best of each row.
 
     Returns:
         Rows in the order in which settings first appear, systems likewise. Where there are rates, last rows hold
@@ -101,7 +107,7 @@ def make_table(
     recovering = {row["model"] for row in rows if "recovery_weight" in row}
     weighted = next(iter(recovering)) if len(recovering) == 1 else ""
     leads = [_lead(setting, systems, weighted) for setting, systems in by_setting.items()]
-    cells = [_cells(systems, models, metrics, references) for systems in members]
+    cells = [_cells(systems, models, metrics, references, bold) for systems in members]
     rated = rows[0]["rate"] is not None
     last: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in averages:
@@ -111,7 +117,7 @@ def make_table(
         last = _summaries(members, models, metrics, protocol)
     for name, systems in last.items():
         leads.append((name, "", "", ""))
-        cells.append(_cells(systems, models, metrics, references))
+        cells.append(_cells(systems, models, metrics, references, bold))
     counts_modalities = PROTOCOLS[protocol].any_rate is None  # the share of frames that is missing is the rate
     off = rated and counts_modalities and any(abs(row["effective_rate"] - row["rate"]) > 0.005 for row in rows)
     used = (True, off, len({row["n"] for row in rows}) > 1, bool(weighted))
@@ -181,6 +187,7 @@ def paper_table(
     protocol: str = "random",
     *,
     references: Sequence[str] = REFERENCES,
+    bold: Collection[BoldCell] | None = None,
 ) -> Table:
     """The layout of the field's papers: rows are settings and their average, a column for each system.
 
@@ -191,12 +198,13 @@ def paper_table(
         averages: what `imder.evaluation.results.averages` gives.
         protocol: which protocol.
         references: systems that don't compete for bold.
+        bold: as in `make_table`.
 
     Raises:
         ImderError: as `make_table`.
     """
     shown = paper_metrics(summary)
-    table = make_table(summary, protocol, shown, references=references, averages=averages)
+    table = make_table(summary, protocol, shown, references=references, averages=averages, bold=bold)
     return replace(table, joined=len(shown))
 
 
@@ -252,19 +260,28 @@ def _cells(
     models: Sequence[str],
     metrics: Sequence[str],
     references: Sequence[str],
+    bold: Collection[BoldCell] | None,
 ) -> dict[str, list[tuple[str, bool]]]:
-    """For each system its cells; bold needs a competitor."""
+    """For each system its cells."""
     out: dict[str, list[tuple[str, bool]]] = {model: [] for model in models}
     for metric in metrics:
         means = {m: float(members[m].get(metric, math.nan)) for m in models if m in members}
-        shown = {m: format_value(metric, value) for m, value in means.items()}
-        rivals = [m for m in means if m not in references and not math.isnan(means[m])]
-        higher_is_better = metric_info(metric).higher_is_better
-        sign = 1 if higher_is_better else -1
-        compared = len(rivals) > 1 and higher_is_better is not None
-        best = shown[max(rivals, key=lambda m: sign * means[m])] if compared else None
+        if bold is None:
+            chosen = _best(metric, {m: v for m, v in means.items() if m not in references})
+        else:
+            chosen = {m for m in means if (*(members[m].get(k) for k in BOLD_KEYS), metric, m) in bold}
         for model in models:
             sd = float(members[model].get(f"{metric}_sd", math.nan)) if model in means else math.nan
             text = format_value(metric, means.get(model, math.nan), sd)
-            out[model].append((text, model in rivals and shown[model] == best))
+            out[model].append((text, model in chosen))
     return out
+
+
+def _best(metric: str, means: Mapping[str, float]) -> set[str]:
+    """The systems of the best value and those that read the same; none without a competitor."""
+    shown = {m: format_value(metric, value) for m, value in means.items() if not math.isnan(value)}
+    higher_is_better = metric_info(metric).higher_is_better
+    if len(shown) < 2 or higher_is_better is None:
+        return set()
+    best = shown[max(shown, key=lambda m: means[m] if higher_is_better else -means[m])]
+    return {m for m, text in shown.items() if text == best}

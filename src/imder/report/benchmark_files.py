@@ -21,7 +21,9 @@ from imder.types import ImderError
 
 Row = dict[str, Any]
 
-_NUMBERS = frozenset({"rate", "effective_rate", "difference", "loss", "low", "high", "defined", "seeds", "n"})
+_NUMBERS = frozenset(
+    {"rate", "effective_rate", "difference", "loss", "low", "high", "defined", "p", "p_holm", "seeds", "n"}
+)
 
 
 def is_benchmark(path: str | Path) -> bool:
@@ -126,7 +128,7 @@ def read_comparisons(path: Path, value: str) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            missing = {"model", "metric", value, "low", "high"} - set(reader.fieldnames or ())
+            missing = {"model", "metric", value, "low", "high", "p"} - set(reader.fieldnames or ())
             if missing:
                 raise ImderError(f"{path}: no column {min(missing)!r}; run imder benchmark again to write it anew")
             return [_parsed(row, f"{path}: line {reader.line_num}") for row in reader]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from imder.benchmarking.p_values import significance_note
 from imder.benchmarking.significance import interval_text
 from imder.calibration.describe import LEVEL
 from imder.evaluation.difference_plot import MOST_LINES, difference_lines
@@ -164,8 +165,8 @@ def _tables(results: Results, protocol: str, setting: str) -> tuple[DataTable, .
     if not compared:
         return (values,)
     differences = DataTable(
-        f"Difference from {results.baseline} and its 95 % interval; bold where the system is better and the interval leaves out "
-        "0. Intervals aren't corrected for several comparisons.",
+        f"Difference from {results.baseline} and its 95 % interval; bold where the system is better, "
+        f"{significance_note(compared, 'systems, settings and metrics')}. Each interval holds for one difference.",
         differences_table(f"Differences from {results.baseline}, {protocol} protocol", compared, setting),
         folded=True,
     )
@@ -185,10 +186,10 @@ def best_sentence(results: Results, protocol: str) -> str:
         return f"{name} {rows[0]['model']} {interval_text(rows[0])[0]}{unit} from {results.baseline} (95 % interval)."
     better = [row for row in rows if interval_text(row)[1]]
     if not better:
-        return f"{name} no system is better than {results.baseline} with an interval that leaves out 0."
+        return f"{name} no system is significantly better than {results.baseline}."
     sign = 1 if info.higher_is_better else -1
     best = max(better, key=lambda row: sign * float(row["difference"]))
     return (
-        f"{name} {len(better)} of {len(rows)} systems are better than {results.baseline}; the largest difference "
+        f"{name} {len(better)} of {len(rows)} systems are significantly better than {results.baseline}; the largest difference "
         f"is that of {best['model']}, {interval_text(best)[0]}{unit} (95 % interval)."
     )

@@ -190,7 +190,7 @@ class RunEvaluation:
         for row in rows:
             rates.setdefault((row["protocol"], row["rate"]), []).append(row["effective_rate"])
         measured = ResampledModels(by_seed, {}, {key: float(np.mean(values)) for key, values in rates.items()})
-        return compare(measured, self._plan, CONSTANT)
+        return compare(measured, self._plan.shared.convention, CONSTANT)
 
     @property
     def _plan(self) -> Plan:
