@@ -21,7 +21,7 @@ def measured(**means: float) -> ResampledModels:
         return {m: np.concatenate([[mean], mean + errors]) for m in compared_metrics("mosi")}
 
     seeds = {name: {0: {SETTING: metrics(mean)}} for name, mean in means.items()}
-    return ResampledModels(seeds, {}, {("random", 0.5): 0.5}, clusters=40)
+    return ResampledModels(seeds, {}, {("random", 0.5): 0.5}, clusters=40, convention="mosi")
 
 
 def bold(metric: str, rows: list) -> list[str]:

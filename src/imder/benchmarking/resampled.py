@@ -111,8 +111,8 @@ class ResampledModels:
     by_seed: dict[str, dict[int, Resampled]]
     ensembles: dict[str, Resampled]
     rates: Mapping[tuple[str, float | None], float]
-    clusters: int = 0
-    convention: str = "mosi"
+    clusters: int
+    convention: str
 
     def paired(self, mine: Sequence[Resampled], theirs: Sequence[Resampled]) -> tuple[Resampled, Resampled]:
         """Metrics of two systems, averaged over the seeds of each, with averages over the settings that all have."""
@@ -132,7 +132,7 @@ def resample_models(
     """
     models = [m for m in plan.models if any(c.model == m for c in cells)]
     if len(models) < 2:
-        return ResampledModels({}, {}, {})
+        return ResampledModels({}, {}, {}, tests.count, plan.shared.convention)
     by_seed: dict[str, dict[int, Resampled]] = {}
     ensembled: dict[str, Resampled] = {}
     for model in models:

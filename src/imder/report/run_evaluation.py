@@ -189,8 +189,9 @@ class RunEvaluation:
         rates: dict[tuple[str, float | None], list[float]] = {}
         for row in rows:
             rates.setdefault((row["protocol"], row["rate"]), []).append(row["effective_rate"])
-        measured = ResampledModels(by_seed, {}, {key: float(np.mean(values)) for key, values in rates.items()})
-        return compare(measured, self._plan.shared.convention, CONSTANT)
+        means = {key: float(np.mean(values)) for key, values in rates.items()}
+        measured = ResampledModels(by_seed, {}, means, tests.count, self.convention)
+        return compare(measured, self.convention, CONSTANT)
 
     @property
     def _plan(self) -> Plan:
