@@ -105,10 +105,10 @@ class LanguageEncoder:
         """The id of the tokenizer's unknown token.
 
         Raises:
-            ImderError: the tokenizer's files are missing, or it has no such token.
+            ImderError: the tokenizer's files are missing, or the vocabulary has no such token.
         """
         token = load_tokenizer(self._folder, OPTION).unk_token_id
-        if token is None:
+        if token is None or not 0 <= token < self._vocabulary:  # a tokenizer adds what its vocabulary lacks
             raise ImderError(f"{self._folder}: its tokenizer has no unknown token, so that words can't be erased")
         return int(token)
 
