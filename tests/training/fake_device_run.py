@@ -45,6 +45,10 @@ OVERRIDES = {
         "model": {"encoder": {"hidden": 4, "width": 4}, "fusion": {"width": 8, "heads": 2, "layers": 1}, "head": 8},
         "training": {"stage1": QUICK},
     },
+    "lnln": {
+        "model": {"width": 8, "tokens": 2, "heads": 2, "head_width": 4, "depth": 1, "fusion_depth": 1},
+        "training": {"stage1": QUICK | {"validate_every": 1}},
+    },
 }
 
 

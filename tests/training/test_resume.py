@@ -39,10 +39,14 @@ SMALL = {
         "training": {phase: {"max_epochs": 3, "batch_size": 16} for phase in ("stage1", "joint")},
     },
     "gcnet": {"model": {"hidden": 4}, "training": {"stage1": {"max_epochs": 3, "batch_size": 4}}},
+    "lnln": {
+        "model": {"width": 4, "tokens": 2, "heads": 1, "head_width": 4, "depth": 1, "fusion_depth": 1, "dropout": 0.1},
+        "training": {"stage1": {"max_epochs": 3, "batch_size": 16, "validate_every": 1}},
+    },
 }
 
 
-@pytest.mark.parametrize("system", SMALL)
+@pytest.mark.parametrize("system", ["mmin", "gcnet", pytest.param("lnln", marks=pytest.mark.slow)])
 def test_compared_systems_reach_the_same_end(system, corpus, tmp_path):
     config = load_config(system, overrides=SMALL[system])
     train(corpus, tmp_path / "whole", config=config, engine=CPU)

@@ -120,7 +120,13 @@ def test_a_rate_too_small_to_matter_is_like_precomputed_features(corpus, tmp_pat
     assert valid[0] == pytest.approx(valid[1], abs=1e-3)
 
 
-@pytest.mark.parametrize("preset", ["zero-fill", "mult", "mmin", "gcnet", "language-only", "regression"])
+@pytest.mark.parametrize(
+    "preset",
+    [
+        *("zero-fill", "mult", "mmin", "gcnet", "language-only", "regression"),
+        pytest.param("lnln", marks=pytest.mark.slow),
+    ],
+)
 def test_every_system_that_learns_by_gradient_can_have_one(corpus, bert, tmp_path, preset):
     config = load_config(
         preset,
