@@ -35,7 +35,7 @@ def test_every_metric_of_a_table_is_tested(convention: str) -> None:
 
 
 def test_the_better_one_of_two() -> None:
-    rows = pair_rows(measured(a=0.5, b=0.6), "mosi", (), "holm")
+    rows = pair_rows(measured(a=0.5, b=0.6), (), "holm")
     assert len(rows) == len(compared_metrics("mosi"))
     assert bold("f1", rows) == bold("acc7", rows) == ["b"]
     assert bold("mae", rows) == ["a"], "smaller errors are better"
@@ -43,24 +43,24 @@ def test_the_better_one_of_two() -> None:
 
 
 def test_none_where_the_best_two_cannot_be_told_apart() -> None:
-    rows = pair_rows(measured(a=0.5, b=0.6, c=0.605), "mosi", (), "holm")
+    rows = pair_rows(measured(a=0.5, b=0.6, c=0.605), (), "holm")
     assert bold("acc2", rows) == []
     assert bold("mae", rows) == ["a"]
 
 
 def test_columns_beside_compete_among_themselves() -> None:
     models = measured(a=0.5, b=0.6, x=0.9, y=0.7)
-    rows = pair_rows(models, "mosi", ("x", "y"), "holm")
+    rows = pair_rows(models, ("x", "y"), "holm")
     assert {(row["model"], row["reference"]) for row in rows} == {("a", "b"), ("x", "y")}
     assert bold("acc2", rows) == ["b", "x"]
     note = bold_note(rows, "random", ("x", "y"))
     assert "better than each other system (x, y among themselves), p < .05 after Holm's correction over 10" in note
     assert bold_note(rows, "fixed", ()) == ""
-    assert bold("acc2", pair_rows(models, "mosi", ("b", "x", "y"), "holm")) == ["x"]
+    assert bold("acc2", pair_rows(models, ("b", "x", "y"), "holm")) == ["x"]
 
 
 def test_a_correction_makes_it_harder() -> None:
     models = measured(a=0.5, b=0.535)
-    assert bold("acc2", pair_rows(models, "mosi", (), "none")) == ["b"]
-    assert bold("acc2", pair_rows(models, "mosi", (), "holm")) == []
-    assert "without a correction" in bold_note(pair_rows(models, "mosi", (), "none"), "random", ())
+    assert bold("acc2", pair_rows(models, (), "none")) == ["b"]
+    assert bold("acc2", pair_rows(models, (), "holm")) == []
+    assert "without a correction" in bold_note(pair_rows(models, (), "none"), "random", ())

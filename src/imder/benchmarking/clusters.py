@@ -48,7 +48,7 @@ def by_cluster(
     weights: Array = np.stack([np.ones(len(names)), *((whose == name).astype(np.float64) for name in distinct)])
     rows = []
     measured = resample_models(folder, plan, cells, tests, weights)
-    for about, key, metric, resampled in differences(measured, plan.shared.convention, reference):
+    for about, key, metric, resampled in differences(measured, reference):
         for name, value in zip(distinct, resampled[1:].tolist(), strict=True):
             rows.append(about | _setting(key) | {"metric": metric, "cluster": name, "difference": value})
             rows[-1]["n"] = int((whose == name).sum())

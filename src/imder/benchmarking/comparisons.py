@@ -88,14 +88,13 @@ def paired_comparisons(
     tests = clustered_tests(corpus, plan)
     weights = cluster_weights(tests.clusters[0], resamples, SEED)
     measured = resample_models(folder, plan, finished, tests, weights)
-    convention = plan.shared.convention
     reference = reference if reference in measured.by_seed else main_reference(measured)
-    differences = compare(measured, convention, reference, correction)
+    differences = compare(measured, reference, correction)
     from_plain = PLAIN in measured.by_seed and reference != PLAIN
     return Comparisons(
         differences,
-        compare(measured, convention, PLAIN, correction) if from_plain else differences,
-        pair_rows(measured, convention, beside, correction),
+        compare(measured, PLAIN, correction) if from_plain else differences,
+        pair_rows(measured, beside, correction),
         addition_rows(folder, plan, finished, tests, weights, correction),
         *by_cluster(folder, plan, finished, tests, reference),
         tests.resampling(resamples),

@@ -17,14 +17,11 @@ from imder.evaluation.formatting import metric_info
 from imder.evaluation.tables import BoldCell
 
 
-def pair_rows(
-    measured: ResampledModels, convention: str, beside: Sequence[str], correction: Correction
-) -> list[dict[str, Any]]:
+def pair_rows(measured: ResampledModels, beside: Sequence[str], correction: Correction) -> list[dict[str, Any]]:
     """Differences of the first of each two competing models from the second.
 
     Args:
         measured: metrics in every resample.
-        convention: of the metrics.
         beside: models that compete with each other alone; the others compete likewise.
         correction: of the p-values, within each protocol.
 
@@ -34,7 +31,7 @@ def pair_rows(
     groups = ([m for m in measured.by_seed if (m in beside) == inside] for inside in (False, True))
     rows: list[dict[str, Any]] = []
     for model, other in (pair for group in groups for pair in combinations(group, 2)):
-        rows += comparison_rows(measured, convention, model, other)
+        rows += comparison_rows(measured, model, other)
     return with_correction(rows, ("protocol",), correction)
 
 

@@ -31,14 +31,11 @@ def main_reference(measured: ResampledModels) -> str:
     return "imder" if "imder" in measured.by_seed else next(iter(measured.by_seed), "")
 
 
-def compare(
-    measured: ResampledModels, convention: str, reference: str = "", correction: Correction = "holm"
-) -> list[dict[str, Any]]:
+def compare(measured: ResampledModels, reference: str = "", correction: Correction = "holm") -> list[dict[str, Any]]:
     """Differences of each model from the reference, with 95 % intervals and p-values.
 
     Args:
         measured: metrics in every resample.
-        convention: of the metrics.
         reference: one of the models; empty for `main_reference`.
         correction: of the p-values, within each protocol.
 
@@ -47,18 +44,16 @@ def compare(
         ``difference``, ``low``, ``high``, ``defined`` (the share of resamples in which the metric was defined), ``p`` and,
         corrected, ``p_holm``; nothing where there is one model.
     """
-    rows = [_row(measured, *difference) for difference in differences(measured, convention, reference)]
+    rows = [_row(measured, *difference) for difference in differences(measured, reference)]
     return with_correction(rows, ("protocol",), correction)
 
 
-def comparison_rows(measured: ResampledModels, convention: str, model: str, reference: str) -> list[dict[str, Any]]:
+def comparison_rows(measured: ResampledModels, model: str, reference: str) -> list[dict[str, Any]]:
     """Differences of one model from another, as rows of `compare` without a correction; none without a common seed."""
-    return [_row(measured, *difference) for difference in _between(measured, convention, model, reference)]
+    return [_row(measured, *difference) for difference in _between(measured, model, reference)]
 
 
-def differences(
-    measured: ResampledModels, convention: str, reference: str = ""
-) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
+def differences(measured: ResampledModels, reference: str = "") -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
     """Yields the differences ``(B,)`` of each model from the reference, for each setting and metric.
 
     Metrics are averaged over the draws and over the seeds that both have.
@@ -69,20 +64,18 @@ def differences(
     theirs = measured.by_seed[reference]
     for model in measured.by_seed:
         if model != reference:
-            yield from _between(measured, convention, model, reference)
+            yield from _between(measured, model, reference)
     for name, ensemble in measured.ensembles.items() if theirs else ():
         about = {"model": name, "reference": reference, "seeds": len(theirs)}
-        yield from _apart(convention, about, *measured.paired([ensemble], list(theirs.values())))
+        yield from _apart(measured.convention, about, *measured.paired([ensemble], list(theirs.values())))
 
 
-def _between(
-    measured: ResampledModels, convention: str, model: str, reference: str
-) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
+def _between(measured: ResampledModels, model: str, reference: str) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
     mine, theirs = measured.by_seed[model], measured.by_seed[reference]
     seeds = sorted(mine.keys() & theirs.keys())
     if seeds:
         both = measured.paired([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds])
-        yield from _apart(convention, {"model": model, "reference": reference, "seeds": len(seeds)}, *both)
+        yield from _apart(measured.convention, {"model": model, "reference": reference, "seeds": len(seeds)}, *both)
 
 
 def _apart(

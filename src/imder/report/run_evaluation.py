@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imder.benchmarking.bootstrap import cluster_weights
-from imder.benchmarking.plan import GridSettings, Plan
 from imder.benchmarking.resampled import ClusteredTests, Key, ResampledModels, clusters_of, resample_metrics
 from imder.benchmarking.significance import RESAMPLES, SEED, compare
 from imder.calibration.describe import describe_classes, describe_values
@@ -191,11 +190,4 @@ class RunEvaluation:
             rates.setdefault((row["protocol"], row["rate"]), []).append(row["effective_rate"])
         means = {key: float(np.mean(values)) for key, values in rates.items()}
         measured = ResampledModels(by_seed, {}, means, tests.count, self.convention)
-        return compare(measured, self.convention, CONSTANT)
-
-    @property
-    def _plan(self) -> Plan:
-        """The evaluation as a benchmark of one system."""
-        settings = self.settings
-        shared = GridSettings(self.corpus.name, "", settings.draws, False, self.convention, 32)
-        return Plan(shared, {}, 1, settings.rates, PROTOCOLS)
+        return compare(measured, CONSTANT)
