@@ -12,7 +12,7 @@ from benchmark_setup import TINY, benchmark
 from imder.benchmarking import report as report_module
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.model_specs import RECOVERY_VARIANTS, model_specs, variants_of
-from imder.benchmarking.notes import evaluations_note
+from imder.benchmarking.notes import changes_note, evaluations_note
 from imder.benchmarking.paper_tables import paper_table, recipe_of
 from imder.benchmarking.plan import GridSettings, Plan
 from imder.benchmarking.report import write_report
@@ -141,6 +141,10 @@ def test_captions_say_both_numbers_of_evaluations() -> None:
     settings = GridSettings("c", "", 1, False, "mosi", 32)
     plan = Plan(settings, {name: config.to_dict() for name, config in configs.items()}, 1, (0.0,), ("random",))
     (note,) = evaluations_note(plan)
+    assert changes_note(plan, "paper-mosi") == changes_note(plan, "quick") == ()
+    assert changes_note(plan, "quick:zero")[0].endswith(
+        "(in brackets the preset's): model.recovery.kind zero (conditional)."
+    )
     assert note.endswith("each recovery of quick: 100 in evaluation, 20 in training; the recipe has 500.")
 
 

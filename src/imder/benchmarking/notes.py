@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from imder.benchmarking.cell import config_of
 from imder.benchmarking.folder import BenchmarkFolder
@@ -17,6 +18,9 @@ from imder.models.imder.config import IMDerConfig
 from imder.models.registry import system_class, system_note
 from imder.training.config import RunConfig, load_config
 from imder.training.explained import MOST_SAMPLES
+
+MOST_CHANGES = 12
+"""Changes of a preset that a note lists at most."""
 
 
 def plan_notes(
@@ -80,6 +84,29 @@ def evaluations_note(plan: Plan) -> tuple[str, ...]:
         f"training; the recipe has {usual}."
         for (evaluating, training, usual), names in models.items()
     )
+
+
+def changes_note(plan: Plan, name: str) -> tuple[str, ...]:
+    """What a model changes in its preset, evaluations apart (`evaluations_note`); nothing where it is the preset."""
+    model = plan.models[name]
+    preset = str(model["preset"])
+    changes = list(_changes(load_config(preset).to_dict(), model)) if preset else []
+    if not changes:
+        return ()
+    more = f", and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
+    return (
+        f"{name}: {preset} with other settings (in brackets the preset's): {', '.join(changes[:MOST_CHANGES])}{more}.",
+    )
+
+
+def _changes(usual: Mapping[str, Any], model: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """The keys that differ, with the new and the usual value."""
+    for key, old in usual.items():
+        new = model[key]
+        if isinstance(old, Mapping):
+            yield from _changes(old, new, f"{where}{key}.")
+        elif new != old and "evaluations" not in key:
+            yield f"{where}{key} {new} ({old})"
 
 
 def system_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tuple[str, ...]:

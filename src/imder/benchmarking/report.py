@@ -16,7 +16,7 @@ from imder.benchmarking.comparisons import Comparisons, paired_comparisons
 from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
-from imder.benchmarking.notes import label_shares, missing_note, plan_notes, recovery_note, system_notes
+from imder.benchmarking.notes import changes_note, label_shares, missing_note, plan_notes, recovery_note, system_notes
 from imder.benchmarking.p_values import Correction
 from imder.benchmarking.pairs import bold_cells, bold_note
 from imder.benchmarking.paper_tables import PaperTable
@@ -114,7 +114,7 @@ def write_report(
     about_systems = system_notes(corpus, plan, finished)
     ensembled = tuple(ensembles(plan, finished))
     notes = (
-        *(() if paper is None else paper.notes),
+        *(() if paper is None else (*paper.notes, *changes_note(plan, paper.recipe))),
         *plan_notes(corpus, plan, finished, ensembled if paper is None else (), paper=paper is not None),
         *about_systems,
         *recovery_note(folder, finished),
