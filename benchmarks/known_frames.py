@@ -56,7 +56,9 @@ def main() -> None:
     rates = [float(rate) for rate in options.rates.split(",")]
     rows: list[Row] = []
     for protocol in options.protocols.split(","):
-        scored = {name: exact_scores(truth, corpus["test"], protocol, rates, options.draws, w) for name, w in WINDOWS.items()}
+        scored = {
+            name: exact_scores(truth, corpus["test"], protocol, rates, options.draws, w) for name, w in WINDOWS.items()
+        }
         for spec in model_specs(options.models.split(","), options.max_epochs):
             model = trained(spec, protocol, corpus, options.out)
             evaluated = evaluate(model, corpus, protocol, rates=rates, draws=options.draws)
@@ -64,7 +66,11 @@ def main() -> None:
         rows += by_rate(scored, protocol, rates, options.draws)
     print(f"{machine()}; {len(corpus['test'])} clips, {options.draws} sets of masks\n")
     for score in SCORES:
-        table = [{k: f"{v:.3f}" if isinstance(v, float) and k != "rate" else v for k, v in row.items()} for row in rows if row["score"] == score]
+        table = [
+            {k: f"{v:.3f}" if isinstance(v, float) and k != "rate" else v for k, v in row.items()}
+            for row in rows
+            if row["score"] == score
+        ]
         print(f"{score.upper()}\n\n{markdown([{k: v for k, v in row.items() if k != 'score'} for row in table])}\n")
     write_csv(rows, options.out / "known_frames.csv")
 
@@ -116,7 +122,9 @@ def by_rate(scored: dict[str, list[dict[str, float]]], protocol: str, rates: Seq
     for score in SCORES:
         for i, rate in enumerate(rates):
             cells = slice(i * draws, (i + 1) * draws)
-            means = {name: float(np.mean([cell[score] for cell in cells_of[cells]])) for name, cells_of in scored.items()}
+            means = {
+                name: float(np.mean([cell[score] for cell in cells_of[cells]])) for name, cells_of in scored.items()
+            }
             rows.append({"score": score, "protocol": protocol, "rate": rate, **means})
     return rows
 

@@ -38,6 +38,7 @@ class UNetConfig:
         embedding: width of the noise-level embedding.
         dropout: inside the blocks.
         patch: neighbouring steps that are concatenated.
+        given: channels of a sequence that is read beside x, such as the known part of it; 0 for none.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
@@ -47,6 +48,7 @@ class UNetConfig:
     embedding: int = 128
     dropout: float = 0.0
     patch: int = 1
+    given: int = 0
 
 
 class TimeConv(nn.Module):
@@ -73,11 +75,13 @@ class TimeConv(nn.Module):
 class Condition:
     """A condition prepared for all evaluations: for each level keys and values ``(R, heads, N, C / heads)``.
 
-    ``mask`` (R, 1, 1, N) bool is True where a token may be attended to; every row has at least one.
+    ``mask`` (R, 1, 1, N) bool is True where a token may be attended to; every row has at least one. ``given`` (R, L', C) is
+    added to the first features of the sequence; None for nothing.
     """
 
     keys_values: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor
+    given: Tensor | None = None
 
 
 class CrossAttention(nn.Module):
@@ -174,6 +178,7 @@ class UNet(nn.Module):
 
         self.in_proj = nn.Linear(channels * self.patch, widths[0])
         self.position = nn.Parameter(torch.zeros(positions, widths[0]))
+        self.given_proj = nn.Parameter(torch.zeros(widths[0], config.given * self.patch)) if config.given else None
         self.attention_layers = config.attention_layers
         self.down = nn.ModuleList(level(w) for w in widths)
         self.downsample = nn.ModuleList(TimeConv(a, b, stride=2) for a, b in itertools.pairwise(widths))
@@ -188,10 +193,22 @@ class UNet(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def prepare(self, tokens: Tensor, mask: Tensor) -> Condition:
-        """Keys and values of tokens ``(R, N, condition)``, ``mask`` (R, N) bool, for any number of evaluations."""
+    def prepare(self, tokens: Tensor, mask: Tensor, given: Tensor | None = None) -> Condition:
+        """Keys and values of tokens ``(R, N, condition)``, ``mask`` (R, N) bool, for any number of evaluations.
+
+        ``given`` (R, config.given, length) is read beside the sequence.
+        """
         projected = tuple(layer.project(tokens) for level in (*self.down, *self.up) for layer in level.attention)
-        return Condition(projected, mask[:, None, None, :])
+        added = None
+        if given is not None:
+            assert self.given_proj is not None
+            added = F.linear(self._patches(given.transpose(1, 2)), self.given_proj)
+        return Condition(projected, mask[:, None, None, :], added)
+
+    def _patches(self, steps: Tensor) -> Tensor:
+        """``(B, length, C)`` -> ``(B, positions, C * patch)``, zeros beyond the end."""
+        padded = F.pad(steps, (0, 0, 0, -self.length % self.patch)) if self.length % self.patch else steps
+        return padded.reshape(steps.shape[0], len(self.position), -1)
 
     def forward(self, x: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         """``(R * S, channels, length)`` and c_noise ``(R * S,)`` or ``(1,)`` -> ``(R * S, channels, length)``."""
@@ -199,8 +216,9 @@ class UNet(nn.Module):
         embedded = self.embed(torch.cat([angles.sin(), angles.cos()], dim=-1))
         pairs = iter(condition.keys_values)
         steps = x.transpose(1, 2)
-        padded = F.pad(steps, (0, 0, 0, -self.length % self.patch)) if self.length % self.patch else steps
-        h = self.in_proj(padded.reshape(x.shape[0], len(self.position), -1)) + self.position
+        h = self.in_proj(self._patches(steps)) + self.position
+        if condition.given is not None:
+            h = h + condition.given.repeat_interleave(len(h) // len(condition.given), dim=0)
         skips = []
         for i, level in enumerate(self.down):
             if i:

@@ -45,6 +45,7 @@ class RecoveryBranch(nn.Module):
         draws: int,
         clips: ClipVectors,
         near: Neighbours | None,
+        whole: Tensor | None = None,
     ) -> Tensor:
         """The outputs under each of S draws, ``(S, M, B, O)``; rows that lack nothing are computed once.
 
@@ -55,8 +56,10 @@ class RecoveryBranch(nn.Module):
             draws: S.
             clips: the vectors of the B rows in stage 1's fusion, which are read as neighbours.
             near: the neighbours of the rows.
+            whole: ``(B, K)`` bool, the available cells without recovery; None for all. The recovery of a modality that is
+                available in part is read beside its encoding.
         """
-        complete = available.all(1)
+        complete = (available if whole is None else whole).all(1)
         out = clips.output.new_zeros(draws, *clips.output.shape)
         for rows, repeats in ((complete.nonzero().squeeze(1), 1), ((~complete).nonzero().squeeze(1), draws)):
             if not len(rows):

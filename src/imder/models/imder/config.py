@@ -91,6 +91,9 @@ class RecoveryConfig:
         log_sigma_std: standard deviation of that distribution; draws are clipped to the schedule.
         network: settings of the score networks.
         kind: what replaces a missing encoding: see ``--recovery``.
+        inpaint: whether erased steps of an available modality are recovered too, given its remaining ones (condition
+            ``tokens``; kinds ``conditional`` and ``mean``). They are learned in a training under a protocol that erases
+            steps, such as ``frames``.
     """
 
     condition: Literal["tokens", "channels"] = "tokens"
@@ -105,8 +108,14 @@ class RecoveryConfig:
     log_sigma_std: float = 1.2
     network: NetworkConfig = field(default_factory=NetworkConfig)
     kind: Kind = "conditional"
+    inpaint: bool = False
 
     def __post_init__(self) -> None:
+        if self.inpaint and (self.condition != "tokens" or self.kind not in ("conditional", "mean")):
+            raise ImderError(
+                f"recovery.inpaint needs condition 'tokens' and kind 'conditional' or 'mean', not {self.condition!r} and "
+                f"{self.kind!r}"
+            )
         if (self.condition, self.preconditioning) not in (("tokens", "edm"), ("channels", "score")):
             fitting = "edm" if self.condition == "tokens" else "score"
             raise ImderError(f"recovery: condition {self.condition!r} goes with {fitting!r}")

@@ -19,6 +19,7 @@ from imder.diffusion import Denoiser, KeyedNoise
 from imder.models.imder.config import RecoveryConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recovery import Encodings, RecoveryModel
+from imder.models.imder.remaining import Remaining
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.nn.module_dict import ModuleDict
 from imder.nn.standardize import Standardizer, fit_together
@@ -42,6 +43,7 @@ class ZeroRecovery(RecoveryModel):
         keys: Tensor,
         seed: int,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """Zeros ``(R,)``: there is nothing to learn (see the base class)."""
         return clean.new_zeros(len(keys))
@@ -53,6 +55,7 @@ class ZeroRecovery(RecoveryModel):
         available: Tensor,
         noise: KeyedNoise,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Denoiser:
         """The fitted mean, which stays 0 unless a subclass fits it."""
         mean = self.statistics[target].mean
@@ -80,6 +83,7 @@ class RegressionRecovery(TokenRecovery):
         keys: Tensor,
         seed: int,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """Squared error of the standardised encoding, averaged over coordinates; no noise (see the base class)."""
         predicted = self._predicted(target, encodings, available, near)
@@ -92,6 +96,7 @@ class RegressionRecovery(TokenRecovery):
         available: Tensor,
         noise: KeyedNoise,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Denoiser:
         """The prediction, for any x and sigma."""
         predicted = self._predicted(target, encodings, available, near)

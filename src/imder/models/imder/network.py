@@ -13,6 +13,9 @@ recoveries must beat the control; weight 0 turns recovery off. The paper's and t
 
 With several members, diffusion works on the encoding of the first; each member's recovery branch reads recoveries with a
 reader of its own. With context, the neighbours' encodings are part of the condition, the missing modality's own included.
+
+With ``recovery.inpaint``, a modality some of whose steps are erased is recovered too, given what remains of it. The recovery
+branch then reads both the available encoding, in which erased steps are zeros, and its recovery.
 """
 
 from __future__ import annotations
@@ -21,30 +24,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import check_available, pattern_bits
 from imder.models.base import check_batch, evaluating
-from imder.models.fusion_system import FusionSystem
 from imder.models.imder.branch import RecoveryBranch, without_recovery
 from imder.models.imder.config import IMDerConfig
-from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.recoveries import build_recovery
+from imder.models.imder.recovering import Recovered, RecoveringSystem
 from imder.models.imder.recovery_r2 import RecoveryR2
 from imder.models.parts.context import neighbours
 from imder.models.parts.fusions.base import AVAILABLE, RECOVERED
 from imder.models.parts.fusions.pooled import PooledFusion
 from imder.models.parts.losses import is_labelled, row_losses, to_prediction
-from imder.nn.module_dict import ModuleDict
-from imder.nn.rcab import ResidualChannelAttention
-from imder.types import Batch, ImderError, Output, RecoveredEncoding, Spec
-
-Recovered = dict[str, RecoveredEncoding]
-"""For each modality that some row lacks, its recovery."""
+from imder.types import Batch, ImderError, Output, Spec
 
 
-class IMDerNetwork(FusionSystem):
+class IMDerNetwork(RecoveringSystem):
     """The network and its use; `imder.models.imder.training` trains it.
 
     Args:
@@ -54,32 +50,12 @@ class IMDerNetwork(FusionSystem):
 
     config: IMDerConfig
     branch_weight: Tensor
-    cooccurrence: Tensor
 
     def __init__(self, spec: Spec, config: IMDerConfig) -> None:
-        if config.encoder.time_grid != "native" and len(spec.names) > 6:
-            raise ImderError(
-                f"recovery.condition 'channels' has a layer for each subset: K = {len(spec.names)} is too many, use fast"
-            )
-        # Encoders, fusion and context first: with one seed, they then start from the weights that `late-fusion` starts from.
         super().__init__(spec, config)
-        width, refinement = config.encoder.width, config.refinement
-        self.recovery = build_recovery(self.steps, width, config.recovery, config.context.offsets)
-        self.refiners = ModuleDict[ResidualChannelAttention](
-            {
-                k: ResidualChannelAttention(width, refinement.channels, refinement.blocks, refinement.reduction)
-                for k in self.steps
-            }
-        )
-        if config.two_branches:
-            for refiner in self.refiners.values():
-                nn.init.zeros_(refiner.contract.weight)
-                if refiner.contract.bias is not None:
-                    nn.init.zeros_(refiner.contract.bias)
         self.recovery_branch = self._new_branch() if config.two_branches else None
         self.control_branch = self._new_branch() if config.two_branches else None
         self.register_buffer("branch_weight", torch.full((2 ** len(self.steps),), 0.0 if config.two_branches else 1.0))
-        self.register_buffer("cooccurrence", torch.ones(len(self.steps), len(self.steps), dtype=torch.bool))
 
     def _new_branch(self) -> RecoveryBranch:
         config = self.config
@@ -87,61 +63,6 @@ class IMDerNetwork(FusionSystem):
             self.steps, config.encoder.width, self.spec.outputs, config.fusion, self.members, reads_recoveries=True
         )
         return RecoveryBranch(fusion, self.new_context())
-
-    # Parts.
-
-    def shared(self, encodings: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The encodings ``(B, width, steps_k)`` in which diffusion works: those of the first member."""
-        return {k: e[:, : self.config.encoder.width] for k, e in encodings.items()}
-
-    def refine(self, name: str, sampled: Tensor) -> Tensor:
-        """D_k of sampled encodings ``(..., width, steps)``; with two branches what D_k adds to them, at first nothing."""
-        refined: Tensor = self.refiners[name](sampled.flatten(0, -3)).reshape(sampled.shape)
-        return sampled + refined if self.config.two_branches else refined
-
-    def sample(
-        self,
-        encodings: Mapping[str, Tensor],
-        mask: Tensor,
-        available: Tensor,
-        keys: Tensor,
-        draws: int,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Sample every modality that some row lacks and that isn't marked in ``mask`` (B, K).
-
-        Args:
-            encodings: of the available modalities, ``(B, width, steps_k)`` (`shared`).
-            mask: ``(B, K)`` bool.
-            available: ``(B, K)`` bool.
-            keys: ``(B,)``.
-            draws: S.
-            seed: of the noise.
-            near: the neighbours of the B rows, with context.
-
-        Returns:
-            For each of them the rows ``(R,)`` and the draws ``(S, R, width, steps)``.
-        """
-        out = {}
-        for i, name in enumerate(self.spec.names):
-            rows = (~mask[:, i]).nonzero().squeeze(1)
-            if len(rows):
-                given = {k: e[rows] for k, e in encodings.items()}
-                usable = self.usable(i, available[rows])
-                beside = None if near is None else near.take(rows)
-                drawn = self.recovery.sample(name, given, usable, keys[rows], draws=draws, seed=seed, near=beside)
-                out[name] = (rows, drawn)
-        return out
-
-    def usable(self, target: int, available: Tensor) -> Tensor:
-        """``available`` (B, K) without the modalities that never occur together with the target in training."""
-        return available & self.cooccurrence[target]
-
-    def neighbour_encodings(self, shared: Mapping[str, Tensor], batch: Batch) -> NeighbourEncodings | None:
-        """The encodings of each row's neighbours, under their own availability; None without context."""
-        near = neighbours(batch, self.context_config)
-        return None if near is None else NeighbourEncodings.of(shared, batch.available, near)
 
     def filled_outputs(
         self, encodings: Mapping[str, Tensor], available: Tensor, recovered: Recovered, draws: int
@@ -181,8 +102,9 @@ class IMDerNetwork(FusionSystem):
             The recovery branch's ``(S, M, B, ...)``, the missing-token branch's ``(M, B, ...)`` (None where there is one
             branch only), and the recoveries.
         """
-        mask = without_recovery(batch.available, recovering)
-        recovered = self._recover(encodings, mask, batch, draws, seed)
+        mask, remaining = without_recovery(batch.available, recovering), self.remaining(batch)
+        whole = self.whole(mask, recovering, remaining)
+        recovered = self._recover(encodings, whole, batch, draws, seed, remaining)
         if self.recovery_branch is None:
             return to_prediction(self.filled_outputs(encodings, mask, recovered, draws), self.spec), None, recovered
         near = neighbours(batch, self.context_config)
@@ -190,33 +112,10 @@ class IMDerNetwork(FusionSystem):
         token = to_prediction(self.in_context(clips, clips, near), self.spec)
         if not bool(recovering.any()):
             return token.expand(draws, *token.shape), token, recovered
-        outputs = self.recovery_branch(encodings, mask, recovered, draws, clips, near)
+        outputs = self.recovery_branch(encodings, mask, recovered, draws, clips, near, whole)
         return to_prediction(outputs, self.spec), token, recovered
 
-    def _recover(self, encodings: Mapping[str, Tensor], mask: Tensor, batch: Batch, draws: int, seed: int) -> Recovered:
-        """The draws of `sample`, refined."""
-        shared = self.shared(encodings)
-        near = self.neighbour_encodings(shared, batch)
-        drawn = self.sample(shared, mask, batch.available, batch.keys, draws, seed, near)
-        return {
-            k: RecoveredEncoding(rows, x, self.refine(k, x), torch.full_like(rows, x.shape[-1]))
-            for k, (rows, x) in drawn.items()
-        }
-
     # Use.
-
-    @torch.no_grad()
-    def recover(self, batch: Batch, samples: int = 1, seed: int = 0) -> Recovered:
-        """Recover every missing modality of every row (no gradients, evaluation mode).
-
-        Args:
-            batch: B rows.
-            samples: recoveries S of each.
-            seed: of the noise.
-        """
-        check_batch(batch, "recover")
-        with evaluating(self):
-            return self._recover(self.encode(batch), batch.available, batch, samples, seed)
 
     @torch.no_grad()
     def recovery_r2(self, batches: Iterable[Batch], seed: int = 0) -> dict[str, float]:

@@ -14,8 +14,10 @@ from imder.models.base import Phase, evaluating
 from imder.models.imder.branch import RecoveryBranch, without_recovery
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.network import IMDerNetwork, Recovered
+from imder.models.imder.network import IMDerNetwork
 from imder.models.imder.pool import Draws, RecoveryPool
+from imder.models.imder.recovering import Recovered
+from imder.models.imder.remaining import Remaining
 from imder.models.parts.context import neighbours
 from imder.models.parts.losses import Loss, averaged_loss, members_loss, to_prediction
 from imder.types import Batch, RecoveredEncoding, Spec
@@ -53,51 +55,77 @@ class IMDerObjectives(IMDerNetwork):
         if phase == "stage1":
             return super().losses(batch, phase, seed, all_subsets=all_subsets, self_distillation=self_distillation)
         with torch.no_grad():
-            truth = self.encode(batch, batch.present)
+            given = self.encode(batch, batch.present)
+            truth = given if batch.erased is None else self.encode(batch.whole())
+            remaining = self.remaining(batch)
         if phase == "score":
-            return self._score_losses(self.shared(truth), batch.present, batch, seed)
-        return self._recovery_losses(truth, batch, phase, seed)
+            return self._score_losses(self.shared(truth), given, remaining, batch.present, batch, seed)
+        return self._recovery_losses(truth, given, remaining, batch, phase, seed)
 
     def _score_losses(
-        self, truth: Mapping[str, Tensor], targets: Tensor, batch: Batch, seed: int, weight: float = 1.0
+        self,
+        truth: Mapping[str, Tensor],
+        given: Mapping[str, Tensor],
+        remaining: Mapping[str, Remaining] | None,
+        targets: Tensor,
+        batch: Batch,
+        seed: int,
+        weight: float = 1.0,
     ) -> dict[str, Loss]:
-        """Score matching for each modality over the rows marked in ``targets`` (B, K)."""
+        """Score matching for each modality over the rows marked in ``targets`` (B, K).
+
+        ``truth`` holds the encodings of complete samples, ``given`` those of what remains.
+        """
         losses = {}
-        near = self.neighbour_encodings(truth, batch)
+        conditions = self.conditions(self.shared(given), remaining)
+        near = self.neighbour_encodings(conditions, batch)
         for i, name in enumerate(self.spec.names):
             rows = targets[:, i].nonzero().squeeze(1)
             if len(rows):
-                given = {k: e[rows] for k, e in truth.items()}
+                encodings = {k: e[rows] for k, e in conditions.items()}
                 available, keys = self.usable(i, batch.available[rows]), batch.keys[rows]
                 beside = None if near is None else near.take(rows)
-                each = self.recovery.losses(name, given[name], given, available, keys, seed * len(truth) + i, beside)
+                own = None if remaining is None else remaining[name].take(rows)
+                each = self.recovery.losses(
+                    name, truth[name][rows], encodings, available, keys, seed * len(truth) + i, beside, own
+                )
                 losses[f"score/{name}"] = Loss(each.sum(), float(len(rows)), weight)
             else:
                 losses[f"score/{name}"] = Loss(_zero_of(self.recovery), 0.0, weight)
         return losses
 
-    def _recovery_losses(self, truth: Mapping[str, Tensor], batch: Batch, phase: Phase, seed: int) -> dict[str, Loss]:
+    def _recovery_losses(
+        self,
+        truth: Mapping[str, Tensor],
+        given: Mapping[str, Tensor],
+        remaining: Mapping[str, Remaining] | None,
+        batch: Batch,
+        phase: Phase,
+        seed: int,
+    ) -> dict[str, Loss]:
         """Task and reconstruction on recoveries: from the pool, newly sampled, or zeros (``control``)."""
         assert batch.labels is not None
         encodings = {
-            k: torch.where(batch.available[:, i, None, None], e, 0.0) for i, (k, e) in enumerate(truth.items())
+            k: torch.where(batch.available[:, i, None, None], e, 0.0) for i, (k, e) in enumerate(given.items())
         }
         visible = batch.available.any(1)
         mask = without_recovery(batch.available, visible)
+        whole = self.whole(mask, visible, remaining)
         recovered = {}
         losses: dict[str, Loss] = {}
         if phase == "control":
-            recovered = self._zeros(mask)
+            recovered = self._zeros(whole)
         else:
-            sampled = self._sampled(self.shared(encodings), mask, batch, phase, seed)
-            recovered, losses = self._refined(sampled, self.shared(truth), batch)
+            conditions = self.conditions(self.shared(encodings), remaining)
+            sampled = self._sampled(conditions, whole, batch, phase, seed, remaining)
+            recovered, losses = self._refined(sampled, self.shared(truth), batch, remaining)
         if phase == "joint":
             output = self.filled_outputs(encodings, batch.available, recovered, 1)[0]
         else:
             near = neighbours(batch, self.context_config)
             with torch.no_grad():
                 clips = self.fuse(encodings, batch.available)
-            output = self.branch_of(phase)(encodings, mask, recovered, 1, clips, near)[0]
+            output = self.branch_of(phase)(encodings, mask, recovered, 1, clips, near, whole)[0]
         if self.recovery.training or self.refiners.training or (self.control_branch or self).training:
             task = members_loss(output[:, visible], batch.labels[visible], self.spec)
         else:
@@ -106,21 +134,35 @@ class IMDerObjectives(IMDerNetwork):
         if phase == "joint" and self.config.recovery_kind.learned:
             # Where modalities are missing for good, each present one is learned from the others instead.
             targets = batch.present if self._permanently_missing else batch.present & ~batch.available
-            losses |= self._score_losses(truth, targets, batch, seed, self.config.auxiliary_weight)
+            losses |= self._score_losses(truth, given, remaining, targets, batch, seed, self.config.auxiliary_weight)
         return losses
 
-    def _sampled(self, shared: Mapping[str, Tensor], mask: Tensor, batch: Batch, phase: Phase, seed: int) -> Draws:
+    def _sampled(
+        self,
+        shared: Mapping[str, Tensor],
+        mask: Tensor,
+        batch: Batch,
+        phase: Phase,
+        seed: int,
+        remaining: Mapping[str, Remaining] | None,
+    ) -> Draws:
         """A pair of draws of every modality outside the mask (`_sample_once`).
 
-        From the pool, which keeps what depends on the sample and its pattern alone: with context, and in ``joint``, draws
-        are new in every step.
+        From the pool, which keeps what depends on the sample and its pattern alone: with context, under erased steps and in
+        ``joint``, draws are new in every step.
         """
         near = self.neighbour_encodings(shared, batch)
-        if phase == "joint" or near is not None:
-            return self._sample_once(shared, mask, batch.keys, seed, batch.available, near)
+        if phase == "joint" or near is not None or batch.erased is not None:
+            return self._sample_once(shared, mask, batch.keys, seed, batch.available, near, remaining)
         return self._pool.get(shared, batch, seed, self._sample_once, training=self.refiners.training)
 
-    def _refined(self, sampled: Draws, truth: Mapping[str, Tensor], batch: Batch) -> tuple[Recovered, dict[str, Loss]]:
+    def _refined(
+        self,
+        sampled: Draws,
+        truth: Mapping[str, Tensor],
+        batch: Batch,
+        remaining: Mapping[str, Remaining] | None,
+    ) -> tuple[Recovered, dict[str, Loss]]:
         """The first of each pair of draws, refined, and the reconstruction losses where the truth is present.
 
         The pair's refined mean is compared with the truth. A single draw's error would teach D_k to shrink draws towards the
@@ -136,7 +178,7 @@ class IMDerObjectives(IMDerNetwork):
                 continue
             rows, stacked = sampled[name]
             x = stacked.reshape(len(rows), self._pair, -1, stacked.shape[-1]).transpose(0, 1)
-            refined = self.refine(name, x)
+            refined = self.refine(name, x, None if remaining is None else remaining[name].take(rows).unknown)
             recovered[name] = RecoveredEncoding(rows, x[:1], refined[:1], torch.full_like(rows, x.shape[-1]))
             error = (refined.mean(0) - truth[name][rows]).square().flatten(1).mean(1) * present[rows]
             losses[f"reconstruction/{name}"] = Loss(error.sum(), float(present[rows].sum()), auxiliary)
@@ -161,13 +203,15 @@ class IMDerObjectives(IMDerNetwork):
         seed: int,
         available: Tensor | None = None,
         near: NeighbourEncodings | None = None,
+        remaining: Mapping[str, Remaining] | None = None,
     ) -> Draws:
         """A pair of draws of every modality outside ``mask`` (B, K), which is what is available unless that is given too.
 
         The pair's encodings lie side by side, ``(R, 2 width, steps)``; a kind that has no pairs has one.
         """
         with evaluating(self.recovery):
-            drawn = self.sample(shared, mask, mask if available is None else available, keys, self._pair, seed, near)
+            available = mask if available is None else available
+            drawn = self.sample(shared, mask, available, keys, self._pair, seed, near, remaining)
         return {name: (rows, x.transpose(0, 1).flatten(1, 2)) for name, (rows, x) in drawn.items()}
 
 

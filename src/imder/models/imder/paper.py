@@ -21,6 +21,7 @@ from imder.models.imder.conditions import SubsetCondition
 from imder.models.imder.config import RecoveryConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recovery import Encodings, RecoveryModel
+from imder.models.imder.remaining import Remaining
 from imder.nn.module_dict import ModuleDict
 from imder.nn.score import PaperScoreNetwork
 from imder.types import ImderError
@@ -89,6 +90,7 @@ class PaperRecovery(RecoveryModel):
         keys: Tensor,
         seed: int,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """The paper's loss: summed over channels and time (see the base class)."""
         noise = KeyedNoise(keys, seed)
@@ -128,6 +130,7 @@ class PaperRecovery(RecoveryModel):
         available: Tensor,
         noise: KeyedNoise,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Denoiser:
         """Tweedie's formula on the score; unless clean, the condition gets new noise at every evaluation."""
         groups = self.groups(target, encodings, available)

@@ -32,6 +32,7 @@ from imder.diffusion import Denoiser, KeyedNoise, VESchedule
 from imder.diffusion.sample import sample
 from imder.models.imder.config import KINDS, RecoveryConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
+from imder.models.imder.remaining import Remaining
 
 DRAW_STEP = 0x1F123BB5159A55E5  # from the noise key of one (draw, modality) to the next; odd, so that none coincide
 CPU_ROWS = 512  # sequences that a CPU samples at once: with more, intermediate results no longer fit its caches
@@ -54,6 +55,27 @@ class MaskedEncodings:
     encodings: dict[str, Tensor]
     present: Tensor
     available: Tensor
+    fold: Tensor
+    near: NeighbourEncodings | None
+
+
+@dataclass(frozen=True)
+class ErasedEncodings:
+    """B training samples some of whose steps are erased.
+
+    Attributes:
+        truth: the encodings of the complete samples, ``(B, width, steps_k)``.
+        encodings: of what remains, with erased frames averaged, ``(B, width, steps_k)``.
+        available: ``(B, K)`` bool.
+        remaining: of each modality.
+        fold: as in `MaskedEncodings`.
+        near: the neighbours, with context.
+    """
+
+    truth: dict[str, Tensor]
+    encodings: dict[str, Tensor]
+    available: Tensor
+    remaining: dict[str, Remaining]
     fold: Tensor
     near: NeighbourEncodings | None
 
@@ -105,6 +127,9 @@ class RecoveryModel(nn.Module, ABC):
     def fit_means(self, batches: Iterable[MaskedEncodings]) -> None:
         """Fit what is linear in the condition to training encodings, if the kind has such a part."""
 
+    def fit_inpainting(self, batches: Iterable[ErasedEncodings]) -> None:
+        """Fit what is linear in the remaining steps to training encodings, if the kind recovers erased steps."""
+
     @abstractmethod
     def losses(
         self,
@@ -115,6 +140,7 @@ class RecoveryModel(nn.Module, ABC):
         keys: Tensor,
         seed: int,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """Denoising score matching.
 
@@ -126,6 +152,7 @@ class RecoveryModel(nn.Module, ABC):
             keys: ``(R,)``, for the noise.
             seed: of the noise.
             near: the neighbours of the rows, if they are read.
+            own: what remains of the target itself, where steps of it are erased.
 
         Returns:
             ``(R,)``.
@@ -139,6 +166,7 @@ class RecoveryModel(nn.Module, ABC):
         available: Tensor,
         noise: KeyedNoise,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Denoiser:
         """The denoiser for ``R * S`` rows (draws of a row adjacent), in the space where diffusion works."""
 
@@ -151,10 +179,15 @@ class RecoveryModel(nn.Module, ABC):
         return x
 
     def closed_form_mean(
-        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        near: NeighbourEncodings | None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """The part of the mean ``(R, width, steps)`` that needs no network, in the space where diffusion works: 0."""
-        del available, near
+        del available, near, own
         return encodings[target].new_zeros(len(encodings[target]), self.width, self.steps[target])
 
     @torch.no_grad()
@@ -168,6 +201,7 @@ class RecoveryModel(nn.Module, ABC):
         draws: int,
         seed: int,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """Sample encodings of ``target`` given the available ones: ``(draws, R, width, steps)``.
 
@@ -179,9 +213,10 @@ class RecoveryModel(nn.Module, ABC):
             draws: for each row; all equal, for any seed, where the kind samples nothing.
             seed: of the noise.
             near: the neighbours of the rows, if they are read.
+            own: what remains of the target itself, where steps of it are erased; untouched steps are sampled as they are.
         """
         if not self.kind.sampled:
-            return self._estimate(target, encodings, available, keys, near).expand(draws, -1, -1, -1)
+            return self._estimate(target, encodings, available, keys, near, own).expand(draws, -1, -1, -1)
         rows, most = len(keys), max(1, CPU_ROWS // draws)
         if keys.device.type == "cpu" and rows > most:
             chunks = [slice(i, i + most) for i in range(0, rows, most)]
@@ -194,6 +229,7 @@ class RecoveryModel(nn.Module, ABC):
                     draws=draws,
                     seed=seed,
                     near=None if near is None else near.take(c),
+                    own=None if own is None else own.take(c),
                 )
                 for c in chunks
             ]
@@ -205,12 +241,18 @@ class RecoveryModel(nn.Module, ABC):
         sign = (1.0 - 2.0 * odd).repeat(rows) if self.antithetic else None
         noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed, sign=sign)
         shape = (rows * draws, self.width, self.steps[target])
-        denoise = self.denoiser(target, encodings, available, noise, near)
+        denoise = self.denoiser(target, encodings, available, noise, near, own)
         restored = self.restore(target, self.solve(denoise, shape, noise))
         return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
 
     def _estimate(
-        self, target: str, encodings: Encodings, available: Tensor, keys: Tensor, near: NeighbourEncodings | None
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        keys: Tensor,
+        near: NeighbourEncodings | None,
+        own: Remaining | None,
     ) -> Tensor:
         """The denoised x at the largest noise level, ``(R, width, steps)``.
 
@@ -218,6 +260,6 @@ class RecoveryModel(nn.Module, ABC):
         in closed form. A condition that needs noise gets the same in every call.
         """
         noise = KeyedNoise(keys + self.names.index(target) * DRAW_STEP, 0)
-        x = self.closed_form_mean(target, encodings, available, near)
+        x = self.closed_form_mean(target, encodings, available, near, own)
         sigma = self.schedule.std(x.new_tensor(1.0))
-        return self.restore(target, self.denoiser(target, encodings, available, noise, near)(x, sigma))
+        return self.restore(target, self.denoiser(target, encodings, available, noise, near, own)(x, sigma))

@@ -2,11 +2,16 @@
 
 A linear mean in closed form (`imder.models.imder.linear_mean`) is subtracted from the standardised encoding; the networks, one
 for each modality, attend to the condition's tokens and learn the distribution of what is left.
+
+With ``inpaint`` the target may be there in part (`imder.models.imder.remaining`). The linear mean then is that of
+`imder.models.imder.linear_inpainting`, the networks read what remains beside the noisy sequence, and known steps are put in
+at every noise level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,9 +20,11 @@ from imder.diffusion import Denoiser, KeyedNoise, edm_denoiser, edm_loss
 from imder.diffusion.sample import TIME_MIN
 from imder.models.imder.conditions import SUMMARY, TokenCondition
 from imder.models.imder.config import RecoveryConfig
+from imder.models.imder.linear_inpainting import LinearInpainting
 from imder.models.imder.linear_mean import LinearMean
 from imder.models.imder.neighbour_condition import NeighbourEncodings, NeighbourTokens
-from imder.models.imder.recovery import Encodings, MaskedEncodings, RecoveryModel
+from imder.models.imder.recovery import Encodings, ErasedEncodings, MaskedEncodings, RecoveryModel
+from imder.models.imder.remaining import Remaining
 from imder.nn.module_dict import ModuleDict
 from imder.nn.standardize import Standardizer, fit_together
 from imder.nn.unet import Condition, UNet, UNetConfig
@@ -41,12 +48,23 @@ class TokenRecovery(RecoveryModel):
                 for k in steps
             }
         )
+        given = 2 * width + 2 if config.inpaint else 0
         unet = UNetConfig(
-            net.widths, net.condition_width, net.heads, net.attention_layers, net.embedding, net.dropout, net.patch
+            net.widths,
+            net.condition_width,
+            net.heads,
+            net.attention_layers,
+            net.embedding,
+            net.dropout,
+            net.patch,
+            given,
         )
         self.networks = ModuleDict[UNet]({k: UNet(width, n, unet) for k, n in steps.items()})
         self.means = ModuleDict[LinearMean](
             {k: LinearMean(tuple(others[k]), self.names, width, n, self.offsets) for k, n in steps.items()}
+        )
+        self.inpaintings = ModuleDict[LinearInpainting](
+            {k: LinearInpainting(width) for k in steps} if config.inpaint else {}
         )
 
     def _neighbour_tokens(self) -> NeighbourTokens | None:
@@ -76,6 +94,24 @@ class TokenRecovery(RecoveryModel):
         for target, mean in self.means.items():
             mean.solve(sums[target])
 
+    @torch.no_grad()
+    def fit_inpainting(self, batches: Iterable[ErasedEncodings]) -> None:
+        """Fit the linear part of erased steps (`imder.models.imder.linear_inpainting`); the linear means are fitted."""
+        sums = {target: inpainting.sums() for target, inpainting in self.inpaintings.items()}
+        for batch in batches:
+            for target, inpainting in self.inpaintings.items():
+                mean = self.means[target](*self._inputs(target, batch.encodings, batch.available, batch.near))
+                own, clean = self._scaled(target, batch.remaining[target]), self.scale(target, batch.truth[target])
+                inpainting.add(sums[target], own, mean, clean, batch.fold)
+        for target, inpainting in self.inpaintings.items():
+            inpainting.solve(sums[target])
+
+    def _scaled(self, target: str, own: Remaining) -> Remaining:
+        """What remains of a target, standardised."""
+        return replace(
+            own, averaged=self.scale(target, own.averaged), interpolated=self.scale(target, own.interpolated)
+        )
+
     def _inputs(
         self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], NeighbourEncodings | None]:
@@ -89,19 +125,36 @@ class TokenRecovery(RecoveryModel):
         return scaled, masks, near
 
     def condition(
-        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None = None
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> tuple[Condition, Tensor]:
         """The condition for a target, with keys and values computed once for all evaluations, and the linear mean."""
         inputs = self._inputs(target, encodings, available, near)
         mean: Tensor = self.means[target](*inputs)
-        return self.networks[target].prepare(*self.conditions[target](*inputs)), mean
+        given = None
+        if own is not None:
+            own = self._scaled(target, own)
+            mean = self.inpaintings[target](own, mean)
+            shares = [own.missing.mean(1, keepdim=True), own.missing.amax(1, keepdim=True)]
+            given = torch.cat([own.averaged, own.interpolated, *shares], dim=1)
+            given = torch.where(own.partial[:, None, None], given, 0.0)
+        return self.networks[target].prepare(*self.conditions[target](*inputs), given), mean
 
     def closed_form_mean(
-        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
+        self,
+        target: str,
+        encodings: Encodings,
+        available: Tensor,
+        near: NeighbourEncodings | None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """The linear mean (see the base class)."""
         mean: Tensor = self.means[target](*self._inputs(target, encodings, available, near))
-        return mean
+        return mean if own is None else self.inpaintings[target](self._scaled(target, own), mean)
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """Standardise encodings ``(R, width, steps)``."""
@@ -121,9 +174,13 @@ class TokenRecovery(RecoveryModel):
         keys: Tensor,
         seed: int,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Tensor:
-        """EDM's loss with normally distributed ln sigma, on what the linear mean leaves (see the base class)."""
-        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near)
+        """EDM's loss with normally distributed ln sigma, on what the linear mean leaves (see the base class).
+
+        Of a target that is there in part, the loss of its unknown steps.
+        """
+        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near, own)
         rows, levels = len(keys), self.config.noise_levels_per_sample
         noise = KeyedNoise(keys, seed)
         log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
@@ -131,7 +188,8 @@ class TokenRecovery(RecoveryModel):
         sigma = log_sigma.clamp(*ends).exp()
         clean = (self.scale(target, clean) - mean).repeat_interleave(levels, dim=0)
         z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
-        return edm_loss(lambda x, c: network(x, c, condition), clean, sigma, z).reshape(rows, levels).mean(1)
+        mask = None if own is None else own.unknown.repeat_interleave(levels, dim=0)[:, None]
+        return edm_loss(lambda x, c: network(x, c, condition), clean, sigma, z, mask).reshape(rows, levels).mean(1)
 
     def denoiser(
         self,
@@ -140,13 +198,19 @@ class TokenRecovery(RecoveryModel):
         available: Tensor,
         noise: KeyedNoise,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Denoiser:
         """EDM's denoiser of what the linear mean leaves; the condition is computed here, once."""
-        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near)
+        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near, own)
         denoise_rest = edm_denoiser(lambda x, c: network(x, c, condition))
+        unknown = None if own is None else own.unknown[:, None]
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             shift = mean.repeat_interleave(len(x) // len(mean), dim=0)
-            return shift + denoise_rest(x - shift, sigma)
+            if unknown is None:
+                return shift + denoise_rest(x - shift, sigma)
+            mask = unknown.repeat_interleave(len(x) // len(mean), dim=0)  # elsewhere the linear mean is the known value
+            rest = denoise_rest(torch.where(mask, x - shift, 0.0), sigma)
+            return shift + torch.where(mask, rest, 0.0)
 
         return denoise

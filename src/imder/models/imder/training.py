@@ -26,7 +26,8 @@ from imder.models.imder.branch_weights import BRANCH_WEIGHTS, BranchLosses
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.linear_mean import FOLDS
 from imder.models.imder.objectives import IMDerObjectives
-from imder.models.imder.recovery import MaskedEncodings
+from imder.models.imder.recovery import ErasedEncodings, MaskedEncodings
+from imder.models.imder.remaining import erase
 from imder.models.parts.context import neighbours
 from imder.models.parts.encoder import fit_features
 from imder.models.parts.fusions.pooled import PooledFusion
@@ -120,6 +121,8 @@ class IMDer(IMDerObjectives):
                     self._record_cooccurrence(batches)
                 self.recovery.fit(self._available_encodings(batches))
                 self.recovery.fit_means(self._masked_encodings(batches, seed))
+                if self.config.recovery.inpaint:
+                    self.recovery.fit_inpainting(self._erased_encodings(batches, seed))
         if phase in ("recovery", "control"):
             assert isinstance(self.fusion, PooledFusion)
             self.branch_of(phase).start_from(self.fusion, self.context)
@@ -140,6 +143,17 @@ class IMDer(IMDerObjectives):
                 available = batch.available & (kept | ~(batch.available & kept).any(1, keepdim=True))
                 near = self.neighbour_encodings(encodings, replace(batch, available=available))
                 yield MaskedEncodings(encodings, batch.available, available, fold, near)
+
+    def _erased_encodings(self, batches: Iterable[Batch], seed: int) -> Iterator[ErasedEncodings]:
+        """Training encodings of which each step is erased at a rate that is uniform in [0, 1] for each sample."""
+        for batch in batches:
+            erased_batch = erase(batch, seed)
+            remaining = self.remaining(erased_batch)
+            if remaining is not None:
+                given = self.conditions(self.shared(self.encode(erased_batch)), remaining)
+                near = self.neighbour_encodings(given, batch)
+                truth = self.shared(self.encode(batch))
+                yield ErasedEncodings(truth, given, batch.available, remaining, _fold_of(batch), near)
 
     def _record_cooccurrence(self, batches: Iterable[Batch]) -> None:
         """Record which pairs of modalities occur together in training; others can't be conditioned on each other."""
@@ -185,11 +199,13 @@ class IMDer(IMDerObjectives):
         visible, encodings = batch.available.any(1), self.encode(batch)
         draws = SELECTION_DRAWS if self.config.recovery_kind.sampled else 1
         mask, near = without_recovery(batch.available, visible), neighbours(batch, self.context_config)
+        remaining = self.remaining(batch)
+        whole = self.whole(mask, visible, remaining)
         clips = self.fuse(encodings, batch.available)
         token = to_prediction(self.in_context(clips, clips, near), self.spec)
-        recovered = self._recover(encodings, mask, batch, draws, seed)
-        branch = self.branch_of("recovery")(encodings, mask, recovered, draws, clips, near)
-        control = self.branch_of("control")(encodings, mask, self._zeros(mask), 1, clips, near)
+        recovered = self._recover(encodings, whole, batch, draws, seed, remaining)
+        branch = self.branch_of("recovery")(encodings, mask, recovered, draws, clips, near, whole)
+        control = self.branch_of("control")(encodings, mask, self._zeros(whole), 1, clips, near, whole)
         rows = (visible & is_labelled(batch.labels, self.spec)).nonzero().squeeze(1)
         base, labels = token.mean(0)[rows], batch.labels[rows]
 
