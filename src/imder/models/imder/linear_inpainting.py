@@ -53,7 +53,8 @@ class LinearInpainting(nn.Module):
 
     def sums(self) -> RidgeSums:
         """Empty sums."""
-        return RidgeSums(*self.weight.shape, self.weight.device)
+        features, outputs = self.weight.shape
+        return RidgeSums(features, outputs, self.weight.device)
 
     def add(self, sums: RidgeSums, remaining: Remaining, mean: Tensor, clean: Tensor, fold: Tensor) -> None:
         """Add the touched steps of R rows with true encodings ``clean`` (R, W, L) and folds ``fold`` (R,)."""

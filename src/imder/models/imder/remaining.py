@@ -16,6 +16,7 @@ from torch import Tensor
 
 from imder.diffusion import KeyedNoise
 from imder.models.parts.encoder import Encoder
+from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import frame_mask, resample
 from imder.types import Batch
 
@@ -54,7 +55,7 @@ class Remaining:
         )
 
 
-def remaining_of(encoders: Mapping[str, Encoder], batch: Batch, width: int) -> dict[str, Remaining] | None:
+def remaining_of(encoders: ModuleDict[Encoder], batch: Batch, width: int) -> dict[str, Remaining] | None:
     """What remains of each modality of a batch; None where no step of it is erased.
 
     Args:
