@@ -142,8 +142,8 @@ class TokenRecovery(RecoveryModel):
             shares = [own.missing.mean(1, keepdim=True), own.missing.amax(1, keepdim=True)]
             given = torch.cat([own.averaged, own.interpolated, *shares], dim=1)
             given = torch.where(own.partial[:, None, None], given, 0.0)
-        tokens, mask = self.conditions[target](*inputs)
-        return self.networks[target].prepare(tokens, mask, given), mean
+        read = () if given is None else (given,)
+        return self.networks[target].prepare(*self.conditions[target](*inputs), *read), mean
 
     def closed_form_mean(
         self,
