@@ -8,7 +8,6 @@ interpolated linearly between the nearest ones (the nearest alone at the ends). 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
