@@ -29,6 +29,7 @@ from imder.diffusion.sample import SIGMA_MIN, TIME_MIN, sample
 from imder.models.imder.config import RecoveryConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recovery import Encodings, MaskedEncodings
+from imder.models.imder.remaining import Remaining
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.nn.unet import Condition
 
@@ -147,6 +148,7 @@ class Variant(TokenRecovery):
         keys: Tensor,
         seed: int,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """(F - target)^2, averaged over coordinates (see the base class)."""
         inputs = self._inputs(target, encodings, available, near)
@@ -165,6 +167,7 @@ class Variant(TokenRecovery):
         available: Tensor,
         noise: KeyedNoise,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Denoiser:
         """The denoiser (see the base class)."""
         inputs = self._inputs(target, encodings, available, near)
@@ -244,6 +247,7 @@ class Student(Variant):
         keys: Tensor,
         seed: int,
         near: NeighbourEncodings | None = None,
+        own: Remaining | None = None,
     ) -> Tensor:
         """The method's loss; in validation, that of regression (see the base class)."""
         inputs = self._inputs(target, encodings, available, near)

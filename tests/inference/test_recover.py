@@ -7,7 +7,9 @@ import imder
 from imder.data.corpus import Ragged, Split
 from imder.data.store import read_store
 from imder.inference.recover import recover
+from imder.missingness.frame_missing import FrameMissing
 from imder.models.registry import build
+from imder.synthetic.known_truth import KnownTruth
 from imder.types import ImderError
 from small_dialogues import batch_of, system_of
 from tiny_models import ABSENT, NAMES, Summing, sums, tiny_corpus
@@ -70,6 +72,23 @@ def test_dialogues_hold_clips_of_nothing_that_are_left_out() -> None:
     made = recover(model, split, available=mask)
     assert made.spec.names == ("audio_sampled", "audio_refined")
     assert made["all"].ids == ("b",)
+
+
+def test_erased_steps_are_recovered_by_a_system_that_can() -> None:
+    truth = KnownTruth.standard()
+    split, spec = truth.sample(12, seed=1), truth.corpus(3, 1, 1).spec
+    model = system_of("fast", direction="none", spec=spec, recovery__inpaint=True)
+    made = recover(model, split, available=FrameMissing(0.3), samples=2)
+    assert set(made.spec.names) == {f"{name}_{stage}" for name in spec.names for stage in ("sampled", "refined")}
+    assert made["all"].ids == tuple(f"{i}#{draw}" for i in split.ids for draw in range(2))
+    first, second = (made["all"].features["audio_sampled"][i] for i in range(2))
+    same = (first == second).all(1)
+    assert same.any()
+    assert not same.all()
+    with pytest.raises(ImderError, match="nothing to recover"):
+        recover(model, split, available=FrameMissing(0.0))
+    with pytest.raises(ImderError, match="nothing to recover"):
+        recover(system_of("fast", direction="none", spec=spec), split, available=FrameMissing(0.3))
 
 
 def test_a_system_that_recovers_nothing() -> None:

@@ -240,6 +240,11 @@ class Model(nn.Module, ABC):
         del batches, seed
         return {}
 
+    @property
+    def recovers_steps(self) -> bool:
+        """Whether erased steps of an available modality are recovered (default: no)."""
+        return False
+
     def recovery_cost(self) -> float:
         """Work of recovering one modality of one sample for a prediction: multiplications of weights, roughly (default: 0)."""
         return 0.0

@@ -130,6 +130,11 @@ def prepare(job: TrainingJob) -> TrainingJob:
     has_encoder = training.language_encoder.name is not None
     if has_encoder and not system_class(job.settings.system).tunes_language:
         raise ImderError(f"{job.settings.system}: no language encoder can be tuned with it; leave language_encoder out")
+    if has_encoder and getattr(getattr(job.settings.model, "recovery", None), "inpaint", False):
+        raise ImderError(
+            "model.recovery.inpaint recovers steps of precomputed features; a language encoder changes the others too: leave "
+            "one of the two out"
+        )
     corpus = with_token_ids(corpus) if has_encoder else corpus
     train = hide_labels(corpus["train"], training.label_share, training.seed)
     corpus = replace(corpus, splits={**corpus.splits, "train": train})

@@ -9,6 +9,8 @@ import torch
 
 from imder.models.imder.remaining import erase
 from imder.models.imder.training import IMDer
+from imder.synthetic.known_truth import KnownTruth
+from imder.training.train import train
 from imder.types import ImderError
 from small_dialogues import batch_of, system_of
 from small_imder import SPEC, make_batch, small_config, small_model
@@ -65,11 +67,6 @@ def test_known_steps_are_kept_in_every_draw_and_the_others_are_drawn(model):
             spread = draws.var(0)
             assert (spread[own.unknown[:, None].expand_as(spread)] > 0).all()
             assert (spread[~own.unknown[:, None].expand_as(spread)] == 0).all()
-    assert not recovered["language"].sampled[:, partial_rows(remaining, recovered)].isnan().any()
-
-
-def partial_rows(remaining, recovered):
-    return remaining["language"].partial[recovered["language"].rows]
 
 
 def test_recoveries_of_erased_steps_enter_predictions_of_each_row_alone(model):
@@ -78,7 +75,7 @@ def test_recoveries_of_erased_steps_enter_predictions_of_each_row_alone(model):
     rows = torch.tensor([4, 1, 15, 9])
     some = model.predict(erased.take(rows), seed=2)
     torch.testing.assert_close(some.prediction, whole.prediction[rows], rtol=1e-4, atol=1e-4)
-    everything = erased.available.all(1) & torch.stack(list(map(lambda x: x.any(1), erased.erased.values()))).any(0)
+    everything = erased.available.all(1) & torch.stack([x.any(1) for x in erased.erased.values()]).any(0)
     assert everything.any()
     assert (whole.spread[:, everything].var(0) > 0).all()
     other = model.predict(replace(erased, keys=erased.keys + 1), seed=2)
@@ -125,3 +122,10 @@ def test_mistakes_are_named():
         replace(config.recovery, inpaint=True, kind="zero")
     with pytest.raises(ImderError, match="not 'channels'"):
         replace(small_config("paper").recovery, inpaint=True)
+
+
+def test_a_language_encoder_is_refused(tmp_path):
+    corpus = KnownTruth.standard().corpus(8, 4, 2)
+    with pytest.raises(ImderError, match=r"model.recovery.inpaint recovers steps of precomputed features"):
+        overrides = {"model.recovery.inpaint": True}
+        train(corpus, tmp_path / "run", preset="fast", overrides=overrides, language_encoder="any")

@@ -74,9 +74,14 @@ class RecoveringSystem(FusionSystem):
             refined = torch.where(unknown[:, None], refined, 0.0 if self.config.two_branches else sampled)
         return sampled + refined if self.config.two_branches else refined
 
+    @property
+    def recovers_steps(self) -> bool:
+        """With ``recovery.inpaint`` (see `Model`)."""
+        return self.config.recovery.inpaint
+
     def remaining(self, batch: Batch) -> dict[str, Remaining] | None:
         """What remains of modalities with erased steps; None where no step is erased, or erased steps aren't recovered."""
-        if not self.config.recovery.inpaint:
+        if not self.recovers_steps:
             return None
         return remaining_of(self.encoders, batch, self.config.encoder.width)
 

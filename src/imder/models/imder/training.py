@@ -121,7 +121,7 @@ class IMDer(IMDerObjectives):
                     self._record_cooccurrence(batches)
                 self.recovery.fit(self._available_encodings(batches))
                 self.recovery.fit_means(self._masked_encodings(batches, seed))
-                if self.config.recovery.inpaint:
+                if self.recovers_steps:
                     self.recovery.fit_inpainting(self._erased_encodings(batches, seed))
         if phase in ("recovery", "control"):
             assert isinstance(self.fusion, PooledFusion)
