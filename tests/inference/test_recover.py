@@ -78,11 +78,11 @@ def test_erased_steps_are_recovered_by_a_system_that_can() -> None:
     truth = KnownTruth.standard()
     split, spec = truth.sample(12, seed=1), truth.corpus(3, 1, 1).spec
     model = system_of("fast", direction="none", spec=spec, recovery__inpaint=True)
-    made = recover(model, split, available=FrameMissing(0.3), samples=2)
+    made = recover(model, split, available=FrameMissing(0.1), samples=2)
     assert set(made.spec.names) == {f"{name}_{stage}" for name in spec.names for stage in ("sampled", "refined")}
     assert made["all"].ids == tuple(f"{i}#{draw}" for i in split.ids for draw in range(2))
-    first, second = (made["all"].features["audio_sampled"][i] for i in range(2))
-    same = (first == second).all(1)
+    drawn = made["all"].features["audio_sampled"]
+    same = np.concatenate([(drawn[i] == drawn[i + 1]).all(1) for i in range(0, len(drawn), 2)])
     assert same.any()
     assert not same.all()
     with pytest.raises(ImderError, match="nothing to recover"):

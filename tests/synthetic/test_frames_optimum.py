@@ -60,7 +60,7 @@ def test_recovered_steps_explain_what_remaining_steps_can(tmp_path):
         clean = model.shared(model.encode(batch.whole()))
         remaining = model.remaining(batch)
         recovered = model.recover(batch, samples=16, seed=1)
-        fills = {k: model.shared(e) for k, e in (("zeros", model.encode(batch)),)}
+        zeros = model.shared(model.encode(batch))
     erased = {k: x.numpy() for k, x in batch.erased.items()}
     latent = truth.latent_posterior(split, split.present, erased)
     for name, recovery in recovered.items():
@@ -84,7 +84,7 @@ def test_recovered_steps_explain_what_remaining_steps_can(tmp_path):
 
         draws = recovery.sampled.numpy()
         best, ours = explained(exact), explained(draws.mean(0))
-        others = [fills["zeros"][name], remaining[name].interpolated, remaining[name].averaged]
+        others = [zeros[name], remaining[name].interpolated, remaining[name].averaged]
         simple = max(explained(x.numpy()[rows]) for x in others)
         assert best > ours - 0.01
         assert ours > simple + 0.5 * (best - simple)

@@ -126,6 +126,6 @@ def test_mistakes_are_named():
 
 def test_a_language_encoder_is_refused(tmp_path):
     corpus = KnownTruth.standard().corpus(8, 4, 2)
+    overrides = {"model.recovery.inpaint": True}
     with pytest.raises(ImderError, match=r"model.recovery.inpaint recovers steps of precomputed features"):
-        overrides = {"model.recovery.inpaint": True}
         train(corpus, tmp_path / "run", preset="fast", overrides=overrides, language_encoder="any")
