@@ -64,3 +64,15 @@ def test_a_correction_makes_it_harder() -> None:
     assert bold("acc2", pair_rows(models, (), "none")) == ["b"]
     assert bold("acc2", pair_rows(models, (), "holm")) == []
     assert "without a correction" in bold_note(pair_rows(models, (), "none"), "random", ())
+
+
+@pytest.mark.parametrize(("convention", "factor"), [("mosi", 0.5), ("sims", 1.0)])
+def test_areas_under_the_curve_are_those_of_the_convention(convention: str, factor: float) -> None:
+    """From rate 0 to .5 the area is half the mean; for CH-SIMS it is divided by that range."""
+    settings = {("frames", rate, ""): {"acc2": np.array([value, value])} for rate, value in ((0.0, 0.8), (0.5, 0.6))}
+    rates = {("frames", rate): rate for rate in (0.0, 0.5)}
+    models = ResampledModels({"a": {0: settings}}, {}, rates, clusters=2, convention=convention)
+    mine, theirs = models.paired([settings], [settings])
+    area = mine["frames", None, "AUILC, 0 to 0.5"]["acc2"]
+    assert area == pytest.approx([0.7 * factor, 0.7 * factor])
+    assert theirs.keys() == mine.keys()

@@ -21,6 +21,7 @@ from imder.data.formats.load import load_corpus
 from imder.models.presets import preset_names
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import load_config
+from imder.training.run import RunDirectory
 from imder.types import ImderError
 
 RECIPE = """
@@ -55,8 +56,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_name_tells_the_recipe(name: str, preset: str, corpus: Corpus) -> None:
-    chosen, reason = recipe_of(replace(corpus, name=name))
-    assert chosen == preset
+    chosen, reason, known = recipe_of(replace(corpus, name=name))
+    assert (chosen, known) == (preset, True)
     assert "by the corpus' name" in reason
 
 
@@ -68,8 +69,9 @@ def test_sizes_tell_the_recipe(corpus: Corpus) -> None:
 
 
 def test_an_unknown_corpus_gets_the_nearest_and_is_told_so(corpus: Corpus) -> None:
-    chosen, reason = recipe_of(corpus)
-    assert chosen == "paper-mosi"
+    chosen, reason, known = recipe_of(corpus)
+    assert (chosen, known) == ("paper-mosi", False)
+    assert "the recipe is paper-mosi, chosen by the size" in paper_table(3, corpus).remark
     assert "chosen by the size, 12 training clips; neither its name nor its sizes are those of CMU-MOSI" in reason
     train = corpus["train"]
     assert train.labels is not None
@@ -195,6 +197,12 @@ def test_a_table_from_end_to_end(number: int, place: Path, recipe: Path, tmp_pat
     plan = BenchmarkFolder(tmp_path / "out").plan()
     assert plan.protocols == ("random",)
     assert {cell.rate for cell in plan.cells()} == {0.0, 0.5}
+    stage1 = [
+        RunDirectory(tmp_path / "out" / "runs" / f"{cell.name}").metrics()["phases"]["stage1"]
+        for cell in plan.cells()
+        if cell.model.startswith("small")
+    ]
+    assert sum("from" not in phase for phase in stage1) == 1, "stage 1 sees complete clips: one serves all rates"
     text = (tmp_path / "out" / "tables.md").read_text()
     assert f"## Table {number}, " in text
     assert "A model of its own for each missing rate" in text

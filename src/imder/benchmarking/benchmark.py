@@ -6,6 +6,7 @@ processes on several machines share the work.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from imder.jobs.backends import BackendName
 from imder.metrics import metrics_of
 from imder.training.prepare import check_modalities
 from imder.types import ImderError, Rows, Task
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = {"models": "['imder', 'late-fusion']", "protocols": "['random', 'fixed']"}
 Names = str | Sequence[str]
@@ -154,6 +157,8 @@ def benchmark(
     _check_labels(loaded, folds)
     paper = None if table is None else paper_table(table, loaded, None if recipe is None else str(recipe))
     if paper is not None:
+        if paper.remark:
+            log.warning("%s: %s", loaded.name, paper.remark)
         chosen_models, chosen_protocols, per_rate = paper.models, (PROTOCOL,), not one_model
     if chosen_models is None:
         chosen_models = default_models(loaded.spec.names)

@@ -174,14 +174,14 @@ def _trained(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell
 
 
 def _stage1_run(folder: BenchmarkFolder, plan: Plan, cell: GridCell) -> Path | None:
-    """A finished run of another model whose stage 1 is this cell's, to the last bit; None if there is none."""
+    """A finished run of another model or rate whose stage 1 is this cell's, to the last bit; None if there is none."""
     wanted = _stage1_key(config_of(plan, cell))
     if wanted is None:
         return None
-    for model in plan.models:
-        other = replace(cell, model=model)
+    rates = (None,) if cell.rate is None else plan.rates
+    for other in (replace(cell, model=model, rate=rate) for model in plan.models for rate in rates):
         run = RunDirectory(folder.run(other))
-        if model == cell.model or not run.finished() or _stage1_key(config_of(plan, other)) != wanted:
+        if other == cell or not run.finished() or _stage1_key(config_of(plan, other)) != wanted:
             continue
         if "from" not in run.metrics()["phases"].get(STAGE1, {"from": ""}):
             return run.path
@@ -194,6 +194,8 @@ def _stage1_key(config: RunConfig) -> tuple[Any, ...] | None:
     if model is None or STAGE1 not in training.phase_names or training.language_encoder.name is not None:
         return None
     shared = {f.name: getattr(training, f.name) for f in fields(TrainingConfig)}
+    if training.phase(STAGE1).missing == "none" and not training.permanently_missing:  # no mask depends on the rate
+        shared |= {"missing_rate": None, "nominal_rate": None}
     return model, shared, training.phase(STAGE1)
 
 

@@ -54,6 +54,7 @@ class PaperTable:
         recipe: the column of IMDer by the published recipe, from which the others' differences are counted.
         beside: columns that compete with each other alone.
         notes: which recipe was taken and why, and what the columns are.
+        remark: on a recipe that was taken for a corpus that isn't known; empty otherwise.
     """
 
     title: str
@@ -61,28 +62,29 @@ class PaperTable:
     recipe: str
     beside: tuple[str, ...]
     notes: tuple[str, ...]
+    remark: str = ""
 
 
-def recipe_of(corpus: Corpus) -> tuple[str, str]:
-    """The published recipe that fits a corpus, and why.
+def recipe_of(corpus: Corpus) -> tuple[str, str, bool]:
+    """The published recipe that fits a corpus, why, and whether the corpus is known.
 
     The corpus' name decides, or else the sizes of its splits. A corpus that neither tells gets the recipe that is nearest:
     by the range of its labels, then by its number of training clips.
     """
     for known in KNOWN:
         if re.search(known.name, corpus.name.lower()):
-            return known.recipe, f"the recipe for {known.title}, by the corpus' name"
+            return known.recipe, f"the recipe for {known.title}, by the corpus' name", True
     sizes = tuple(len(split) for split in corpus.splits.values())
     for known in KNOWN:
         if sizes == known.sizes:
-            return known.recipe, f"the recipe for {known.title}, by the sizes of the splits"
+            return known.recipe, f"the recipe for {known.title}, by the sizes of the splits", True
     unknown = "neither its name nor its sizes are those of CMU-MOSI, CMU-MOSEI or CH-SIMS"
     train = corpus["train"]
     if train.labels is not None and default_convention(corpus.spec.task, train.labels) == "sims":
-        return "paper-sims", f"chosen by the labels, which lie in [-1, 1]; {unknown}"
+        return "paper-sims", f"chosen by the labels, which lie in [-1, 1]; {unknown}", False
     large = len(train) >= MANY_CLIPS
     about = f"chosen by the size, {len(train)} training clips; {unknown}"
-    return ("paper-mosei" if large else "paper-mosi"), about
+    return ("paper-mosei" if large else "paper-mosi"), about, False
 
 
 def paper_table(number: int, corpus: Corpus, recipe: str | None = None) -> PaperTable:
@@ -98,9 +100,10 @@ def paper_table(number: int, corpus: Corpus, recipe: str | None = None) -> Paper
     """
     if number not in (2, 3):
         raise ImderError(f"table (--table): there is no table {number}; use 2, 3")
-    name, reason = (recipe, "") if recipe is not None else recipe_of(corpus)
+    name, reason, known = (recipe, "", True) if recipe is not None else recipe_of(corpus)
     entry = _checked(name)
     about = (f"{entry.name}: IMDer, {reason} (--recipe takes another).",) if reason else ()
+    remark = "" if known else f"the recipe is {name}, {reason}; --recipe takes another"
     if number == 2:
         return PaperTable(
             "Table 2, conditional and unconditional recovery",
@@ -112,6 +115,7 @@ def paper_table(number: int, corpus: Corpus, recipe: str | None = None) -> Paper
                 f"Columns :unconditional are the same networks, whose recoveries ignore what is available. imder is the preset "
                 f"fast, beside the published {entry.name}.",
             ),
+            remark,
         )
     return PaperTable(
         "Table 3, comparison of systems",
@@ -122,6 +126,7 @@ def paper_table(number: int, corpus: Corpus, recipe: str | None = None) -> Paper
             *about,
             f"mmin and gcnet are trained by their released recipes. imder is the preset fast, beside the published {entry.name}.",
         ),
+        remark,
     )
 
 
