@@ -13,7 +13,7 @@ NAMES = {
     *("impute", "Imputed", "marginalize", "Marginal", "MissingModalityImputer"),
     *("IMDer", "Model", "Batch", "Output", "RecoveredEncoding", "Spec", "Modality", "Rows", "ImderError"),
     *("RandomMissing", "FixedMissing", "NaturalMissing", "OfficialSchedule", "IndependentMissing", "BurstMissing"),
-    *("LabelMissing", "IntensityMissing", "__version__"),
+    *("LabelMissing", "IntensityMissing", "FrameMissing", "MixedMissing", "__version__"),
 }
 
 
