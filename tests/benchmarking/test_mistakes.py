@@ -31,7 +31,7 @@ MISTAKES = [
     (["--rates", "2"], r"lies in \[0, 1\]"),
     (["--rates", "0.25", "--protocols", "official"], "official protocol: the rate must be one of"),
     (["--per-rate", "--protocols", "fixed"], "no rates to train"),
-    (["--table", 3, "--models", "imder"], "sets models and protocols; leave out models"),
+    (["--table", 3, "--models", "imder"], "leave out models"),
     (["--address", "auto", "--models", "zero-fill"], "loky has no cluster"),
     (["--folds", 2], "at least 3"),
     (["--folds", 6], "fewer than 6"),

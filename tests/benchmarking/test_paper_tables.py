@@ -181,6 +181,7 @@ def test_settings_that_exclude_each_other(place: Path, tmp_path: Path, capsys: p
         (["--recipe", "paper-mosi"], r"recipe (--recipe): is for a table of the paper"),
         (["--one-model"], "one_model (--one-model): is for a table of the paper"),
         (["--table", 2, "--protocols", "random"], "leave out protocols"),
+        (["--table", 3, "--tuned", "mosi_complete"], "leave out tuned"),
         (["--table", 2, "--recipe", "ridge"], "configures ridge, not imder"),
         (["--fixed-model", "linear", "--recipe", "paper-mosi"], "--recipe is for comparisons of systems"),
     ):

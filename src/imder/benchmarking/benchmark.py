@@ -145,7 +145,7 @@ def benchmark(
     if metrics is not None:
         metrics_of(metrics)
     check_correction(correction)
-    _check_table(table, models, protocols, recipe, one_model, per_rate)
+    _check_table(table, models, protocols, recipe, one_model, per_rate, tuned)
     if folds and tuned is not None:
         raise ImderError(
             "tuned (--tuned): the settings were chosen on validation clips that folds (--folds) also test; leave one out"
@@ -207,6 +207,7 @@ def _check_table(
     recipe: str | Path | None,
     one_model: bool,
     per_rate: bool,
+    tuned: str | None,
 ) -> None:
     """Raise `ImderError` for settings that don't go together with a table of the paper, or without one."""
     if table is None:
@@ -215,9 +216,9 @@ def _check_table(
             option = without[0].replace("_", "-")
             raise ImderError(f"{without[0]} (--{option}): is for a table of the paper (--table 2 or 3)")
         return
-    if models or protocols:
-        given = "models" if models else "protocols"
-        raise ImderError(f"table (--table {table}) sets models and protocols; leave out {given}")
+    for name, value in {"models": models, "protocols": protocols, "tuned": tuned}.items():
+        if value:
+            raise ImderError(f"table (--table {table}) sets models, protocols and their settings; leave out {name}")
     if per_rate and one_model:
         raise ImderError("one_model (--one-model) and per_rate (--per-rate) exclude each other; leave one out")
 
