@@ -125,22 +125,24 @@ class ModalityTokens(nn.Module):
         return tokens.index_copy(0, rows, encoded)
 
     def missing(self) -> Tensor:
-        """The tokens of a missing modality, ``(1, tokens, C)``: of a sequence of zeros, the training mean."""
-        weight = self.in_proj.weight
-        tokens: Tensor = self.encoder(self.in_proj(weight.new_zeros(1, self.steps, weight.shape[1])))
+        """The tokens of a missing modality, ``(1, tokens, C)``: of frames of zeros, as erased ones are."""
+        zeros = self._scale(self.standardize.mean.new_zeros(1, self.steps, len(self.standardize.mean)))
+        tokens: Tensor = self.encoder(self.in_proj(zeros))
         return tokens
 
     def _prepare(self, features: Tensor, lengths: Tensor) -> Tensor:
-        config = self.config
         valid = frame_mask(lengths, features.shape[1])[..., None]
-        x = torch.where(valid, features, 0.0)
-        if config.standardize:
-            x = self.standardize(x) * valid
-            x = x.clamp(-config.clip, config.clip) if config.clip else x
-        if self.training and config.feature_dropout:
-            keep = torch.rand(len(x), 1, x.shape[2], device=x.device) >= config.feature_dropout
-            x = x * keep / (1 - config.feature_dropout)
+        x = self._scale(torch.where(valid, features, 0.0)) * valid
+        if self.training and self.config.feature_dropout:
+            keep = torch.rand(len(x), 1, x.shape[2], device=x.device) >= self.config.feature_dropout
+            x = x * keep / (1 - self.config.feature_dropout)
         return x
+
+    def _scale(self, x: Tensor) -> Tensor:
+        if not self.config.standardize:
+            return x
+        x = self.standardize(x)
+        return x.clamp(-self.config.clip, self.config.clip) if self.config.clip else x
 
 
 class Corrected(NamedTuple):
