@@ -66,6 +66,18 @@ def test_equal_systems_are_both_bold_and_a_lone_one_is_not(rows: list[dict]) -> 
     assert "**" not in markdown(summarise(alone))
 
 
+def test_a_single_rate_has_the_columns_of_several(rows: list[dict]) -> None:
+    tables = [make_table(summarise([r for r in rows if r["rate"] in rates])) for rates in ((0.0,), (0.0, 0.5))]
+    assert tables[0].headers == tables[1].headers
+    assert tables[0].notes[0].startswith("constant: ACC2 55.0")
+
+
+def test_a_rate_that_is_not_reached_is_explained(rows: list[dict]) -> None:
+    table = make_table(summarise([r | {"effective_rate": 0.9 * r["rate"]} for r in rows]), metrics=("mae",))
+    assert table.headers[1] == "eff.\nMR"
+    assert table.notes[-1].startswith("eff. MR: the share of modalities that is missing")
+
+
 def test_fixed_subsets_with_their_samples() -> None:
     found = [
         row("imder", None, available="language", acc2=0.8, acc7=0.4, n=90, mae=0.8),

@@ -39,6 +39,10 @@ BOLD_KEYS = ("protocol", "rate", "available")
 CONSTANT = "constant"
 REFERENCES = (CONSTANT, "bayes")
 """Systems that are shown but never bold."""
+_EFFECTIVE = (
+    "eff. MR: the share of modalities that is missing; below the rate where each sample keeps one, above it where the "
+    "corpus lacks some."
+)
 
 
 def default_metrics(summary: Summary) -> tuple[str, ...]:
@@ -74,7 +78,7 @@ def make_table(
         summary: what `summarise` gives, for one corpus and split (others need a table of their own).
         protocol: which of its protocols.
         metrics: which metrics; None for `default_metrics`.
-        references: systems that don't compete for bold; the constant baseline, and any that is the same in every row,
+        references: systems that don't compete for bold; the constant baseline, and any that is the same in several rows,
             stands in a note instead.
         averages: of `imder.evaluation.results.averages`, with deviations; a system without any gets no average.
         bold: the cells that are bold; None for the best of each row.
@@ -124,8 +128,11 @@ def make_table(
     first = "MR" if rated else "available" if rows[0]["available"] else "protocol"
     heads = tuple(h for h, u in zip((first, "eff.\nMR", "n", "rec.\nweight"), used, strict=True) if u)
     named = [tuple((t, False) for t, u in zip(lead, used, strict=True) if u) for lead in leads]
-    notes = [f"{m}, in every row: {text}." for m, text in noted.items() if m not in models]
+    everywhere = ", in every row" if len(members) > 1 else ""
+    notes = [f"{m}{everywhere}: {text}." for m, text in noted.items() if m not in models]
     notes += _same_conditions(members, protocol)
+    if off:
+        notes.append(_EFFECTIVE)
     if weighted:
         notes.append(
             f"rec. weight: the weight of {weighted}'s recoveries in its predictions, on average; 0 where none is used."
@@ -168,7 +175,7 @@ def _noted(
             for systems in settings
             if model in systems
         ]
-        if len(shown) == len(settings) > 1 and (len(set(shown)) == 1 or model == CONSTANT):
+        if len(shown) == len(settings) and (model == CONSTANT or 1 == len(set(shown)) < len(settings)):
             ranges = [_range(m, [float(systems[model].get(m, math.nan)) for systems in settings]) for m in metrics]
             texts[model] = ", ".join(f"{metric_info(m).label} {r}" for m, r in zip(metrics, ranges, strict=True))
     return texts
