@@ -1,6 +1,7 @@
 """Throughput and latency of feature requests, with nothing lost or mixed up.
 
     python benchmarks/service/load.py [--size preset] [--requests 2000] [--clients 32] [--samples 8] [--threads 2] [--clips 1]
+        [--body json]
 
 Each request has clips of 20 frames with two modalities; the third, in rotation, is recovered. Each answer must carry its request's
 id and equal the offline prediction of the same clip to 1e-5. Client and service share the machine. Exit code 1 where an answer is
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 from client import Client
 from process import predictor, started
+from safetensors.numpy import save
 
 from imder.serve import ServeConfig
 from imder.serve.engine import Engine
@@ -59,6 +61,18 @@ def clips(engine: Engine) -> list[dict[str, Any]]:
     return documents
 
 
+def body_of(chosen: Sequence[dict[str, Any]], form: str) -> bytes:
+    """The body of a request of some clips."""
+    if form == "json":
+        return json.dumps(chosen[0] if len(chosen) == 1 else {"samples": chosen}).encode()
+    tensors, ids = {}, {}
+    for i, clip in enumerate(chosen):
+        prefix = "" if len(chosen) == 1 else f"{i}."
+        ids["id" if len(chosen) == 1 else str(i)] = clip["id"]
+        tensors |= {f"{prefix}{name}": np.array(x, np.float32) for name, x in clip["features"].items()}
+    return save(tensors, ids)
+
+
 def offline(engine: Engine, documents: Sequence[dict[str, Any]]) -> list[float]:
     """The prediction of each clip, one at a time, without the service."""
     samples = [read_sample(document, engine.spec, engine.config) for document in documents]
@@ -71,8 +85,8 @@ async def load(port: int, documents: Sequence[dict[str, Any]], expected: Sequenc
     for start in range(DIFFERENT):
         numbers = [(start + j) % DIFFERENT for j in range(options.clips)]
         chosen = [documents[n] for n in numbers]
-        document = chosen[0] if options.clips == 1 else {"samples": chosen}
-        bodies.append((json.dumps(document).encode(), [expected[n] for n in numbers]))
+        bodies.append((body_of(chosen, options.body), [expected[n] for n in numbers]))
+    kind = "application/json" if options.body == "json" else "application/octet-stream"
     path = "/v1/predict" if options.clips == 1 else "/v1/predict/batch"
     result, numbers = Result(), iter(range(options.requests))
 
@@ -82,7 +96,9 @@ async def load(port: int, documents: Sequence[dict[str, Any]], expected: Sequenc
             body, values = bodies[number % DIFFERENT]
             while True:
                 began = time.perf_counter()
-                answer = await client.request("POST", path, body, f"X-Request-ID: r{number}\r\n")
+                answer = await client.request(
+                    "POST", path, body, f"X-Request-ID: r{number}\r\nContent-Type: {kind}\r\n"
+                )
                 if answer.status not in (429, 503):
                     break
                 result.retries += 1
@@ -124,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--samples", type=int, default=8, help="recoveries per prediction")
-    parser.add_argument("--threads", type=int, default=2, help="of the service")
+    parser.add_argument("--threads", type=int, default=2, help="of the service: batches at once")
+    parser.add_argument("--body", choices=["json", "safetensors"], default="json")
     parser.add_argument("--clips", type=int, default=1, help="in each request")
     options = parser.parse_args(arguments)
     engine = Engine(predictor(options.size), ServeConfig(samples=options.samples))
@@ -138,10 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cpu = cpu_seconds(process.pid) - before[0], time.process_time() - before[1]
     milliseconds = sorted(1000 * s for s in result.latencies)
     p50, p99 = statistics.median(milliseconds), milliseconds[int(0.99 * (len(milliseconds) - 1))]
+    kilobytes = statistics.mean(len(body_of([clip], options.body)) for clip in documents) / 1000
     print(f"{machine()}; service with {options.threads} threads, {options.clients} clients")
-    print(
-        f"{options.size}, {options.samples} recoveries, {options.clips} clips a request, {options.requests} requests:"
-    )
+    print(f"{options.size}, {options.samples} recoveries, {options.requests} requests of {options.clips} clips each:")
+    print(f"bodies of {options.body}, {kilobytes:.0f} kB a clip")
     rate = options.requests * options.clips / result.seconds
     print(
         f"{rate:.0f} clips/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms, {result.retries} tries again, {len(result.wrong)} wrong"

@@ -79,9 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--short-timeouts", action="store_true")
     parser.add_argument("--temporary", type=Path)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     more = SHORT if options.short_timeouts else {}
-    config = ServeConfig(samples=options.samples, temporary=options.temporary, **more)
+    config = ServeConfig(workers=options.threads, samples=options.samples, temporary=options.temporary, **more)
     app = create_app(predictor(options.size), config)
     listener = listen("127.0.0.1", 0)
     print(listener.getsockname()[1], flush=True)

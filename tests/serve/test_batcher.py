@@ -1,6 +1,7 @@
 """Requests share batches, wait no longer than allowed, and don't fail each other."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -43,6 +44,24 @@ def test_requests_that_wait_share_a_batch():
     answers, sizes = run(scenario, batch_size=4, batch_wait=60)
     assert [[row["id"] for row in rows] for rows in answers] == [[f"{i}a", f"{i}b"] for i in range(4)]
     assert sizes == [4, 4]
+
+
+def test_workers_share_what_waits_and_compute_at_once():
+    meet = threading.Barrier(2, timeout=60)
+
+    def predict(batch):
+        meet.wait()  # returns only while both workers compute
+        return echo(batch)
+
+    async def scenario(batcher):
+        work = [asyncio.ensure_future(batcher.predict(samples(name))) for name in "abcd"]
+        await asyncio.sleep(0)
+        batcher.start()
+        return await asyncio.gather(*work)
+
+    answers, sizes = run(scenario, predict, workers=2, batch_wait=0)
+    assert [rows[0]["id"] for rows in answers] == [*"abcd"]
+    assert sizes == [2, 2]
 
 
 def test_a_lone_request_does_not_wait_for_company_for_ever():

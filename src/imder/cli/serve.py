@@ -41,7 +41,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--audio-model", help="where the run's speech model for sound is now (folder or name)")
     parser.add_argument("--openface-program", help="FeatureExtraction or its folder, for videos (default: on PATH)")
     add_device(parser)
-    add_threads(parser)
+    add_threads(parser, what="predictions at once, each on a core of the CPU")
 
 
 def run(options: Namespace) -> int:
@@ -56,6 +56,8 @@ def run(options: Namespace) -> int:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise ImderError(f"{error.name} is not installed: pip install 'imder[serve]'") from None
+    import torch
+
     from imder.cli.console import say
     from imder.jobs.threads import set_threads
     from imder.media.predictor import Predictor
@@ -64,7 +66,8 @@ def run(options: Namespace) -> int:
     from imder.serve.server import listen, serve
 
     listener = listen(options.host, options.port)
-    set_threads(thread_count(options))
+    workers = thread_count(options) or torch.get_num_threads()
+    set_threads(1)
     predictor = Predictor(
         options.run,
         options.device,
@@ -83,6 +86,7 @@ def run(options: Namespace) -> int:
         max_seconds=options.max_seconds,
         samples=options.samples,
         level=options.level,
+        workers=workers,
     )
     app = create_app(predictor, config)
     port = listener.getsockname()[1]

@@ -54,6 +54,9 @@ class UNetConfig:
 class TimeConv(nn.Module):
     """Kernel-3 convolution over time, ``(B, L, C)`` -> ``(B, ceil(L / stride), O)``, zeros beyond the ends."""
 
+    as_convolution = False
+    """Whether `forward` is oneDNN's convolution instead of a matrix product: equal but for rounding (`use_convolutions`)."""
+
     def __init__(self, channels: int, out: int, stride: int = 1) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out, 3, channels))
@@ -65,10 +68,21 @@ class TimeConv(nn.Module):
         """Convolve over time."""
         if x.shape[1] == 1:  # the neighbours are zeros: only the centre counts
             return F.linear(x, self.weight[:, 1], self.bias)
+        if self.as_convolution:
+            image, kernel = x.transpose(1, 2)[:, :, None], self.weight.transpose(1, 2)[:, :, None]
+            out = F.conv2d(image, kernel, self.bias, stride=(1, self.stride), padding=(0, 1))
+            return out[:, :, 0].transpose(1, 2)
         padded = F.pad(x, (0, 0, 1, 1))
         last = x.shape[1]
         shifted = torch.cat([padded[:, i : i + last : self.stride] for i in range(3)], dim=-1)
         return F.linear(shifted, self.weight.flatten(1), self.bias)
+
+
+def use_convolutions(module: nn.Module) -> None:
+    """Let all `TimeConv` of a module that only predicts run as convolutions, which halves their time on CPUs."""
+    for each in module.modules():
+        if isinstance(each, TimeConv):
+            each.as_convolution = True
 
 
 @dataclass(frozen=True)

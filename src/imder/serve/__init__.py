@@ -5,7 +5,8 @@ service    what the routes share
 config     limits and access
 engine     predictions of features, and the model's card
 batcher    requests that are predicted together
-features   requests of features, checked
+features   requests of features as JSON, checked
+tensors    requests of features in binary, checked
 media      predictions of uploads
 upload     forms of uploads, checked
 durations  how long an upload's sound and video are

@@ -23,6 +23,7 @@ from imder.serve.guard import Guard
 from imder.serve.live import Answer
 from imder.serve.schemas import FORM, Predictions, Sample, Samples, request_body, responses
 from imder.serve.service import Service
+from imder.serve.tensors import MEDIA_TYPE, read_numbered_tensors, read_tensors
 
 PAGE = Path(__file__).parent / "page"
 REFERENCE = Path(__file__).parent / "reference"
@@ -78,16 +79,23 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/predict", responses=responses(Predictions), openapi_extra=request_body(Sample, FORM))
     async def predict(request: Request) -> Response:
-        """Predict one sample of features, or an upload of sound, video or a text."""
-        if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        """Predict one sample of features, as JSON or safetensors, or an upload of sound, video or a text."""
+        kind = _media_type(request)
+        if kind.startswith("multipart/"):
             return JSONResponse({"request_id": request.state.id} | await service.predict_upload(request))
-        samples = [read_sample(await service.document(request), spec, config)]
+        if kind == MEDIA_TYPE:
+            samples = [read_tensors(await service.body(request), spec, config)]
+        else:
+            samples = [read_sample(await service.document(request), spec, config)]
         return JSONResponse(_answer(request, samples, await service.predict(samples)))
 
     @app.post("/v1/predict/batch", responses=responses(Predictions), openapi_extra=request_body(Samples))
     async def predict_batch(request: Request) -> Response:
         """Predict several samples of features, whatever modalities each of them has."""
-        samples = read_samples(await service.document(request), spec, config)
+        if _media_type(request) == MEDIA_TYPE:
+            samples = read_numbered_tensors(await service.body(request), spec, config)
+        else:
+            samples = read_samples(await service.document(request), spec, config)
         return JSONResponse(_answer(request, samples, await service.predict(samples)))
 
     @app.websocket("/v1/stream")
@@ -116,6 +124,10 @@ def _add_status(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """Counters in the text format of Prometheus."""
         return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _answer(request: Request, samples: Sequence[FeatureSample], rows: Sequence[Answer]) -> Answer:

@@ -1,7 +1,8 @@
 """Requests of features that arrive together are predicted together, whatever modalities each of them has.
 
-A sample waits at most `ServeConfig.batch_wait` seconds for company; while a batch is computed, the next one gathers. One
-thread computes, so that requests don't compete for cores.
+A batch is complete once nothing has arrived for `ServeConfig.batch_wait` seconds, or after `MOST_WAITS` times that.
+`ServeConfig.workers` threads compute a batch each; those that are free share what waits, and while all are busy, the next batch
+gathers. Two threads that compute a batch each are faster than two that share each product of small matrices.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 from imder.serve.config import ServeConfig
 from imder.serve.errors import busy
 from imder.serve.features import FeatureSample
+
+MOST_WAITS = 5
 
 Answer = dict[str, Any]
 Predict = Callable[[Sequence[FeatureSample]], list[Answer]]
@@ -34,7 +37,7 @@ class Batcher:
 
     Args:
         predict: predictions of some samples, in order; called in a thread.
-        config: ``batch_size``, ``batch_wait`` and ``queue``.
+        config: ``workers``, ``batch_size``, ``batch_wait`` and ``queue``.
         on_batch: called with the number of samples of each batch.
     """
 
@@ -44,9 +47,11 @@ class Batcher:
         self._on_batch = on_batch
         self._waiting: deque[_Request] = deque()
         self._arrived = asyncio.Event()
-        self._enough = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "imder-predict")
+        self._more = asyncio.Event()
+        self._free = asyncio.Event()
+        self._threads = ThreadPoolExecutor(config.workers, "imder-predict")
         self._task: asyncio.Task[None] | None = None
+        self._computing: set[asyncio.Task[None]] = set()
 
     @property
     def queued(self) -> int:
@@ -59,13 +64,14 @@ class Batcher:
 
     async def close(self) -> None:
         """Stop; requests that still wait are cancelled."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, *self._computing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for request in self._waiting:
             request.answers.cancel()
         self._waiting.clear()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def predict(self, samples: Sequence[FeatureSample]) -> list[Answer]:
         """The answers to the samples of one request, in order.
@@ -78,31 +84,48 @@ class Batcher:
         request = _Request(samples, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         self._arrived.set()
-        if self.queued >= self._config.batch_size:
-            self._enough.set()
+        self._more.set()
         return await request.answers
 
     async def _run(self) -> None:
         while True:
+            self._free.clear()
+            if len(self._computing) >= self._config.workers:
+                await self._free.wait()
             await self._arrived.wait()
-            if self.queued < self._config.batch_size and self._config.batch_wait > 0:
-                self._enough.clear()
-                try:
-                    async with asyncio.timeout(self._config.batch_wait):
-                        await self._enough.wait()
-                except TimeoutError:
-                    pass
+            if self._config.batch_wait > 0:
+                await self._gather()
             batch = self._next_batch()
             if not self._waiting:
                 self._arrived.clear()
             if batch:
-                await self._answer(batch)
+                task = asyncio.get_running_loop().create_task(self._answer(batch))
+                self._computing.add(task)
+                task.add_done_callback(self._on_answered)
+
+    async def _gather(self) -> None:
+        """Wait for company."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + MOST_WAITS * self._config.batch_wait
+        while self.queued < self._config.batch_size:
+            self._more.clear()
+            try:
+                async with asyncio.timeout_at(min(until, loop.time() + self._config.batch_wait)):
+                    await self._more.wait()
+            except TimeoutError:
+                return
+
+    def _on_answered(self, task: asyncio.Task[None]) -> None:
+        self._computing.discard(task)
+        self._free.set()
 
     def _next_batch(self) -> list[_Request]:
-        """The requests that waited longest, whole; those that nobody waits for any more are dropped."""
+        """The requests that waited longest, whole, a share of all; those that nobody waits for any more are dropped."""
         batch: list[_Request] = []
         count = 0
-        while self._waiting and (not batch or count + len(self._waiting[0].samples) <= self._config.batch_size):
+        share = -(-self.queued // (self._config.workers - len(self._computing)))
+        most = min(share, self._config.batch_size)
+        while self._waiting and (not batch or count + len(self._waiting[0].samples) <= most):
             request = self._waiting.popleft()
             if not request.answers.done():
                 batch.append(request)
@@ -113,7 +136,7 @@ class Batcher:
         samples = [sample for request in batch for sample in request.samples]
         self._on_batch(len(samples))
         try:
-            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, samples)
+            answers = await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, samples)
         except Exception as error:
             if len(batch) == 1:
                 if not batch[0].answers.done():

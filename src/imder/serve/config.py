@@ -26,8 +26,9 @@ class ServeConfig:
         max_text: characters of a text.
         concurrency: requests at once; beyond it the answer is 503.
         queue: samples that wait for a prediction; beyond it the answer is 429.
-        batch_size: samples that are predicted at once, whatever modalities each of them has.
-        batch_wait: seconds that a sample waits at most for others to share its batch.
+        workers: batches that are predicted at once, each in a thread; give torch one thread then (`torch.set_num_threads`).
+        batch_size: samples of a batch, whatever modalities each of them has.
+        batch_wait: seconds without another sample after which a batch is computed.
         media_workers: uploads that are read at once.
         media_queue: uploads that wait for one of them; beyond it the answer is 429.
         streams: live streams at once.
@@ -58,6 +59,7 @@ class ServeConfig:
     max_text: int = 10_000
     concurrency: int = 64
     queue: int = 1024
+    workers: int = 1
     batch_size: int = 64
     batch_wait: float = 0.005
     media_workers: int = 1

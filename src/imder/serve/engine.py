@@ -17,6 +17,7 @@ from imder.inference.predict import predict_split
 from imder.inference.unusual import unusual
 from imder.media.answer import answer
 from imder.media.predictor import Predictor
+from imder.nn.unet import use_convolutions
 from imder.serve.config import ServeConfig
 from imder.serve.features import FeatureSample, split_of_samples
 from imder.types import ImderError
@@ -33,6 +34,7 @@ class Engine:
         self.predictor = predictor
         self.config = config
         self.spec = predictor.model.spec
+        use_convolutions(predictor.model)
         self._options = PredictOptions(config.samples, config.seed, config.batch_size, config.level)
 
     def predict(self, samples: Sequence[FeatureSample]) -> list[dict[str, Any]]:

@@ -156,13 +156,24 @@ def _frames(given: Any, dim: int, most: int, where: str) -> NDArray[np.float32] 
         raise Refusal(422, f"{where}: each frame needs {dim} numbers, but frames differ in length") from None
     if values.dtype.kind not in "iuf":
         raise Refusal(422, f"{where}: frames must be lists of {dim} numbers, without texts, nulls and booleans")
+    return checked_frames(values, dim, most, where)
+
+
+def checked_frames(values: NDArray[Any], dim: int, most: int, where: str) -> NDArray[np.float32]:
+    """Numbers ``(T, dim)`` or ``(dim,)`` as ``(T, dim)`` float32.
+
+    Raises:
+        Refusal: another shape, too many frames, or a number that isn't finite.
+    """
     values = values[None] if values.ndim == 1 else values
     if values.ndim != 2 or values.shape[1] != dim:
         raise Refusal(422, f"{where}: {dim} features in each frame are needed, got the shape {values.shape}")
+    if len(values) > most:
+        raise Refusal(413, f"{where}: {len(values)} frames; at most {most} are taken")
     with np.errstate(over="ignore"):
         frames = values.astype(np.float32)
     if not np.isfinite(frames).all():
-        raise Refusal(422, f"{where}: a number is too large for float32")
+        raise Refusal(422, f"{where}: a number is not finite in float32")
     return frames
 
 

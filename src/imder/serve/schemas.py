@@ -93,6 +93,11 @@ FORM: dict[str, Any] = {
     },
 }
 
+TENSORS = (
+    "A safetensors document with a tensor (T, D) of floats for each available modality; several samples name them 0.audio, "
+    "1.audio, ...; ids are metadata: id, or 0, 1, ..."
+)
+
 _SENTENCES = {
     400: "The body is damaged or ends early",
     401: "A token is needed",
@@ -113,10 +118,14 @@ def responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 
 
 def request_body(model: type[BaseModel], form: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The body of a request: a JSON document, or a form."""
+    """The body of a request: a JSON document, tensors, or a form."""
     document = model.model_json_schema(ref_template="#/components/schemas/{model}")
     document.pop("$defs", None)
-    content: dict[str, Any] = {"application/json": {"schema": document}}
+    tensors = {"type": "string", "format": "binary", "description": TENSORS}
+    content: dict[str, Any] = {
+        "application/json": {"schema": document},
+        "application/octet-stream": {"schema": tensors},
+    }
     if form is not None:
         content["multipart/form-data"] = {"schema": form}
     return {"requestBody": {"required": True, "content": content}}

@@ -127,8 +127,15 @@ class Service:
         Raises:
             Refusal: it is none, too long or too slow.
         """
-        text = await body(request, self.config.max_json_bytes, self.config.receive_timeout)
-        return parse_json(text)
+        return parse_json(await self.body(request))
+
+    async def body(self, request: Request) -> bytes:
+        """The body of a request of features.
+
+        Raises:
+            Refusal: it is too long or too slow.
+        """
+        return await body(request, self.config.max_json_bytes, self.config.receive_timeout)
 
     def _open_stream(self, window: float, hop: float, callback: Callable[[Answer], object]) -> LiveStream:
         c = self.config
