@@ -47,7 +47,7 @@ def test_it_has_every_setting_of_every_protocol(benchmark: Path, tmp_path: Path)
         if row["protocol"] == "fixed"
     }
     assert {(row[0][0], row[1][0]) for row in table.rows} == compared
-    facts = dict(content.sections[-1].facts)
+    facts = dict(content.sections[-2].facts)
     assert facts["missing rates"] == "0, 0.5"
     assert facts["versions"] == "not recorded"
     assert content.summary[1].startswith("Random protocol, average MAE: zero-fill +")

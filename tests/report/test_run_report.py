@@ -72,16 +72,30 @@ def test_every_part_of_a_system_that_recovers(system: tuple[IMDer, Corpus], tmp_
         "Encodings: true against recovered",
         "Samples that recovery moved most",
         "What was trained on what",
+        "Terms",
     ]
     names = {exhibit.name for exhibit in content.exhibits()}
     drawn = {"reliability-0", "confusion-0-fixed"} if model.spec.classes else {"scatter-0-fixed", "scatter-0-random"}
     assert {"promise", "recovery-0", "encodings-0", "encodings-1"} | drawn <= names
-    moved = content.sections[-2].passages
+    moved = content.sections[-3].passages
     assert 0 < len(moved) <= 10
     assert moved[0].text in page.text
     assert all(
         f"{row.text}" not in render(run_report(tmp_path, model, corpus, SETTINGS, samples=False)) for row in moved[:1]
     )
+
+
+def test_further_protocols_are_sections_of_their_own(tmp_path: Path) -> None:
+    corpus = two_modalities("regression")
+    protocols = ("natural", "independent", "bursts", "label", "intensity")
+    content = run_report(tmp_path, small_system(corpus), corpus, replace(SETTINGS, protocols=protocols))
+    assert_self_contained(render(content))
+    sections = content.sections[:7]
+    assert [section.title.rpartition(" (")[2] for section in sections] == [
+        f"{name} protocol)" for name in ("random", "fixed", *protocols)
+    ]
+    assert all("paired bootstrap" in section.words[0] for section in sections)
+    assert all(section.tables and section.words[0].count(". ") >= 1 for section in sections)
 
 
 def test_samples_can_be_left_out_and_unused_recovery_is_said(tmp_path: Path) -> None:

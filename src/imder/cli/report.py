@@ -9,7 +9,7 @@ from imder.cli.console import counted, say, say_all
 from imder.cli.info import is_run
 from imder.cli.options import CORPUS, RATES, add_metrics, add_prediction
 from imder.cli.outputs import check_output
-from imder.cli.parser import numbers, whole
+from imder.cli.parser import listed, numbers, whole
 from imder.types import ImderError
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 def add_options(parser: Parser) -> None:
     """Options of ``imder report``."""
+    from imder.missingness.protocols import evaluation_protocols
+
     parser.add_argument("run", metavar="RUN|BENCHMARK", help="run directory, model's folder or hub id, or benchmark")
     parser.add_argument("corpus", nargs="?", help=f"for a run: labelled {CORPUS} (without it: what the run recorded)")
     parser.add_argument("--out", default="report.html", help="the HTML file")
@@ -29,6 +31,11 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace whatever --out and --figures name")
     parser.add_argument("--rates", type=numbers, help=RATES)
+    parser.add_argument(
+        "--protocols",
+        type=listed,
+        help=f"for a run, besides random and fixed: any of {', '.join(evaluation_protocols())}, with commas",
+    )
     parser.add_argument("--draws", type=whole(1), default=5, help="masks drawn for each rate")
     parser.add_argument("--resamples", type=whole(1), default=1000, help="number of bootstrap resamples")
     add_metrics(parser)
@@ -65,6 +72,7 @@ def run(options: Namespace) -> int:
             options.draws,
             options.resamples,
             options.metrics,
+            tuple(options.protocols or ()),
         )
         with counting("predicting") as progress:
             content = run_report(

@@ -12,6 +12,7 @@ from imder.report.benchmark_predictions import WORDS, benchmark_predictions
 from imder.report.benchmark_recovery import benchmark_recoveries
 from imder.report.benchmark_settings import benchmark_summary, settings_section
 from imder.report.content import Content, DataTable, Section
+from imder.report.glossary import glossary_section
 from imder.report.missing_sections import missing_sections
 from imder.report.prediction_section import prediction_section
 from imder.report.recovery_section import recovery_section
@@ -28,13 +29,15 @@ def benchmark_report(path: str | Path, *, samples: bool = True) -> Content:
     """
     files = BenchmarkFiles.read(path)
     with drawing():
+        recovery = _recovery(files)
         sections = [
             *missing_sections(files.results),
             _additions(files),
             uncertainty_section(files.results),
             _predictions(files, samples),
-            _recovery(files),
+            recovery,
             settings_section(files),
+            glossary_section(files.results.convention, recovery is not None),
         ]
     return Content(
         f"{files.plan.shared.corpus}: systems compared", benchmark_summary(files), tuple(s for s in sections if s)

@@ -142,12 +142,20 @@ def _average_exhibits(results: Results, protocol: str) -> list[Exhibit]:
 
 
 def _introduction(results: Results, protocol: str) -> str:
+    often = f", {results.draws} times"
     texts = {
         "random": f"At each rate, that share of the test samples' modalities is hidden at random, {results.draws} times; every "
         "sample keeps one. ",
         "official": f"Modalities are hidden in the batches of the released code's schedule, {results.draws} times a rate. ",
         "fixed": "All samples have the same modalities; the others are hidden. ",
         "natural": "Nothing is hidden: only what the corpus lacks is missing. ",
+        "independent": "Each modality of each sample is hidden with that probability, independently"
+        f"{often}; every sample keeps one. ",
+        "bursts": f"A modality is gone for several neighbouring clips of a dialogue, with that probability in each{often}. ",
+        "label": f"Modalities are hidden at random, more often under some labels than under others{often}. ",
+        "intensity": f"Each modality is hidden at random, more often where it is weak{often}. ",
+        "frames": f"That share of the steps of every modality is erased at random{often}; no modality is missing as a whole. ",
+        "mixed": f"Whole modalities are hidden, and steps of the others erased, both at that rate{often}. ",
     }
     of = f" of {results.resampling}" if results.resampling else ""
     paired = PAIRED.format(of) if results.differences else "One system was measured, so there are no differences."

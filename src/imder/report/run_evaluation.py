@@ -26,6 +26,7 @@ from imder.report.results import Results
 from imder.types import Rows
 
 PROTOCOLS = ("random", "fixed")
+"""Protocols of every report; figures of predictions are drawn from them."""
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 Baseline = float | list[float] | None
 
@@ -41,6 +42,7 @@ class RunSettings:
         draws: of the masks of each rate.
         resamples: of the bootstrap.
         convention: of the metrics; None for the one that fits the corpus.
+        protocols: further ones than `PROTOCOLS`.
     """
 
     options: PredictOptions = field(default_factory=PredictOptions)
@@ -49,6 +51,7 @@ class RunSettings:
     draws: int = 5
     resamples: int = RESAMPLES
     convention: str | None = None
+    protocols: tuple[str, ...] = ()
 
 
 class RunEvaluation:
@@ -83,6 +86,11 @@ class RunEvaluation:
         self._kept: dict[Key, list[NDArray[Any]]] = {}
 
     @property
+    def protocols(self) -> tuple[str, ...]:
+        """`PROTOCOLS`, then those of the settings."""
+        return tuple(dict.fromkeys((*PROTOCOLS, *self.settings.protocols)))
+
+    @property
     def half(self) -> float:
         """The missing rate nearest to one half."""
         return min(self.settings.rates, key=lambda rate: abs(rate - 0.5))
@@ -94,13 +102,13 @@ class RunEvaluation:
 
     @cached_property
     def results(self) -> Results:
-        """Metrics under `PROTOCOLS`.
+        """Metrics under every protocol.
 
         Raises:
             ImderError: a label is missing, or a protocol is undefined on the split.
         """
         rows = Rows()
-        for name in PROTOCOLS:
+        for name in self.protocols:
             protocol = self._protocol(name)
             rows += evaluate_predictor(
                 self.model.system,
@@ -119,7 +127,7 @@ class RunEvaluation:
         return Results(
             self.corpus.spec,
             self.convention,
-            PROTOCOLS,
+            self.protocols,
             self.settings.draws,
             list(rows),
             self._differences(tests, rows),

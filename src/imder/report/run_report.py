@@ -11,6 +11,7 @@ from imder.models.base import Model
 from imder.models.imder.network import IMDerNetwork
 from imder.report.content import Content, Exhibit, Section
 from imder.report.encodings import encoding_section
+from imder.report.glossary import glossary_section
 from imder.report.missing_sections import best_sentence, missing_sections
 from imder.report.moved import moved_section
 from imder.report.prediction_figures import promise_figure
@@ -78,7 +79,7 @@ def run_report(
                 cell = evaluation.cell("random", evaluation.half)
                 setting = f"At missing rate {evaluation.half:g}"
                 parts.append(moved_section(model, split, cell.mask, settings.options, setting))
-        parts.append(run_settings_section(run, model, corpus))
+        parts += [run_settings_section(run, model, corpus), glossary_section(results.convention, recovers)]
     first = f"{model.system} on {corpus.name}, {len(split)} samples of split {evaluation.name!r}."
     sentences = (first, *(text for p in results.protocols if (text := best_sentence(results, p))))
     return Content(f"{name} on {corpus.name}", sentences, tuple(part for part in parts if part))
