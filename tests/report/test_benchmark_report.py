@@ -100,4 +100,4 @@ def test_anything_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "is neither a run nor a benchmark" in capsys.readouterr().err
     (tmp_path / "fixed.json").write_text("{}")
     assert imder_("report", tmp_path, "--out", tmp_path / "a.html") == 2
-    assert "read its tables.md" in capsys.readouterr().err
+    assert "its tables.md is written for readers" in capsys.readouterr().err

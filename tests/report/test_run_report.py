@@ -85,6 +85,7 @@ def test_every_part_of_a_system_that_recovers(system: tuple[IMDer, Corpus], tmp_
     )
 
 
+@pytest.mark.slow
 def test_further_protocols_are_sections_of_their_own(tmp_path: Path) -> None:
     corpus = two_modalities("regression")
     protocols = ("natural", "independent", "bursts", "label", "intensity")

@@ -94,7 +94,9 @@ def check_run(path: str) -> None:
         ImderError: it holds something else.
     """
     if (Path(path) / "fixed.json").is_file():
-        raise ImderError(f"{path}: compares ways to fill in for a fixed model; it has no report, read its tables.md")
+        raise ImderError(
+            f"{path}: compares ways to fill in for a fixed model, which has no report; its tables.md is written for readers"
+        )
     if Path(path).exists() and not is_run(path):
         raise ImderError(
             f"{path}: is neither a run nor a benchmark: it has no config.yaml, config.json or benchmark.json"
