@@ -65,6 +65,7 @@ class Section:
         title: its heading.
         words: paragraphs.
         facts: names and values.
+        sentences: whether the values are sentences, each in a line of its own.
         exhibits: figures.
         passages: samples with their texts.
         tables: below the figures.
@@ -78,6 +79,7 @@ class Section:
     passages: tuple[Passage, ...] = ()
     tables: tuple[DataTable, ...] = ()
     listings: tuple[Listing, ...] = ()
+    sentences: bool = False
 
     @property
     def slug(self) -> str:

@@ -51,4 +51,4 @@ def glossary_section(convention: str, recovers: bool) -> Section:
     terms = (
         _ALL | (_CLASSIFICATION if convention == "classification" else _REGRESSION) | (_RECOVERY if recovers else {})
     )
-    return Section("Terms", facts=tuple(terms.items()))
+    return Section("Terms", facts=tuple(terms.items()), sentences=True)
