@@ -134,8 +134,9 @@ class RecoveringSystem(FusionSystem):
                 usable = self.usable(i, available[rows])
                 beside = None if near is None else near.take(rows)
                 own = None if remaining is None else remaining[name].take(rows)
+                more = {} if own is None else {"own": own}
                 drawn = self.recovery.sample(
-                    name, given, usable, keys[rows], draws=draws, seed=seed, near=beside, own=own
+                    name, given, usable, keys[rows], draws=draws, seed=seed, near=beside, **more
                 )
                 out[name] = (rows, drawn if own is None else torch.where(own.unknown[:, None], drawn, own.averaged))
         return out
