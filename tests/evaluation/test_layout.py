@@ -42,3 +42,10 @@ def test_markdown_has_at_most_eight_columns() -> None:
     lines = [line for line in markdown_blocks(wide(7)).splitlines() if line.startswith("|")]
     assert max(line.count("|") - 1 for line in lines) <= MARKDOWN_COLUMNS
     assert markdown_blocks(wide(7)).count("a note") == 1
+
+
+def test_systems_apart_begin_a_block() -> None:
+    blocks = fit(wide(4, joined=3), 85, apart=("system-2", "system-3"))
+    systems = [list(dict.fromkeys(head.split("\n")[0] for head in block.headers[1:])) for block in blocks]
+    assert systems == [["system-0", "system-1"], ["system-2", "system-3"]]
+    assert fit(wide(4), 500, apart=("system-2",)) == [wide(4)], "it fits"

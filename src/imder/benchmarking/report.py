@@ -129,6 +129,7 @@ def write_report(
         bold_cells(compared.pairs),
         {protocol: bold_note(compared.pairs, protocol, beside) for protocol in plan.protocols},
         "" if paper is None else paper.title,
+        beside,
     )
     tables = compared.tables(plan.shared.convention)
     tables = tuple(with_notes(table, about_systems) for table in tables)

@@ -34,6 +34,7 @@ class ValueTables:
         bold: the cells that are bold.
         bold_notes: for each protocol what bold means; empty for nothing.
         title: of a table of the paper, before the tables' own titles. In its layout values stand without deviations.
+        beside: columns of a table of the paper that begin a new block where it doesn't fit.
     """
 
     rows: list[dict[str, Any]]
@@ -44,6 +45,7 @@ class ValueTables:
     bold: Collection[BoldCell]
     bold_notes: Mapping[str, str]
     title: str = ""
+    beside: tuple[str, ...] = ()
 
     @cached_property
     def summary(self) -> list[dict[str, Any]]:
@@ -87,7 +89,7 @@ class ValueTables:
             if table_width(paper) <= width:
                 tables.append(paper)
             elif self.title:
-                tables += fit(_broken_heads(paper), width)
+                tables += fit(_broken_heads(paper), width, apart=self.beside)
             else:
                 parts = [_broken_heads(self._of_metric(protocol, metric)) for metric in paper_metrics(self.summary)]
                 parts = [replace(t, notes=tuple(note for note in t.notes if note not in paper.notes)) for t in parts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ MARKDOWN_COLUMNS = 8
 """Columns of a Markdown table at most."""
 
 
-def fit(table: Table, width: int | None = None, columns: int | None = None) -> list[Table]:
+def fit(table: Table, width: int | None = None, columns: int | None = None, apart: Collection[str] = ()) -> list[Table]:
     r"""Blocks of a table's columns that fit a width, to be stacked; each repeats the leading columns.
 
     The columns of one system stay in one block where they fit together. The first block has the title, the last the notes.
@@ -23,6 +24,7 @@ def fit(table: Table, width: int | None = None, columns: int | None = None) -> l
         table: any.
         width: characters of a terminal; None for no limit.
         columns: columns as they are drawn, at most; None for no limit.
+        apart: systems whose columns begin a new block where the table doesn't fit as a whole.
 
     >>> row = tuple((text, False) for text in ("0.1", "81.2", "0.75", "80.1", "0.81"))
     >>> table = Table("t", ("MR", "a\nACC2", "a\nMAE", "b\nACC2", "b\nMAE"), (row,))
@@ -30,11 +32,15 @@ def fit(table: Table, width: int | None = None, columns: int | None = None) -> l
     [('MR', 'a\nACC2', 'a\nMAE'), ('MR', 'b\nACC2', 'b\nMAE')]
     """
     units = _units(table)
-    groups = _by_system(table, units)
+    if _fits(table, units, width, columns):
+        return [table]
     blocks: list[list[int]] = [[]]
-    for group in groups:
-        if blocks[-1] and not _fits(table, [*blocks[-1], *group], width, columns):
+    before = False
+    for system, group in _by_system(table, units).items():
+        inside = system.replace("\n", "") in apart
+        if blocks[-1] and (inside != before or not _fits(table, [*blocks[-1], *group], width, columns)):
             blocks.append([])
+        before = inside
         for unit in [group] if _fits(table, [*blocks[-1], *group], width, columns) else [[i] for i in group]:
             if blocks[-1] and not _fits(table, [*blocks[-1], *unit], width, columns):
                 blocks.append([])
@@ -67,13 +73,13 @@ def _units(table: Table) -> list[int]:
     return list(range(-(-(len(table.headers) - table.lead) // table.joined)))
 
 
-def _by_system(table: Table, units: list[int]) -> list[list[int]]:
-    """Drawn columns together that have the same system in their header."""
+def _by_system(table: Table, units: list[int]) -> dict[str, list[int]]:
+    """Drawn columns by the system in their header, those without one each by itself."""
     groups: dict[str, list[int]] = {}
     for unit in units:
         system, _, label = table.headers[table.lead + unit * table.joined].rpartition("\n")
         groups.setdefault(system or f"\n{unit}{label}", []).append(unit)
-    return list(groups.values())
+    return groups
 
 
 def _part(table: Table, units: list[int]) -> Table:
