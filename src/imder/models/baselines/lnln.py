@@ -175,17 +175,13 @@ class LNLN(SinglePhaseModel):
     def __init__(self, spec: Spec, config: LNLNConfig) -> None:
         super().__init__(spec, config)
         self.dominant = dominant_modality(spec, config.dominant)
-        width, tokens, others = config.width, config.tokens, len(spec.names) - 1
+        width, half, tokens, others = config.width, max(1, config.width // 2), config.tokens, len(spec.names) - 1
         layer = (width, config.heads, config.head_width)
         self.encoders = ModuleDict[ModalityTokens]({m.name: ModalityTokens(m, config) for m in spec.modalities})
         self.check = _token_encoder(tokens, 1, config)
-        self.check_head = nn.Sequential(
-            nn.Linear(width, max(1, width // 2)), nn.LeakyReLU(0.1), nn.Linear(max(1, width // 2), 1), nn.Sigmoid()
-        )
+        self.check_head = nn.Sequential(nn.Linear(width, half), nn.LeakyReLU(0.1), nn.Linear(half, 1), nn.Sigmoid())
         self.generator = _token_encoder(others * tokens, tokens, config)
-        self.discriminator = nn.Sequential(
-            nn.Linear(width, max(1, width // 2)), nn.LeakyReLU(0.1), nn.Linear(max(1, width // 2), 2)
-        )
+        self.discriminator = nn.Sequential(nn.Linear(width, half), nn.LeakyReLU(0.1), nn.Linear(half, 2))
         self.reconstructors = ModuleDict[TokenEncoder]({name: _token_encoder(tokens, 0, config) for name in spec.names})
         self.dominant_encoder = _token_encoder(tokens, 0, config)
         self.hyper = HyperModality(tokens, *layer, others, config.depth + 1)
@@ -205,7 +201,7 @@ class LNLN(SinglePhaseModel):
             fit_features({name: encoder.standardize for name, encoder in self.encoders.items()}, batches)
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
-        """h_k: the tokens ``(B, tokens, C)`` of each modality, of zeros where it is missing."""
+        """h_k: the tokens ``(B, tokens, C)`` of each modality, of frames of zeros where it is missing."""
         return {
             name: encoder(batch.features[name], batch.lengths[name], batch.available[:, i])
             for i, (name, encoder) in enumerate(self.encoders.items())
@@ -252,9 +248,10 @@ class LNLN(SinglePhaseModel):
             batch = batch.take(rows).with_available(available)
         assert batch.labels is not None
         corrected = self.correct(self.hide(readable, batch.available))
+        miscounted = (corrected.completeness - self.complete_share(batch)).square()
         losses = {
             "task": task_loss(self.output(corrected), batch.labels, self.spec, regression=self.config.regression),
-            "completeness": self._completeness_loss(corrected.completeness, batch),
+            "completeness": Loss(miscounted.sum(), float(len(miscounted)), self.config.completeness),
             "adversarial": self._adversarial_loss(corrected, complete, batch),
         }
         weight = self.config.reconstruction / len(self.spec.names)
@@ -263,10 +260,6 @@ class LNLN(SinglePhaseModel):
             present = batch.present[:, i]
             losses[f"reconstruction/{name}"] = Loss((errors * present).sum(), float(present.sum()), weight)
         return losses
-
-    def _completeness_loss(self, completeness: Tensor, batch: Batch) -> Loss:
-        errors = (completeness - self.complete_share(batch)).square()
-        return Loss(errors.sum(), float(len(errors)), self.config.completeness)
 
     def complete_share(self, batch: Batch) -> Tensor:
         """c*, ``(B,)``: the share of the dominant modality's steps that can be read, 0 where it is missing."""
