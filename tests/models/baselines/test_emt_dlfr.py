@@ -5,15 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from batches import spoiled, take
-from imder.models.baselines.emt_dlfr import EMTDLFR, EMTDLFRConfig, PromotionConfig, UnimodalConfig
+from imder.evaluation.evaluate import evaluate
+from imder.models.baselines.emt_dlfr import EMTDLFR, EMTDLFRConfig, PromotionConfig
 from imder.models.configuration import from_mapping
+from imder.models.parts.unimodal_encoder import UnimodalConfig
 from imder.models.presets import read_preset
-from imder.training.config import load_config
+from imder.synthetic.known_truth import KnownTruth
+from imder.training.config import EngineConfig, load_config
+from imder.training.train import train
 from imder.types import Batch, ImderError, Modality, Spec
 
+CPU = EngineConfig(accelerator="cpu")
 SMALL = EMTDLFRConfig(
     UnimodalConfig(("language", "text"), hidden=5, width=4, steps=6, clip=3.0), PromotionConfig(8, 2, 2), head=8
 )
@@ -49,6 +55,17 @@ def make_batch(spec=SPECS[3], copies=2, seed=0):
         features[m.name] = torch.randn(rows, m.length, m.dim, generator=generator) * valid[..., None]
     labels = torch.randn(rows, generator=generator)
     return Batch(features, lengths, torch.ones_like(available), available, torch.arange(rows), labels)
+
+
+def erase(batch, share=0.4, seed=1):
+    """The batch as a frame protocol gives it in training: steps of available modalities erased to zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    features, erased = {}, {}
+    for i, (name, x) in enumerate(batch.features.items()):
+        valid = torch.arange(x.shape[1])[None] < (batch.lengths[name] * batch.available[:, i])[:, None]
+        erased[name] = (torch.rand(x.shape[:2], generator=generator) < share) & valid
+        features[name] = x.masked_fill(erased[name][..., None], 0.0)
+    return replace(batch, features=features, erased=erased, complete=batch.features)
 
 
 def size(module):
@@ -159,6 +176,80 @@ def test_only_missing_steps_are_reconstructed():
         assert loss.total.item() == pytest.approx(total, rel=1e-5)
 
 
+def test_erased_steps_are_reconstructed_from_the_features_before_erasure():
+    model, batch = small_model(), erase(make_batch())
+    with torch.no_grad():
+        for rebuild in model.rebuild.values():
+            rebuild.weight.zero_()
+            rebuild.bias.fill_(0.5)
+    losses = model.losses(batch, "stage1", 0)
+    for i, name in enumerate(("audio", "vision"), 1):
+        standardize, lengths = model.encoders[name].standardize, batch.lengths[name]
+        valid = torch.arange(batch.features[name].shape[1])[None] < lengths[:, None]
+        missing = valid & (batch.erased[name] | ~batch.available[:, i, None])
+        assert batch.erased[name].any()
+        error = (standardize(batch.complete[name][missing]).clamp(-3, 3) - 0.5).abs()
+        expected = torch.where(error < 1, error**2 / 2, error - 0.5).sum()
+        assert losses[f"reconstruction/{name}"].count == error.numel()
+        torch.testing.assert_close(losses[f"reconstruction/{name}"].total.detach(), expected)
+
+
+def test_of_a_longer_sequence_steps_that_lost_a_frame_are_reconstructed():
+    """Two frames a step: 12 frames, 6 steps."""
+    model, batch = small_model(SPECS[2]), make_batch(SPECS[2])
+    lengths = {**batch.lengths, "video": torch.full((len(batch),), 12)}
+    erased = {k: torch.zeros(x.shape[:2], dtype=torch.bool) for k, x in batch.features.items()}
+    erased["video"][:, 5] = True
+    everything = replace(batch, lengths=lengths, available=batch.present, erased=erased, complete=batch.features)
+    with torch.no_grad():
+        model.rebuild["video"].weight.zero_()
+        model.rebuild["video"].bias.zero_()
+    loss = model.losses(everything, "stage1", 0)["reconstruction/video"]
+    standardize = model.encoders["video"].standardize
+    target = standardize(batch.features["video"][:, 4:6]).clamp(-3, 3).mean(1)
+    assert loss.count == target.numel()
+    expected = F.smooth_l1_loss(target, torch.zeros_like(target), reduction="sum")
+    torch.testing.assert_close(loss.total.detach(), expected)
+
+
+def test_the_complete_view_is_before_erasure_and_predictions_never_read_it():
+    model, batch = small_model(), erase(make_batch())
+    whole = replace(batch, features=batch.complete, erased=None, complete=None, available=batch.present)
+    losses = model.losses(batch, "stage1", 0)
+    torch.testing.assert_close(losses["complete"].total, (model.view(whole).output[:, 0] - batch.labels).abs().sum())
+    torch.testing.assert_close(losses["task"].total, (model.view(batch).output[:, 0] - batch.labels).abs().sum())
+    assert losses["task"].total != losses["complete"].total
+    to_predict = replace(batch, complete=None)
+    assert torch.equal(model.predict(to_predict).prediction, model.predict(batch).prediction)
+
+
+def test_an_erased_step_is_the_training_mean_unless_it_has_features():
+    """Where a text encoder reads the unknown token, a step that was erased has features, and they are read."""
+    model, batch = small_model(), erase(make_batch())
+    everything = torch.ones(len(batch), dtype=torch.bool)
+    for name, encoder in model.encoders.items():
+        x, lengths, erased = batch.complete[name], batch.lengths[name], batch.erased[name]
+        blank = encoder(x.masked_fill(erased[..., None], 0.0), lengths, everything, erased)
+        mean = encoder(torch.where(erased[..., None], encoder.standardize.mean, x), lengths, everything)
+        torch.testing.assert_close(blank.states, mean.states)
+        unknown = torch.where(erased[..., None], torch.full_like(x, 0.3), x)
+        read, plain = encoder(unknown, lengths, everything, erased), encoder(unknown, lengths, everything)
+        assert torch.equal(read.states, plain.states)
+        assert torch.equal(read.encoding, plain.encoding)
+
+
+def test_the_mean_of_language_leaves_erased_steps_out():
+    model, batch = small_model(), make_batch()
+    lengths = batch.lengths["language"].clamp(max=6)
+    erased = torch.zeros(len(batch), 7, dtype=torch.bool)
+    erased[:, 1] = lengths > 1
+    x = batch.features["language"].masked_fill(erased[..., None], 0.0)
+    encoded = model.encoders["language"](x, lengths, torch.ones(len(batch), dtype=torch.bool), erased)
+    for row, length in enumerate(lengths.tolist()):
+        kept = [t for t in range(length) if t != 1]
+        torch.testing.assert_close(encoded.encoding[row], encoded.states[row, kept].mean(0))
+
+
 def test_nothing_missing_leaves_nothing_to_reconstruct():
     model, batch = small_model(), make_batch()
     losses = model.losses(batch.with_available(batch.present), "stage1", 0)
@@ -220,9 +311,9 @@ def test_validation_looks_at_the_task_alone():
 def test_all_parameters_learn_even_from_one_row():
     """Batch normalisation has no statistics of a single row."""
     model, batch = small_model().train(), make_batch()
-    for rows in (range(len(batch)), [0]):
+    for part in (batch, erase(batch), take(batch, [0])):
         model.zero_grad()
-        losses = model.losses(take(batch, list(rows)), "stage1", 0)
+        losses = model.losses(part, "stage1", 0)
         total = sum(loss.weight * loss.total / max(loss.count, 1.0) for loss in losses.values())
         total.backward()
         assert torch.isfinite(total)
@@ -257,3 +348,23 @@ def test_a_task_of_classes():
     torch.testing.assert_close(probabilities.sum(1), torch.ones(14))
     loss = model.losses(batch, "stage1", 0)["task"]
     torch.testing.assert_close(loss.total.detach(), -probabilities[torch.arange(14), batch.labels].log().sum())
+
+
+# Training.
+
+
+def test_two_trainings_under_erased_frames_are_one(tmp_path):
+    """Of one seed, to the last bit, batch statistics included; evaluated on the same protocol."""
+    corpus = KnownTruth.standard(lengths={"language": (1, 3), "vision": (2, 8), "audio": (1, 1)}).corpus(40, 12, 12)
+    settings = {
+        "model": {"encoder": {"hidden": 4, "width": 4, "steps": 3}, "fusion": {"width": 8, "heads": 2, "layers": 1}},
+        "training": {"protocol": "frames", "stage1": {"max_epochs": 2, "batch_size": 13}},
+    }
+    runs = []
+    for name in ("a", "b"):
+        train(corpus, tmp_path / name, config=load_config("emt-dlfr", overrides=settings), engine=CPU)
+        runs.append(load_file(tmp_path / name / "model.safetensors"))
+    assert all(torch.equal(value, runs[1][name]) for name, value in runs[0].items())
+    assert any(name.endswith("running_mean") and value.any() for name, value in runs[0].items())
+    rows = evaluate(tmp_path / "a", corpus, protocol="frames", rates=(0.5,), draws=1)
+    assert np.isfinite(rows["mae"]).all()

@@ -1,15 +1,10 @@
 r"""EMT-DLFR: an efficient multimodal transformer that restores features at two levels (Sun et al., IEEE TAC 2023).
 
-Every modality has an encoding u_k, one vector, and states x_k, one for each step. A modality of features of a pretrained
-network (language) is read as it is: states are its features, the encoding is their mean or the first. Others have an LSTM:
-
-    h = LSTM(x),     states A h_t + b,     encoding A h_T + b
-
-Both are mapped to C channels, and the fusion promotes them (`imder.nn.promotion`): G = [P_k u_k]_k, X_k = P_k x_k,
+Every modality has an encoding u_k, one vector, and states x_k, one for each step (`imder.models.parts.unimodal_encoder`). Both
+are mapped to C channels, and the fusion promotes them (`imder.nn.promotion`): G = [P_k u_k]_k, X_k = P_k x_k,
 
     (G', X') = promotion(G, X),     y = head([u_1 ... u_K, G'])
 
-A missing modality is a sequence of zeros (after standardisation: the training mean) of a fixed length, an erased step is zeros.
 Training sees two views of each sample, as it is under the mask and with everything present, through the same network:
 
     L = task(y) + a (task(y*) + attraction(G', G'*) + sum_k attraction(u_k, u_k*)) + r sum_k smoothL1(R_k X_k', x_k*)
@@ -34,41 +29,14 @@ from imder.models.base import Phase
 from imder.models.configuration import AMOUNT, DROPOUT, POSITIVE_COUNT, check_numbers
 from imder.models.parts.encoder import fit_features
 from imder.models.parts.losses import Loss, init_head_bias, task_loss
+from imder.models.parts.unimodal_encoder import UnimodalConfig, UnimodalEncoder
 from imder.models.single_phase import SinglePhaseModel
 from imder.nn.module_dict import ModuleDict
 from imder.nn.perceptron import Perceptron
 from imder.nn.promotion import Dropouts, MutualPromotion
 from imder.nn.resample import frame_mask, shorten
 from imder.nn.siamese import SiameseHead, attraction
-from imder.nn.standardize import Standardizer
-from imder.types import Batch, Modality, Spec
-
-
-@dataclass(frozen=True)
-class UnimodalConfig:
-    """Of every modality's encoder.
-
-    Attributes:
-        pretrained: modalities whose features are read as they are; an LSTM reads the others.
-        summary: the encoding of such a modality: the ``mean`` of its steps that aren't erased, or the ``first`` step.
-        hidden: units of the LSTM.
-        width: of the LSTM's states and encoding after its linear map.
-        steps: longer sequences are averaged over time to so many steps.
-        standardize: whether features are standardised with training statistics first.
-        clip: limit of standardised features in standard deviations; 0 for no limit.
-    """
-
-    pretrained: tuple[str, ...] = ("language",)
-    summary: Literal["mean", "first"] = "mean"
-    hidden: int = 64
-    width: int = 32
-    steps: int = 50
-    standardize: bool = True
-    clip: float = 0.0
-
-    def __post_init__(self) -> None:
-        counts = dict.fromkeys(("hidden", "width", "steps"), POSITIVE_COUNT)
-        check_numbers(self, {**counts, "clip": AMOUNT}, "model.encoder")
+from imder.types import Batch, Spec
 
 
 @dataclass(frozen=True)
@@ -122,69 +90,6 @@ class EMTDLFRConfig:
     def __post_init__(self) -> None:
         weights = dict.fromkeys(("attraction", "reconstruction"), AMOUNT)
         check_numbers(self, {"head": POSITIVE_COUNT, "dropout": DROPOUT, **weights}, "model")
-
-
-class Encoded(NamedTuple):
-    """A modality of B samples.
-
-    Attributes:
-        encoding: ``(B, W)``.
-        states: ``(B, T, W)``.
-        valid: ``(B, T)`` bool, the steps of the states; at least one for each row.
-    """
-
-    encoding: Tensor
-    states: Tensor
-    valid: Tensor
-
-
-class UnimodalEncoder(nn.Module):
-    """Encoding and states of one modality, whether it is available or missing."""
-
-    def __init__(self, modality: Modality, config: UnimodalConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.missing_steps = max(1, min(modality.length, config.steps))
-        self.standardize = Standardizer(modality.dim)
-        self.is_read = modality.name not in config.pretrained
-        self.width = config.width if self.is_read else modality.dim
-        if self.is_read:
-            self.rnn = nn.LSTM(modality.dim, config.hidden, batch_first=True)
-            self.map = nn.Linear(config.hidden, config.width)
-
-    def prepare(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised features ``(B, T', D)`` of at most ``steps`` steps, and their lengths ``(B,)``.
-
-        Args:
-            features: ``(B, T, D)``; anything, NaN included, beyond ``lengths``.
-            lengths: ``(B,)`` valid frames; 0 for rows that mustn't be read.
-        """
-        valid = frame_mask(lengths, features.shape[1])[..., None]
-        x = torch.where(valid, features, 0.0)
-        if self.config.standardize:
-            x = self.standardize(x) * valid
-            x = x.clamp(-self.config.clip, self.config.clip) if self.config.clip else x
-        return shorten(x, lengths, self.config.steps)
-
-    def forward(self, features: Tensor, lengths: Tensor, mask: Tensor) -> Encoded:
-        """Encode; rows outside the mask are zeros, of which not even the length is read.
-
-        Args:
-            features: ``(B, T, D)``.
-            lengths: ``(B,)`` valid frames, at least 1 within the mask.
-            mask: ``(B,)`` bool.
-        """
-        x, steps = self.prepare(features, lengths * mask)
-        if not bool(mask.all()):
-            x = F.pad(x, (0, 0, 0, max(0, self.missing_steps - x.shape[1])))
-            steps = torch.where(mask, steps, self.missing_steps)
-        valid = frame_mask(steps, x.shape[1])
-        if self.is_read:
-            states: Tensor = self.map(self.rnn(x)[0])
-            return Encoded(states[torch.arange(len(x), device=x.device), steps - 1], states, valid)
-        if self.config.summary == "first":
-            return Encoded(x[:, 0], x, valid)
-        return Encoded(x.sum(1) / steps[:, None], x, valid)
 
 
 class View(NamedTuple):
@@ -248,8 +153,9 @@ class EMTDLFR(SinglePhaseModel):
 
     def view(self, batch: Batch, *, with_states: bool = False) -> View:
         """The network's results for what is available, the promoted states only on demand."""
+        erased = batch.erased or {}
         encoded = {
-            k: encoder(batch.features[k], batch.lengths[k], batch.available[:, i])
+            k: encoder(batch.features[k], batch.lengths[k], batch.available[:, i], erased.get(k))
             for i, (k, encoder) in enumerate(self.encoders.items())
         }
         context, states = self.fusion(
@@ -274,7 +180,7 @@ class EMTDLFR(SinglePhaseModel):
         """
         if not torch.is_grad_enabled():
             return super().losses(batch, phase, seed, all_subsets=all_subsets)
-        whole = batch.with_available(batch.present)
+        whole = batch.whole()
         rows = torch.arange(len(batch), device=batch.keys.device)
         if all_subsets:
             rows, available = every_subset(batch.available, batch.keys, seed)
@@ -294,10 +200,15 @@ class EMTDLFR(SinglePhaseModel):
             views = (incomplete.encodings[name], complete.encodings[name][rows])
             pulls = attraction(*(head(view[present]) for view in views))
             losses[f"attraction/{name}"] = Loss(pulls.sum(), float(len(pulls)), weight)
+        features = batch.whole().features
         for i, (name, rebuild) in enumerate(self.rebuild.items()):
-            gone = batch.present[:, i] & ~batch.available[:, i]
-            target, steps = self.encoders[name].prepare(batch.features[name], batch.lengths[name] * gone)
-            missing = frame_mask(steps, target.shape[1])
+            encoder, lengths = self.encoders[name], batch.lengths[name] * batch.present[:, i]
+            target, steps, _ = encoder.prepare(features[name], lengths)
+            missing = ~batch.available[:, i, None].expand(target.shape[:2])
+            if batch.erased is not None:
+                share = shorten(batch.erased[name][..., None].float(), lengths, self.config.encoder.steps)[0]
+                missing = missing | (share[..., 0] > 0)
+            missing = missing & frame_mask(steps, target.shape[1])
             rebuilt = rebuild(incomplete.states[name][:, : target.shape[1]][missing])
             error = F.smooth_l1_loss(rebuilt, target[missing].detach(), reduction="sum")
             losses[f"reconstruction/{name}"] = Loss(error, float(rebuilt.numel()), self.config.reconstruction)
