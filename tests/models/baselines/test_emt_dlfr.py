@@ -250,6 +250,20 @@ def test_the_mean_of_language_leaves_erased_steps_out():
         torch.testing.assert_close(encoded.encoding[row], encoded.states[row, kept].mean(0))
 
 
+def test_a_tuned_text_encoder_learns_from_both_views_but_not_as_a_target():
+    """Its states are features: attraction passes gradients to those of both views, reconstruction to no target."""
+    model = small_model(config=replace(SMALL, encoder=replace(SMALL.encoder, summary="first", steps=7, clip=0.0)))
+    batch = erase(make_batch())
+    views = [batch.features["language"].requires_grad_(), batch.complete["language"].clone().requires_grad_()]
+    batch = replace(batch, complete={**batch.complete, "language": views[1]})
+    losses = model.losses(batch, "stage1", 0)
+    pulled = torch.autograd.grad(losses["attraction/language"].total, views, retain_graph=True)
+    assert all(gradient[:, 0].any() and not gradient[:, 1:].any() for gradient in pulled)
+    rebuilt = torch.autograd.grad(losses["reconstruction/language"].total, views, allow_unused=True)
+    assert rebuilt[0].any()
+    assert rebuilt[1] is None
+
+
 def test_nothing_missing_leaves_nothing_to_reconstruct():
     model, batch = small_model(), make_batch()
     losses = model.losses(batch.with_available(batch.present), "stage1", 0)

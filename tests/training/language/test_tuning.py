@@ -125,6 +125,7 @@ def test_a_rate_too_small_to_matter_is_like_precomputed_features(corpus, tmp_pat
     [
         *("zero-fill", "mult", "mmin", "gcnet", "language-only", "regression"),
         pytest.param("lnln", marks=pytest.mark.slow),
+        pytest.param("emt-dlfr", marks=pytest.mark.slow),
     ],
 )
 def test_every_system_that_learns_by_gradient_can_have_one(corpus, bert, tmp_path, preset):
