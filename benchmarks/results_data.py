@@ -56,6 +56,8 @@ SYSTEMS = (
     "mmin",
     "mult",
     "gcnet",
+    "emt-dlfr",
+    "lnln",
     "constant",
     "3 late-fusion",
     "3 imder",

@@ -59,6 +59,8 @@ ROWS = {
     "mmin": "MMIN",
     "mult": "MulT, zeros",
     "gcnet": "GCNet",
+    "emt-dlfr": "EMT-DLFR",
+    "lnln": "LNLN",
     "constant": "constant baseline",
 }
 LINES = {"late-fusion:context": (BLUE, "o"), "late-fusion:past": (GREEN, "^"), "gcnet": (ORANGE, "s")}

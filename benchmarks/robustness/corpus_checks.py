@@ -78,6 +78,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "head": [8],
     },
     "gcnet": {"hidden": 8},
+    "emt-dlfr": {"encoder": {"hidden": 8, "width": 4}, "fusion": {"width": 8, "heads": 2, "layers": 1}, "head": 8},
     "ridge": {},
     "constant": {},
 }
