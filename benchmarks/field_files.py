@@ -127,7 +127,7 @@ def _steps(corpus: Corpus, config: RunConfig, phase: Phase) -> dict[str, Any]:
         few, more = (_second(corpus, _with_evaluations(config, n), phase) for n in EVALUATIONS)
         each = (more - few) / (EVALUATIONS[1] - EVALUATIONS[0])
         second = few + each * (recovery.evaluations - EVALUATIONS[0])
-    training = config.training.phase(phase)
+    training = config.training.phase(system_class(config.system).settings_of(phase))
     batches = -(-len(corpus["train"]) // training.batch_size)
     return {
         "step, s": second,
