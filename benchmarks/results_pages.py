@@ -10,6 +10,7 @@ from pathlib import Path
 
 from results_data import FOLDER, LABELS, PLAIN, Results, names, read_results
 from results_overview import overview
+from results_published import published
 from results_tables import best_mean, equal_note, largest_losses, rate_differences, shares, shown_rates, table, value
 
 UNCERTAINTY = (
@@ -23,6 +24,8 @@ SHARES = (
     "Cost ({metric}) of one modality less than everything, on the clips that have it; above 0 the metric gets worse. "
     "Bold: the interval lies above 0."
 )
+MOST_SYSTEMS = 6
+"""Columns of a table of recovery: more don't fit a screen."""
 RECOVERY = (
     "Recovery R² on the test split, each clip and neighbour with a random subset of its modalities: 1 is exact, 0 no better than "
     "the mean of the encodings. The weight that validation gave to the branch that reads recoveries, for each pattern of "
@@ -110,22 +113,26 @@ def recovery(results: Results) -> list[str]:
     """How much recoveries explain, and how much a prediction uses them: a column for each system that recovers."""
     tables = []
     for measure, head in (("recovery R^2", "recovered"), ("weight of recovery", "available")):
-        systems = [s for s in results.systems() if (measure, s) in results.runs]
-        if not systems:
-            continue
-        of = sorted(
-            {name for s in systems for name in results.runs[measure, s]},
-            key=lambda n: (n.split(" | ")[0].count("+"), n),
-        )
-        rows = [
-            [
-                name.replace(" | ", ", given "),
-                *(" ± ".join(filter(None, results.runs[measure, s].get(name, ("–", "")))) for s in systems),
-            ]
-            for name in of
-        ]
-        tables.append(table([head, *(f"{s}, {measure.replace('R^2', 'R²')}" for s in systems)], rows))
+        measured = [s for s in results.systems() if (measure, s) in results.runs]
+        for systems in (measured[i : i + MOST_SYSTEMS] for i in range(0, len(measured), MOST_SYSTEMS)):
+            tables.append(recovery_table(results, measure, head, systems))
     return tables
+
+
+def recovery_table(results: Results, measure: str, head: str, systems: Sequence[str]) -> str:
+    """A row for each thing measured, a column for each system."""
+    of = sorted(
+        {name for s in systems for name in results.runs[measure, s]},
+        key=lambda n: (n.split(" | ")[0].count("+"), n),
+    )
+    rows = [
+        [
+            name.replace(" | ", ", given "),
+            *(" ± ".join(filter(None, results.runs[measure, s].get(name, ("–", "")))) for s in systems),
+        ]
+        for name in of
+    ]
+    return table([head, *(f"{s}, {measure.replace('R^2', 'R²')}" for s in systems)], rows)
 
 
 def downloads(results: Results) -> str:
@@ -199,7 +206,9 @@ def pages(folder: Path = FOLDER) -> dict[Path, str]:
     """Every file that this program writes, with its text."""
     whole = folder.parent / "results.md"
     made = overview(whole.read_text(encoding="utf-8"))
-    return {folder / f"{name}.md": page(read_results(name)) for name in names()} | {whole: made}
+    tables = folder.parent / "tables.md"
+    beside = published(tables.read_text(encoding="utf-8"))
+    return {folder / f"{name}.md": page(read_results(name)) for name in names()} | {whole: made, tables: beside}
 
 
 def main() -> None:
