@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imder.data.compatible import check_compatible
@@ -35,6 +34,7 @@ from imder.models.language.pretrained import (
     states_of,
     transformers_for,
 )
+from imder.models.language.texts import states_of_texts
 from imder.nn.resample import frame_mask
 from imder.types import ImderError, Spec
 
@@ -45,7 +45,6 @@ FOLDER = "language"
 _SAVED = re.compile(r"(generation_)?config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 CHECKED_TEXTS = 16
 RATE = 1e-4
-TOKENS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -251,31 +250,19 @@ class LanguageEncoder:
         where = folder or tempfile.gettempdir()
         with written_to(where), tempfile.TemporaryFile(dir=where) as file:
             values = mapped_zeros((max(1, stop - start), self.dim), file, where)[: stop - start]
-        for i, state in self._states_of(tokens):
+        for i, state in states_of_texts(self.module, tokens, self._device):
             if not np.isfinite(state).all():
                 raise ImderError(f"{self._folder}: its features of sample {split.ids[i]!r} are not finite")
             values[tokens.offsets[i] - start : tokens.offsets[i + 1] - start] = state
         features = {**split.features, LANGUAGE: Ragged(values, tokens.offsets - start)}
         return replace(split, features=features, tokens=None, words=WordErasure(self, tokens))
 
-    def _states_of(self, tokens: Ragged) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The row and the states ``(T, dim)`` of each text that has tokens, computed without padding."""
-        device = self._device
-        self.module.eval().requires_grad_(False).to(device)
-        try:
-            for rows in _groups_of_equal_length(tokens):
-                ids = torch.from_numpy(np.stack([tokens[i][:, 0] for i in rows]).astype(np.int64)).to(device)
-                states = self.module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float()
-                yield from zip(rows, states.cpu().numpy(), strict=True)
-        finally:
-            self.module.to("cpu")
-
     @torch.inference_mode()
     def features_of(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Features ``(B, T, dim)`` of padded texts ``(B, T)``, as of a corpus: computed without padding, no gradients."""
         out = np.zeros((*ids.shape, self.dim), np.float32)
         tokens = Ragged.from_list([row[:n, None].numpy() for row, n in zip(ids, lengths.tolist(), strict=True)], 1)
-        for i, state in self._states_of(tokens):
+        for i, state in states_of_texts(self.module, tokens, self._device):
             out[i, : len(state)] = state
         return torch.from_numpy(out)
 
@@ -326,16 +313,6 @@ def _from_layer(module: nn.Module, stack: nn.ModuleList, first: int) -> Iterator
         elif passed and name != "pooler":
             yield child
         passed = passed or any(m is stack for m in child.modules())
-
-
-def _groups_of_equal_length(tokens: Ragged) -> Iterator[list[int]]:
-    """Groups of rows of texts of equal length, small enough for memory."""
-    lengths = tokens.lengths
-    for length in np.unique(lengths[lengths > 0]):
-        rows = np.flatnonzero(lengths == length)
-        size = max(1, TOKENS_AT_ONCE // int(length))
-        for begin in range(0, len(rows), size):
-            yield rows[begin : begin + size].tolist()
 
 
 def _without_language(split: Split, dim: int) -> Split:
