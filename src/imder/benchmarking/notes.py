@@ -14,9 +14,10 @@ from imder.data.corpus import Corpus
 from imder.data.dialogues import has_neighbours
 from imder.data.speaker_norm import speaker_norm_note
 from imder.missingness.protocols import frame_protocols
-from imder.models.imder.config import IMDerConfig
+from imder.models.imder.config import KINDS, RecoveryConfig
+from imder.models.presets import read_preset
 from imder.models.registry import system_class, system_note
-from imder.training.config import RunConfig, load_config
+from imder.training.config import load_config
 from imder.training.explained import MOST_SAMPLES
 
 MOST_CHANGES = 12
@@ -72,18 +73,24 @@ def evaluations_note(plan: Plan) -> tuple[str, ...]:
     """Models that sample recoveries with other numbers of evaluations than their preset, and both numbers."""
     models: dict[tuple[int, int, int], list[str]] = {}
     for name, model in plan.models.items():
-        config = RunConfig.from_dict(model)
-        if not isinstance(config.model, IMDerConfig) or not config.preset or not config.model.recovery_kind.sampled:
+        preset = str(model["preset"])
+        if model["system"] != "imder" or not preset or not KINDS[model["model"]["recovery"]["kind"]].sampled:
             continue
-        recovery, usual = config.model.recovery, load_config(config.preset).model.recovery
-        numbers, there = ((r.evaluations, r.training_evaluations or r.evaluations) for r in (recovery, usual))
-        if numbers != there:
-            models.setdefault((*numbers, usual.evaluations), []).append(name)
+        numbers, usual = _evaluations(model), _evaluations(read_preset(preset))
+        if numbers != usual:
+            models.setdefault((*numbers, usual[0]), []).append(name)
     return tuple(
         f"Evaluations of the score network for each recovery of {', '.join(names)}: {evaluating} in evaluation, {training} in "
         f"training; the recipe has {usual}."
         for (evaluating, training, usual), names in models.items()
     )
+
+
+def _evaluations(model: Mapping[str, Any]) -> tuple[int, int]:
+    """The evaluations of a recovery in evaluation and in training, from a configuration or preset."""
+    recovery = model["model"].get("recovery", {})
+    evaluating = int(recovery.get("evaluations", RecoveryConfig.evaluations))
+    return evaluating, int(recovery.get("training_evaluations") or evaluating)
 
 
 def changes_note(plan: Plan, name: str) -> tuple[str, ...]:
