@@ -90,8 +90,9 @@ def test_messages_without_sense_are_answered_and_the_stream_goes_on(client):
         socket.send_json({"type": "words", "words": [{"text": "a", "start": 0, "end": 0.2}]})
         socket.send_json({"type": "stop"})
         messages = received(socket)
-    remarks = {message["remark"].partition(":")[0] for message in messages if message["type"] == "remark"}
-    assert remarks == {"vision", "language"}
+    remarks = {message["modality"]: message["remark"] for message in messages if message["type"] == "remark"}
+    assert remarks.keys() == {"vision", "language"}
+    assert remarks["vision"].startswith("frames can't be read (")
 
 
 def test_features_become_the_predictions_of_a_stream_in_the_process(client, predictor):

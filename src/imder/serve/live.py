@@ -1,9 +1,9 @@
 """``/v1/stream``: sound, pictures, words or features come in over a WebSocket (`imder.serve.messages`), predictions go out.
 
 Each window's prediction is ``{"type": "prediction", ...}``; after ``stop`` the windows that are left are predicted and
-``{"type": "end"}`` is sent. ``{"type": "remark", "remark": ...}`` says, once, why data are left out. A message that makes no
-sense is answered by ``{"type": "error", ...}``; `MOST_ERRORS` of them end the connection, and so does sound sent to a model
-that reads features alone. The error that ends a connection is also the reason that it is closed with.
+``{"type": "end"}`` is sent. ``{"type": "remark", "modality": ..., "remark": ...}`` says, once, why data are left out. A message
+that makes no sense is answered by ``{"type": "error", ...}``; `MOST_ERRORS` of them end the connection, and so does sound sent
+to a model that reads features alone. The error that ends a connection is also the reason that it is closed with.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ async def _send_rows(socket: WebSocket, rows: asyncio.Queue[Answer | None], stre
         for problem in stream.problems:
             if problem not in sent:
                 sent.add(problem)
-                await socket.send_json({"type": "remark", "remark": problem})
+                modality, _, text = problem.partition(": ")
+                await socket.send_json({"type": "remark", "modality": modality, "remark": text})
         if row is None:
             return
         await socket.send_json({"type": "prediction"} | row)

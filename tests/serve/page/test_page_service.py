@@ -110,6 +110,7 @@ def test_live_sound_is_predicted_until_the_microphone_fails(watched):
     page.click("#start")
     shown(page)
     page.wait_for_selector(".modality.present[data-modality=audio]")
+    page.wait_for_selector(".modality[data-modality=vision] .remark >> text=Frames can't be read")
     switch(page, "audio").click()
     page.wait_for_selector("text=Nothing arrives")
     switch(page, "audio").click()

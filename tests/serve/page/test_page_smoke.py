@@ -19,5 +19,5 @@ def test_a_clip_is_predicted_and_again_without_the_camera(opened, service):
     assert service.asked[0]["video"] == {"name": "video", "type": "video/mp4", "bytes": 20_000}
     assert words_of(page, ".comparison").startswith("Without the camera, the score is")
     assert words_of(page, ".verdict") != with_everything
-    assert "a recovery was made, but does not count" in words_of(page, ".modality[data-modality=vision]")
+    assert "its recovery does not count" in words_of(page, ".modality[data-modality=vision]")
     assert {url.removeprefix(service.url) for url in watched.requests} >= {"", "app.js", "v1/model", "v1/predict"}

@@ -41,7 +41,7 @@ class Page {
     });
     this.broadcast = new Broadcast(this.stage, model, this.switches, {
       ...problems, settings: () => this.settings(), onState: () => this.arrange(),
-      onRows: (rows) => { if (this.tab === "live") this.display.live(rows, this.switches.ignored); },
+      onRows: (rows, remarks) => { if (this.tab === "live") this.display.live(rows, this.switches.ignored, remarks); },
     });
     bindTabs(document.querySelector(".tabs"), (name) => this.open(name));
     this.bindFiles();

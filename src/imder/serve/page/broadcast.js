@@ -10,10 +10,11 @@ const MOST_ROWS = 3600;
 const MOST_PICTURES = 10; // a second
 
 export class Broadcast {
-  /** `onRows(rows)`, `onProblem(error)`, `onNotice(sentence)`, `onState()`. */
+  /** `onRows(rows, remarks)`, `onProblem(error)`, `onNotice(sentence)`, `onState()`. */
   constructor(stage, model, switches, callbacks) {
     Object.assign(this, { stage, model, switches, ...callbacks });
     this.rows = [];
+    this.remarks = [];
     this.button = byId("start");
     this.button.addEventListener("click", () => (this.running ? this.stop() : this.start()));
   }
@@ -31,6 +32,7 @@ export class Broadcast {
       const { stream, problems } = await openDevices(devices);
       this.media = stream;
       this.rows = [];
+      this.remarks = [];
       this.onState();
       this.stage.showCamera(stream);
       if (problems.length) this.onNotice(`${problems.join(" ")} Going on with the ${deviceNames(stream)} alone.`);
@@ -68,8 +70,9 @@ export class Broadcast {
     });
     live.addEventListener("prediction", ({ detail }) => {
       this.rows = [...this.rows, detail].slice(-MOST_ROWS);
-      this.onRows(this.rows);
+      this.onRows(this.rows, this.remarks);
     });
+    live.addEventListener("remark", ({ detail }) => this.remarks.push(detail));
     live.addEventListener("problem", ({ detail }) => {
       if (detail.fatal) this.onProblem(Object.assign(new Error(detail.message), { status: detail.unauthorized ? 401 : 0, retryAfter: detail.retryAfter }));
       else this.onNotice(detail.message);

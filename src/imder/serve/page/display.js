@@ -45,7 +45,8 @@ export class Display {
     announce(summary(rows[this.timeline.selected], this.model, ignored));
   }
 
-  live(rows, ignored) {
+  /** `remarks`: why sources are not used, each shown while its source is missing. */
+  live(rows, ignored, remarks = []) {
     Object.assign(this, { rows, ignored, reference: null, streaming: true });
     show(this.figure, true);
     byId("timeline-title").textContent = "The last minute";
@@ -53,7 +54,8 @@ export class Display {
     show(byId("legend-ghost"), false);
     this.timeline.show(rows, { model: this.model, ignored, live: true });
     const row = rows.at(-1);
-    this.result.replaceChildren(...resultElements(row, { model: this.model, reference: null, ignored, when: null }));
+    const missing = remarks.filter(({ modality }) => row.available[modality] === false);
+    this.result.replaceChildren(...resultElements(row, { model: this.model, reference: null, ignored, remarks: missing, when: null }));
     announce(summary(row, this.model, ignored), 6);
   }
 

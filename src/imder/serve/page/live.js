@@ -10,7 +10,7 @@ const SOUND = 1;
 const PICTURE = 2;
 
 /**
- * Events: "open"; "prediction" (detail: row); "problem" (detail: {message, fatal, unauthorized, retryAfter}); "slow"; "end".
+ * Events: "open"; "prediction" (detail: row); "remark" (detail: {modality, remark}); "problem" (detail: {message, fatal, unauthorized, retryAfter}); "slow"; "end".
  */
 export class LiveStream extends EventTarget {
   /** `video`: the element that shows the camera. */
@@ -54,6 +54,7 @@ export class LiveStream extends EventTarget {
       return;
     }
     if (message.type === "prediction") this.emit("prediction", message);
+    if (message.type === "remark") this.emit("remark", message);
     if (message.type === "error") {
       this.lastError = { message: message.error, retryAfter: message.retry_after ?? null };
       this.emit("problem", { ...this.lastError, fatal: false });

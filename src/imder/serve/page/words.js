@@ -94,7 +94,7 @@ export function describeModality(modality, row, ignored) {
   const why = ignored.includes(modality) ? "failing" : "missing";
   const weight = row.recovered?.[modality]?.weight;
   if (weight === undefined) return { kind: "missing", text: `${why}; the rest decides`, short: why };
-  if (weight === 0) return { kind: "missing", text: `${why}; a recovery was made, but does not count`, short: `${why}, recovery counts 0 %` };
+  if (weight === 0) return { kind: "missing", text: `${why}; its recovery does not count`, short: `${why}, recovery counts 0 %` };
   return { kind: "recovered", text: `${why}; recovered from the rest, counts ${percent(weight)}`, short: `${why}, recovery counts ${percent(weight)}` };
 }
 
