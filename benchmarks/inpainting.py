@@ -91,7 +91,8 @@ def measure(model: IMDer, split: Split, rate: float, draws: int, truth: KnownTru
         remaining = model.remaining(batch)
         conditions = model.conditions(zeros, remaining)
         recovered = model.recover(batch, samples=draws, seed=1)
-    assert remaining is not None and isinstance(model.recovery, TokenRecovery)
+    assert remaining is not None
+    assert isinstance(model.recovery, TokenRecovery)
     rows = []
     for i, name in enumerate(model.spec.names):
         recovery = recovered[name]
@@ -111,7 +112,7 @@ def measure(model: IMDer, split: Split, rate: float, draws: int, truth: KnownTru
         marked = unknown.expand_as(target)
         total = (target - target[marked].mean())[marked].square().mean()
         error = (target - mean)[marked].square().mean()
-        spread = drawn.var(0)[marked].mean()
+        spread = drawn.var(0, correction=0)[marked].mean()  # of antithetic draws, whose mean is that of many
 
         def r2(estimate: Tensor, target: Tensor = target, marked: Tensor = marked, total: Tensor = total) -> float:
             return float(1 - (target - estimate)[marked].square().mean() / total)
@@ -128,7 +129,7 @@ def measure(model: IMDer, split: Split, rate: float, draws: int, truth: KnownTru
             exact, variance = exact_moments(model, truth, split, batch, name)
             row["exact"] = r2(exact[recovery.rows])
             row["variance / exact"] = float(spread / variance[recovery.rows][marked].mean())
-        row["variance / error"] = float(spread * (1 + 1 / draws) / error)
+        row["variance / error"] = float(spread / error)
         rows.append(row)
     return rows
 
