@@ -56,6 +56,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "no-context": {"model.context.direction": "none"},
         "past": {"model.context.direction": "past"},
         "one-member": {"model.members": 1},
+        "inpaint": {"model.recovery.inpaint": True},
         "complete": {"training.missing_rate": 0.0},
     },
     "late-fusion": {
