@@ -24,7 +24,6 @@ import yaml
 from measure import machine, markdown
 from torch import Tensor
 
-from imder.benchmarking.model_specs import model_specs
 from imder.data.corpus import Corpus, Split
 from imder.data.formats.load import load_corpus
 from imder.data.loader import collate
@@ -74,9 +73,9 @@ def trained(corpus: Corpus, out: Path, keys: dict[str, str]) -> IMDer:
     elif (out / "config.yaml").exists():
         model = train(corpus, out, resume=True)
     else:
-        spec = model_specs(["imder:inpaint"])[0]
-        overrides = {"training.protocol": "frames"} | {key: yaml.safe_load(value) for key, value in keys.items()}
-        model = train(corpus, out, config=spec.config, overrides=overrides)
+        overrides = {"model.recovery.inpaint": True, "training.protocol": "frames"}
+        overrides |= {key: yaml.safe_load(value) for key, value in keys.items()}
+        model = train(corpus, out, preset="fast", overrides=overrides)
     assert isinstance(model, IMDer)
     return model
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from imder.training.run import RunDirectory
 from imder.training.train import train
 
 WINDOWS: dict[str, int | None] = {"exact, window 4": 4, "exact": None}
-TRAININGS = {"frames": {"training.protocol": "frames"}, "bursts": {}}
+TRAININGS = {"frames": "frames", "bursts": "random"}
 SCORES = ("mae", "crps")
 Row = dict[str, Any]
 
@@ -82,7 +83,8 @@ def trained(spec: ModelSpec, protocol: str, corpus: Corpus, folder: Path) -> Mod
         return Model.from_pretrained(out)
     if (out / "config.yaml").exists():
         return train(corpus, out, resume=True)
-    return train(corpus, out, config=spec.config, overrides=TRAININGS[protocol])
+    training = replace(spec.config.training, protocol=TRAININGS[protocol])
+    return train(corpus, out, config=replace(spec.config, training=training))
 
 
 def erased_frames(cell: EvaluationCell, split: Split) -> dict[str, NDArray[np.bool_]]:
