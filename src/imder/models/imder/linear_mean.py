@@ -132,6 +132,11 @@ class RidgeSums:
         best = min(penalties, key=self._held_out)
         return _solve(self._gram.sum(0), self._cross.sum(0), best)
 
+    def squared_error(self, solution: Tensor) -> float:
+        """The sum of squared errors of all examples under a solution B ``(F, O)``."""
+        gram, cross, b = self._gram.sum(0), self._cross.sum(0), solution.double()
+        return float(self._squares.sum() - 2 * (b * cross).sum() + (b * (gram @ b)).sum())
+
     def _held_out(self, penalty: float | None) -> float:
         """The squared error of each fold under the solution of the others; ``penalty`` None for the constant alone."""
         gram, cross, total = self._gram, self._cross, 0.0

@@ -186,10 +186,14 @@ class TokenRecovery(RecoveryModel):
         noise = KeyedNoise(keys, seed)
         log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
         ends = self.schedule.std(torch.tensor([TIME_MIN, 1.0])).log().tolist()
+        clean, mask = self.scale(target, clean) - mean, None
+        if own is not None:
+            unit = self.inpaintings[target].unit(own)
+            clean, mask = clean / unit, own.unknown.repeat_interleave(levels, dim=0)[:, None]
+            ends = [end - unit.flatten().log().repeat_interleave(levels) for end in ends]
         sigma = log_sigma.clamp(*ends).exp()
-        clean = (self.scale(target, clean) - mean).repeat_interleave(levels, dim=0)
+        clean = clean.repeat_interleave(levels, dim=0)
         z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
-        mask = None if own is None else own.unknown.repeat_interleave(levels, dim=0)[:, None]
         return edm_loss(lambda x, c: network(x, c, condition), clean, sigma, z, mask).reshape(rows, levels).mean(1)
 
     def denoiser(
@@ -204,14 +208,18 @@ class TokenRecovery(RecoveryModel):
         """EDM's denoiser of what the linear mean leaves; the condition is computed here, once."""
         network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near, own)
         denoise_rest = edm_denoiser(lambda x, c: network(x, c, condition))
-        unknown = None if own is None else own.unknown[:, None]
+        if own is None:
 
-        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            shift = mean.repeat_interleave(len(x) // len(mean), dim=0)
-            if unknown is None:
+            def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+                shift = mean.repeat_interleave(len(x) // len(mean), dim=0)
                 return shift + denoise_rest(x - shift, sigma)
-            mask = unknown.repeat_interleave(len(x) // len(mean), dim=0)  # elsewhere the linear mean is the known value
-            rest = denoise_rest(torch.where(mask, x - shift, 0.0), sigma)
-            return shift + torch.where(mask, rest, 0.0)
 
-        return denoise
+            return denoise
+        unit, unknown = self.inpaintings[target].unit(own), own.unknown[:, None]
+
+        def denoise_unknown(x: Tensor, sigma: Tensor) -> Tensor:
+            shift, scale, mask = (y.repeat_interleave(len(x) // len(mean), dim=0) for y in (mean, unit, unknown))
+            rest = torch.where(mask, (x - shift) / scale, 0.0)  # known steps have the linear mean as their value
+            return shift + torch.where(mask, scale * denoise_rest(rest, sigma / scale.flatten()), 0.0)
+
+        return denoise_unknown
