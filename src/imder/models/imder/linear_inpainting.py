@@ -4,11 +4,12 @@ r"""The part of a partly erased encoding that is linear in what remains of it, i
 
 for each step s: a and i are the encodings with erased frames averaged and interpolated (`imder.models.imder.remaining`), u_s
 the share of erased frames that step s reads, v the mean of u over unknown steps, m the linear mean given the other modalities
-and neighbours (`imder.models.imder.linear_mean`), b the mean of a over time, n the number of remaining frames. All of psi_s is 0 where
-nothing is erased, so a known step stays as it is. C is shared by all steps and fitted by ridge regression: whether frames
-are better interpolated or averaged, and how much the other modalities say, is a matter of the corpus.
+and neighbours (`imder.models.imder.linear_mean`), b the mean of a over time, n the number of remaining frames. All of psi_s
+is 0 where nothing is erased, so a known step stays as it is. C is shared by all steps and fitted by ridge regression: whether
+frames are better interpolated or averaged, and how much the other modalities say, is a matter of the corpus.
 
-What is left is the smaller the fewer frames are erased. Its deviation in a row is taken to be d sqrt(v), with d from the training samples: the networks learn what is left in this unit.
+What is left is the smaller the fewer frames are erased. Its deviation in a row is taken to be d sqrt(v), with d from the
+training samples: the networks learn what is left in this unit.
 """
 
 from __future__ import annotations
