@@ -77,14 +77,15 @@ def random_remaining(rows, width, steps):
     generator = torch.Generator().manual_seed(0)
     first, second = torch.randn(2, rows, width, steps, generator=generator)
     missing = torch.rand(rows, 3, steps, generator=generator).clamp(min=0.1)
+    missing *= torch.rand(rows, 1, 1, generator=generator).clamp(min=0.05)
     kept = torch.randint(0, 9, (rows,), generator=generator)
     partial = torch.rand(rows, generator=generator) < 0.9
     return Remaining(partial, first, second, missing, kept)
 
 
 def test_a_linear_relation_is_found_in_closed_form_and_known_steps_stay():
-    own = random_remaining(400, 3, 5)
-    mean = torch.randn(400, 3, 5, generator=torch.Generator().manual_seed(1))
+    own = random_remaining(2000, 3, 5)
+    mean = torch.randn(2000, 3, 5, generator=torch.Generator().manual_seed(1))
     inpainting = LinearInpainting(3)
     torch.testing.assert_close(inpainting(own, mean)[own.partial], own.averaged[own.partial])
     weight = torch.randn(inpainting.weight.shape, generator=torch.Generator().manual_seed(2))
@@ -93,13 +94,13 @@ def test_a_linear_relation_is_found_in_closed_form_and_known_steps_stay():
     torch.testing.assert_close(truth[~own.partial], mean[~own.partial])
     inpainting.weight.zero_()
     sums = inpainting.sums()
-    inpainting.add(sums, own, mean, truth, torch.arange(400) % 5)
+    inpainting.add(sums, own, mean, truth, torch.arange(2000) % 5)
     inpainting.solve(sums)
     torch.testing.assert_close(inpainting(own, mean), truth, rtol=1e-2, atol=1e-2)
     noise = 0.7 * own.missing.mean((1, 2)).sqrt()[:, None, None]
     sums = inpainting.sums()
     noisy = truth + noise * torch.randn(truth.shape, generator=torch.Generator().manual_seed(3))
-    inpainting.add(sums, own, mean, noisy, torch.arange(400) % 5)
+    inpainting.add(sums, own, mean, noisy, torch.arange(2000) % 5)
     inpainting.solve(sums)
     assert float(inpainting.deviation) == pytest.approx(0.7, rel=0.05)
     torch.testing.assert_close(inpainting.unit(own)[own.partial], noise[own.partial], rtol=0.05, atol=0)
