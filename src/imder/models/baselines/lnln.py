@@ -71,8 +71,8 @@ class LNLNConfig:
         clip: limit of standardised features in standard deviations; 0 for no limit.
         regression: the task's loss: ``l2`` (as released) or ``l1`` (as in most systems here).
         completeness, adversarial, reconstruction: weights of the losses beside the task's.
-        reversal: where gradients are reversed: ``paper``, as we read it (between generator and discriminator), or ``official`` (between
-            generator and everything that reads the proxy).
+        reversal: where gradients are reversed: ``paper``, as we read it (between generator and discriminator), or
+            ``official`` (between generator and everything that reads the proxy).
     """
 
     dominant: str = ""
