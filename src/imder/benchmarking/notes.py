@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 from imder.benchmarking.cell import config_of
@@ -161,6 +162,24 @@ def recovery_note(folder: BenchmarkFolder, finished: Sequence[GridCell]) -> tupl
         for model, by_modality in values.items()
     ]
     return (f"Recovery R^2 on test (1: exact, 0: no better than the mean): {'; '.join(texts)}.",) if texts else ()
+
+
+def weight_note(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Models that recover and never use it, from tidy rows: their columns are the same for every kind of recovery.
+
+    >>> about = {"effective_rate": 0.3}
+    >>> weight_note([about | {"model": "a", "recovery_weight": 0.0}, about | {"model": "b", "recovery_weight": 0.5}])
+    ('The weight of recoveries, chosen on validation, is 0 under every pattern in a: they change none of its predictions.',)
+    """
+    weights: dict[str, float] = {}
+    for row in rows:
+        weight = row.get("recovery_weight")
+        if weight is not None and not isnan(weight) and row["effective_rate"] > 0:
+            weights[row["model"]] = max(weights.get(row["model"], 0.0), float(weight))
+    unused = [model for model, weight in weights.items() if weight == 0]
+    whose = "its" if len(unused) == 1 else "their"
+    text = f"is 0 under every pattern in {', '.join(unused)}: they change none of {whose} predictions."
+    return (f"The weight of recoveries, chosen on validation, {text}",) if unused else ()
 
 
 def missing_note(missing: Mapping[str, str]) -> tuple[str, ...]:

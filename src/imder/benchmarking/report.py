@@ -16,7 +16,15 @@ from imder.benchmarking.comparisons import Comparisons, paired_comparisons
 from imder.benchmarking.ensemble import ensemble_rows, ensembles
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import fold_of
-from imder.benchmarking.notes import changes_note, label_shares, missing_note, plan_notes, recovery_note, system_notes
+from imder.benchmarking.notes import (
+    changes_note,
+    label_shares,
+    missing_note,
+    plan_notes,
+    recovery_note,
+    system_notes,
+    weight_note,
+)
 from imder.benchmarking.p_values import Correction
 from imder.benchmarking.pairs import bold_cells, bold_note
 from imder.benchmarking.paper_tables import PaperTable
@@ -117,6 +125,7 @@ def write_report(
         *(() if paper is None else (*paper.notes, *changes_note(plan, paper.recipe))),
         *plan_notes(corpus, plan, finished, ensembled if paper is None else (), paper=paper is not None),
         *about_systems,
+        *weight_note(rows),
         *recovery_note(folder, finished),
         *missing_note(missing),
     )
