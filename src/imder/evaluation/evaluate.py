@@ -74,8 +74,8 @@ def evaluate(
     Args:
         model: a `Model`, the folder of a run, or a hub id.
         corpus: a `Corpus` or its path; it must fit the model, and the evaluated split must be labelled.
-        protocol: ``random``, ``fixed``, ``natural`` or ``official`` (`imder.missingness.protocols`); or an object such as
-            ``RandomMissing(0.3)`` for that setting alone.
+        protocol: a name of `imder.missingness.protocols.PROTOCOLS`, such as ``random``, ``fixed`` or ``frames``; or an object
+            such as ``RandomMissing(0.3)`` for that setting alone.
         rates: missing rates, for a protocol that has them; None for 0 to 0.7, or 0 to 1 where frames are erased.
         draws: of the masks of each rate.
         seed: of the masks and of the noise in recoveries.
