@@ -2,11 +2,11 @@
 
     python benchmarks/robustness/hostile_requests.py [--requests 5000] [--seed 0] [--clients 8]
 
-The kinds are shared equally: JSON with values that don't fit, bodies of rubbish, damaged sound and video, damaged forms, requests
-that are no HTTP, huge lengths, cut uploads, slow clients, paths, and live streams. Each request must be answered by a status
-below 500 or by 503, with one sentence where it is an error, or by the end of the connection where it is no HTTP; the service must
-stay ready. Exit code 1 otherwise, where memory at the end is more than 20 % above that after the first tenth, or where a file
-of an upload is left.
+The kinds are shared equally: JSON with values that don't fit, bodies of rubbish, damaged tensors, damaged sound and video,
+damaged forms, requests that are no HTTP, huge lengths, cut uploads, slow clients, paths, and live streams. Each request must be
+answered by a status below 500 or by 503, with one sentence where it is an error, or by the end of the connection where it is no
+HTTP; the service must stay ready. Exit code 1 otherwise, where memory at the end is more than 20 % above that after the first
+tenth, or where a file of an upload is left.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mutations import BYTES, TEXT, VALUES, change_json, mutate
+from safetensors.numpy import save
 from seeds import Seeds, sounds, videos
 
 sys.path += [str(Path(__file__).parents[1] / "service"), str(Path(__file__).parents[1])]
@@ -50,6 +52,11 @@ class Campaign:
         self.files = [content for _, content in files]
         frames = {m.name: [[0.5] * m.dim] * 3 for m in SPECS["small"].modalities}
         self.document = {"features": frames, "missing": ["vision"], "id": "a"}
+        arrays = {name: np.array(values, np.float32) for name, values in frames.items()}
+        self.tensors = [
+            save(arrays, {"id": "a"}),
+            save({f"{i}.{name}": x for i in (0, 1) for name, x in arrays.items()}),
+        ]
         self.batch = {"samples": [self.document, {"features": {"audio": frames["audio"]}}]}
 
     async def post(self, path: str, body: bytes, head: str = "") -> str:
@@ -123,6 +130,14 @@ async def json_bytes(campaign: Campaign, chance: random.Random) -> str:
     body = chance.choice(special) if chance.random() < 0.3 else mutate(body, TEXT, chance, [body])
     kind = chance.choice(("application/json", "text/plain", "application/octet-stream", "a" * 999, ""))
     return await campaign.post("/v1/predict", body, f"Content-Type: {kind}\r\n")
+
+
+async def tensors(campaign: Campaign, chance: random.Random) -> str:
+    """Features in binary with damaged bytes."""
+    numbered = chance.random() < 0.5
+    body = mutate(campaign.tensors[numbered], BYTES, chance, campaign.tensors)
+    head = "Content-Type: application/octet-stream\r\n"
+    return await campaign.post("/v1/predict/batch" if numbered else "/v1/predict", body, head)
 
 
 def form(parts: Sequence[tuple[str, bytes]]) -> bytes:
@@ -245,9 +260,10 @@ async def streams(campaign: Campaign, chance: random.Random) -> str:
             chance.choice((0, 1, 2, 999, 64_000))
         )
         words = json.dumps({"type": "words", "words": chance.choice(VALUES)}).encode()
-        messages.append(
-            chance.choice((frame(2, binary), frame(1, words), frame(1, b"{"), frame(2, b""), chance.randbytes(40)))
-        )
+        features = json.dumps({"type": "features", "start": 0, "end": 1} | campaign.document).encode()
+        features = change_json(features, chance, [features])
+        texts = [frame(1, text) for text in (words, features, b"{")]
+        messages.append(chance.choice((frame(2, binary), *texts, frame(2, b""), chance.randbytes(40))))
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", campaign.port)
         writer.write(head.encode() + b"".join(messages) + frame(1, b'{"type": "stop"}'))
@@ -270,7 +286,8 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 
 KINDS: dict[str, Send] = {
-    send.__name__: send for send in (json_values, json_bytes, media, forms, no_http, lengths, cut, slow, paths, streams)
+    send.__name__: send
+    for send in (json_values, json_bytes, tensors, media, forms, no_http, lengths, cut, slow, paths, streams)
 }
 
 
