@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,8 +35,9 @@ from imder.data.corpus import Corpus
 from imder.evaluation.results import write_csv
 from imder.jobs.files import atomic_write
 from imder.models.imder.training import IMDer
-from imder.training.config import RunConfig
+from imder.training.config import RunConfig, TrainingConfig
 from imder.training.explained import split_r2
+from imder.training.phase_config import PhaseConfig
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Method:
 
     parametrisation: Parametrisation | None = None
     samplers: tuple[Sampler, ...] = (Sampler(),)
-    student: str = ""
+    student: Literal["", "regression", "consistency"] = ""
     preset: str = ""
     evaluations: int = 8
 
@@ -63,7 +65,7 @@ STUDENTS = (Sampler("student", 1), Sampler("student", 2))
 METHODS: dict[str, Method] = {
     "edm": Method(Parametrisation(), (Sampler("dpmpp_2m", 8), Sampler("dpmpp_2m", 2), Sampler("dpmpp_2m", 1))),
     "edm, no linear mean": Method(Parametrisation(linear_mean=False)),
-    "edm, noised condition": Method(Parametrisation(condition="noised"), (EULER_MARUYAMA, Sampler())),
+    "edm, noised condition": Method(Parametrisation(condition="noised"), (Sampler("euler_maruyama", 20),)),
     "score": Method(Parametrisation("score")),
     "score, the paper's times": Method(Parametrisation("score", "time"), (Sampler(), EULER_MARUYAMA)),
     "score, the paper's times, noised condition, no linear mean": Method(
@@ -162,9 +164,6 @@ class Cell:
         )
         corpus, config, model = base.corpus, base.config, base.model
         learned = self._train(model, corpus, config, method)
-        path = self.out / "recoveries" / f"{self.name}.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(model.recovery.state_dict(), path)
         rows: list[Row] = []
         samplers = method.samplers if not method.preset else (Sampler("euler_maruyama", method.evaluations),)
         for i, sampler in enumerate(samplers):
@@ -172,8 +171,8 @@ class Cell:
                 model.recovery.sampler = sampler
             row = {**about, "sampler": f"{sampler.solver}, {sampler.evaluations}"}
             rows += [row | numbers for numbers in distances(base.cases, model, sampler)]
-            if not (method.preset and base.cases):
-                splits = ("valid", "test") if i == 0 and not base.cases else ("valid",)
+            if i == 0 and not (method.preset and base.cases):
+                splits = ("valid",) if base.cases else ("valid", "test")
                 r2 = {split: split_r2(model, corpus[split]) for split in splits}
                 for name in model.spec.names:
                     rows.append(row | {"missing": name, **{f"R^2 {k}": v[name] for k, v in r2.items() if name in v}})
@@ -184,34 +183,42 @@ class Cell:
         return rows
 
     def _train(self, model: IMDer, corpus: Corpus, config: RunConfig, method: Method) -> Row:
-        """Train the score networks for the cell's seconds."""
+        """Train the score networks for the cell's seconds, or take them from the folder."""
         recovery, training = config.model.recovery, config.training
         if method.preset:
             begin(model, corpus, "joint", training)
-            trained = train_for(model, corpus, "score", training.joint, training, self.seconds)
             model.refine = lambda name, sampled: sampled  # type: ignore[method-assign]
-            return {"steps": trained.steps, "best": trained.best}
+            return self._learned(model, corpus, training.joint, training, self.name, self.seconds)
         torch.manual_seed(self.seed)
-        variant = Variant(
+        model.recovery = variant = Variant(
             model.steps, model.config.encoder.width, recovery, model.config.context.offsets, method.parametrisation
         )
-        model.recovery = variant
-        score = training.score
         begin(model, corpus, "score", training)
-        path = self.out / "teachers" / f"{Path(self.corpus).name}-{self.seconds:g}-{self.seed}.pt"
         if not method.student:
-            trained = train_for(model, corpus, "score", score, training, self.seconds)
-            return {"steps": trained.steps, "best": trained.best}
+            return self._learned(model, corpus, training.score, training, self.name, self.seconds)
+        teacher = f"{Path(self.corpus).name}-{self.seconds:g}-{self.seed}-teacher"
+        self._learned(model, corpus, training.score, training, teacher, self.seconds / 2)
+        model.recovery = Student(variant, recovery, method.student)
+        gentle = replace(training.score, learning_rate=training.score.learning_rate / 4)
+        return self._learned(model, corpus, gentle, training, self.name, self.seconds / 2)
+
+    def _learned(
+        self, model: IMDer, corpus: Corpus, config: PhaseConfig, training: TrainingConfig, name: str, seconds: float
+    ) -> Row:
+        """Train the model's recovery, or load it from its file; returns steps and when the best weights were reached."""
+        path = self.out / "recoveries" / f"{name}.pt"
         if path.exists():
-            variant.load_state_dict(torch.load(path))
-        else:
-            train_for(model, corpus, "score", score, training, self.seconds / 2)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(variant.state_dict(), path)
-        model.recovery = Student(variant, recovery, method.student)  # type: ignore[arg-type]
-        gentle = replace(score, learning_rate=score.learning_rate / 4)
-        trained = train_for(model, corpus, "score", gentle, training, self.seconds / 2)
-        return {"steps": trained.steps, "best": trained.best}
+            saved = torch.load(path)
+            model.recovery.load_state_dict(saved["state"])
+            model.recovery.in_training_phase = False
+            model.eval()
+            return dict(saved["learned"])
+        trained = train_for(model, corpus, "score", config, training, seconds)
+        learned = {"steps": trained.steps, "best": trained.best}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            torch.save({"state": model.recovery.state_dict(), "learned": learned}, part)
+        return learned
 
 
 if __name__ == "__main__":
