@@ -309,7 +309,8 @@ class evaluating:
 
     def __enter__(self) -> None:
         self._training = [m for m in self._module.modules() if m.training]
-        self._module.eval()
+        for m in self._training:  # `eval` would set all modules, which takes longer than a small prediction
+            m.training = False
 
     def __exit__(self, *exc: object) -> None:
         for m in self._training:
