@@ -52,11 +52,15 @@ def without_folders(command: str) -> str:
     'imder train mosi.pkl --out a'
     >>> without_folders("imder benchmark mosi --models imder,/home/me/my.yaml --rates 0,0.5")
     'imder benchmark mosi --models imder,my.yaml --rates 0,0.5'
+    >>> without_folders("/home/me/imder/__main__.py train a/mosi.pkl")
+    'python -m imder train mosi.pkl'
     """
     try:
         words = shlex.split(command)
     except ValueError:
         return command
+    if words and PurePath(words[0]).name == "__main__.py":
+        words[:1] = ["python", "-m", "imder"]
     return shlex.join(",".join(PurePath(part).name or part for part in word.split(",")) for word in words)
 
 
