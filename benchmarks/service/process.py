@@ -1,8 +1,8 @@
 """A service in a process of its own, with untrained weights of a size: speed and robustness don't depend on what was learned.
 
-    python benchmarks/service/process.py --size small [--threads 1] [--samples 8] [--short-timeouts]
+    python benchmarks/service/process.py --size small [--threads 1] [--samples 8] [--weight 0.5] [--short-timeouts]
 
-The weight of the recovery branch is .5 for every pattern of modalities, so that each missing modality is sampled. ``small`` has
+The weight of the recovery branch is the same for every pattern of modalities; above 0 each missing modality is sampled. ``small`` has
 the features of sound that ``imder extract --audio mel64`` makes, so that uploads are read; ``preset`` is `fast` as it is, with
 features as wide as those of CMU-MOSI.
 """
@@ -39,8 +39,8 @@ SHORT: dict[str, Any] = {"receive_timeout": 3.0, "stream_idle": 3.0, "max_second
 """Limits that a campaign reaches in seconds."""
 
 
-def predictor(size: str) -> Predictor:
-    """A system with untrained weights that are the same each time."""
+def predictor(size: str, weight: float = 0.5) -> Predictor:
+    """A system with untrained weights that are the same each time, and a weight of the recovery branch."""
     config = read_preset("fast")["model"]
     if size == "small":
         config |= {"members": 1, "num_samples": 2}
@@ -50,7 +50,7 @@ def predictor(size: str) -> Predictor:
     model = IMDer(SPECS[size], from_mapping(IMDerConfig, config)).eval()
     for name, values in model.named_buffers():
         if name.endswith("branch_weight"):
-            values.fill_(0.5)
+            values.fill_(weight)
     return Predictor(model, "cpu", recipe=RECIPE if size == "small" else None)
 
 
@@ -76,13 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", choices=[*SPECS], default="small")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--samples", type=int)
+    parser.add_argument("--weight", type=float, default=0.5)
     parser.add_argument("--short-timeouts", action="store_true")
     parser.add_argument("--temporary", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     more = SHORT if options.short_timeouts else {}
     config = ServeConfig(workers=options.threads, samples=options.samples, temporary=options.temporary, **more)
-    app = create_app(predictor(options.size), config)
+    app = create_app(predictor(options.size, options.weight), config)
     listener = listen("127.0.0.1", 0)
     print(listener.getsockname()[1], flush=True)
     serve(app, config, listener)
