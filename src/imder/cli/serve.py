@@ -66,7 +66,7 @@ def run(options: Namespace) -> int:
     from imder.serve.server import listen, serve
 
     listener = listen(options.host, options.port)
-    workers = thread_count(options) or torch.get_num_threads()
+    threads = thread_count(options) or torch.get_num_threads()
     set_threads(1)
     predictor = Predictor(
         options.run,
@@ -86,7 +86,7 @@ def run(options: Namespace) -> int:
         max_seconds=options.max_seconds,
         samples=options.samples,
         level=options.level,
-        workers=workers,
+        workers=threads if predictor.model.device.type == "cpu" else 1,
     )
     app = create_app(predictor, config)
     port = listener.getsockname()[1]

@@ -34,7 +34,8 @@ class Engine:
         self.predictor = predictor
         self.config = config
         self.spec = predictor.model.spec
-        use_convolutions(predictor.model)
+        if predictor.model.device.type == "cpu":  # cuDNN's convolutions round to TF32
+            use_convolutions(predictor.model)
         self._options = PredictOptions(config.samples, config.seed, config.batch_size, config.level)
 
     def predict(self, samples: Sequence[FeatureSample]) -> list[dict[str, Any]]:
