@@ -12,9 +12,9 @@ from imder.data.formats.load import load_corpus
 def test_a_benchmark_trains_on_the_protocol_that_it_evaluates(place):
     corpus = load_corpus(place / "corpus")
 
-    def configs(protocols, per_rate):
+    def configs(protocols, per_rate, models=("zero-fill", "paper-mosi")):
         plan = make_plan(
-            model_specs(("zero-fill", "paper-mosi"), None, 1.0, None),
+            model_specs(models, None, 1.0, None),
             corpus,
             seeds=1,
             draws=1,
@@ -31,6 +31,7 @@ def test_a_benchmark_trains_on_the_protocol_that_it_evaluates(place):
     assert configs(["frames"], False) == [("frames", "any")] * 2
     assert configs(["frames", "mixed"], False) == configs(["random", "frames"], False) == [("mixed", "any")] * 2
     assert configs(["random"], False) == [("random", "any")] * 2
+    assert configs(["frames"], False, ["imder:complete", "imder"]) == [("frames", 0.0), ("frames", "any")]
 
 
 @pytest.mark.slow

@@ -66,6 +66,14 @@ def test_a_correction_makes_it_harder() -> None:
     assert "without a correction" in bold_note(pair_rows(models, (), "none"), "random", ())
 
 
+def test_differences_of_rounding_are_none() -> None:
+    models = measured(a=0.5, b=0.5)
+    models.by_seed["b"] = {0: {SETTING: {m: x * (1 + 3e-6) for m, x in models.by_seed["a"][0][SETTING].items()}}}
+    rows = pair_rows(models, (), "none")
+    assert {(row["difference"], row["low"], row["high"], row["p"]) for row in rows} == {(0.0, 0.0, 0.0, 1.0)}
+    assert not bold_cells(rows)
+
+
 @pytest.mark.parametrize(("convention", "factor"), [("mosi", 0.5), ("sims", 1.0)])
 def test_areas_under_the_curve_are_those_of_the_convention(convention: str, factor: float) -> None:
     """From rate 0 to .5 the area is half the mean; for CH-SIMS it is divided by that range."""

@@ -8,6 +8,8 @@ import pytest
 from imder.data.corpus import Ragged, Split
 from imder.inference.predict import predict
 from imder.inference.unusual import unusual
+from imder.models.registry import build
+from imder.training.config import load_config
 from small_imder import SPEC, small_model
 
 MEAN, STD = 5.0, 2.0
@@ -37,6 +39,13 @@ def split(scale):
 @pytest.mark.parametrize(("scale", "rows"), [(1.0, []), (100.0, [(1, "vision", 1.0)]), (None, [])])
 def test_a_modality_is_unusual_where_most_values_are_far_from_training(model, scale, rows):
     assert [(each.row, each.modality, each.share) for each in unusual(model, split(scale))] == rows
+
+
+@pytest.mark.parametrize("system", ["emt-dlfr", "lnln", "mmin", "late-fusion"])
+def test_systems_that_standardise_features_say_by_what(system):
+    config = load_config(system)
+    statistics = build(config.system, config.model, SPEC).feature_statistics()
+    assert {name: len(s.mean) for name, s in statistics.items()} == {m.name: m.dim for m in SPEC.modalities}
 
 
 def test_what_is_not_available_does_not_count(model):

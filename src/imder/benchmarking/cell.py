@@ -205,7 +205,8 @@ def config_of(plan: Plan, cell: GridCell) -> RunConfig:
     training = replace(config.training, seed=cell.seed)
     protocol = plan.shared.training_protocol
     if protocol in frame_protocols():
-        training = replace(training, protocol=protocol, missing_rate="any" if cell.rate is None else cell.rate)
+        rate = training.missing_rate if cell.rate is None else cell.rate
+        training = replace(training, protocol=protocol, missing_rate="any" if isinstance(rate, str) else rate)
     elif cell.rate is not None:
         masks: dict[str, Any] = {"missing_rate": protocol, "nominal_rate": cell.rate}
         training = replace(training, **({"missing_rate": cell.rate} if protocol == "random" else masks))

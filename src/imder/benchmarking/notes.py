@@ -58,7 +58,7 @@ def plan_notes(
     elif plan.shared.training_protocol in frame_protocols():
         notes.append(
             f"One model for all rates, trained under the {plan.shared.training_protocol} protocol at a rate of its own for "
-            "each sample, uniform in [0, 1], and selected on validation."
+            f"each sample, uniform in [0, 1]{_fixed_rates(plan)}, and selected on validation."
         )
     elif paper:
         notes.append("One model for all missing rates, where the paper trains one for each.")
@@ -68,6 +68,13 @@ def plan_notes(
     if plan.shared.folds:
         notes.append(rotation_note(corpus, plan.shared.folds))
     return tuple(notes)
+
+
+def _fixed_rates(plan: Plan) -> str:
+    """The models whose configuration names a missing rate, which is that of their training."""
+    rates = {name: model["training"]["missing_rate"] for name, model in plan.models.items()}
+    fixed = [f"{name} at {rate:g}" for name, rate in rates.items() if not isinstance(rate, str)]
+    return f" ({', '.join(fixed)})" if fixed else ""
 
 
 def evaluations_note(plan: Plan) -> tuple[str, ...]:

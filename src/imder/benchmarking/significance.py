@@ -22,6 +22,8 @@ from imder.evaluation.rendering import Table
 
 RESAMPLES = 1000
 SEED = 0
+ROUNDING = 1e-5
+"""The share of a metric up to which a difference is due to rounding: systems of equal formulas differ by less."""
 PLAIN = "late-fusion"
 """The strongest plain system, from which the pictures of differences over the missing rate start."""
 
@@ -83,7 +85,13 @@ def _apart(
 ) -> Iterator[tuple[dict[str, Any], Key, str, Array]]:
     for key in [key for key in mine if key in theirs]:
         for metric in compared_metrics(convention):
-            yield about, key, metric, mine[key][metric] - theirs[key][metric]
+            yield about, key, metric, _difference(mine[key][metric], theirs[key][metric])
+
+
+def _difference(mine: Array, theirs: Array) -> Array:
+    """The difference ``(B,)`` of two metrics, 0 where it is one of `ROUNDING`."""
+    difference = mine - theirs
+    return np.where(np.abs(difference) <= ROUNDING * np.maximum(np.abs(mine), np.abs(theirs)), 0.0, difference)
 
 
 def _row(measured: ResampledModels, about: dict[str, Any], key: Key, metric: str, difference: Array) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class CrossModalLayer(nn.Module):
         normed = self.attention_norm(x)
         read = self.attention(normed, None if source is None else self.attention_norm(source), causal, mask)
         x = x + self._drop(read)
-        hidden = self._drop(linear(self.forward_norm(x), self.expand.weight, self.expand.bias, relu=True))
+        hidden = self._drop(F.relu(linear(self.forward_norm(x), self.expand.weight, self.expand.bias)))
         return x + self._drop(linear(hidden, self.contract.weight, self.contract.bias))
 
     def _drop(self, x: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from imder.nn.perceptron import Perceptron
 from imder.nn.promotion import Dropouts, MutualPromotion
 from imder.nn.resample import frame_mask, shorten
 from imder.nn.siamese import SiameseHead, attraction
+from imder.nn.standardize import Standardizer
 from imder.types import Batch, Spec
 
 
@@ -139,6 +140,10 @@ class EMTDLFR(SinglePhaseModel):
         self.siamese_context = SiameseHead(flat, max(1, flat // 3))
         self.rebuild = ModuleDict[nn.Linear]({m.name: nn.Linear(fusion.width, m.dim) for m in modalities})
 
+    def feature_statistics(self) -> dict[str, Standardizer]:
+        """Those of the encoders."""
+        return {name: encoder.standardize for name, encoder in self.encoders.items()}
+
     def init_output_bias(self, labels: Tensor) -> None:
         """Start the head at the constant baseline."""
         init_head_bias(self.head.out, labels, self.spec)
@@ -149,7 +154,7 @@ class EMTDLFR(SinglePhaseModel):
         """Fit the feature statistics."""
         del phase, seed, permanently_missing
         if self.config.encoder.standardize:
-            fit_features({k: e.standardize for k, e in self.encoders.items()}, batches)
+            fit_features(self.feature_statistics(), batches)
 
     def view(self, batch: Batch, *, with_states: bool = False) -> View:
         """The network's results for what is available, the promoted states only on demand."""

@@ -188,6 +188,10 @@ class LNLN(SinglePhaseModel):
         self.fusion = HyperFusion(tokens, *layer, config.fusion_depth, config.dropout)
         self.head = nn.Linear(width, spec.outputs)
 
+    def feature_statistics(self) -> dict[str, Standardizer]:
+        """Those of the encoders."""
+        return {name: encoder.standardize for name, encoder in self.encoders.items()}
+
     def init_output_bias(self, labels: Tensor) -> None:
         """Start the head at the constant baseline."""
         init_head_bias(self.head, labels, self.spec)
@@ -198,7 +202,7 @@ class LNLN(SinglePhaseModel):
         """Fit the feature statistics."""
         del phase, seed, permanently_missing
         if self.config.standardize:
-            fit_features({name: encoder.standardize for name, encoder in self.encoders.items()}, batches)
+            fit_features(self.feature_statistics(), batches)
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """h_k: the tokens ``(B, tokens, C)`` of each modality, of frames of zeros where it is missing."""
@@ -269,10 +273,8 @@ class LNLN(SinglePhaseModel):
         return share
 
     def _adversarial_loss(self, corrected: Corrected, complete: dict[str, Tensor], batch: Batch) -> Loss:
-        if self.config.reversal == "official":
-            generated = corrected.dominant
-        else:
-            generated = reverse_gradient(corrected.proxy)
+        official = self.config.reversal == "official"
+        generated = corrected.dominant if official else reverse_gradient(corrected.proxy)
         genuine = complete[self.dominant][batch.present[:, self.spec.names.index(self.dominant)]]
         logits = self.discriminator(torch.cat([generated, genuine])).flatten(0, 1)
         is_generated = torch.arange(len(logits), device=logits.device) < generated.shape[0] * generated.shape[1]
