@@ -102,7 +102,8 @@ class IMDerNetwork(RecoveringSystem):
             The recovery branch's ``(S, M, B, ...)``, the missing-token branch's ``(M, B, ...)`` (None where there is one
             branch only), and the recoveries.
         """
-        mask, remaining = without_recovery(batch.available, recovering), self.remaining(batch)
+        mask = without_recovery(batch.available, recovering)
+        remaining = self.remaining(batch) if bool(recovering.any()) else None
         whole = self.whole(mask, recovering, remaining)
         recovered = self._recover(encodings, whole, batch, draws, seed, remaining)
         if self.recovery_branch is None:
