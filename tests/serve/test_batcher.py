@@ -91,6 +91,26 @@ def test_a_request_that_fails_fails_alone():
     assert answers[2] == [{"id": "b"}]
 
 
+def test_the_end_cancels_what_is_being_computed():
+    computing, go_on = threading.Event(), threading.Event()
+
+    def predict(batch):
+        computing.set()
+        go_on.wait(60)
+        return echo(batch)
+
+    async def scenario(batcher):
+        batcher.start()
+        request = asyncio.ensure_future(batcher.predict(samples("a")))
+        await asyncio.to_thread(computing.wait, 60)
+        await batcher.close()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    run(scenario, predict, batch_wait=0)
+
+
 def test_a_full_queue_refuses_at_once_and_forgets_who_has_left():
     async def scenario(batcher):
         waiting = asyncio.ensure_future(batcher.predict(samples("a", "b")))

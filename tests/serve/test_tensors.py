@@ -52,6 +52,12 @@ def test_single_frames_and_other_floats_are_read(client):
         ("", save({"audio": np.full(3, 1e300)}), 422, "not finite"),
         ("", save({"audio": np.ones(3, np.float32)}, {"id": ""}), 422, "id: a text of 1"),
         ("/batch", save({"audio": np.ones(3, np.float32)}), 422, "a name such as '0.language'"),
+        (
+            "/batch",
+            save({f"{i}.audio": np.ones(3, np.float32) for i in ("0", "00")}),
+            422,
+            "a name such as '0.language'",
+        ),
         ("/batch", save({"1.audio": np.ones(3, np.float32)}), 422, "numbered from 0 to 0"),
         ("/batch", save({f"{i}.audio": np.ones(3, np.float32) for i in range(257)}), 413, "1 to 256 samples"),
         ("/batch", save({}), 422, "1 to 256 samples"),

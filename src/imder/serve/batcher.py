@@ -63,7 +63,7 @@ class Batcher:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Stop; requests that still wait are cancelled."""
+        """Stop; requests without an answer are cancelled."""
         tasks = [task for task in (self._task, *self._computing) if task is not None]
         for task in tasks:
             task.cancel()
@@ -137,6 +137,10 @@ class Batcher:
         self._on_batch(len(samples))
         try:
             answers = await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, samples)
+        except asyncio.CancelledError:  # the service ends
+            for request in batch:
+                request.answers.cancel()
+            raise
         except Exception as error:
             if len(batch) == 1:
                 if not batch[0].answers.done():

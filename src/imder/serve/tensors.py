@@ -46,7 +46,7 @@ def read_numbered_tensors(body: bytes, spec: Spec, config: ServeConfig) -> list[
     samples: dict[int, dict[str, NDArray[Any]]] = {}
     for name, values in arrays.items():
         number, _, modality = name.partition(".")
-        if not (number.isascii() and number.isdigit() and len(number) < 9):
+        if not (number.isascii() and number.isdigit() and len(number) < 9 and str(int(number)) == number):
             raise Refusal(422, f"tensor {name[:40]!a}: a name such as '0.{spec.names[0]}' is needed")
         samples.setdefault(int(number), {})[modality] = values
     count = len(samples)
