@@ -5,7 +5,7 @@ import pytest
 from imder.benchmarking.benchmark import benchmark
 from imder.benchmarking.cell import config_of
 from imder.benchmarking.model_specs import model_specs
-from imder.benchmarking.plan import make_plan
+from imder.benchmarking.planning import make_plan
 from imder.data.formats.load import load_corpus
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from imder.benchmarking.comparisons import paired_comparisons
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.model_specs import model_specs
-from imder.benchmarking.plan import GridCell, Plan, make_plan
+from imder.benchmarking.plan import GridCell, Plan
+from imder.benchmarking.planning import make_plan
 from imder.data.corpus import Corpus, Split, constant_baseline
 from imder.data.store import write_store
 from imder.evaluation.constant import constant_rows

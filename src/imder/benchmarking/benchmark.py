@@ -17,7 +17,7 @@ from imder.benchmarking.folds import fold_of
 from imder.benchmarking.model_specs import default_models, model_specs
 from imder.benchmarking.p_values import Correction, check_correction
 from imder.benchmarking.paper_tables import PROTOCOL, paper_table
-from imder.benchmarking.plan import Rates, make_plan
+from imder.benchmarking.planning import Rates, make_plan
 from imder.benchmarking.report import Report, write_report
 from imder.benchmarking.runner import Status, run_cells
 from imder.benchmarking.significance import RESAMPLES
