@@ -65,6 +65,11 @@ def make_plan(
         raise ImderError(
             f"per_rate (--per-rate): the {without[0]} protocol has no rates to train a model for; leave it out"
         )
+    if per_rate and (fixed := [entry.name for entry in entries if _has_own_rate(entry)]):
+        raise ImderError(
+            f"per_rate (--per-rate): {fixed[0]} trains at a missing rate of its own (training.missing_rate); leave it out, "
+            "or set that to any"
+        )
     metrics.metrics_of(convention)
     training_protocol = _training_protocol(entries, tuple(dict.fromkeys(protocols)), per_rate)
     samples = (fold_of(corpus, 0, folds) if folds else corpus)["test"]
@@ -95,13 +100,19 @@ def make_plan(
     return Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)
 
 
+def _has_own_rate(entry: ModelSpec) -> bool:
+    """Whether a model trains at one fixed missing rate, whatever rate is tested."""
+    training = entry.config.training
+    return not isinstance(training.missing_rate, str) and not training.permanently_missing
+
+
 def _modality_rates(
     rates: Mapping[str, float], rows: Mapping[str, MissingProtocol], corpus: Corpus, per_rate: bool
 ) -> dict[str, float]:
     """A missing rate for each modality, in the order of the corpus.
 
     Raises:
-        ImderError: a protocol with one rate for all modalities, or unknown or missing names.
+        ImderError: a protocol with one rate for all modalities, unknown or missing names, or a rate outside [0, 1].
     """
     name, names = IndependentMissing.protocol, corpus.spec.names
     if per_rate or (others := [p for p, row in rows.items() if row.has_rates and p != name]) or name not in rows:
@@ -109,6 +120,8 @@ def _modality_rates(
         raise ImderError(f"rates (--rates): rates for single modalities are for protocol {name}, not for {given}")
     if set(rates) != set(names):
         raise ImderError(f"rates (--rates): give a rate for each of {', '.join(names)}, got {', '.join(rates)}")
+    if bad := [k for k in names if not 0 <= rates[k] <= 1]:
+        raise ImderError(f"rates (--rates): a missing rate lies in [0, 1], got {rates[bad[0]]:g} for {bad[0]}")
     return {k: float(rates[k]) for k in names}
 
 
