@@ -43,9 +43,10 @@ from imder.inference.recover import recover
 from imder.missingness.masks import Mask
 from imder.missingness.protocols import RandomMissing
 from imder.models.base import Model
+from imder.rows import Rows
 from imder.training.config import EngineConfig
 from imder.training.train import train
-from imder.types import Batch, ImderError, Rows
+from imder.types import Batch, ImderError
 
 SECONDS, TOLERANCE, SHARE = 120, 1e-4, 0.99
 CHECKS = ("infinite", "invalid", "batch size", "order", "padding", "saved")

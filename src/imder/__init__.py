@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     )
     from imder.models.base import Model
     from imder.models.imder.training import IMDer
+    from imder.rows import Rows
     from imder.synthetic.dialogue_truth import DialogueTruth
     from imder.synthetic.known_truth import KnownTruth
     from imder.training.train import train
     from imder.tuning.tune import tune
-    from imder.types import Batch, ImderError, Modality, Output, RecoveredEncoding, Rows, Spec
+    from imder.types import Batch, ImderError, Modality, Output, RecoveredEncoding, Spec
 
     __version__: str
 
@@ -73,11 +74,12 @@ _HOMES = {
     ),
     "imder.models.base": ("Model",),
     "imder.models.imder.training": ("IMDer",),
+    "imder.rows": ("Rows",),
     "imder.synthetic.dialogue_truth": ("DialogueTruth",),
     "imder.synthetic.known_truth": ("KnownTruth",),
     "imder.training.train": ("train",),
     "imder.tuning.tune": ("tune",),
-    "imder.types": ("Batch", "ImderError", "Modality", "Output", "RecoveredEncoding", "Rows", "Spec"),
+    "imder.types": ("Batch", "ImderError", "Modality", "Output", "RecoveredEncoding", "Spec"),
 }
 """The public names of each module: each is imported on first use, so that ``import imder`` stays quick."""
 

@@ -6,7 +6,8 @@ import pytest
 from imder.evaluation.evaluate import evaluate, evaluate_predictor, evaluator
 from imder.evaluation.protocol import EvaluationProtocol
 from imder.evaluation.results import metric_names, read_csv, summarise, write_csv
-from imder.types import ImderError, Rows
+from imder.rows import Rows
+from imder.types import ImderError
 from tiny_models import Summing, tiny_corpus
 
 

@@ -10,7 +10,8 @@ from imder.data.store import write_store
 from imder.evaluation.evaluate import evaluate
 from imder.inference.predict import predict
 from imder.media.predictor import Predictor
-from imder.types import ImderError, Rows
+from imder.rows import Rows
+from imder.types import ImderError
 from tiny_models import ABSENT, CLASSES, Summing, sums, tiny_corpus
 
 

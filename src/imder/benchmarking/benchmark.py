@@ -28,8 +28,9 @@ from imder.evaluation.evaluate import convention_of
 from imder.evaluation.rendering import Table
 from imder.jobs.backends import BackendName
 from imder.metrics import metrics_of
+from imder.rows import Rows
 from imder.training.prepare import check_modalities
-from imder.types import ImderError, Rows, Task
+from imder.types import ImderError, Task
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from imder.data.erasure import Erasure
 from imder.evaluation.evaluate import evaluate_predictor
 from imder.evaluation.predicting import RowNumbers, Values
 from imder.evaluation.protocol import EvaluationProtocol
-from imder.types import Rows
+from imder.rows import Rows
 
 
 def constant_rows(

@@ -33,8 +33,9 @@ from imder.missingness.masks import Mask, effective_rate
 from imder.missingness.patterns import pattern_name
 from imder.missingness.protocols import Missing
 from imder.models.base import Model
+from imder.rows import Rows
 from imder.training.trained import TrainedModel
-from imder.types import ImderError, Rows
+from imder.types import ImderError
 
 COLUMNS = ("model", "run", "corpus", "split", "protocol", "rate", "effective_rate", "available", "draw", "seed", "n")
 """What every row holds before its metrics."""

@@ -14,7 +14,8 @@ from imder.calibration.calibration import Calibration, fit_calibration
 from imder.calibration.conformal import check_level
 from imder.calibration.describe import LEVEL, describe_classes, describe_values
 from imder.imputation.imputed import Imputed
-from imder.types import ImderError, Rows, Spec
+from imder.rows import Rows
+from imder.types import ImderError, Spec
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,9 @@ from imder.inference.unusual import warnings
 from imder.missingness.masks import Mask
 from imder.models.base import Model
 from imder.models.finite import check_finite
+from imder.rows import Rows
 from imder.training.trained import TrainedModel
-from imder.types import Output, Rows, Spec
+from imder.types import Output, Spec
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_split
 from imder.inference.selection import Progress
 from imder.models.base import Model
-from imder.types import ImderError, Rows, Task
+from imder.rows import Rows
+from imder.types import ImderError, Task
 
 Features = Mapping[str, NDArray[np.float32]]
 

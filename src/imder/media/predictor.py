@@ -38,8 +38,9 @@ from imder.media.transcript import read_transcript
 from imder.media.warm_up import warm_up
 from imder.media.windows import MIN_COVERAGE, predict_windows
 from imder.models.base import Model
+from imder.rows import Rows
 from imder.training.trained import TrainedModel
-from imder.types import ImderError, Rows
+from imder.types import ImderError
 
 
 class Predictor:

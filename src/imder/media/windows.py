@@ -25,7 +25,8 @@ from imder.media.clips import ExtractedClip, predict_parts, split_of
 from imder.media.recording import Recording
 from imder.media.transcript import text_between
 from imder.models.base import Model
-from imder.types import ImderError, Rows
+from imder.rows import Rows
+from imder.types import ImderError
 
 MAX_REST = 0.1
 """Seconds at the end of a recording that no window needs to cover."""

@@ -15,7 +15,8 @@ from imder.missingness.masks import Mask
 from imder.models.imder.fixed_weight import fixed_recovery_weight
 from imder.models.imder.network import IMDerNetwork
 from imder.report.content import Passage, Section
-from imder.types import Rows, Spec
+from imder.rows import Rows
+from imder.types import Spec
 
 SHOWN = 10
 Row = Mapping[str, Any]

@@ -23,7 +23,7 @@ from imder.evaluation.tables import CONSTANT, REFERENCES
 from imder.inference.options import PredictOptions
 from imder.models.base import Model
 from imder.report.results import Results
-from imder.types import Rows
+from imder.rows import Rows
 
 PROTOCOLS = ("random", "fixed")
 """Protocols of every report; figures of predictions are drawn from them."""

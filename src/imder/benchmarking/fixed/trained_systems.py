@@ -16,9 +16,10 @@ from imder.data.corpus import Corpus
 from imder.data.split import Split, without
 from imder.inference.predict import predict
 from imder.models.base import Model
+from imder.rows import Rows
 from imder.training.run import RunDirectory
 from imder.training.train import train as train_system
-from imder.types import Rows, Spec
+from imder.types import Spec
 
 SYSTEM = "system"
 """Stands for the fixed model in the cells of systems."""
