@@ -205,7 +205,8 @@ def test_a_loader_keeps_draws_with_their_pairs():
 
 @pytest.mark.parametrize("protocol", [FrameMissing, MixedMissing])
 def test_rates_and_seeds_out_of_range_are_refused(protocol):
-    with pytest.raises(ImderError, match=r"\[0, 1\]"):
-        protocol(1.1)
+    for rate in (1.1, "0.5", None):
+        with pytest.raises(ImderError, match=r"\[0, 1\]"):
+            protocol(rate)
     with pytest.raises(ImderError, match="seed"):
         protocol(0.5).erasure(np.ones((1, 2), bool), -1)

@@ -16,6 +16,7 @@ from imder.benchmarking.plan import MASK_SEED, GridSettings, Plan
 from imder.data.corpus import Corpus
 from imder.data.fingerprint import fingerprint
 from imder.evaluation.cells import sample_cells
+from imder.missingness.masks import is_rate
 from imder.missingness.protocols import (
     PROTOCOLS,
     IndependentMissing,
@@ -59,8 +60,8 @@ def make_plan(
         rates = (float(np.mean([*named.values()])),)
     if not protocols or not rates:
         raise ImderError("benchmark: at least one protocol and one missing rate are needed")
-    if bad := [r for r in rates if not 0 <= r <= 1]:
-        raise ImderError(f"rates (--rates): a missing rate lies in [0, 1], got {bad[0]:g}")
+    if bad := [r for r in rates if not is_rate(r)]:
+        raise ImderError(f"rates (--rates): a missing rate lies in [0, 1], got {bad[0]!r}")
     if per_rate and (without := [p for p, row in rows.items() if not row.has_rates]):
         raise ImderError(
             f"per_rate (--per-rate): the {without[0]} protocol has no rates to train a model for; leave it out"
@@ -120,8 +121,8 @@ def _modality_rates(
         raise ImderError(f"rates (--rates): rates for single modalities are for protocol {name}, not for {given}")
     if set(rates) != set(names):
         raise ImderError(f"rates (--rates): give a rate for each of {', '.join(names)}, got {', '.join(rates)}")
-    if bad := [k for k in names if not 0 <= rates[k] <= 1]:
-        raise ImderError(f"rates (--rates): a missing rate lies in [0, 1], got {rates[bad[0]]:g} for {bad[0]}")
+    if bad := [k for k in names if not is_rate(rates[k])]:
+        raise ImderError(f"rates (--rates): a missing rate lies in [0, 1], got {rates[bad[0]]!r} for {bad[0]}")
     return {k: float(rates[k]) for k in names}
 
 

@@ -30,13 +30,14 @@ def share_table(rows: Sequence[dict[str, Any]], words: str, convention: str) -> 
         One table, or none without rows.
     """
     shown = metrics.names_of(convention, "main")
-    last = [row for row in rows if _of(row) == max(map(_of, rows))]
+    count = max(map(_available, rows), default=0)
+    last = [row for row in rows if _available(row) == count]
     lines = []
     for model, name in dict.fromkeys((row["model"], row["added"]) for row in last):
         mine = {row["metric"]: row for row in last if (row["model"], row["added"]) == (model, name)}
-        count = next(iter(mine.values()))["n"]
+        samples = next(iter(mine.values()))["n"]
         cells = [_text(mine[m]) if m in mine and not np.isnan(mine[m]["loss"]) else ("–", False) for m in shown]
-        lines.append(((model, False), (name, False), (str(count), False), *cells))
+        lines.append(((model, False), (name, False), (str(samples), False), *cells))
     if not lines:
         return ()
     note = (
@@ -50,7 +51,7 @@ def share_table(rows: Sequence[dict[str, Any]], words: str, convention: str) -> 
     )
 
 
-def _of(row: dict[str, Any]) -> int:
+def _available(row: dict[str, Any]) -> int:
     """How many modalities are available after the addition."""
     return str(row["subset"]).count("+") + 2
 

@@ -7,6 +7,7 @@ keyed by (seed, protocol, rate): two rates or two protocols under the same seed 
 from __future__ import annotations
 
 import hashlib
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,10 +62,15 @@ def mask_seed(seed: int, draw: int) -> int:
     return int(np.random.SeedSequence((seed, draw)).generate_state(1, np.uint64)[0])
 
 
+def is_rate(rate: object) -> bool:
+    """Whether this is a number in [0, 1]."""
+    return isinstance(rate, Real) and not isinstance(rate, bool) and 0.0 <= float(rate) <= 1.0
+
+
 def check_rate(rate: float) -> None:
-    """Refuse a missing rate outside [0, 1], nan included (`ImderError`)."""
-    if not 0.0 <= rate <= 1.0:
-        raise ImderError(f"a missing rate must lie in [0, 1], got {rate}")
+    """Refuse a missing rate that isn't a number in [0, 1] (`ImderError`)."""
+    if not is_rate(rate):
+        raise ImderError(f"a missing rate must lie in [0, 1], got {rate!r}")
 
 
 def check_mask(name: str, mask: ArrayLike) -> Mask:

@@ -111,7 +111,7 @@ class IMDer(IMDerObjectives):
         self.recovery.in_training_phase = True
         self._permanently_missing = permanently_missing
         if phase == "stage1" and self.config.encoder.standardize:
-            fit_features({k: e.standardize for k, e in self.encoders.items()}, batches)
+            fit_features(self.feature_statistics(), batches)
         if phase == "stage1":
             self.turn_off_unused_context(batches)
         kind = self.config.recovery_kind
