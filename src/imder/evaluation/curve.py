@@ -1,4 +1,4 @@
-"""What sums up a metric over the settings of a protocol: weights of the settings.
+"""Averages and areas of a metric over the settings of a protocol, as weights of the settings.
 
 * The average: each condition counts once. Rates of the random protocol above (K - 1) / K all drop the share (K - 1) / K and
   are one condition.
@@ -37,16 +37,16 @@ def summaries(
     >>> summaries("random", (0.0, 0.5, 0.7), (0.0, 0.5, 0.5))["average"].tolist()
     [0.5, 0.25, 0.25]
     """
-    known = [rate for rate in rates if rate is not None]
-    if protocol not in frame_protocols() or len(known) < len(rates):
+    numbers = [rate for rate in rates if rate is not None]
+    if protocol not in frame_protocols() or len(numbers) < len(rates):
         return {"average": condition_weights(protocol, effective)}
-    below = np.array(known) < 1
+    below = np.array(numbers) < 1
     out = {}
     if below.sum() > 1:
-        used = np.array(known)[below]
+        used = np.array(numbers)[below]
         out[f"average, {used[0]:g} to {used[-1]:g}"] = below / below.sum()
-    if known[0] == 0 and len(known) > 1:
-        out[f"AUILC, 0 to {known[-1]:g}"] = area_weights(known, normalised=sims)
+    if numbers[0] == 0 and len(numbers) > 1:
+        out[f"AUILC, 0 to {numbers[-1]:g}"] = area_weights(numbers, normalised=sims)
     return out
 
 

@@ -4,7 +4,8 @@ A cell reads "81.2 ± 0.9": mean and standard deviation of `imder.evaluation.res
 correlations and likelihoods with three decimals; without ± where a single row gives no deviation; "–" where a metric is
 undefined or a system doesn't have it. Bold are the cells that a caller names (those of significant differences) or else the
 best system of each row and metric, and whatever reads the same; references (`REFERENCES`: the constant baseline, and the
-optimum that only the generator of a synthetic corpus knows) don't compete. Notes on systems (`imder.models.base.Model.note`) stand below.
+optimum that only the generator of a synthetic corpus knows) don't compete. Notes on systems (`imder.models.base.Model.note`)
+stand below.
 
 `imder.evaluation.layout` makes a `Table` fit, `imder.evaluation.rendering` draws it.
 """
@@ -84,10 +85,10 @@ def make_table(
         bold: the cells that are bold; None for the best of each row.
 
     Returns:
-        Rows in the order in which settings first appear, systems likewise. Where there are rates, last rows hold
-        what sums them up (`imder.evaluation.curve`). A system that has the table to itself is named in the title alone. ``eff. MR`` is the share that
-        is truly missing, shown where it isn't the rate in the row's name; ``n`` the samples served, shown where it
-        varies; ``rec. weight`` the mean weight of the recovery branch, shown where one system recovers.
+        Rows in the order in which settings first appear, systems likewise. Where there are rates, the last rows hold their
+        averages and areas (`imder.evaluation.curve`). A system that has the table to itself is named in the title alone.
+        ``eff. MR`` is the share that is truly missing, shown where it isn't the rate in the row's name; ``n`` the samples
+        served, shown where it varies; ``rec. weight`` the mean weight of the recovery branch, shown where one system recovers.
 
     Raises:
         ImderError: nothing of that protocol, a metric that isn't there, or several corpora or splits at once.

@@ -51,8 +51,8 @@ def recover(
     For each modality that some sample lacks the result has two: ``<modality>_sampled`` and ``<modality>_refined``,
     sequences ``(steps, width)``, absent where the sample has the modality itself. A system that recovers erased steps too
     (`Model.recovers_steps`) gives the whole sequence, of which known steps are the same in every recovery. Samples that lack
-    nothing, or have nothing, are left out. With several recoveries of each sample, their ids end in ``#0``, ``#1``, ... Labels, texts,
-    dialogues and speakers go along.
+    nothing, or have nothing, are left out. With several recoveries of each sample, their ids end in ``#0``, ``#1``, ... Labels,
+    texts, dialogues and speakers go along.
 
     Args:
         model: a trained system that recovers (``imder``), the folder of a run, or a hub id.

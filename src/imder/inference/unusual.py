@@ -1,7 +1,7 @@
 """Features unlike those of training: in other units, or made in another way.
 
-Models standardise features by statistics of their training frames. Where most values of a sample are more than `FAR` deviations
-from the mean, the sample was hardly made as those of training were, and its prediction means little.
+Models standardise features by statistics of their training frames. Where most values of a sample are more than `FAR`
+deviations from the mean, the sample was hardly made as those of training were, and its prediction means little.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ def unusual(model: Model, split: Split, mask: Mask | None = None) -> list[Unusua
         mask: ``(N, K)`` bool, the modalities that count; None for all.
     """
     statistics = {name: s for name, s in model.feature_statistics().items() if s.is_fitted}
-    found = []
+    rows = []
     for k, name in enumerate(model.spec.names):
         if name not in statistics:
             continue
         mean, std = statistics[name].mean.cpu().numpy(), statistics[name].std.cpu().numpy()
         features = split.features[name]
-        for row in np.flatnonzero(features.lengths if mask is None else features.lengths * mask[:, k]):
-            share = float((np.abs(features[int(row)] - mean) > FAR * std).mean())
+        for i in np.flatnonzero(features.lengths if mask is None else features.lengths * mask[:, k]):
+            share = float((np.abs(features[int(i)] - mean) > FAR * std).mean())
             if share > MOST:
-                found.append(Unusual(int(row), name, share))
-    return found
+                rows.append(Unusual(int(i), name, share))
+    return rows
 
 
 def warnings(model: Model, split: Split, mask: Mask) -> list[str]:

@@ -6,8 +6,8 @@ token of a text (``[CLS]`` and ``[SEP]``) are kept. Padding is never touched. Un
 among those erased at any higher rate.
 
 As in the published protocols, a method isn't told that a modality is missing: every present modality stays available, even
-one all of whose steps are erased, and a sample that has lost everything is predicted from zeros. The definition gives a
-modality of a single step (T = 1) as a whole or not at all, with probability r.
+one all of whose steps are erased, and a sample that has lost everything is predicted from zeros. A modality of a single step
+(T = 1) is lost as a whole, with probability r.
 
 * `FrameMissing`, ``frames``: steps alone.
 * `MixedMissing`, ``mixed``: whole modalities as `RandomMissing` drops them at the rate r, under the same seed; of the modalities
