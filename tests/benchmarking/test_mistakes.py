@@ -70,6 +70,15 @@ def test_what_a_protocol_refuses_is_not_trained_for(place: Path, tmp_path: Path,
     assert not (tmp_path / "out").exists()
 
 
+def test_a_split_without_samples_is_refused(place: Path, tmp_path: Path, capsys) -> None:
+    corpus = load_corpus(place / "corpus")
+    empty = corpus["test"][np.arange(0)]
+    write_store(replace(corpus, splits={**corpus.splits, "test": empty}), tmp_path / "empty")
+    assert benchmark(tmp_path, tmp_path / "out", "--models", "zero-fill", corpus="empty") == 2
+    assert "split 'test' has no samples" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_setting_is_refused(place: Path, done: Path, capsys) -> None:
     before = stamps(done), (done / "benchmark.json").read_text()
     for words, message in (

@@ -258,10 +258,12 @@ def _listed(name: str, names: Names) -> tuple[str, ...]:
 
 
 def _check_labels(corpus: Corpus, folds: int) -> None:
-    """Raise `ImderError` unless training, validation and test have labels, or folds can be made."""
+    """Raise `ImderError` unless training, validation and test have samples and labels, or folds can be made."""
     if folds:
         fold_of(corpus, 0, folds)
         return
     for split in ("train", "valid", "test"):
+        if not len(corpus[split]):
+            raise ImderError(f"{corpus.name}: split {split!r} has no samples")
         if corpus[split].labels is None:
             raise ImderError(f"{corpus.name}: split {split!r} has no labels")

@@ -64,7 +64,8 @@ def plan_notes(
         notes.append("One model for all missing rates, where the paper trains one for each.")
     if named := plan.shared.modality_rates:
         notes.append(f"Independent protocol: rates {', '.join(f'{name} {rate:g}' for name, rate in named.items())}.")
-    notes.append(f"Mean and deviation over {_seeds(plan, finished)} and {plan.shared.draws} draws of the masks.")
+    draws = f"{plan.shared.draws} draw{'s' * (plan.shared.draws > 1)}"
+    notes.append(f"Mean and deviation over {_seeds(plan, finished)} and {draws} of the masks.")
     if plan.shared.folds:
         notes.append(rotation_note(corpus, plan.shared.folds))
     return tuple(notes)
