@@ -12,7 +12,8 @@ from command_line import imder_, rows_of
 )
 def test_evaluate(protocol, cells, folder, run, tmp_path, capsys):
     out = tmp_path / "results.csv"
-    words = ["--protocol", protocol, "--rates", "0,0.5", "--draws", 2, "--out", out, "--samples", 1]
+    words = ["--protocol", protocol, "--draws", 2, "--out", out, "--samples", 1]
+    words += [] if protocol in ("fixed", "natural") else ["--rates", "0,0.5"]
     assert imder_("evaluate", run, folder / "corpus", *words) == 0
     rows = rows_of(out)
     assert {row["model"] for row in rows} == {"imder", "constant"}
@@ -25,6 +26,11 @@ def test_evaluate(protocol, cells, folder, run, tmp_path, capsys):
     assert "imder" in shown
     assert "constant" in shown
     assert ("largest loss from adding a modality (above 0 is worse): MAE " in shown) == (protocol == "fixed")
+
+
+def test_rates_of_a_protocol_without_rates_are_refused(folder, run, capsys):
+    assert imder_("evaluate", run, folder / "corpus", "--protocol", "fixed", "--rates", "0.5") == 2
+    assert "--protocol fixed has no missing rates; leave out --rates" in capsys.readouterr().err
 
 
 def test_a_rate_for_each_modality(folder, run, tmp_path, capsys):

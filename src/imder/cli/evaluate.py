@@ -48,8 +48,12 @@ def run(options: Namespace) -> int:
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table, uncertainty_metrics
     from imder.jobs.progress import counting
+    from imder.missingness.protocols import protocol_named
     from imder.training.explained import split_r2
+    from imder.types import ImderError
 
+    if options.rates is not None and not protocol_named(options.protocol).has_rates:
+        raise ImderError(f"--protocol {options.protocol} has no missing rates; leave out --rates")
     model, corpus = load_both(options)
     named = options.rates if isinstance(options.rates, dict) else None
     protocol = EvaluationProtocol(

@@ -237,6 +237,8 @@ def evaluate_predictor(
     """
     protocol = protocol or EvaluationProtocol()
     samples = corpus[protocol.split]
+    if not len(samples):
+        raise ImderError(f"{corpus.name}: split {protocol.split!r} has no samples to evaluate")
     labels = require_labels(samples, f"{corpus.name} [{protocol.split}]")
     convention = convention_of(corpus, protocol.convention)
     cells = protocol.cells(samples.present, corpus.spec.names, samples)
