@@ -56,6 +56,7 @@ class SiameseHead(nn.Module):
 def attraction(first: Twin, second: Twin) -> Tensor:
     """The loss ``(B,)`` of two views, from -1 (each predicts the other's direction) to 1.
 
+    >>> import torch
     >>> same = Twin(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
     >>> attraction(same, same)
     tensor([-1.])
