@@ -69,9 +69,9 @@ def clean(correlation: float, sigma: float) -> Coefficients:
 
 def independent(correlation: float, sigma: float, copies: int = 1) -> Coefficients:
     """E[x0 | x, c'] = a x + b c' where c' is the mean of so many c + sigma z'."""
-    total, seen = 1 + sigma**2, 1 + sigma**2 / copies
-    determinant = total * seen - correlation**2
-    return (seen - correlation**2) / determinant, correlation * sigma**2 / determinant
+    total, condition = 1 + sigma**2, 1 + sigma**2 / copies
+    determinant = total * condition - correlation**2
+    return (condition - correlation**2) / determinant, correlation * sigma**2 / determinant
 
 
 def redundant(correlation: float, sigma: float) -> Coefficients:

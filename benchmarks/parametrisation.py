@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from measure import machine, markdown
 from recovery_base import Row, cost, distances, first_phase
-from timed import begin, train_for
+from timed import start_phase, train_for
 from variants import Parametrisation, Sampler, Student, Variant
 
 from imder.data.corpus import Corpus
@@ -186,14 +186,14 @@ class Cell:
         """Train the score networks for the cell's seconds, or take them from the folder."""
         recovery, training = config.model.recovery, config.training
         if method.preset:
-            begin(model, corpus, "joint", training)
+            start_phase(model, corpus, "joint", training)
             model.refine = lambda name, sampled: sampled  # type: ignore[method-assign]
             return self._learned(model, corpus, training.joint, training, self.name, self.seconds)
         torch.manual_seed(self.seed)
         model.recovery = variant = Variant(
             model.steps, model.config.encoder.width, recovery, model.config.context.offsets, method.parametrisation
         )
-        begin(model, corpus, "score", training)
+        start_phase(model, corpus, "score", training)
         if not method.student:
             return self._learned(model, corpus, training.score, training, self.name, self.seconds)
         teacher = f"{Path(self.corpus).name}-{self.seconds:g}-{self.seed}-teacher"

@@ -14,7 +14,7 @@ import torch
 from known import Case, Encoders
 from known_dialogues import DialogueCase
 from papers import SMALL
-from timed import begin, train_for
+from timed import start_phase, train_for
 from torch import Tensor
 from variants import Sampler, Variant
 
@@ -119,7 +119,7 @@ def first_phase(out: Path, name: str, preset: str, evaluations: int, seed: int, 
         train = corpus["train"]
         assert train.labels is not None
         model.init_output_bias(torch.from_numpy(train.labels[train.labelled]))
-        begin(model, corpus, "stage1", config.training)
+        start_phase(model, corpus, "stage1", config.training)
         train_for(model, corpus, "stage1", config.training.stage1, config.training, STAGE1_SECONDS)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from results_data import PLAIN, SYSTEMS, Results, names, read_results
-from results_tables import best_mean, largest_loss, shown_rates, table, value
+from results_tables import best_mean, between_marks, largest_loss, shown_rates, table, value
 
 COLUMNS = {
     "mosi_standard": ("mae", "`mosi_standard`, MAE"),
@@ -23,8 +21,7 @@ def overview(text: str) -> str:
         "summary": summary, "recovery": recovery, "recovery of classes": recovery_of_classes, "context": context,
         "members": members, "losses": losses
     }.items():  # fmt: skip
-        marks = re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = marks.sub(lambda m, made=made: f"{m[1]}\n{made()}\n\n{m[2]}", text)
+        text = between_marks(text, name, made())
     return text
 
 

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping
 
 from results_data import FOLDER, read_results
-from results_tables import table
+from results_tables import between_marks, table
 
 RATES = ("0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7")
 CELL = ("acc2", "f1", "acc7")
@@ -21,8 +20,7 @@ MEASURED = ("paper-mosi", "official-mosi", "mmin", "gcnet", "emt-dlfr", "lnln", 
 def published(text: str) -> str:
     """The page with its tables made again, each between marks with its name."""
     for name, made in {"paper": papers, "random": random, "losses": losses}.items():
-        marks = re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = marks.sub(lambda m, made=made: f"{m[1]}\n{made()}\n\n{m[2]}", text)
+        text = between_marks(text, name, made())
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from results_data import HIGHER_IS_BETTER, LABELS, Results
@@ -73,6 +74,12 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def between_marks(text: str, name: str, table: str) -> str:
+    """A page with its table of that name replaced: what stands between two comments, if they are there."""
+    marks = re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    return marks.sub(lambda m: f"{m[1]}\n{table}\n\n{m[2]}", text)
 
 
 def largest_losses(results: Results) -> str:

@@ -143,7 +143,7 @@ def validation_loss(model: IMDer, corpus: Corpus, phase: Phase, config: PhaseCon
     return loss if math.isfinite(loss) else math.inf
 
 
-def begin(model: IMDer, corpus: Corpus, phase: Phase, training: Any) -> None:
+def start_phase(model: IMDer, corpus: Corpus, phase: Phase, training: Any) -> None:
     """Fit what a phase needs before its first step."""
     split = corpus["train"]
     model.on_phase_start(phase, natural_loader(split, training, context=model.needs_dialogues(split)), training.seed)

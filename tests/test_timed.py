@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from timed import begin, train_for, validation_loss
+from timed import start_phase, train_for, validation_loss
 
 from imder.models.imder.training import IMDer
 from imder.models.registry import build
@@ -34,7 +34,7 @@ def model(config):
     torch.manual_seed(0)
     model = build("imder", config.model, CORPUS.spec)
     assert isinstance(model, IMDer)
-    begin(model, CORPUS, "score", config.training)
+    start_phase(model, CORPUS, "score", config.training)
     return model
 
 

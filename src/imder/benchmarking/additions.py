@@ -88,7 +88,7 @@ def addition_table(rows: Sequence[dict[str, Any]], words: str, convention: str) 
         for metric in shown:
             mine = [r for r in rows if (r["model"], r["metric"]) == (model, metric) and not np.isnan(r["loss"])]
             worst = max(mine, key=lambda row: float(row["loss"]), default=None)
-            line += [("–", False), ("–", False)] if worst is None else [_text(worst), (_pair(worst), False)]
+            line += [("–", False), ("–", False)] if worst is None else [cost_text(worst), (_pair(worst), False)]
         lines.append(tuple(line))
     if not lines:
         return ()
@@ -104,10 +104,12 @@ def addition_table(rows: Sequence[dict[str, Any]], words: str, convention: str) 
     return (Table(title, heads, tuple(lines), notes=(note,)),)
 
 
-def _text(row: dict[str, Any]) -> tuple[str, bool]:
+def cost_text(row: dict[str, Any], *, of_losing: bool = False) -> tuple[str, bool]:
+    """What an addition costs, or losing the modality again, with its interval; and whether it is significantly above 0."""
     scale, digits = scale_of(row["metric"])
-    loss, low, high = (round(scale * row[key], digits) + 0.0 for key in ("loss", "low", "high"))
-    return f"{loss:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", row["loss"] > 0 and is_significant(row)
+    sign, keys = (-1, ("loss", "high", "low")) if of_losing else (1, ("loss", "low", "high"))
+    cost, low, high = (round(sign * scale * row[key], digits) + 0.0 for key in keys)
+    return f"{cost:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", sign * row["loss"] > 0 and is_significant(row)
 
 
 def _pair(row: dict[str, Any]) -> str:

@@ -71,13 +71,13 @@ def recipe_of(corpus: Corpus) -> tuple[str, str, bool]:
     The corpus' name decides, or else the sizes of its splits. A corpus that neither tells gets the recipe that is nearest:
     by the range of its labels, then by its number of training clips.
     """
-    for known in KNOWN:
-        if re.search(known.name, corpus.name.lower()):
-            return known.recipe, f"the recipe for {known.title}, by the corpus' name", True
+    for entry in KNOWN:
+        if re.search(entry.name, corpus.name.lower()):
+            return entry.recipe, f"the recipe for {entry.title}, by the corpus' name", True
     sizes = tuple(len(split) for split in corpus.splits.values())
-    for known in KNOWN:
-        if sizes == known.sizes:
-            return known.recipe, f"the recipe for {known.title}, by the sizes of the splits", True
+    for entry in KNOWN:
+        if sizes == entry.sizes:
+            return entry.recipe, f"the recipe for {entry.title}, by the sizes of the splits", True
     unknown = "neither its name nor its sizes are those of CMU-MOSI, CMU-MOSEI or CH-SIMS"
     train = corpus["train"]
     if train.labels is not None and default_convention(corpus.spec.task, train.labels) == "sims":
@@ -100,10 +100,10 @@ def paper_table(number: int, corpus: Corpus, recipe: str | None = None) -> Paper
     """
     if number not in (2, 3):
         raise ImderError(f"table (--table): there is no table {number}; use 2, 3")
-    name, reason, known = (recipe, "", True) if recipe is not None else recipe_of(corpus)
+    name, reason, is_known = (recipe, "", True) if recipe is not None else recipe_of(corpus)
     entry = _checked(name)
     about = (f"{entry.name}: IMDer, {reason} (--recipe takes another).",) if reason else ()
-    remark = "" if known else f"the recipe is {name}, {reason}; --recipe takes another"
+    remark = "" if is_known else f"the recipe is {name}, {reason}; --recipe takes another"
     if number == 2:
         return PaperTable(
             "Table 2, conditional and unconditional recovery",

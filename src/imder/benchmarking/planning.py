@@ -119,10 +119,9 @@ def _modality_rates(
     if per_rate or (others := [p for p, row in rows.items() if row.has_rates and p != name]) or name not in rows:
         given = "per_rate (--per-rate)" if per_rate else f"protocol {others[0]}" if others else "these protocols"
         raise ImderError(f"rates (--rates): rates for single modalities are for protocol {name}, not for {given}")
-    if set(rates) != set(names):
-        raise ImderError(f"rates (--rates): give a rate for each of {', '.join(names)}, got {', '.join(rates)}")
-    if bad := [k for k in names if not is_rate(rates[k])]:
+    if bad := [k for k, rate in rates.items() if not is_rate(rate)]:
         raise ImderError(f"rates (--rates): a missing rate lies in [0, 1], got {rates[bad[0]]!r} for {bad[0]}")
+    IndependentMissing.by_name(rates, names)
     return {k: float(rates[k]) for k in names}
 
 

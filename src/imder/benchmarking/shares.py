@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from imder import metrics
-from imder.benchmarking.additions import PROTOCOL
-from imder.benchmarking.p_values import is_significant, significance_note
-from imder.evaluation.formatting import metric_info, scale_of
+from imder.benchmarking.additions import PROTOCOL, cost_text
+from imder.benchmarking.p_values import significance_note
+from imder.evaluation.formatting import metric_info
 from imder.evaluation.rendering import Table
 
 
@@ -36,7 +36,10 @@ def share_table(rows: Sequence[dict[str, Any]], words: str, convention: str) -> 
     for model, name in dict.fromkeys((row["model"], row["added"]) for row in last):
         mine = {row["metric"]: row for row in last if (row["model"], row["added"]) == (model, name)}
         samples = next(iter(mine.values()))["n"]
-        cells = [_text(mine[m]) if m in mine and not np.isnan(mine[m]["loss"]) else ("–", False) for m in shown]
+        cells = [
+            cost_text(mine[m], of_losing=True) if m in mine and not np.isnan(mine[m]["loss"]) else ("–", False)
+            for m in shown
+        ]
         lines.append(((model, False), (name, False), (str(samples), False), *cells))
     if not lines:
         return ()
@@ -54,9 +57,3 @@ def share_table(rows: Sequence[dict[str, Any]], words: str, convention: str) -> 
 def _available(row: dict[str, Any]) -> int:
     """How many modalities are available after the addition."""
     return str(row["subset"]).count("+") + 2
-
-
-def _text(row: dict[str, Any]) -> tuple[str, bool]:
-    scale, digits = scale_of(row["metric"])
-    cost, low, high = (round(-scale * row[key], digits) + 0.0 for key in ("loss", "high", "low"))
-    return f"{cost:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", row["loss"] < 0 and is_significant(row)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imder.cli.console import say, say_all, show, width
-from imder.cli.options import CORPUS, RATE_EACH, RATES, add_metrics, add_prediction, add_protocol, add_run, independent
+from imder.cli.options import (
+    CORPUS,
+    RATE_EACH,
+    RATES,
+    add_metrics,
+    add_prediction,
+    add_protocol,
+    add_run,
+    check_has_rates,
+    independent,
+)
 from imder.cli.outputs import RESULTS, add_force, check_output
 from imder.cli.parser import rates, whole
 
@@ -48,12 +58,9 @@ def run(options: Namespace) -> int:
     from imder.evaluation.results import summarise, write_csv
     from imder.evaluation.tables import rich_table, uncertainty_metrics
     from imder.jobs.progress import counting
-    from imder.missingness.protocols import protocol_named
     from imder.training.explained import split_r2
-    from imder.types import ImderError
 
-    if options.rates is not None and not protocol_named(options.protocol).has_rates:
-        raise ImderError(f"--protocol {options.protocol} has no missing rates; leave out --rates")
+    check_has_rates(options)
     model, corpus = load_both(options)
     named = options.rates if isinstance(options.rates, dict) else None
     protocol = EvaluationProtocol(

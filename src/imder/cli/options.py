@@ -162,11 +162,18 @@ def available(options: Namespace, names: Sequence[str]) -> Sequence[str] | Missi
     protocol = protocol_named(options.protocol)
     if protocol.has_rates and (options.rates is None or len(options.rates) != 1):
         raise ImderError(f"--protocol {options.protocol}: give one missing rate with --rates")
-    if not protocol.has_rates and options.rates is not None:
-        raise ImderError(f"--protocol {options.protocol} has no missing rates; leave out --rates")
+    check_has_rates(options)
     if protocol.settings is None or len(settings := protocol.settings(names, options.rates or (), 32)) != 1:
         raise ImderError(f"--protocol {options.protocol} has several subsets; say one with --available")
     return settings[0].missing
+
+
+def check_has_rates(options: Namespace) -> None:
+    """Raise `ImderError` for ``--rates`` of a protocol that has none."""
+    from imder.missingness.protocols import protocol_named
+
+    if options.rates is not None and not protocol_named(options.protocol).has_rates:
+        raise ImderError(f"--protocol {options.protocol} has no missing rates; leave out --rates")
 
 
 def independent(protocol: str, named: Mapping[str, float], names: Sequence[str]) -> Missing:
@@ -179,9 +186,7 @@ def independent(protocol: str, named: Mapping[str, float], names: Sequence[str])
 
     if protocol != IndependentMissing.protocol:
         raise ImderError(f"--rates: rates for single modalities are for --protocol independent, not for {protocol}")
-    if set(named) != set(names):
-        raise ImderError(f"--rates: give a rate for each of {', '.join(names)}, got {', '.join(named)}")
-    return IndependentMissing([named[name] for name in names])
+    return IndependentMissing.by_name(named, names)
 
 
 def add_run(parser: Parser) -> None:

@@ -117,8 +117,8 @@ def check_exportable(model: Model) -> None:
     if model.language is not None:
         raise ImderError("export: this model reads token ids with its own language encoder, which can't be exported")
     if type(model) not in _SYSTEMS:
-        known = ", ".join(kind.system for kind in _SYSTEMS)
-        raise ImderError(f"export: the system {model.system!r} can't be exported; {known} can")
+        exported = ", ".join(kind.system for kind in _SYSTEMS)
+        raise ImderError(f"export: the system {model.system!r} can't be exported; {exported} can")
     if isinstance(model, IMDerNetwork) and not model.config.two_branches:
         raise ImderError(
             "export: this model's only fusion reads recoveries, so that it has no path without them; use fast"

@@ -7,9 +7,9 @@ is missing is therefore below the mean of the rates where they are high.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +44,24 @@ class IndependentMissing:
         for rate in rates.tolist():
             check_rate(rate)
         object.__setattr__(self, "rates", rates[0].item() if np.ndim(self.rates) == 0 else tuple(rates.tolist()))
+
+    @classmethod
+    def by_name(cls, rates: Mapping[str, float], names: Sequence[str]) -> Self:
+        """With the rate of each of K modalities by its name.
+
+        Args:
+            rates: by name.
+            names: of the modalities, in their order.
+
+        Raises:
+            ImderError: an unknown modality, one without a rate, or a rate outside [0, 1].
+
+        >>> IndependentMissing.by_name({"audio": 0.3, "language": 0.1}, ("language", "audio")).rates
+        (0.1, 0.3)
+        """
+        if set(rates) != set(names):
+            raise ImderError(f"rates (--rates): give a rate for each of {', '.join(names)}, got {', '.join(rates)}")
+        return cls([rates[name] for name in names])
 
     @property
     def rate(self) -> float:

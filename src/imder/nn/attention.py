@@ -34,6 +34,16 @@ def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> 
     return allowed.tril(abs(keys - queries))
 
 
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """``(B, L, H d)`` -> ``(B, H, L, d)``."""
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """``(B, H, L, d)`` -> ``(B, L, H d)``."""
+    return x.transpose(1, 2).flatten(2)
+
+
 class MultiHeadAttention(nn.Module):
     """Multi-head attention with packed projections, batch first (the official code's MulT block).
 
@@ -57,10 +67,6 @@ class MultiHeadAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-    def _split(self, x: Tensor) -> Tensor:
-        """``(B, L, C)`` -> ``(B, H, L, C / H)``."""
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def forward(
         self, query: Tensor, source: Tensor | None = None, causal: bool = False, mask: Tensor | None = None
@@ -90,11 +96,11 @@ class MultiHeadAttention(nn.Module):
             triangle = causal_mask(queries, keys, query.device)
             allowed = triangle if allowed is None else allowed & triangle
         read = F.scaled_dot_product_attention(
-            self._split(q),
-            self._split(k),
-            self._split(v),
+            split_heads(q, self.heads),
+            split_heads(k, self.heads),
+            split_heads(v, self.heads),
             attn_mask=allowed,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=simple,
         )
-        return linear(read.transpose(1, 2).flatten(2), self.out.weight, self.out.bias)
+        return linear(merge_heads(read), self.out.weight, self.out.bias)

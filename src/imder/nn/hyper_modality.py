@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imder.nn.tokens import TokenLayer, merge_heads, split_heads
+from imder.nn.attention import merge_heads, split_heads
+from imder.nn.tokens import TokenLayer
 
 
 class HyperModalityLayer(nn.Module):

@@ -16,15 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """``(B, L, H d)`` -> ``(B, H, L, d)``."""
-    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
-
-
-def merge_heads(x: Tensor) -> Tensor:
-    """``(B, H, L, d)`` -> ``(B, L, H d)``."""
-    return x.transpose(1, 2).flatten(2)
+from imder.nn.attention import merge_heads, split_heads
 
 
 class TokenAttention(nn.Module):

@@ -61,5 +61,5 @@ def shown_systems(files: BenchmarkFiles) -> list[str]:
 
 def _nearest(rates: Sequence[float | None]) -> float | None:
     """The rate nearest to `HALF`; None where one model serves all."""
-    known = [rate for rate in rates if rate is not None]
-    return min(known, key=lambda rate: abs(rate - HALF), default=None)
+    numbers = [rate for rate in rates if rate is not None]
+    return min(numbers, key=lambda rate: abs(rate - HALF), default=None)

@@ -76,9 +76,9 @@ def true_and_recovered(model: IMDerNetwork, split: Split, seed: int) -> list[Enc
             truth = model.shared(model.encode(batch, batch.present))
         for name, recovery in model.recover(batch, samples=1, seed=seed).items():
             k = model.spec.names.index(name)
-            known = batch.present[recovery.rows, k] & batch.available[recovery.rows].any(1)
+            has_truth = batch.present[recovery.rows, k] & batch.available[recovery.rows].any(1)
             for kept, encodings in ((true, truth[name][recovery.rows]), (recovered, recovery.refined[0])):
-                kept.setdefault(name, []).append(encodings[known].flatten(1).double().cpu().numpy())
+                kept.setdefault(name, []).append(encodings[has_truth].flatten(1).double().cpu().numpy())
     joined = {name: (np.concatenate(true[name]), np.concatenate(recovered[name])) for name in true}
     return [
         Encodings(name, joined[name][0][:MOST_ENCODINGS], joined[name][1][:MOST_ENCODINGS])
