@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -81,7 +81,17 @@ class Model(nn.Module, ABC):
         self.uses_context = self.reads_context(config)
         """Whether a prediction depends on the other clips of its dialogue: batches then hold whole dialogues (`Batch`)."""
         self.language: LanguageEncoder | None = None
-        """The transformer tuned for it, which makes language features of token ids; None: the corpus' own are used."""
+        """The transformer tuned for it, which makes language features of token ids; None: the corpus' own are used.
+
+        It isn't a part of the module, but moves to other devices with it.
+        """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the parameters, as `to` and `cuda` do, with those of the language encoder."""
+        if self.language is not None:
+            self.language.module._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return moved
 
     @property
     def device(self) -> torch.device:
@@ -263,7 +273,7 @@ class Model(nn.Module, ABC):
             from imder.data.compatible import check_compatible
 
             return check_compatible(self.spec, corpus)
-        return self.language.read(self.spec, corpus, only, self.device)
+        return self.language.read(self.spec, corpus, only)
 
     # Files.
 

@@ -15,7 +15,9 @@ import torch
 from imder.data.corpus import Corpus
 from imder.data.split import WordErasure
 from imder.models.base import Model, Phase
-from imder.models.language.encoder import FOLDER, LanguageEncoder, LanguageEncoderConfig
+from imder.models.language.config import LanguageEncoderConfig
+from imder.models.language.encoder import FOLDER, LanguageEncoder
+from imder.models.language.layers import trainable_layers
 from imder.models.language.with_encoder import WithLanguageEncoder
 from imder.training.run import RunDirectory
 
@@ -45,16 +47,17 @@ class RunLanguage:
         device: torch.device | str,
     ) -> None:
         assert config.name is not None
-        self._config, self._run, self._device = config, run, device
+        self._config, self._run = config, run
         own = run.path / FOLDER
         tunes = config.learning_rate > 0 and stage1 is None and not run.weights("stage1").exists()
         if own.is_dir() and not tunes:
-            self.encoder = LanguageEncoder(own)
+            self.encoder = LanguageEncoder(own, device)
         elif run.weights("stage1").exists():
-            self.encoder = LanguageEncoder.of_model(run.path)
+            self.encoder = LanguageEncoder.of_model(run.path, device)
         else:
-            self.encoder = LanguageEncoder(config.name if stage1 is None else Path(stage1) / FOLDER)
-        self._tunes = bool(self.encoder.trainable_modules(config.frozen_layers)) and tunes
+            self.encoder = LanguageEncoder(config.name if stage1 is None else Path(stage1) / FOLDER, device)
+        layers = trainable_layers(self.encoder.module, config.frozen_layers, self.encoder.folder)
+        self._tunes = bool(layers) and tunes
         self.encoder.check(ids)
         splits = {name: replace(split, words=WordErasure(self.encoder)) for name, split in ids.splits.items()}
         self._ids = replace(ids, splits=splits)
@@ -75,7 +78,7 @@ class RunLanguage:
         """
         if not self._tunes or phase != "stage1":
             return model
-        return WithLanguageEncoder(model, self.encoder, self._config, self._run.path / FOLDER, self._device)
+        return WithLanguageEncoder(model, self.encoder, self._config, self._run.path / FOLDER)
 
     def corpus(self, phase: Phase | None = None) -> Corpus:
         """The corpus that a phase reads: token ids where the encoder learns, features later and where ``phase`` is None."""
@@ -84,7 +87,8 @@ class RunLanguage:
         if self._features is None:
             splits = {name: self._ids[name] for name in ("train", "valid")}
             ids = Corpus(self._ids.name, self._ids.spec, splits, self._ids.recipe)
-            self._features = self.encoder.encode(ids, self._device, folder=self._run.path)
+            self.encoder.module.eval().requires_grad_(False)  # stage 1 has trained it
+            self._features = self.encoder.encode(ids, folder=self._run.path)
         return self._features
 
     def keep(self) -> None:

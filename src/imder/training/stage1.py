@@ -11,7 +11,8 @@ from torch import Tensor
 from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus
 from imder.models.base import Model
-from imder.models.language.encoder import FOLDER, OPTION, LanguageEncoderConfig
+from imder.models.language.config import OPTION, LanguageEncoderConfig
+from imder.models.language.encoder import FOLDER
 from imder.models.parts.context import ContextConfig
 from imder.training.run import RunDirectory
 from imder.types import ImderError

@@ -15,8 +15,10 @@ from imder.data.formats.load import load_corpus
 from imder.data.loader import collate
 from imder.data.store import write_store
 from imder.data.token_ids import with_token_ids
-from imder.models.language.encoder import LanguageEncoder, LanguageEncoderConfig
+from imder.models.language.config import LanguageEncoderConfig
+from imder.models.language.encoder import LanguageEncoder
 from imder.models.language.with_encoder import WithLanguageEncoder
+from imder.models.registry import build
 from imder.training.config import load_config
 from imder.types import ImderError
 from small_language import (
@@ -45,7 +47,7 @@ def test_padded_batches_hold_what_the_transformer_says_of_each_text(corpus, bert
 def test_a_corpus_features_are_those_of_each_text_alone(corpus, bert):
     encoder, ids = LanguageEncoder(bert), with_token_ids(corpus)
     assert ids.spec.modalities[0].dim == 1
-    encoded = encoder.encode(ids, "cpu")
+    encoded = encoder.encode(ids)
     assert encoded.spec == encoder.spec(ids.spec) == precomputed(corpus, bert).spec
     for name, split in encoded.splits.items():
         assert split.tokens is None
@@ -53,10 +55,22 @@ def test_a_corpus_features_are_those_of_each_text_alone(corpus, bert):
         for i, truth in enumerate(directly(bert, corpus[name].tokens)):
             assert_allclose(split.features["language"][i], truth, atol=1e-5)
         assert split.features["vision"] is corpus[name].features["vision"]
-    only = encoder.encode(ids, "cpu", only="test")
+    only = encoder.encode(ids, only="test")
     assert_array_equal(only["test"].features["language"].values, encoded["test"].features["language"].values)
     assert not only["train"].present[:, 0].any()
     assert only["train"].features["language"].dim == 16
+
+
+def test_an_encoder_is_not_moved_by_its_use_but_with_its_model(corpus, bert, monkeypatch):
+    encoder, ids = LanguageEncoder(bert), with_token_ids(corpus)
+    model = build("late-fusion", load_config("late-fusion", overrides=LATE).model, encoder.spec(ids.spec))
+    model.language = encoder
+    with monkeypatch.context() as patch:  # threads share it, so it stays as it is
+        for name in ("_apply", "train", "requires_grad_"):
+            patch.setattr(encoder.module, name, lambda *_: pytest.fail("the encoder was changed"))
+        model.prepare(replace(corpus, spec=ids.spec), only="test")
+    model.to("meta")
+    assert {p.device.type for p in encoder.module.parameters()} == {"meta"}
 
 
 def test_tokens_of_texts_that_count_as_missing_are_not_read(corpus):
@@ -106,8 +120,6 @@ def test_rotations_over_speakers_keep_tokens(corpus):
 def test_texts_under_many_masks_are_encoded_once_in_validation(corpus, bert, tmp_path):
     ids = with_token_ids(corpus)
     encoder = LanguageEncoder(bert)
-    from imder.models.registry import build
-
     inner = build("late-fusion", load_config("late-fusion", overrides=LATE).model, encoder.spec(ids.spec))
     pair = WithLanguageEncoder(inner, encoder, LanguageEncoderConfig(str(bert)), tmp_path / "language").eval()
     rows = np.tile(np.arange(len(ids["valid"])), 3)

@@ -36,7 +36,7 @@ def encoder_folder(tmp_path_factory):
 def test_features_are_those_of_the_remaining_words(corpus, encoder_folder):
     encoder = LanguageEncoder(encoder_folder)
     assert encoder.unknown_token == UNKNOWN
-    test = encoder.encode(with_token_ids(corpus), "cpu")["test"]
+    test = encoder.encode(with_token_ids(corpus))["test"]
     missing = FrameMissing(0.5)
     erasure = missing.erasure(test.present, 2)
     rows = np.array([7, 0, 3, 12])
@@ -63,7 +63,7 @@ def test_features_are_those_of_the_remaining_words(corpus, encoder_folder):
 
 
 def test_a_tokenizer_without_the_token_is_refused(corpus, bert):
-    test = LanguageEncoder(bert).encode(with_token_ids(corpus), "cpu")["test"]
+    test = LanguageEncoder(bert).encode(with_token_ids(corpus))["test"]
     none = collate(test, np.arange(3), test.present[:3], erasure=FrameMissing(0.0).erasure(test.present[:3], 0))
     assert not none.erased["language"].any()
     with pytest.raises(ImderError, match="its tokenizer has no unknown token"):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from imder.data.mapped import mapped_zeros
 from imder.data.split import WordErasure
 from imder.data.token_ids import LANGUAGE, as_ids, ids_of
 from imder.jobs.files import atomic_folder, written_to
+from imder.models.language.config import OPTION
 from imder.models.language.pretrained import (
     TOKENIZER_FILES,
     folder_of,
@@ -38,66 +39,44 @@ from imder.models.language.texts import states_of_texts
 from imder.nn.resample import frame_mask
 from imder.types import ImderError, Spec
 
-OPTION = "--language-encoder"
 FOLDER = "language"
 """Name of the subfolder of a model that holds the tuned transformer, as its own library saves it."""
 
 _SAVED = re.compile(r"(generation_)?config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 CHECKED_TEXTS = 16
-RATE = 1e-4
-
-
-@dataclass(frozen=True)
-class LanguageEncoderConfig:
-    """Settings of the transformer that is trained together with encoders and fusion, in stage 1.
-
-    Attributes:
-        name: its folder, or its name on the hub; without it the corpus' own language features are used.
-        learning_rate: learning rate of the transformer (the authors of IMDer advise 1e-4); 0: it is used without training.
-        frozen_layers: lowest layers that, with the embeddings, aren't trained; 0 trains everything.
-    """
-
-    name: str | None = None
-    learning_rate: float = RATE
-    frozen_layers: int = 0
-
-    def __post_init__(self) -> None:
-        if self.name == "":
-            raise ImderError(f"{OPTION}: give a folder or a name")
-        if self.learning_rate < 0 or self.frozen_layers < 0:
-            raise ImderError("training.language_encoder: learning_rate and frozen_layers must not be negative")
-        if self.name is None and (self.learning_rate, self.frozen_layers) != (RATE, 0):
-            raise ImderError(f"training.language_encoder is set without a transformer; add {OPTION}")
 
 
 class LanguageEncoder:
-    """A transformer and its origin.
+    """A transformer and its origin. It computes on the device where its module is.
 
     Args:
         model: its folder, or its name on the hub.
+        device: for its module.
 
     Raises:
         ImderError: it can't be found, fetched or read.
 
     Attributes:
         module: computes hidden states; in evaluation mode unless it is being trained.
+        folder: its files.
         dim: features of a token.
     """
 
-    def __init__(self, model: str | Path) -> None:
+    def __init__(self, model: str | Path, device: torch.device | str = "cpu") -> None:
         transformers_for(OPTION)  # report a missing library before anything is downloaded
-        self._folder = folder_of(str(model), OPTION)
-        self._model: Any = load_transformer(self._folder, OPTION, dtype=torch.float32)
+        self.folder = folder_of(str(model), OPTION)
+        self._model: Any = load_transformer(self.folder, OPTION, dtype=torch.float32)
         self.module: nn.Module = states_of(self._model)
-        self.module.requires_grad_(False)
+        self.module.requires_grad_(False).to(device)
         config: Any = self.module.config
         try:
             self.dim, self._vocabulary = int(config.hidden_size), int(config.vocab_size)
         except AttributeError as error:
             raise ImderError(f"{OPTION} {model}: is no transformer for texts ({error})") from None
         self._pad = int(getattr(config, "pad_token_id", None) or 0)
-        self._layers = int(getattr(config, "num_hidden_layers", 0))
-        self._device: torch.device | str = "cpu"
+        positions = getattr(config, "max_position_embeddings", None)
+        # Some models number positions from 2 on, or so, and can't read the last few lengths.
+        self._readable = positions // 2 if isinstance(positions, int) else 0
 
     @cached_property
     def unknown_token(self) -> int:
@@ -106,43 +85,15 @@ class LanguageEncoder:
         Raises:
             ImderError: the tokenizer's files are missing, or the vocabulary has no such token.
         """
-        token = load_tokenizer(self._folder, OPTION).unk_token_id
+        token = load_tokenizer(self.folder, OPTION).unk_token_id
         if token is None or not 0 <= token < self._vocabulary:  # a tokenizer adds what its vocabulary lacks
-            raise ImderError(f"{self._folder}: its tokenizer has no unknown token, so that words can't be erased")
+            raise ImderError(f"{self.folder}: its tokenizer has no unknown token, so that words can't be erased")
         return int(token)
 
     def spec(self, ids: Spec) -> Spec:
         """The spec of a corpus with this encoder's features, given the spec of its token ids."""
         modalities = (replace(m, dim=self.dim) if m.name == LANGUAGE else m for m in ids.modalities)
         return replace(ids, modalities=tuple(modalities))
-
-    # Training.
-
-    def trainable_modules(self, frozen_layers: int) -> list[nn.Module]:
-        """The modules to train when the lowest ``frozen_layers`` layers are frozen.
-
-        The pooling of whole texts that some transformers have doesn't affect hidden states and is never trained.
-
-        Raises:
-            ImderError: there are fewer layers, or layers share their weights.
-        """
-        if frozen_layers > self._layers:
-            raise ImderError(
-                f"training.language_encoder.frozen_layers is {frozen_layers}; {self._folder} has {self._layers} layers"
-            )
-        if frozen_layers == self._layers:
-            return []
-        if not frozen_layers:
-            return [m for name, m in self.module.named_children() if name != "pooler"]
-        stack = next(
-            (m for m in self.module.modules() if isinstance(m, nn.ModuleList) and len(m) == self._layers), None
-        )
-        if stack is None:
-            raise ImderError(
-                f"training.language_encoder.frozen_layers: the layers of {self._folder} share their weights; use 0 or "
-                f"{self._layers}"
-            )
-        return list(_from_layer(self.module, stack, frozen_layers))
 
     def states(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Hidden states of padded texts: ``(B, T)`` int64 with ``lengths`` (B,) -> ``(B, T, dim)`` float32.
@@ -175,17 +126,33 @@ class LanguageEncoder:
                 row = int(np.searchsorted(tokens.offsets, int(values.argmax()), side="right")) - 1
                 raise ImderError(
                     f"{ids.name} [{name}]: language: sample {split.ids[row]!r}: the token id {int(values.max())} is not in "
-                    f"the vocabulary of {self._folder} ({self._vocabulary} ids); use the transformer that the ids were made for"
+                    f"the vocabulary of {self.folder} ({self._vocabulary} ids); use the transformer that the ids were made for"
                 )
             longest = int(tokens.lengths.max(initial=0))
             try:
-                with torch.inference_mode():
-                    self.states(torch.zeros(1, longest, dtype=torch.int64), torch.tensor([longest]))
+                self._read_one_of(longest)
             except (IndexError, RuntimeError) as error:
                 raise ImderError(
-                    f"{ids.name} [{name}]: language: {self._folder} can't read a text of {longest} tokens "
+                    f"{ids.name} [{name}]: language: {self.folder} can't read a text of {longest} tokens "
                     f"({str(error).splitlines()[0]}); extract with a lower --max-tokens"
                 ) from None
+
+    def _read_one_of(self, length: int) -> None:
+        """Read a text of some length, unless one as long was read before.
+
+        It is read on the CPU: an index out of range on a GPU makes that GPU unusable for the rest of the process.
+
+        Raises:
+            IndexError, RuntimeError: the transformer can't.
+        """
+        if length <= self._readable:
+            return
+        on_cpu = next(self.module.parameters()).device.type == "cpu"
+        module = self.module if on_cpu else deepcopy(self.module).to("cpu")
+        ids = torch.zeros(1, length, dtype=torch.int64)
+        with torch.inference_mode():
+            module(input_ids=ids, attention_mask=torch.ones_like(ids))
+        self._readable = max(self._readable, length)
 
     def matches_tokenizer(self, ids: Corpus) -> bool | None:
         """Whether its tokenizer gives the ids of a corpus for the corpus' texts; None without texts or tokenizer.
@@ -195,10 +162,10 @@ class LanguageEncoder:
         """
         split = ids.splits["train"]
         rows = np.flatnonzero(split.features[LANGUAGE].lengths > 0)[:CHECKED_TEXTS]
-        if split.texts is None or not len(rows) or not any((self._folder / name).is_file() for name in TOKENIZER_FILES):
+        if split.texts is None or not len(rows) or not any((self.folder / name).is_file() for name in TOKENIZER_FILES):
             return None
         try:
-            tokenize = load_tokenizer(self._folder, OPTION)
+            tokenize = load_tokenizer(self.folder, OPTION)
         except ImderError:  # the ids suffice: an unusable tokenizer is no obstacle
             return None
         for i in rows.tolist():
@@ -207,14 +174,13 @@ class LanguageEncoder:
                 return True
         return False
 
-    def read(self, spec: Spec, corpus: Corpus, only: str | None, device: torch.device | str) -> Corpus:
+    def read(self, spec: Spec, corpus: Corpus, only: str | None) -> Corpus:
         """A corpus as a system of ``spec`` reads it (`check_compatible`), with features computed from its token ids.
 
         Args:
             spec: of the system.
             corpus: with token ids, or without any language.
             only: the split whose features are needed; the others then have none. None for all.
-            device: for the computation.
 
         Raises:
             ImderError: the corpus doesn't fit, has language without token ids, or ids out of the vocabulary.
@@ -222,47 +188,41 @@ class LanguageEncoder:
         ids = replace(corpus, splits=ids_of(corpus.splits, corpus.name))
         fitted = check_compatible(as_ids(spec), ids)
         self.check(fitted)
-        return self.encode(fitted, device, only=only)
+        return self.encode(fitted, only=only)
 
-    def encode(
-        self, ids: Corpus, device: torch.device | str, *, only: str | None = None, folder: Path | None = None
-    ) -> Corpus:
+    def encode(self, ids: Corpus, *, only: str | None = None, folder: Path | None = None) -> Corpus:
         """A corpus with features in place of its token ids.
 
         Args:
             ids: the corpus of token ids.
-            device: for the computation.
             only: the split to encode; the others then have no language. None for all.
             folder: for the file that holds the features, which is deleted once unused (memory stays flat); None for the
                 system's folder of temporary files.
         """
         splits = {
-            name: self._features(split, device, folder) if only in (None, name) else _without_language(split, self.dim)
+            name: self._features(split, folder) if only in (None, name) else _without_language(split, self.dim)
             for name, split in ids.splits.items()
         }
         return replace(ids, splits=splits, spec=self.spec(ids.spec))
 
-    @torch.inference_mode()
-    def _features(self, split: Split, device: torch.device | str, folder: Path | None) -> Split:
+    def _features(self, split: Split, folder: Path | None) -> Split:
         tokens = split.features[LANGUAGE]
-        self._device = device
         start, stop = int(tokens.offsets[0]), int(tokens.offsets[-1])
         where = folder or tempfile.gettempdir()
         with written_to(where), tempfile.TemporaryFile(dir=where) as file:
             values = mapped_zeros((max(1, stop - start), self.dim), file, where)[: stop - start]
-        for i, state in states_of_texts(self.module, tokens, self._device):
+        for i, state in states_of_texts(self.module, tokens):
             if not np.isfinite(state).all():
-                raise ImderError(f"{self._folder}: its features of sample {split.ids[i]!r} are not finite")
+                raise ImderError(f"{self.folder}: its features of sample {split.ids[i]!r} are not finite")
             values[tokens.offsets[i] - start : tokens.offsets[i + 1] - start] = state
         features = {**split.features, LANGUAGE: Ragged(values, tokens.offsets - start)}
         return replace(split, features=features, tokens=None, words=WordErasure(self, tokens))
 
-    @torch.inference_mode()
     def features_of(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Features ``(B, T, dim)`` of padded texts ``(B, T)``, as of a corpus: computed without padding, no gradients."""
         out = np.zeros((*ids.shape, self.dim), np.float32)
         tokens = Ragged.from_list([row[:n, None].numpy() for row, n in zip(ids, lengths.tolist(), strict=True)], 1)
-        for i, state in states_of_texts(self.module, tokens, self._device):
+        for i, state in states_of_texts(self.module, tokens):
             out[i, : len(state)] = state
         return torch.from_numpy(out)
 
@@ -280,19 +240,19 @@ class LanguageEncoder:
         with atomic_folder(folder) as part:
             self._model.save_pretrained(part)
             for name in TOKENIZER_FILES:
-                if (self._folder / name).is_file():
-                    shutil.copyfile(self._folder / name, part / name)
+                if (self.folder / name).is_file():
+                    shutil.copyfile(self.folder / name, part / name)
 
     @classmethod
-    def of_model(cls, folder: Path) -> Self:
-        """The encoder in a model's folder.
+    def of_model(cls, folder: Path, device: torch.device | str = "cpu") -> Self:
+        """The encoder in a model's folder, on a device.
 
         Raises:
             ImderError: there is none.
         """
         if not (folder / FOLDER).is_dir():
             raise ImderError(f"{folder}: the folder {FOLDER!r}, which holds the model's language encoder, is missing")
-        return cls(folder / FOLDER)
+        return cls(folder / FOLDER, device)
 
 
 def _is_own(path: Path) -> bool:
@@ -300,19 +260,6 @@ def _is_own(path: Path) -> bool:
     return (
         not path.is_symlink() and path.is_file() and (path.name in TOKENIZER_FILES or bool(_SAVED.fullmatch(path.name)))
     )
-
-
-def _from_layer(module: nn.Module, stack: nn.ModuleList, first: int) -> Iterator[nn.Module]:
-    """The layers from ``first`` on, and the modules after them (a last normalisation)."""
-    passed = False
-    for name, child in module.named_children():
-        if child is stack:
-            yield from list(stack)[first:]
-        elif any(m is stack for m in child.modules()):
-            yield from _from_layer(child, stack, first)
-        elif passed and name != "pooler":
-            yield child
-        passed = passed or any(m is stack for m in child.modules())
 
 
 def _without_language(split: Split, dim: int) -> Split:

@@ -14,21 +14,17 @@ from imder.data.corpus import Ragged
 TOKENS_AT_ONCE = 4096
 
 
-def states_of_texts(
-    module: nn.Module, tokens: Ragged, device: torch.device | str
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def states_of_texts(module: nn.Module, tokens: Ragged) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The row and the states ``(T, dim)`` of each text that has tokens, on the CPU.
 
-    The transformer is on ``device`` meanwhile, in evaluation mode; afterwards it is on the CPU.
+    The transformer, in evaluation mode, computes where it is and is left as it is, so that threads can share it.
     """
-    module.eval().requires_grad_(False).to(device)
-    try:
-        for rows in _groups_of_equal_length(tokens):
-            ids = torch.from_numpy(np.stack([tokens[i][:, 0] for i in rows]).astype(np.int64)).to(device)
+    device = next(module.parameters()).device
+    for rows in _groups_of_equal_length(tokens):
+        ids = torch.from_numpy(np.stack([tokens[i][:, 0] for i in rows]).astype(np.int64)).to(device)
+        with torch.inference_mode():
             states = module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float()
-            yield from zip(rows, states.cpu().numpy(), strict=True)
-    finally:
-        module.to("cpu")
+        yield from zip(rows, states.cpu().numpy(), strict=True)
 
 
 def _groups_of_equal_length(tokens: Ragged) -> Iterator[list[int]]:

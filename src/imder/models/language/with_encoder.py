@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from imder.data.token_ids import LANGUAGE, as_ids
 from imder.models.base import Model, Phase, check_batch, evaluating
 from imder.models.io import save_weights
-from imder.models.language.encoder import LanguageEncoder, LanguageEncoderConfig
+from imder.models.language.config import LanguageEncoderConfig
+from imder.models.language.encoder import LanguageEncoder
+from imder.models.language.layers import trainable_layers
 from imder.models.parts.losses import Loss
 from imder.types import Batch, ImderError, Output
 
@@ -33,7 +35,6 @@ class WithLanguageEncoder(Model):
         encoder: computes its language features.
         config: learning rate and frozen layers of the encoder.
         folder: for the tuned encoder, which is written with the weights after a phase.
-        device: for features that are computed before training starts.
 
     Raises:
         ImderError: the system's stage 1 has nothing to train by gradient, or the encoder has fewer layers than
@@ -42,14 +43,7 @@ class WithLanguageEncoder(Model):
 
     system = "tuned"
 
-    def __init__(
-        self,
-        inner: Model,
-        encoder: LanguageEncoder,
-        config: LanguageEncoderConfig,
-        folder: Path,
-        device: torch.device | str = "cpu",
-    ) -> None:
+    def __init__(self, inner: Model, encoder: LanguageEncoder, config: LanguageEncoderConfig, folder: Path) -> None:
         super().__init__(as_ids(inner.spec), inner.config)
         if not any(True for part in inner.trainable_modules("stage1") for _ in part.parameters()):
             raise ImderError(
@@ -61,8 +55,8 @@ class WithLanguageEncoder(Model):
         self.self_distills = inner.self_distills  # type: ignore[misc]
         self.inner = inner
         self.transformer = encoder.module
-        self._encoder, self._config, self._folder, self._device = encoder, config, folder, device
-        self._tuned = encoder.trainable_modules(config.frozen_layers)
+        self._encoder, self._config, self._folder = encoder, config, folder
+        self._tuned = trainable_layers(encoder.module, config.frozen_layers, encoder.folder)
         self._cache: dict[bytes, Tensor] = {}
 
     def on_phase_start(
@@ -70,11 +64,7 @@ class WithLanguageEncoder(Model):
     ) -> None:
         """Start the system's phase on features of the untrained encoder."""
         self._cache.clear()
-        self.transformer.to(self._device)
-        try:
-            self.inner.on_phase_start(phase, _Encoded(self, batches), seed, permanently_missing=permanently_missing)
-        finally:
-            self.transformer.to("cpu")
+        self.inner.on_phase_start(phase, _Encoded(self, batches), seed, permanently_missing=permanently_missing)
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """The system's modules and the encoder's layers that aren't frozen."""
