@@ -72,7 +72,7 @@ def test_a_lone_request_does_not_wait_for_company_for_ever():
     assert run(scenario, batch_wait=0.001) == ([{"id": "a"}], [1])
 
 
-def test_a_request_that_fails_fails_alone():
+def test_a_request_that_fails_fails_alone_and_each_sample_counts_once():
     def predict(batch):
         if any(sample.id == "bad" for sample in batch):
             raise ValueError("bad")
@@ -85,7 +85,8 @@ def test_a_request_that_fails_fails_alone():
         batcher.start()
         return await asyncio.gather(*work, return_exceptions=True)
 
-    answers, _ = run(scenario, predict, batch_wait=0)
+    answers, sizes = run(scenario, predict, batch_wait=0)
+    assert sizes == [1, 1, 1]
     assert answers[0] == [{"id": "a"}]
     assert isinstance(answers[1], ValueError)
     assert answers[2] == [{"id": "b"}]

@@ -123,6 +123,7 @@ def test_features_become_the_predictions_of_a_stream_in_the_process(client, pred
         ({"features": {}, "end": 61}, "by at most 60 seconds"),
         ({"features": {}, "end": None}, "end: a number"),
         ({"features": {}, "speed": 1}, "unknown key 'speed'"),
+        ({"features": {}, "id": "a"}, "unknown key 'id'"),
     ],
 )
 def test_features_of_a_stream_that_do_not_fit_are_answered(client, message, sentence):
@@ -177,6 +178,9 @@ def test_a_modality_that_is_switched_off_is_missing_until_it_is_switched_on(clie
         {"type": "time"},
         {"type": "time", "time": -1},
         {"type": "time", "time": 1e300},
+        {"type": "time", "time": 1, "now": 1},
+        {"type": "stop", "seconds": 1},
+        {"type": ["stop"]},
     ],
 )
 def test_switches_and_times_without_sense_are_answered(client, message):
@@ -184,6 +188,14 @@ def test_switches_and_times_without_sense_are_answered(client, message):
         socket.send_json(START)
         socket.send_json(message)
         assert socket.receive_json()["type"] == "error"
+
+
+def test_parameters_in_the_address_are_refused(client):
+    with client.websocket_connect("/v1/stream?window=2") as socket:
+        assert socket.receive_json()["error"].startswith("parameters after '?' in the address aren't read")
+    answer = client.post("/v1/predict?window=2", json={})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("parameters after '?' in the address aren't read")
 
 
 def test_too_many_of_them_end_it(client):
@@ -205,6 +217,7 @@ def test_too_many_of_them_end_it(client):
         ({"window": 0}, "window: a number from 0.25"),
         ({"hop": True}, "hop: a number from 0.1"),
         ({"rate": 1}, "rate: a number from 8000"),
+        ({"samples": 3}, "unknown key 'samples'; the first message has type, window"),
         ({"ignore": ["smell"]}, "modalities that fail: a list of"),
         ({"ignore": [[]]}, "modalities that fail: a list of"),
     ],
@@ -266,7 +279,11 @@ def test_what_is_pushed_is_what_was_sent():
             calls.append(words)
 
     push_binary(SwitchedStream(Recorder()), struct.pack("<Bdhh", 1, 1.5, -3, 7), 16000)
-    words = [{"text": "a", "start": 0, "end": 1, "path": "x"}]
+    words = [{"text": "a", "start": 0, "end": 1}]
+    with pytest.raises(Refusal, match="words: unknown key 'path'; a word has text, start, end"):
+        push_document(
+            SwitchedStream(Recorder()), {"type": "words", "words": [words[0] | {"path": "x"}]}, SPEC, ServeConfig()
+        )
     assert push_document(SwitchedStream(Recorder()), {"type": "words", "words": words}, SPEC, ServeConfig())
     assert not push_document(SwitchedStream(Recorder()), {"type": "stop"}, SPEC, ServeConfig())
     assert calls == [([-3, 7], 16000, 1.5), [{"text": "a", "start": 0, "end": 1}]]

@@ -51,6 +51,13 @@ def test_single_frames_and_other_floats_are_read(client):
         ("", save({"audio": np.full(3, np.nan, np.float32)}), 422, "not finite"),
         ("", save({"audio": np.full(3, 1e300)}), 422, "not finite"),
         ("", save({"audio": np.ones(3, np.float32)}, {"id": ""}), 422, "id: a text of 1"),
+        (
+            "",
+            save({"audio": np.ones(3, np.float32)}, {"missing": "audio"}),
+            422,
+            "unknown key 'missing'; a sample has id",
+        ),
+        ("/batch", save({"0.audio": np.ones(3, np.float32)}, {"1": "b"}), 422, "metadata: unknown key '1'; ids have"),
         ("/batch", save({"audio": np.ones(3, np.float32)}), 422, "a name such as '0.language'"),
         (
             "/batch",

@@ -38,7 +38,7 @@ class Batcher:
     Args:
         predict: predictions of some samples, in order; called in a thread.
         config: ``workers``, ``batch_size``, ``batch_wait`` and ``queue``.
-        on_batch: called with the number of samples of each batch.
+        on_batch: called with the number of samples that were predicted, or failed, together; each sample counts once.
     """
 
     def __init__(self, predict: Predict, config: ServeConfig, on_batch: Callable[[int], None] = lambda n: None) -> None:
@@ -134,7 +134,6 @@ class Batcher:
 
     async def _answer(self, batch: list[_Request]) -> None:
         samples = [sample for request in batch for sample in request.samples]
-        self._on_batch(len(samples))
         try:
             answers = await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, samples)
         except asyncio.CancelledError:  # the service ends
@@ -142,13 +141,15 @@ class Batcher:
                 request.answers.cancel()
             raise
         except Exception as error:
-            if len(batch) == 1:
-                if not batch[0].answers.done():
-                    batch[0].answers.set_exception(error)
+            if len(batch) > 1:
+                for request in batch:  # one request must not fail the others
+                    await self._answer([request])
                 return
-            for request in batch:  # one request must not fail the others
-                await self._answer([request])
+            self._on_batch(len(samples))
+            if not batch[0].answers.done():
+                batch[0].answers.set_exception(error)
             return
+        self._on_batch(len(samples))
         first = 0
         for request in batch:
             last = first + len(request.samples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +72,7 @@ def read_features(document: Any, spec: Spec, config: ServeConfig, where: str = "
     """
     if not isinstance(document, dict):
         raise Refusal(422, f"{where}a JSON object with the key 'features' is needed, such as {example(spec)}")
-    for key in document:
-        if key not in KEYS:
-            raise Refusal(422, f"{where}unknown key {_shortened(key)}; a sample has {', '.join(KEYS)}")
+    check_keys(document, KEYS, where)
     given = document.get("features")
     if not isinstance(given, dict):
         raise Refusal(422, f"{where}features: an object is needed, with frames for each modality: {example(spec)}")
@@ -125,6 +123,13 @@ def read_missing(given: Any, spec: Spec, where: str = "") -> frozenset[str]:
                 422, f"{where}missing: unknown modality {_shortened(name)}; known are {', '.join(spec.names)}"
             )
     return frozenset(given)
+
+
+def check_keys(keys: Iterable[str], known: Sequence[str], where: str = "", what: str = "a sample") -> None:
+    """Raise a `Refusal` for a key that isn't known: what is ignored isn't noticed."""
+    for key in keys:
+        if key not in known:
+            raise Refusal(422, f"{where}unknown key {_shortened(key)}; {what} has {', '.join(known)}")
 
 
 def split_of_samples(samples: Sequence[FeatureSample], spec: Spec) -> Split:

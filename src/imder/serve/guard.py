@@ -127,6 +127,7 @@ class Guard:
             )
         if self._active > self._config.concurrency:
             raise busy(f"{self._config.concurrency} requests are in progress; try again in a moment", 503, close=True)
+        check_query(scope)
 
     def _check_site(self, headers: Headers) -> None:
         """Raise a `Refusal` for a page of another site, or a name that isn't local where only this machine may call."""
@@ -149,6 +150,12 @@ def _failure(error: Exception) -> Refusal:
     if isinstance(error, MemoryError):
         return busy("the service has no memory left for this request", 503, close=True)
     return Refusal(500, "the service failed on this request, which its log mentions", CLOSE)
+
+
+def check_query(scope: Scope) -> None:
+    """Raise a `Refusal` for parameters in the address, which no route reads."""
+    if scope.get("query_string"):
+        raise Refusal(422, "parameters after '?' in the address aren't read; /docs says where each belongs", CLOSE)
 
 
 def token_fits(expected: str | None, given: str) -> bool:

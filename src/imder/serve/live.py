@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from imder.serve.config import ServeConfig
 from imder.serve.errors import Refusal
 from imder.serve.features import example, parse_json
-from imder.serve.guard import token_fits
+from imder.serve.guard import check_query, token_fits
 from imder.serve.messages import Start, is_media, push_binary, push_document, read_start
 from imder.serve.switched import LiveStream, SwitchedStream
 from imder.types import ImderError, Spec
@@ -74,6 +74,7 @@ class Streams:
 
     async def _start(self, socket: WebSocket) -> Start:
         async with asyncio.timeout(_STARTED_WITHIN):
+            check_query(socket.scope)
             start = read_start(await _receive(socket), self._spec, self._config)
         if not socket.state.authorized and not token_fits(self._config.token, start.token):
             raise Refusal(401, "this service needs a token: send it as 'token' in the first message")

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from imder.serve.config import ServeConfig
 from imder.serve.durations import MOST_PIXELS
 from imder.serve.errors import Refusal
-from imder.serve.features import parse_json, read_features
+from imder.serve.features import check_keys, parse_json, read_features
 from imder.serve.switched import SwitchedStream, switched_off
 from imder.types import Spec
 
@@ -39,6 +39,15 @@ LONGEST_FEATURES = 60.0
 """Seconds of the features in one message."""
 RATES = (8_000, 192_000)
 _HEAD = struct.Struct("<Bd")
+_START_KEYS = ("type", "window", "hop", "rate", "ignore", "token")
+_KEYS = {
+    "features": ("type", "start", "end", "features", "missing"),
+    "words": ("type", "words"),
+    "ignore": ("type", "modalities"),
+    "time": ("type", "time"),
+    "stop": ("type",),
+}
+_WORD_KEYS = ("text", "start", "end")
 
 
 @dataclass(frozen=True)
@@ -56,11 +65,12 @@ def read_start(message: dict[str, Any], spec: Spec, config: ServeConfig) -> Star
     """The first message, checked.
 
     Raises:
-        Refusal: it is another one, or a value is out of range.
+        Refusal: it is another one, has an unknown key, or a value is out of range.
     """
     document = parse_json((message.get("text") or "null").encode())
     if not isinstance(document, dict) or document.get("type") != "start":
         raise Refusal(422, 'the first message must be {"type": "start", "window": 4, "hop": 1, "rate": 16000}')
+    check_keys(document, _START_KEYS, what="the first message")
     window = _number(document, "window", 4.0, 0.25, config.max_seconds)
     hop = _number(document, "hop", 1.0, 0.1, config.max_seconds)
     rate = _number(document, "rate", 16_000, *RATES)
@@ -95,9 +105,12 @@ def push_document(stream: SwitchedStream, document: Any, spec: Spec, config: Ser
     """Push words or features, switch modalities or let time pass; False for ``stop``.
 
     Raises:
-        Refusal: it is none of them.
+        Refusal: it is none of them, or a key or value is wrong.
     """
     kind = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(kind, str) or kind not in _KEYS:
+        raise Refusal(422, "a message has the type 'features', 'words', 'ignore', 'time' or 'stop'")
+    check_keys(document, _KEYS[kind], what=f"a message of the type {kind!r}")
     match kind:
         case "stop":
             return False
@@ -109,8 +122,6 @@ def push_document(stream: SwitchedStream, document: Any, spec: Spec, config: Ser
             stream.push_words(_words(document.get("words"), config))
         case "features":
             _push_features(stream, document, spec, config)
-        case _:
-            raise Refusal(422, "a message has the type 'features', 'words', 'ignore', 'time' or 'stop'")
     return True
 
 
@@ -124,12 +135,13 @@ def _words(words: Any, config: ServeConfig) -> list[dict[str, Any]]:
     if not isinstance(words, list) or len(words) > MOST_WORDS or not all(isinstance(word, dict) for word in words):
         raise Refusal(422, f"words: a list of up to {MOST_WORDS} words is needed, each with text, start and end")
     for word in words:
-        text, start, end = (word.get(key) for key in ("text", "start", "end"))
+        check_keys(word, _WORD_KEYS, "words: ", "a word")
+        text, start, end = (word.get(key) for key in _WORD_KEYS)
         if not isinstance(text, str) or not 0 < len(text) <= config.max_text:
             raise Refusal(422, "words: each has a text")
         if not all(isinstance(t, int | float) and 0 <= t < MOST_SECONDS for t in (start, end)) or start > end:
             raise Refusal(422, "words: each has start and end in seconds of the stream")
-    return [{key: word[key] for key in ("text", "start", "end")} for word in words]
+    return words
 
 
 def _push_features(stream: SwitchedStream, document: dict[str, Any], spec: Spec, config: ServeConfig) -> None:

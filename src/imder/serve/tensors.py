@@ -17,7 +17,7 @@ from safetensors.numpy import load
 
 from imder.serve.config import ServeConfig
 from imder.serve.errors import Refusal
-from imder.serve.features import DEFAULT_ID, MOST_ID, FeatureSample, checked_frames, parse_json
+from imder.serve.features import DEFAULT_ID, MOST_ID, FeatureSample, check_keys, checked_frames, parse_json
 from imder.types import Spec
 
 MEDIA_TYPE = "application/octet-stream"
@@ -30,9 +30,10 @@ def read_tensors(body: bytes, spec: Spec, config: ServeConfig) -> FeatureSample:
     """The sample of a binary request.
 
     Raises:
-        Refusal: the body is no safetensors document, a name, type, shape or value is wrong, or nothing is available.
+        Refusal: the body is no safetensors document, a name, key, type, shape or value is wrong, or nothing is available.
     """
     arrays, metadata = _document(body)
+    check_keys(metadata, ("id",), "metadata: ")
     return _sample(arrays, metadata.get("id", DEFAULT_ID), spec, config)
 
 
@@ -54,6 +55,9 @@ def read_numbered_tensors(body: bytes, spec: Spec, config: ServeConfig) -> list[
         raise Refusal(413 if count else 422, f"1 to {config.max_samples} samples are taken at once, got {count}")
     if set(samples) != set(range(count)):
         raise Refusal(422, f"samples are numbered from 0 to {count - 1}, each with a tensor at least")
+    for key in metadata:
+        if key not in map(str, range(count)):
+            raise Refusal(422, f"metadata: unknown key {key[:40]!a}; ids have the numbers of samples, 0 to {count - 1}")
     return [
         _sample(samples[i], metadata.get(str(i), f"{DEFAULT_ID}-{i}"), spec, config, f"sample {i}: ")
         for i in range(count)
