@@ -58,7 +58,7 @@ def test_the_same_call_goes_on(done: tuple[BenchmarkResult, list[Status]], corpu
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"table": 3, "models": "imder"}, "leave out models"),
+        ({"table": 3, "models": "imder"}, r"leave out models \(--models\)"),
         ({"table": 4}, "there is no table 4"),
         ({"folds": 3, "tuned": "mosi"}, "leave one out"),
         ({"protocols": ["chance"]}, "unknown protocol 'chance'"),

@@ -33,7 +33,7 @@ MISTAKES = [
     (["--rates", "0.25", "--protocols", "official"], "official protocol: the rate must be one of"),
     (["--per-rate", "--protocols", "fixed"], "no rates to train"),
     (["--per-rate", "--models", "imder:complete"], "imder:complete trains at a missing rate of its own"),
-    (["--table", 3, "--models", "imder"], "leave out models"),
+    (["--table", 3, "--models", "imder"], r"leave out models \(--models\)"),
     (["--address", "auto", "--models", "zero-fill"], "loky has no cluster"),
     (["--folds", 2], "at least 3"),
     (["--folds", 6], "fewer than 6"),
@@ -64,10 +64,16 @@ def test_what_a_protocol_refuses_is_not_trained_for(place: Path, tmp_path: Path,
     }
     spec = replace(corpus.spec, modalities=tuple(m for m in corpus.spec.modalities if m.name != "audio"))
     write_store(replace(corpus, spec=spec, splits=splits), tmp_path / "two")
-    words = ["--models", "zero-fill", "--protocols", "random,official"]
-    assert benchmark(tmp_path, tmp_path / "out", *words, corpus="two") == 2
-    assert "three modalities only" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    for words, message in (
+        (["--models", "zero-fill", "--protocols", "random,official"], "error: official protocol: defined for three"),
+        (
+            ["--models", "zero-fill,official-mosi"],
+            r"models (--models): official-mosi: official protocol: defined for three",
+        ),
+    ):
+        assert benchmark(tmp_path, tmp_path / "out", *words, corpus="two") == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_split_without_samples_is_refused(place: Path, tmp_path: Path, capsys) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imder.benchmarking.cell import Source
+from imder.benchmarking.conflicts import check_conflicts
 from imder.benchmarking.folder import BenchmarkFolder, store_once
 from imder.benchmarking.folds import fold_of
 from imder.benchmarking.model_specs import default_models, model_specs
@@ -146,11 +147,16 @@ def benchmark(
     if metrics is not None:
         metrics_of(metrics)
     check_correction(correction)
-    _check_table(table, models, protocols, recipe, one_model, per_rate, tuned)
-    if folds and tuned is not None:
-        raise ImderError(
-            "tuned (--tuned): the settings were chosen on validation clips that folds (--folds) also test; leave one out"
-        )
+    check_conflicts(
+        table=table,
+        models=models,
+        protocols=protocols,
+        recipe=recipe,
+        one_model=one_model,
+        per_rate=per_rate,
+        tuned=tuned,
+        folds=folds,
+    )
     out = Path(out)
     source = _source(corpus, out, task, drop_empty)
     loaded = corpus if isinstance(corpus, Corpus) else source.load()
@@ -199,29 +205,6 @@ def benchmark(
         return BenchmarkResult(out, Rows(), reasons)
     report = write_report(out, loaded, whole, resamples=resamples, correction=correction, paper=paper)
     return BenchmarkResult(out, Rows(report.rows), reasons, report.files, report.remarks, report)
-
-
-def _check_table(
-    table: int | None,
-    models: Names | None,
-    protocols: Names | None,
-    recipe: str | Path | None,
-    one_model: bool,
-    per_rate: bool,
-    tuned: str | None,
-) -> None:
-    """Raise `ImderError` for settings that don't go together with a table of the paper, or without one."""
-    if table is None:
-        alone = {"recipe": recipe is not None, "one_model": one_model}
-        if without := [name for name, given in alone.items() if given]:
-            option = without[0].replace("_", "-")
-            raise ImderError(f"{without[0]} (--{option}): is for a table of the paper (--table 2 or 3)")
-        return
-    for name, value in {"models": models, "protocols": protocols, "tuned": tuned}.items():
-        if value:
-            raise ImderError(f"table (--table {table}) sets models, protocols and their settings; leave out {name}")
-    if per_rate and one_model:
-        raise ImderError("one_model (--one-model) and per_rate (--per-rate) exclude each other; leave one out")
 
 
 def _source(corpus: Corpus | str | Path, out: Path, task: Task | None, drop_empty: bool) -> Source:

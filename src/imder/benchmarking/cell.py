@@ -28,7 +28,6 @@ from imder.data.formats.load import load_corpus
 from imder.evaluation.cells import EvaluationCell
 from imder.evaluation.evaluate import evaluator
 from imder.jobs.locks import Lock
-from imder.missingness.protocols import frame_protocols
 from imder.models.base import Model
 from imder.models.registry import system_class
 from imder.training.config import EngineConfig, RunConfig, TrainingConfig
@@ -161,7 +160,7 @@ def _trained(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if not run.finished():
-        config = config_of(plan, cell)
+        config = plan.config(cell)
         begun = (run.path / "config.yaml").exists()
         if begun and run.open() != config:
             raise ImderError(f"{run.path}: was started with another configuration; remove it to train it again")
@@ -175,13 +174,13 @@ def _trained(folder: BenchmarkFolder, corpus: Corpus, plan: Plan, cell: GridCell
 
 def _stage1_run(folder: BenchmarkFolder, plan: Plan, cell: GridCell) -> Path | None:
     """A finished run of another model or rate whose stage 1 is this cell's, to the last bit; None if there is none."""
-    wanted = _stage1_key(config_of(plan, cell))
+    wanted = _stage1_key(plan.config(cell))
     if wanted is None:
         return None
     rates = (None,) if cell.rate is None else plan.rates
     for other in (replace(cell, model=model, rate=rate) for model in plan.models for rate in rates):
         run = RunDirectory(folder.run(other))
-        if other == cell or not run.finished() or _stage1_key(config_of(plan, other)) != wanted:
+        if other == cell or not run.finished() or _stage1_key(plan.config(other)) != wanted:
             continue
         if "from" not in run.metrics()["phases"].get(STAGE1, {"from": ""}):
             return run.path
@@ -197,17 +196,3 @@ def _stage1_key(config: RunConfig) -> tuple[Any, ...] | None:
     if training.phase(STAGE1).missing == "none" and not training.permanently_missing:  # no mask depends on the rate
         shared |= {"missing_rate": None, "nominal_rate": None}
     return model, shared, training.phase(STAGE1)
-
-
-def config_of(plan: Plan, cell: GridCell) -> RunConfig:
-    """The training configuration of a cell: its model's, with the cell's seed and missing rate."""
-    config = RunConfig.from_dict(plan.models[cell.model])
-    training = replace(config.training, seed=cell.seed)
-    protocol = plan.shared.training_protocol
-    if protocol in frame_protocols():
-        rate = training.missing_rate if cell.rate is None else cell.rate
-        training = replace(training, protocol=protocol, missing_rate="any" if isinstance(rate, str) else rate)
-    elif cell.rate is not None:
-        masks: dict[str, Any] = {"missing_rate": protocol, "nominal_rate": cell.rate}
-        training = replace(training, **({"missing_rate": cell.rate} if protocol == "random" else masks))
-    return replace(config, training=training)

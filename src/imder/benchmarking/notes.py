@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
-from imder.benchmarking.cell import config_of
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.folds import rotation_note
 from imder.benchmarking.model_specs import spec_note
@@ -140,7 +139,7 @@ def context_note(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tu
     directions: dict[str, list[str]] = {}
     for model in plan.models:
         if cells := [cell for cell in finished if cell.model == model]:
-            config = config_of(plan, cells[0])
+            config = plan.config(cells[0])
             if system_class(config.system).reads_context(config.model):
                 context = getattr(config.model, "context", None)
                 directions.setdefault("both" if context is None else context.direction, []).append(model)
@@ -218,7 +217,7 @@ def _cut_short(plan: Plan) -> list[str]:
     short = []
     for name, model in plan.models.items():
         usual = load_config(str(model["preset"])).training
-        phases = system_class(str(model["system"])).phases(config_of(plan, GridCell(name, None, 0)).model)
+        phases = system_class(str(model["system"])).phases(plan.config(GridCell(name, None, 0)).model)
         kind = system_class(str(model["system"]))
         settings = {kind.settings_of(phase) for phase in phases}
         if any(model["training"][phase]["max_epochs"] < getattr(usual, phase).max_epochs for phase in settings):

@@ -15,8 +15,8 @@ from typing import Any
 
 from imder.benchmarking.model_specs import file_name
 from imder.evaluation.protocol import EvaluationProtocol
-from imder.missingness.protocols import IndependentMissing
-from imder.training.config import with_defaults
+from imder.missingness.protocols import IndependentMissing, frame_protocols
+from imder.training.config import RunConfig, with_defaults
 from imder.types import ImderError
 
 MASK_SEED = 0
@@ -116,6 +116,19 @@ class Plan:
     def rates_of(self, cell: GridCell) -> tuple[float, ...]:
         """The rates at which a cell is evaluated."""
         return self.rates if cell.rate is None else (cell.rate,)
+
+    def config(self, cell: GridCell) -> RunConfig:
+        """The training configuration of a cell: its model's, with the cell's seed and missing rate."""
+        config = RunConfig.from_dict(self.models[cell.model])
+        training = replace(config.training, seed=cell.seed)
+        protocol = self.shared.training_protocol
+        if protocol in frame_protocols():
+            rate = training.missing_rate if cell.rate is None else cell.rate
+            training = replace(training, protocol=protocol, missing_rate="any" if isinstance(rate, str) else rate)
+        elif cell.rate is not None:
+            masks: dict[str, Any] = {"missing_rate": protocol, "nominal_rate": cell.rate}
+            training = replace(training, **({"missing_rate": cell.rate} if protocol == "random" else masks))
+        return replace(config, training=training)
 
     def evaluation(self, protocol: str, rates: Sequence[float] | None = None) -> EvaluationProtocol:
         """The evaluation of every cell under a protocol, at ``rates`` or all of the plan's."""

@@ -14,7 +14,9 @@ from imder.benchmarking.folds import fold_of
 from imder.benchmarking.model_specs import ModelSpec
 from imder.benchmarking.plan import MASK_SEED, GridSettings, Plan
 from imder.data.corpus import Corpus
+from imder.data.dialogues import has_neighbours
 from imder.data.fingerprint import fingerprint
+from imder.data.split import Split
 from imder.evaluation.cells import sample_cells
 from imder.missingness.masks import is_rate
 from imder.missingness.protocols import (
@@ -26,6 +28,7 @@ from imder.missingness.protocols import (
     protocol_named,
 )
 from imder.models.registry import system_class
+from imder.training.prepare import check_phases
 from imder.types import ImderError
 
 Rates = Sequence[float] | Mapping[str, float]
@@ -98,7 +101,23 @@ def make_plan(
     )
     models = {entry.name: entry.config.to_dict() for entry in entries}
     distinct = tuple(dict.fromkeys(protocols))
-    return Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)
+    plan = Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)
+    _check_training(plan, (fold_of(corpus, 0, folds) if folds else corpus)["train"])
+    return plan
+
+
+def _check_training(plan: Plan, train: Split) -> None:
+    """Raise `ImderError` for a model that can't be trained on its masks: each of its cells would fail."""
+    for cell in plan.cells():
+        if cell.seed > 0 or cell.fold:
+            continue
+        config = plan.config(cell)
+        system = system_class(config.system)
+        context = system.reads_context(config.model) and has_neighbours(train)
+        try:
+            check_phases(system, config, train, context=context)
+        except ImderError as error:
+            raise ImderError(f"models (--models): {cell.model}: {error}") from None
 
 
 def _has_own_rate(entry: ModelSpec) -> bool:

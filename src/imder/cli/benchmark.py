@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from imder.benchmarking.conflicts import check_conflicts
 from imder.cli.benchmark_fixed import add_fixed_options, check_mode, run_fixed
 from imder.cli.console import PARTLY, say, say_all, show, width
 from imder.cli.options import (
@@ -99,6 +100,16 @@ def run(options: Namespace) -> int:
     check_mode(options)
     if options.fixed_model is not None:
         return run_fixed(options)
+    check_conflicts(
+        table=options.table,
+        models=options.models,
+        protocols=options.protocols,
+        recipe=options.recipe,
+        one_model=options.one_model,
+        per_rate=options.per_rate,
+        tuned=options.tuned,
+        folds=options.folds,
+    )
     from imder.benchmarking.benchmark import benchmark
     from imder.evaluation.layout import render_blocks
     from imder.jobs.progress import counting

@@ -19,6 +19,7 @@ from imder.data.compatible import check_recipe
 from imder.data.corpus import Corpus, classes_without, constant_baseline
 from imder.data.dialogues import dialogue_numbers
 from imder.data.fingerprint import fingerprint, split_fingerprint
+from imder.data.split import Split
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
 from imder.models.registry import build, system_class
@@ -178,16 +179,12 @@ def start(job: TrainingJob, model: Model, source: str, corpus: Corpus, claimed: 
     Raises:
         ImderError: stage 1 of another run doesn't fit, masks that the system can't be trained on, or a run that exists.
     """
-    train, training = job.corpus["train"], job.settings.training
+    train = job.corpus["train"]
     if job.stage1 is not None:
         adopt_stage1(model, job.stage1)
     if job.language is not None:
         job.language.learner(model, STAGE1)
-    for phase in model.phases(job.settings.model):
-        check_objective(model, phase, training)
-        training_loader(
-            train, training.phase(model.settings_of(phase)), training, 0, context=model.needs_dialogues(train)
-        )
+    check_phases(model, job.settings, train, context=model.needs_dialogues(train))
     if model.uses_context:
         dialogue_numbers(job.corpus["valid"])
     if is_main_process(job.engine):
@@ -205,7 +202,26 @@ def start(job: TrainingJob, model: Model, source: str, corpus: Corpus, claimed: 
         )
 
 
-def check_objective(model: Model, phase: Phase, training: TrainingConfig) -> None:
+def check_phases(system: Model | type[Model], settings: RunConfig, train: Split, *, context: bool) -> None:
+    """Check what every phase of a configuration learns from.
+
+    Args:
+        system: the model, or its class before there is one.
+        settings: the configuration.
+        train: the training samples.
+        context: whether batches hold whole dialogues.
+
+    Raises:
+        ImderError: masks that are undefined on the samples, or that the system can't be trained on.
+    """
+    for phase in system.phases(settings.model):
+        check_objective(system, phase, settings.training)
+        training_loader(
+            train, settings.training.phase(system.settings_of(phase)), settings.training, 0, context=context
+        )
+
+
+def check_objective(model: Model | type[Model], phase: Phase, training: TrainingConfig) -> None:
     """Raise `ImderError` for an objective that the system doesn't have."""
     settings = training.phase(model.settings_of(phase))
     every = mode_of(settings, training) == "every"
