@@ -3,7 +3,6 @@
 import pytest
 
 from imder.benchmarking.benchmark import benchmark
-from imder.benchmarking.cell import config_of
 from imder.benchmarking.model_specs import model_specs
 from imder.benchmarking.planning import make_plan
 from imder.data.formats.load import load_corpus
@@ -24,7 +23,7 @@ def test_a_benchmark_trains_on_the_protocol_that_it_evaluates(place):
             convention="mosi",
             official_batch_size=32,
         )
-        trainings = [config_of(plan, cell).training for cell in plan.cells()]
+        trainings = [plan.config(cell).training for cell in plan.cells()]
         return [(training.protocol, training.missing_rate) for training in trainings]
 
     assert configs(["frames"], True) == [("frames", 0.0), ("frames", 0.3)] * 2

@@ -13,7 +13,6 @@ import pytest
 from benchmark_setup import TINY, benchmark
 from imder.benchmarking import model_specs as entries_module
 from imder.benchmarking import runner
-from imder.benchmarking.cell import config_of
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.model_specs import DEFAULT_MODELS, model_specs
 from imder.benchmarking.report import write_report
@@ -40,7 +39,7 @@ def test_a_model_for_each_rate(place: Path, tmp_path: Path) -> None:
         (r, d, "zero-fill-0") for r in (0.0, 0.5) for d in (0, 1)
     ]
     plan = BenchmarkFolder(out).plan()
-    assert {config_of(plan, cell).training.missing_rate for cell in plan.cells()} == {0.0, 0.5}
+    assert {plan.config(cell).training.missing_rate for cell in plan.cells()} == {0.0, 0.5}
     assert "average" in (out / "tables.md").read_text()
 
 
@@ -50,7 +49,7 @@ def test_a_model_for_each_rate_of_the_official_schedule(place: Path, tmp_path: P
     words = [*TINY, "--seeds", 1, "--per-rate", "--official-batch-size", 4]
     assert benchmark(place, out, *words, "--models", "zero-fill", "--protocols", "official") == 0
     plan = BenchmarkFolder(out).plan()
-    trained = [config_of(plan, cell).training for cell in plan.cells()]
+    trained = [plan.config(cell).training for cell in plan.cells()]
     assert {(t.missing_rate, t.nominal_rate) for t in trained} == {("official", 0.0), ("official", 0.5)}
     assert "trained under the official protocol" in " ".join((out / "tables.md").read_text().split())
     capsys.readouterr()
