@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -151,6 +152,25 @@ def test_more_tokens_than_the_model_reads_are_refused_at_the_start(folder, tmp_p
             encoder.recipe(wrong)
     assert encoder.recipe(most).max_tokens == most
     assert len(encoder("day " * 100, most)[0]) == most
+
+
+def test_threads_take_turns_with_the_tokenizer(folder):
+    encoder = TextEncoder(str(folder))
+    tokenize, texts, threads = encoder._tokenizer, [], []
+
+    def tokenize_slowly(text, **options):
+        texts.append(text)
+        if text == "day":
+            threads.append(Thread(target=encoder, args=("good", 3)))
+            threads[0].start()
+            threads[0].join(0.05)  # it must not get further than its turn
+            assert texts == ["day"]
+        return tokenize(text, **options)
+
+    encoder._tokenizer = tokenize_slowly
+    assert encoder("day", 5)[1].size == 3
+    threads[0].join()
+    assert texts == ["day", "good"]
 
 
 def test_a_folder_without_vocabulary_is_refused(folder, tmp_path):

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ class TextEncoder:
         transformers_for(OPTION)  # raises before anything is fetched if the package is missing
         folder = folder_of(model, OPTION)
         self._tokenizer: Any = load_tokenizer(folder, OPTION)
+        self._turn = Lock()  # a tokenizer keeps the length of the last call, and fails where threads change it
         self._model: Any = states_of(load_transformer(folder, OPTION))
         self.model = model
         self.dim = int(self._model.config.hidden_size)
@@ -74,7 +76,8 @@ class TextEncoder:
             ImderError: the tokenizer or the model fails on the text.
         """
         try:
-            encoded = self._tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
+            with self._turn:
+                encoded = self._tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
             with torch.inference_mode():
                 states = self._model(**encoded).last_hidden_state[0]
         except Exception as error:  # a damaged tokenizer, such as one without its unknown word, raises any kind

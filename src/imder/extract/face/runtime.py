@@ -12,6 +12,7 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ CANONICAL = "geometry_pipeline_metadata_landmarks.binarypb"
 
 
 class Network:
-    """A network with one input, on one thread.
+    """A network with one input. Threads that share it take turns: its input and outputs lie in memory of its own.
 
     Args:
         content: the model, as in a ``.tflite`` file.
@@ -41,6 +42,7 @@ class Network:
     def __init__(self, content: bytes) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
+        self._turn = Lock()
         self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
@@ -48,9 +50,10 @@ class Network:
 
     def __call__(self, values: Values) -> list[Values]:
         """The outputs, flat, largest first and otherwise in the model's order."""
-        self._interpreter.set_tensor(self._input, values)
-        self._interpreter.invoke()
-        outputs = [self._interpreter.get_tensor(index).reshape(-1) for index in self._outputs]
+        with self._turn:
+            self._interpreter.set_tensor(self._input, values)
+            self._interpreter.invoke()
+            outputs = [self._interpreter.get_tensor(index).reshape(-1) for index in self._outputs]
         return sorted(outputs, key=len, reverse=True)
 
 
