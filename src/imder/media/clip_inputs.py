@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imder.extract.decoded import DecodedFrames, DecodedSound
 from imder.extract.manifest import Clip, read_source
+from imder.extract.recipe import Recipe
 from imder.types import ImderError
 
 AudioInput = str | Path | tuple[Any, int]
 """A sound file, or samples ``(n,)`` or ``(n, channels)`` and their rate."""
+
+
+@dataclass(frozen=True)
+class SelectedClips:
+    """Clips to predict, and the recipe of their features.
+
+    Attributes:
+        clips: the clips.
+        same_speakers: other clips of their speakers, for standardisation by speaker.
+        recipe: without the modalities whose package or model is missing.
+        remarks: (id, modality, reason) of clips that have such a modality.
+    """
+
+    clips: tuple[Clip, ...]
+    same_speakers: tuple[Clip, ...]
+    recipe: Recipe
+    remarks: list[tuple[str, str, str]]
 
 
 def clip_from(

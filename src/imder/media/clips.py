@@ -24,6 +24,7 @@ from imder.extract.recipe import Recipe
 from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_split
 from imder.inference.selection import Progress
+from imder.media.clip_inputs import SelectedClips
 from imder.models.base import Model
 from imder.rows import Rows
 from imder.types import ImderError, Task
@@ -79,34 +80,31 @@ class ClipPredictions:
 
 def predict_clips(
     model: Model,
-    recipe: Recipe,
-    clips: Sequence[Clip],
+    selected: SelectedClips,
     options: PredictOptions,
     *,
     openface: str | None = None,
-    same_speakers: Sequence[Clip] = (),
     progress: Progress | None = None,
 ) -> ClipPredictions:
     """Predict clips; a damaged file fails its modality or clip only.
 
     Args:
         model: a trained system.
-        recipe: the recipe of its features.
-        clips: the clips to predict.
+        selected: the clips to predict, and the recipe of its features.
         options: options of the prediction.
         openface: OpenFace's program, for videos without a table.
-        same_speakers: other clips of the same speakers, used only for standardisation by speaker.
         progress: called with the numbers of finished clips and of all clips.
 
     Raises:
         ImderError: as `imder.predict`, or the system reads dialogues and two clips of one have the same position, or only
             some have a position.
     """
+    clips, recipe = selected.clips, selected.recipe
     if model.uses_context:
         check_positions(clips, "clips to predict")
     failures: list[tuple[str, str, str]] = []
     remarks: list[tuple[str, str, str]] = []
-    all_clips = (*clips, *same_speakers)
+    all_clips = (*clips, *selected.same_speakers)
     # Neighbouring clips, or all clips of a speaker, are needed at once.
     size = len(all_clips) if model.uses_context or recipe.by_speaker else options.batch_size
 
@@ -144,7 +142,7 @@ def predict_clips(
     rows = Rows(predict_parts(model, ready, options, labels))
     if progress is not None:
         progress(len(all_clips), len(all_clips))
-    return ClipPredictions(rows, failures, remarks)
+    return ClipPredictions(rows, failures, [*selected.remarks, *remarks])
 
 
 def _label(text: str | float, task: Task) -> str | float:

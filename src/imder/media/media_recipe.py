@@ -6,22 +6,23 @@ of the same words are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from imder.data.compatible import extracted
-from imder.extract.choose import NONE
+from imder.extract.extractors import NONE, extractor_of
 from imder.extract.face.model_file import find_model
 from imder.extract.manifest import Clip
 from imder.extract.recipe import FaceRecipe, Recipe, SpeechRecipe
 from imder.extract.speech.plan import Notify, plan_transcription
+from imder.extract.vision import OPENFACE
 from imder.types import ImderError
 
 
 @dataclass(frozen=True)
 class MediaOptions:
-    """Models of a recipe that have moved, and speech to text.
+    """Models of a recipe that have moved, programs, and speech to text.
 
     Attributes:
         language: the transformer of texts, if it has moved; ``none`` to ignore texts.
@@ -31,6 +32,8 @@ class MediaOptions:
         asr_language: the code of the language spoken; None for the recipe's, or to detect it in each clip.
         notify: called with a sentence if clips stay without language that could have it.
         face_model: the file of the models of faces, if the recipe's has moved.
+        openface: OpenFace's program or its folder, for videos without a table; None for the one on PATH, if any.
+        ignored: modalities that are always missing; without audio, nothing is transcribed either.
     """
 
     language: str | None = None
@@ -40,13 +43,15 @@ class MediaOptions:
     asr_language: str | None = None
     notify: Notify = lambda message: None
     face_model: str | None = None
+    openface: str | None = None
+    ignored: frozenset[str] = frozenset()
 
 
 def media_recipe(recipe: Mapping[str, Any] | None, options: MediaOptions, run: str) -> Recipe:
     """The recipe of a run for media, as far as it doesn't depend on the clips.
 
     Raises:
-        ImderError: the run has none.
+        ImderError: the run has none, or an option is about something that it doesn't read.
     """
     if recipe is None or not extracted(recipe):
         raise ImderError(
@@ -54,20 +59,41 @@ def media_recipe(recipe: Mapping[str, Any] | None, options: MediaOptions, run: s
             "predict a corpus of such features, or train on a store that `imder extract` made"
         )
     read = Recipe.from_dict(recipe, run)
+    if options.language == NONE:
+        read = replace(read, language=None)
+    for option, what in _unread(read, options):
+        raise ImderError(f"{option}: {run} reads no {what}; leave it out")
+    if options.language is not None and read.language is not None:
+        read = replace(read, language=replace(read.language, model=options.language))
     if options.face_model is not None and isinstance(read.vision, FaceRecipe):
         read = replace(read, vision=replace(read.vision, model=str(find_model(options.face_model))))
-    audio, spoken = read.audio, read.transcription
-    if isinstance(audio, SpeechRecipe):
-        same = audio.kind == "whisper" and (spoken is None or spoken.fingerprint == audio.fingerprint)
-        model = options.audio_model or (options.asr_model if same else None) or audio.model
-        read = replace(read, audio=replace(audio, model=model))
-    elif options.audio_model is not None:
-        raise ImderError(f"--audio-model: {run} reads no features of a speech model")
-    if options.language == NONE:
-        return read.only({"vision", "audio"})
-    if options.language is not None and read.language is not None:
-        return replace(read, language=replace(read.language, model=options.language))
-    return read
+    if isinstance(read.audio, SpeechRecipe):
+        model = options.audio_model or (options.asr_model if _shares_weights(read) else None) or read.audio.model
+        read = replace(read, audio=replace(read.audio, model=model))
+    return read.only(read.dims.keys() - options.ignored)
+
+
+def _unread(recipe: Recipe, options: MediaOptions) -> Iterator[tuple[str, str]]:
+    """Each option that is given in vain, and what the recipe would have to read for it."""
+    words = recipe.language is not None
+    columns = recipe.vision is not None and extractor_of("vision", recipe.vision) is OPENFACE
+    table = (
+        ("--language", options.language if options.language != NONE else None, words, "texts"),
+        ("--asr-model", options.asr_model, words or _shares_weights(recipe), "words"),
+        ("--asr-language", options.asr_language, words, "words"),
+        ("--audio-model", options.audio_model, isinstance(recipe.audio, SpeechRecipe), "features of a speech model"),
+        ("--face-model", options.face_model, isinstance(recipe.vision, FaceRecipe), "faces by such models"),
+        ("--openface-program", options.openface, columns, "columns of OpenFace"),
+    )
+    return ((option, what) for option, given, is_read, what in table if given is not None and not is_read)
+
+
+def _shares_weights(recipe: Recipe) -> bool:
+    """Whether the features of sound are those of the Whisper model that also transcribes."""
+    audio, spoken = recipe.audio, recipe.transcription
+    if not isinstance(audio, SpeechRecipe) or audio.kind != "whisper":
+        return False
+    return spoken is None or spoken.fingerprint == audio.fingerprint
 
 
 def with_transcription(recipe: Recipe, clips: Sequence[Clip], options: MediaOptions) -> Recipe:
@@ -76,6 +102,8 @@ def with_transcription(recipe: Recipe, clips: Sequence[Clip], options: MediaOpti
     Raises:
         ImderError: what was asked for is missing.
     """
+    if "language" in options.ignored:
+        return recipe
     if recipe.language is None:
         if options.transcribe:
             raise ImderError("--transcribe: the words aren't read without language; leave it out")
@@ -83,4 +111,5 @@ def with_transcription(recipe: Recipe, clips: Sequence[Clip], options: MediaOpti
     trained = recipe.transcription
     model = options.asr_model or (trained.model if trained is not None else None)
     language = options.asr_language or (trained.language if trained is not None else None)
-    return replace(recipe, transcription=plan_transcription(clips, options.transcribe, model, language, options.notify))
+    transcribe = False if "audio" in options.ignored else options.transcribe
+    return replace(recipe, transcription=plan_transcription(clips, transcribe, model, language, options.notify))

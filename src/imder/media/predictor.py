@@ -12,35 +12,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from imder.calibration.describe import LEVEL
-from imder.data.compatible import extracted
 from imder.data.corpus import Corpus, Split
-from imder.extract.choose import NONE, check_ready, usable_recipe
-from imder.extract.decoded import DecodedSound
-from imder.extract.extractors import parts_of
 from imder.extract.manifest import Clip
-from imder.extract.recipe import Recipe
 from imder.extract.speech.plan import Notify
-from imder.extract.vision import find_openface
 from imder.inference.options import PredictOptions
 from imder.inference.predict import Row, predict_data
 from imder.inference.selection import Available, Progress
-from imder.media.clip_inputs import AudioInput, clip_from, clips_from
+from imder.media.clip_inputs import AudioInput
 from imder.media.clips import ClipPredictions, predict_clips
 from imder.media.live.engine import StreamOptions
-from imder.media.media_recipe import MediaOptions, media_recipe, with_transcription
-from imder.media.recording import Recording, read_recording
+from imder.media.media_recipe import MediaOptions
+from imder.media.reader import SPOKEN, MediaReader
+from imder.media.recording import Recording
 from imder.media.stream import Answer, Stream
-from imder.media.transcript import read_transcript
 from imder.media.warm_up import warm_up
 from imder.media.windows import MIN_COVERAGE, predict_windows
 from imder.models.base import Model
 from imder.rows import Rows
 from imder.training.trained import TrainedModel
-from imder.types import ImderError
 
 
 class Predictor:
@@ -61,7 +53,8 @@ class Predictor:
         notify: called with a sentence if clips stay without language that could have it.
 
     Raises:
-        ImderError: the folder holds no finished system, or there is no such program.
+        ImderError: the folder holds no finished system, there is no such program, or an option is about something that the
+            run doesn't read.
     """
 
     def __init__(
@@ -82,8 +75,10 @@ class Predictor:
     ) -> None:
         trained = TrainedModel.load(model, device, name=name)
         self._trained = trained if recipe is None else replace(trained, recipe=recipe)
-        self._options = MediaOptions(language, audio_model, transcribe, asr_model, asr_language, notify, face_model)
-        self._openface = find_openface(openface)
+        options = MediaOptions(
+            language, audio_model, transcribe, asr_model, asr_language, notify, face_model, openface=openface
+        )
+        self._media = MediaReader(self._trained.recipe, self._trained.name, options)
 
     def __repr__(self) -> str:
         spec = self.model.spec
@@ -133,8 +128,7 @@ class Predictor:
         Raises:
             ImderError: a package or a model of the recipe is missing, or the run has no recipe.
         """
-        clip = Clip("warm-up", sound=DecodedSound(np.zeros(1, np.float32), 1))  # stands for any clip without a text
-        warm_up(self.model, with_transcription(self._media(), [clip], self._options))
+        warm_up(self.model, self._media.recipe_for([SPOKEN]))
 
     def predict_clip(
         self,
@@ -196,23 +190,9 @@ class Predictor:
             ImderError: the manifest is invalid, the split has no clips, a package, model or column that every clip needs is
                 missing, the run has no recipe, or a clip has no speaker although features are standardised by speaker.
         """
-        recipe = self._media()
-        given, clips = clips_from(source, split)
-        for clip in clips:
-            if clip.speaker is None:
-                self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"clip {clip.id!r}")
-        same_speakers: list[Clip] = []
-        if split is not None and recipe.by_speaker:
-            speakers = {clip.speaker for clip in clips if clip.speaker is not None}
-            same_speakers = [clip for clip in given if clip.split != split and clip.speaker in speakers]
-        recipe = with_transcription(recipe, [*clips, *same_speakers], self._options)
-        recipe, absent = usable_recipe(recipe, [*clips, *same_speakers], self._options.notify)
+        selected = self._media.select(source, split)
         options = PredictOptions(samples, seed, batch_size, level)
-        made = predict_clips(
-            self.model, recipe, clips, options, openface=self._openface, same_speakers=same_speakers, progress=progress
-        )
-        remarks = [(clip.id, name, reason) for clip in clips for name, reason in absent.items() if clip.has[name]]
-        return replace(made, remarks=[*remarks, *made.remarks])
+        return predict_clips(self.model, selected, options, openface=self._media.openface, progress=progress)
 
     def read_recording(
         self,
@@ -239,27 +219,8 @@ class Predictor:
         Raises:
             ImderError: a file can't be used, nothing in the recording has times, or the run has no recipe.
         """
-        recipe = self._media()
-        if text is not None and transcript is not None:
-            raise ImderError("give either a text or a transcript, not both")
-        timed = None if transcript is None else read_transcript(transcript)
-        words = text if timed is None else timed.cues[0].text  # any words, so that the language model is checked
-        if (
-            name is None
-            and transcript is not None
-            and video is None
-            and audio is None
-            and frames is None
-            and openface is None
-        ):
-            name = Path(transcript).stem
-        clip = self.clip(video=video, audio=audio, frames=frames, text=words, openface=openface, name=name)
-        self._refuse_alone(recipe, [name for name, has in clip.has.items() if has], f"recording {clip.id!r}")
-        recipe = with_transcription(recipe, [clip], self._options)
-        recipe, absent = usable_recipe(recipe, [clip], self._options.notify)
-        clip = clip if timed is None else replace(clip, text=None)
-        recording = read_recording(clip, recipe, transcript=timed, openface=self._openface)
-        return replace(recording, remarks=(*absent.items(), *recording.remarks))
+        media = {"video": video, "audio": audio, "frames": frames, "openface": openface}
+        return self._media.recording(text=text, transcript=transcript, name=name, **media)
 
     def predict_windows(
         self,
@@ -275,9 +236,8 @@ class Predictor:
         min_coverage: float = MIN_COVERAGE,
     ) -> Rows:
         """Predict a time series: see `imder.media.windows.predict_windows`."""
-        recipe = self._media()
-        self._refuse_alone(recipe, [*recording.features, *recording.timeless], f"recording {recording.clip.id!r}")
-        options = PredictOptions(samples, seed, batch_size, level)
+        self._media.check_alone([*recording.features, *recording.timeless], f"recording {recording.clip.id!r}")
+        recipe, options = self._media.recipe, PredictOptions(samples, seed, batch_size, level)
         return predict_windows(self.model, recipe, recording, window, hop, options, progress, min_coverage=min_coverage)
 
     def stream(
@@ -315,36 +275,14 @@ class Predictor:
             ImderError: a setting is out of range, or a model of the recipe can't be loaded.
         """
         options = StreamOptions(window, hop, tolerance, min_coverage, name)
-        recipe = self._media() if self.recipe is not None and extracted(self.recipe) else None
-        if recipe is not None:
-            check_ready(recipe, [Clip(name, text="a" if recipe.language is not None else None)])
-        return Stream(self.model, recipe, options, PredictOptions(samples, seed, level=level), callback, block=block)
-
-    def _refuse_alone(self, recipe: Recipe, has: Sequence[str], what: str) -> None:
-        """Raise an `ImderError` if media without a speaker have a modality that is standardised by speaker."""
-        for name in has:
-            if name in recipe.by_speaker:
-                raise ImderError(
-                    f"{what}: {self.name} reads {name} standardised by speaker, over all clips of each, but this has "
-                    "no speaker; predict a manifest with a column 'speaker' and the speaker's other clips in it"
-                )
+        recipe, predict_options = self._media.stream_recipe(), PredictOptions(samples, seed, level=level)
+        return Stream(self.model, recipe, options, predict_options, callback, block=block)
 
     def ignoring(self, names: Collection[str]) -> Predictor:
-        """The same system, to which some modalities of media are always missing.
-
-        Without audio, nothing is transcribed either.
-        """
+        """The same system, to which some modalities of media are always missing; without audio, nothing is transcribed."""
         other = copy(self)
-        recipe = self.recipe
-        if names and recipe is not None:
-            other._trained = replace(self._trained, recipe={k: part for k, part in recipe.items() if k not in names})
-        if "audio" in names:
-            other._options = replace(self._options, transcribe=False)
+        other._media = self._media.ignoring(names)
         return other
-
-    def _media(self) -> Recipe:
-        """The recipe for media."""
-        return media_recipe(self.recipe, self._options, self.name)
 
     def clip(
         self,
@@ -357,14 +295,4 @@ class Predictor:
         name: str | None = None,
     ) -> Clip:
         """A clip from files, arrays and a text: see `predict_clip`, also for errors."""
-        clip = clip_from(video=video, audio=audio, frames=frames, text=text, openface=openface, name=name)
-        recipe = self._media()
-        modalities = {"language": text, "vision": openface if frames is None else frames, "audio": audio}
-        for modality, given in modalities.items():
-            if given is not None and modality == "language" and self._options.language == NONE:
-                raise ImderError("the text is not read with language 'none'; leave one of the two out")
-            if given is not None and modality not in recipe.dims:
-                raise ImderError(f"{self.name} knows {', '.join(recipe.dims)}, not {modality}: leave it out")
-        if frames is not None and not parts_of(recipe)["vision"][0].applies(replace(clip, openface=None), None):
-            raise ImderError(f"frames: {self.name} reads columns of OpenFace, which come from its table or program")
-        return clip
+        return self._media.clip(video=video, audio=audio, frames=frames, text=text, openface=openface, name=name)
