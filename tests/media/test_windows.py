@@ -165,7 +165,7 @@ def test_where_windows_are(seconds, window, hop, count, last):
 
 def test_frames_of_neighbouring_windows_are_shared_out(media, predictor, long):
     """Windows that don't overlap have every frame once."""
-    recipe = predictor._media()
+    recipe = predictor._media.recipe
     recording = read_recording(Clip("x", audio=long["audio"], openface=long["openface"]), recipe)
     parts = [recording.between(start, end) for start, end in window_bounds(recording.seconds, 0.25, 0.25)]
     for name, whole in recording.features.items():
