@@ -102,7 +102,8 @@ def test_mistakes(media, whisper, speech, tmp_path, capsys):
         error = capsys.readouterr().err
         assert message in error
         assert len(error.strip().splitlines()) == 1
-    for option in (("--transcribe",), ("--asr-model", whisper), ("--audio-model", whisper)):
+    files = ("--asr-model", "--audio-model", "--face-model", "--openface-program", "--language")
+    for option in (("--transcribe",), *((name, whisper) for name in files)):
         out = ("--out", tmp_path / "p.csv")
         assert imder_("predict", media / "run", media / "numbers", *option, *out) == 2
         assert f"{option[0]} applies to recordings" in capsys.readouterr().err

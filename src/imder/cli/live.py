@@ -34,9 +34,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--microphone", help="number or name of a microphone, or default")
     parser.add_argument("--replay", help="a video or sound file, in place of devices")
     parser.add_argument("--transcript", help="with --replay: timed words (SRT, WebVTT, or CSV of start, end, text)")
-    parser.add_argument(
-        "--speed", type=number(least=0), default=1.0, help="of --replay: 0 for as fast as possible (default: 1)"
-    )
+    parser.add_argument("--speed", type=number(least=0), help="of --replay: 0 for as fast as possible (default: 1)")
     parser.add_argument("--window", type=number(above=0), default=4.0, help="seconds of a window")
     parser.add_argument("--hop", type=number(above=0), default=1.0, help="seconds between windows")
     parser.add_argument(
@@ -70,6 +68,8 @@ def run(options: Namespace) -> int:
         raise ImderError("say what to predict: --camera 0, --microphone default or both, or --replay FILE")
     if options.transcript is not None and options.replay is None:
         raise ImderError("--transcript: words with times belong to a --replay")
+    if options.speed is not None and options.replay is None:
+        raise ImderError("--speed: a camera and a microphone have none; it belongs to a --replay")
     if options.out is not None:
         check_output(options.out, COLUMNS, (options.run, options.replay, options.transcript), options.force)
     from imder.jobs.threads import set_threads
@@ -158,7 +158,7 @@ def _replay(options: Namespace, stream: Stream) -> list[str]:
         video=None if is_sound else path,
         audio=path if is_sound else None,
         cues=() if words is None else words.cues,
-        speed=options.speed,
+        speed=1.0 if options.speed is None else options.speed,
         until=options.seconds,
     )
     try:

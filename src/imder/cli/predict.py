@@ -20,8 +20,8 @@ CLIP = ("video", "audio", "text", "openface", "transcript")
 """Options that hand over one clip or recording."""
 AVAILABLE = ("available", "protocol", "rates")
 """Options that say what may be used of a corpus."""
-SPEECH = ("transcribe", "asr_model", "asr_language", "audio_model")
-"""Options that apply to recordings only."""
+EXTRACTION = ("language", "face_model", "transcribe", "asr_model", "asr_language", "audio_model", "openface_program")
+"""Options of extraction, which apply to recordings only."""
 
 
 def add_options(parser: Parser) -> None:
@@ -71,7 +71,7 @@ def run(options: Namespace) -> int:
     for name in AVAILABLE:
         if clips and options[name] is not None:
             raise ImderError(f"--{name} applies to a corpus; for clips, leave out the inputs that should not be used")
-    for name in SPEECH:
+    for name in EXTRACTION:
         if not clips and options[name] is not None:
             raise ImderError(f"--{name.replace('_', '-')} applies to recordings, not to the features of a corpus")
     if options.corpus is None:
