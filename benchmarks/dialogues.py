@@ -22,7 +22,8 @@ from measure import machine, markdown
 from imder.data.corpus import Split
 from imder.evaluation.results import write_csv
 from imder.missingness.random_missing import RandomMissing
-from imder.synthetic.dialogue_truth import DialogueTruth, Direction
+from imder.synthetic.dialogue_truth import DialogueTruth
+from imder.synthetic.sequences import Direction
 
 RATES = (0.0, 0.3, 0.5, 0.7)
 WINDOW = 4

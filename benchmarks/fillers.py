@@ -14,8 +14,9 @@ from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers
 from imder.data.loader import collate
 from imder.diffusion import KeyedNoise
-from imder.models.base import Model, evaluating
+from imder.models.base import Model
 from imder.models.imputer.codec import FeatureCodec
+from imder.nn.mode import evaluating
 from imder.synthetic.feature_posterior import FeatureDraws, FeaturePosterior
 from imder.synthetic.known_truth import KnownTruth
 

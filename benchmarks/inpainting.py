@@ -29,9 +29,10 @@ from imder.data.formats.load import load_corpus
 from imder.data.loader import collate
 from imder.evaluation.results import write_csv
 from imder.missingness.frame_missing import FrameMissing
-from imder.models.base import Model, evaluating
+from imder.models.base import Model
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.models.imder.training import IMDer
+from imder.nn.mode import evaluating
 from imder.synthetic.affine import AffineEncoder, operator_of, unflatten
 from imder.synthetic.erased_posterior import ErasedPosterior
 from imder.synthetic.known_truth import KnownTruth

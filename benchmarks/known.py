@@ -19,8 +19,8 @@ from torch import Tensor
 
 from imder.data.corpus import Split
 from imder.data.loader import available_loader, collate
-from imder.models.base import evaluating
 from imder.models.imder.network import IMDerNetwork
+from imder.nn.mode import evaluating
 from imder.nn.standardize import Standardizer
 from imder.synthetic.affine import AffineEncoder, flatten, operator_of, pad, unflatten
 from imder.synthetic.known_truth import KnownTruth

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers
 from imder.data.loader import collate
-from imder.models.base import evaluating
+from imder.nn.mode import evaluating
 from imder.synthetic.affine import flatten
-from imder.synthetic.dialogue_truth import DialogueTruth, Direction
+from imder.synthetic.dialogue_truth import DialogueTruth
+from imder.synthetic.sequences import Direction
 from imder.synthetic.unknown_length import UnknownLength
 
 

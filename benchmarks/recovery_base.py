@@ -24,9 +24,9 @@ from imder.data.formats.load import load_corpus
 from imder.data.loader import collate
 from imder.jobs.files import atomic_write
 from imder.missingness.random_missing import RandomMissing
-from imder.models.base import evaluating
 from imder.models.imder.training import IMDer
 from imder.models.registry import build
+from imder.nn.mode import evaluating
 from imder.synthetic.dialogue_truth import DialogueTruth
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import RunConfig, load_config

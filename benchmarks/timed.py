@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from imder.data.corpus import Corpus
-from imder.models.base import Phase, evaluating
+from imder.models.base import Phase
 from imder.models.imder.training import IMDer
 from imder.models.parts.losses import Loss
+from imder.nn.mode import evaluating
 from imder.training.masks import mode_of, natural_loader, training_loader, validation_loader
 from imder.training.module import VALIDATION_SEED
 from imder.training.phase_config import PhaseConfig

@@ -255,3 +255,11 @@ class Output:
     recovery_weight: Tensor | None = None
     recovered: dict[str, RecoveredEncoding] = field(default_factory=dict)
     losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+def check_batch(batch: Batch, method: str = "predict") -> None:
+    """Raise `ImderError` for anything but a `Batch`, such as a corpus, which `imder.predict` and `imder.recover` take."""
+    if not isinstance(batch, Batch):
+        raise ImderError(
+            f"Model.{method} takes a Batch, got {type(batch).__name__}; for a corpus, call imder.{method}(model, corpus)"
+        )

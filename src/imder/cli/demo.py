@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from imder.data.corpus import Corpus, Split
     from imder.data.erasure import Erasure
     from imder.evaluation.predicting import Predict
-    from imder.synthetic.dialogue_truth import Direction
     from imder.synthetic.posterior import LabelPosterior
+    from imder.synthetic.sequences import Direction
 
     Posterior = Callable[[Split, NDArray[np.bool_]], LabelPosterior]
 

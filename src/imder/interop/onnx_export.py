@@ -32,7 +32,7 @@ from imder.diffusion.sample import SIGMA_MIN
 from imder.diffusion.sigmas import log_uniform_sigmas
 from imder.interop.onnx_graphs import Denoising, Filling, Predicting
 from imder.jobs.files import atomic_folder, check_writable
-from imder.models.base import Model, evaluating
+from imder.models.base import Model
 from imder.models.baselines.late_fusion import LateFusion
 from imder.models.baselines.mult import MulT
 from imder.models.baselines.regression import Regression
@@ -41,6 +41,7 @@ from imder.models.fusion_system import FusionSystem
 from imder.models.imder.network import IMDerNetwork
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.models.imder.training import IMDer
+from imder.nn.mode import evaluating
 from imder.types import ImderError
 
 FORMAT = "imder-onnx"

@@ -81,10 +81,7 @@ class Model(nn.Module, ABC):
         self.uses_context = self.reads_context(config)
         """Whether a prediction depends on the other clips of its dialogue: batches then hold whole dialogues (`Batch`)."""
         self.language: LanguageEncoder | None = None
-        """The transformer tuned for it, which makes language features of token ids; None: the corpus' own are used.
-
-        It isn't a part of the module, but moves to other devices with it.
-        """
+        """The transformer that makes language features of token ids and moves with the model; None: the corpus has them."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move the parameters, as `to` and `cuda` do, with those of the language encoder."""
@@ -107,10 +104,7 @@ class Model(nn.Module, ABC):
 
     @classmethod
     def stage1_of(cls, config: Any) -> Any:
-        """What decides stage 1, besides the training configuration: systems of equal values learn the same one.
-
-        None for a system whose stage 1 serves no other (default).
-        """
+        """What decides stage 1 besides the training configuration; None (default) for a stage 1 that isn't shared."""
         del config
         return None
 
@@ -301,27 +295,3 @@ class Model(nn.Module, ABC):
         from imder.models.io import load
 
         return load(cls, name, **hub)
-
-
-def check_batch(batch: Batch, method: str = "predict") -> None:
-    """Raise `ImderError` for anything but a `Batch`, such as a corpus, which `imder.predict` and `imder.recover` take."""
-    if not isinstance(batch, Batch):
-        raise ImderError(
-            f"Model.{method} takes a Batch, got {type(batch).__name__}; for a corpus, call imder.{method}(model, corpus)"
-        )
-
-
-class evaluating:
-    """Context manager: a module in evaluation mode, its former mode restored at the end."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-
-    def __enter__(self) -> None:
-        self._training = [m for m in self._module.modules() if m.training]
-        for m in self._training:  # `eval` would set all modules, which takes longer than a small prediction
-            m.training = False
-
-    def __exit__(self, *exc: object) -> None:
-        for m in self._training:
-            m.training = True

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from imder.missingness.subsets import check_available
-from imder.models.base import Model, check_batch, evaluating
-from imder.types import Batch, Output
+from imder.models.base import Model
+from imder.nn.mode import evaluating
+from imder.types import Batch, Output, check_batch
 
 
 class DeterministicModel(Model):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from imder.missingness.subsets import check_available, every_subset
-from imder.models.base import Model, Phase, check_batch, evaluating
+from imder.models.base import Model, Phase
 from imder.models.configuration import Number
 from imder.models.parts.context import ContextAttention, ContextConfig, Neighbours, neighbours
 from imder.models.parts.encoder import Encoder, EncoderConfig, encode_masked, encoded_steps, fit_features
@@ -35,9 +35,10 @@ from imder.models.parts.losses import (
     members_loss,
     to_prediction,
 )
+from imder.nn.mode import evaluating
 from imder.nn.module_dict import ModuleDict
 from imder.nn.standardize import Standardizer
-from imder.types import Batch, ImderError, Output, Spec
+from imder.types import Batch, ImderError, Output, Spec, check_batch
 
 if TYPE_CHECKING:
     from imder.data.corpus import Split

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +29,9 @@ from imder.synthetic.clips import CLASSES, Seed, dialogue_layout, generator, lab
 from imder.synthetic.evidence import Erased, Evidence, encoded_evidence, raw_evidence
 from imder.synthetic.kalman import innovation, root_of
 from imder.synthetic.posterior import EncodingPosterior, LabelPosterior, LatentPosterior
-from imder.synthetic.sequences import ClipSequences
+from imder.synthetic.sequences import ClipSequences, Direction
 from imder.types import ImderError, Task
 
-Direction = Literal["both", "past"]
 TOLERANCE = 1e-9
 
 
@@ -287,14 +285,7 @@ class DialogueTruth:
         self, evidence: Evidence, split: Split, wanted: NDArray[np.int64], direction: Direction, window: int | None
     ) -> LatentPosterior:
         """p(z) of the rows ``wanted`` given the evidence of all rows of the split."""
-        if direction not in ("both", "past"):
-            raise ImderError(f"direction is {direction!r}; choose both or past")
-        if window is not None and window < 0:
-            raise ImderError(f"window is {window}; it must be at least 0, or None for the whole dialogue")
-        if window is None:
-            sequences = ClipSequences.dialogues(split, wanted)
-        else:
-            sequences = ClipSequences.windows(split, wanted, window, window if direction == "both" else 0)
+        sequences = ClipSequences.of(split, wanted, direction, window)
         answers = sequences.infer(
             self.transition, self.covariance, evidence.precision, evidence.information[:, 0], smooth=direction == "both"
         )

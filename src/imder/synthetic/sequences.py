@@ -7,6 +7,7 @@ between them. A clip without a dialogue name or a position is a dialogue of its 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from imder.data.corpus import Split
 from imder.data.dialogues import dialogue_numbers
 from imder.synthetic.affine import Array
 from imder.synthetic.kalman import States, filter_states, innovation, smooth_states
+from imder.types import ImderError
 
 Numbers = NDArray[np.int64]
+Direction = Literal["both", "past"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,21 @@ class ClipSequences:
     gaps: Numbers
     sequence: Numbers
     step: Numbers
+
+    @classmethod
+    def of(cls, split: Split, wanted: Numbers, direction: Direction, window: int | None) -> ClipSequences:
+        """The evidence for the rows ``wanted`` (R,): ``window`` clips before them, for ``both`` also after; None for all.
+
+        Raises:
+            ImderError: there is no such direction or window, or two clips of a dialogue have the same position.
+        """
+        if direction not in ("both", "past"):
+            raise ImderError(f"direction is {direction!r}; choose both or past")
+        if window is None:
+            return cls.dialogues(split, wanted)
+        if window < 0:
+            raise ImderError(f"window is {window}; it must be at least 0, or None for the whole dialogue")
+        return cls.windows(split, wanted, window, window if direction == "both" else 0)
 
     @classmethod
     def dialogues(cls, split: Split, wanted: Numbers) -> ClipSequences:

@@ -28,14 +28,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Model, Phase, check_batch, evaluating
+from imder.models.base import Model, Phase
 from imder.models.parts.context import dialogue_steps
 from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.nn.graph import TEMPORAL, BiLSTM, GraphBranch, speaker_relations, temporal_relations
+from imder.nn.mode import evaluating
 from imder.nn.module_dict import ModuleDict
 from imder.nn.resample import frame_mask
 from imder.nn.standardize import Standardizer, fit_together
-from imder.types import Batch, ImderError, Output, Spec
+from imder.types import Batch, ImderError, Output, Spec, check_batch
 
 if TYPE_CHECKING:
     from imder.data.corpus import Split

@@ -28,12 +28,13 @@ import torch
 from torch import Tensor, nn
 
 from imder.missingness.subsets import every_subset
-from imder.models.base import Phase, evaluating
+from imder.models.base import Phase
 from imder.models.deterministic import DeterministicModel
 from imder.models.parts.encoder import fit_features
 from imder.models.parts.losses import Loss, init_head_bias, task_loss, to_prediction
 from imder.models.parts.utterance_encoder import UtteranceEncoder, UtteranceEncoderConfig, encode_utterances
 from imder.nn.cascade import CascadeAutoencoder
+from imder.nn.mode import evaluating
 from imder.nn.module_dict import ModuleDict
 from imder.nn.perceptron import Perceptron
 from imder.nn.standardize import Standardizer

@@ -28,7 +28,6 @@ from torch import Tensor
 
 from imder.missingness.patterns import pattern_name, patterns
 from imder.missingness.subsets import check_available, pattern_bits
-from imder.models.base import check_batch, evaluating
 from imder.models.imder.branch import RecoveryBranch, without_recovery
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.recovering import Recovered, RecoveringSystem
@@ -37,7 +36,8 @@ from imder.models.parts.context import neighbours
 from imder.models.parts.fusions.base import AVAILABLE, RECOVERED
 from imder.models.parts.fusions.pooled import PooledFusion
 from imder.models.parts.losses import is_labelled, row_losses, to_prediction
-from imder.types import Batch, ImderError, Output, Spec
+from imder.nn.mode import evaluating
+from imder.types import Batch, ImderError, Output, Spec, check_batch
 
 
 class IMDerNetwork(RecoveringSystem):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Phase, evaluating
+from imder.models.base import Phase
 from imder.models.imder.branch import RecoveryBranch, without_recovery
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
@@ -20,6 +20,7 @@ from imder.models.imder.recovering import Recovered
 from imder.models.imder.remaining import Remaining
 from imder.models.parts.context import neighbours
 from imder.models.parts.losses import Loss, averaged_loss, members_loss, to_prediction
+from imder.nn.mode import evaluating
 from imder.types import Batch, RecoveredEncoding, Spec
 
 

@@ -12,16 +12,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import check_batch, evaluating
 from imder.models.fusion_system import FusionSystem
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.recoveries import build_recovery
 from imder.models.imder.remaining import Remaining, remaining_of
 from imder.models.parts.context import neighbours
+from imder.nn.mode import evaluating
 from imder.nn.module_dict import ModuleDict
 from imder.nn.rcab import ResidualChannelAttention
-from imder.types import Batch, ImderError, RecoveredEncoding, Spec
+from imder.types import Batch, ImderError, RecoveredEncoding, Spec, check_batch
 
 Recovered = dict[str, RecoveredEncoding]
 """For each modality that some row lacks, in whole or in part, its recovery."""

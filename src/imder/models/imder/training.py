@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from imder.diffusion import KeyedNoise
 from imder.missingness.subsets import pattern_bits
-from imder.models.base import Phase, evaluating
+from imder.models.base import Phase
 from imder.models.imder.branch import without_recovery
 from imder.models.imder.branch_weights import BRANCH_WEIGHTS, BranchLosses
 from imder.models.imder.config import IMDerConfig
@@ -36,6 +36,7 @@ from imder.models.parts.losses import (
     row_losses,
     to_prediction,
 )
+from imder.nn.mode import evaluating
 from imder.types import Batch, ImderError, Spec
 
 log = logging.getLogger(__name__)

@@ -18,14 +18,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from imder.models.base import Model, Phase, check_batch, evaluating
+from imder.models.base import Model, Phase
 from imder.models.baselines.late_fusion import LateFusion, LateFusionConfig
 from imder.models.imputer.config import ImputerConfig
 from imder.models.imputer.feature_recovery import FeatureRecovery
 from imder.models.imputer.labels import LabelDesign
 from imder.models.imputer.training_labels import TrainingLabels
 from imder.models.parts.losses import Loss
-from imder.types import Batch, ImderError, ImputedFeatures, Output, Spec
+from imder.nn.mode import evaluating
+from imder.types import Batch, ImderError, ImputedFeatures, Output, Spec, check_batch
 
 
 class Imputer(Model):

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from imder.data.token_ids import LANGUAGE, as_ids
-from imder.models.base import Model, Phase, check_batch, evaluating
+from imder.models.base import Model, Phase
 from imder.models.io import save_weights
 from imder.models.language.config import LanguageEncoderConfig
 from imder.models.language.encoder import LanguageEncoder
 from imder.models.language.layers import trainable_layers
 from imder.models.parts.losses import Loss
-from imder.types import Batch, ImderError, Output
+from imder.nn.mode import evaluating
+from imder.types import Batch, ImderError, Output, check_batch
 
 if TYPE_CHECKING:
     from imder.data.corpus import Split
