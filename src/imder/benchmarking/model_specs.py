@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from imder.evaluation.tables import REFERENCES
-from imder.models.presets import merged, preset_names, tuned_names
+from imder.models.nested import merged
+from imder.models.presets import preset_names, tuned_names
 from imder.models.registry import system_class, system_note
 from imder.training.config import RunConfig, load_config
 from imder.training.phase_config import PhaseConfig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -15,6 +15,7 @@ from imder.data.dialogues import has_neighbours
 from imder.data.speaker_norm import speaker_norm_note
 from imder.missingness.protocols import frame_protocols
 from imder.models.imder.config import KINDS, RecoveryConfig
+from imder.models.nested import differences
 from imder.models.presets import read_preset
 from imder.models.registry import system_class, system_note
 from imder.training.config import load_config
@@ -105,23 +106,14 @@ def changes_note(plan: Plan, name: str) -> tuple[str, ...]:
     """What a model changes in its preset, evaluations apart (`evaluations_note`); nothing where it is the preset."""
     model = plan.models[name]
     preset = str(model["preset"])
-    changes = list(_changes(load_config(preset).to_dict(), model)) if preset else []
+    changed = differences(load_config(preset).to_dict(), model) if preset else ()
+    changes = [f"{key} {new} ({old})" for key, old, new in changed if "evaluations" not in key.rpartition(".")[2]]
     if not changes:
         return ()
     more = f", and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
     return (
         f"{name}: {preset} with other settings (in brackets the preset's): {', '.join(changes[:MOST_CHANGES])}{more}.",
     )
-
-
-def _changes(usual: Mapping[str, Any], model: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """The keys that differ, with the new and the usual value."""
-    for key, old in usual.items():
-        new = model[key]
-        if isinstance(old, Mapping):
-            yield from _changes(old, new, f"{where}{key}.")
-        elif new != old and "evaluations" not in key:
-            yield f"{where}{key} {new} ({old})"
 
 
 def system_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 from imder.benchmarking.model_specs import file_name
 from imder.evaluation.protocol import EvaluationProtocol
 from imder.missingness.protocols import IndependentMissing, frame_protocols
+from imder.models.nested import differences
 from imder.training.config import RunConfig, with_defaults
 from imder.types import ImderError
 
@@ -175,8 +176,8 @@ class Plan:
             if mine[key] != theirs[key]:
                 raise ImderError(f"{where}: was started with {key} {mine[key]}, not {theirs[key]}; {advice}")
         for name in self.models.keys() & other.models.keys():
-            if change := _difference(with_defaults(self.models[name]), other.models[name]):
-                raise ImderError(f"{where}: was started with {name}'s {change}; {advice}")
+            for key, old, new in differences(with_defaults(self.models[name]), other.models[name]):
+                raise ImderError(f"{where}: was started with {name}'s {key} {old}, not {new}; {advice}")
         return replace(
             self,
             models=dict(self.models) | dict(other.models),
@@ -184,13 +185,3 @@ class Plan:
             rates=tuple(sorted({*self.rates, *other.rates})),
             protocols=tuple(dict.fromkeys([*self.protocols, *other.protocols])),
         )
-
-
-def _difference(old: Any, new: Any, where: str = "") -> str:
-    """The first key in which configurations differ; empty where they don't."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in {**old, **new}:
-            if difference := _difference(old.get(key), new.get(key), f"{where}.{key}".lstrip(".")):
-                return difference
-        return ""
-    return "" if old == new else f"{where} {old}, not {new}"

@@ -9,7 +9,6 @@ are errors. A system that no file names is a preset of its own name, with all de
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from importlib import resources
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from imder.models.nested import merged
 from imder.models.registry import system_names
 from imder.types import ImderError
 
@@ -49,19 +49,6 @@ def read_preset(name: str) -> dict[str, Any]:
         others = ", ".join(f"{base}@{c}" for c in tuned_names(base)) or f"use {base}, or imder tune {base} CORPUS"
         raise ImderError(f"preset {base!r} isn't tuned for {corpus!r}; {others}")
     return merged(preset, deepcopy(_files("tuned")[corpus][base] or {}))
-
-
-def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings merged; values of the second replace those of the first.
-
-    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
-    {'a': {'b': 3, 'c': 2}}
-    """
-    out = dict(base)
-    for key, value in change.items():
-        old = out.get(key)
-        out[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return out
 
 
 @cache

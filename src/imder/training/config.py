@@ -19,7 +19,8 @@ from imder.missingness.protocols import frame_protocols, training_protocols
 from imder.models.base import Phase
 from imder.models.configuration import COUNT, POSITIVE_COUNT, SEED, Number, check_numbers, from_mapping
 from imder.models.language.config import LanguageEncoderConfig
-from imder.models.presets import merged, read_preset
+from imder.models.nested import merged
+from imder.models.presets import read_preset
 from imder.models.registry import system_class
 from imder.training.phase_config import PhaseConfig
 from imder.types import ImderError
