@@ -1,10 +1,12 @@
 """Options and media that a run doesn't read are refused."""
 
+from dataclasses import replace
+
 import pytest
 
-from imder.extract.recipe import AudioRecipe, FaceRecipe, Recipe, SpeechRecipe, VisionRecipe
+from imder.extract.recipe import AudioRecipe, FaceRecipe, LanguageRecipe, Recipe, SpeechRecipe, VisionRecipe
 from imder.media.media_recipe import MediaOptions
-from imder.media.reader import MediaReader
+from imder.media.reader import SPOKEN, MediaReader
 from imder.types import ImderError
 
 SOUND = Recipe(audio=AudioRecipe("mel64", 22050, 512, 2048, 64), vision=VisionRecipe("pose", 6))
@@ -40,6 +42,9 @@ def test_options_of_ignored_modalities_are_no_mistake():
     assert some.recipe.audio.model == "moved"
     assert [*some.ignoring({"audio"}).recipe.dims] == ["vision"]
     assert [*some.recipe.dims] == ["vision", "audio"]
+    spoken = reader(replace(SOUND, language=LanguageRecipe("gone", "f", 50, 8)), transcribe=True, asr_model="gone")
+    for names in ({"language"}, {"audio"}):  # neither is transcribed, so that no model is loaded
+        assert spoken.ignoring(names).recipe_for([SPOKEN]).transcription is None
 
 
 def test_a_table_of_openface_for_a_run_that_reads_pictures(tmp_path):

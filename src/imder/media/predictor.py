@@ -40,7 +40,7 @@ class Predictor:
 
     Args:
         model: the system, or the folder (or hub id) it is loaded from.
-        device: the device of the system; the transformer of texts stays on the CPU.
+        device: the device of the system; models that extract features stay on the CPU.
         recipe: the recipe of its features (`imder.data.corpus.Corpus.recipe`); by default that of the folder, if any.
         language: folder or name of the recipe's transformer, if it has moved; ``none`` to ignore texts.
         openface: OpenFace's program or its folder, for videos without a table; by default the one on PATH, if any.
