@@ -13,7 +13,7 @@ from typing import Any
 
 from imder.evaluation.tables import REFERENCES
 from imder.models.nested import merged
-from imder.models.presets import preset_names, tuned_names
+from imder.models.presets import preset_names, read_preset, tuned_names
 from imder.models.registry import system_class, system_note
 from imder.training.config import RunConfig, load_config
 from imder.training.phase_config import PhaseConfig
@@ -57,6 +57,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "no-context": {"model.context.direction": "none"},
         "past": {"model.context.direction": "past"},
         "one-member": {"model.members": 1},
+        "distilled": {"model.recovery.distilled": True},
         "inpaint": {"model.recovery.inpaint": True},
         "complete": {"training.missing_rate": 0.0},
     },
@@ -194,7 +195,10 @@ def _parts(name: str) -> tuple[str, str, str, str]:
 
 
 def _varied(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
-    """The configuration with some keys changed, and defaults for phases that the change takes away."""
+    """The configuration with some keys changed.
+
+    Phases that the change takes away get defaults, those that it adds what the preset says of them.
+    """
     data = config.to_dict()
     for key, value in changes.items():
         for step in reversed(key.split(".")):
@@ -202,10 +206,12 @@ def _varied(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
         data = merged(data, value)
     varied = RunConfig.from_dict(data)
     kind = system_class(varied.system)
-    idle: dict[str, Any] = {
-        phase: PhaseConfig() for phase in set(kind.configured_phases()) - set(kind.phases(varied.model))
-    }
-    return replace(varied, training=replace(varied.training, **idle))
+    before, after = set(kind.phases(config.model)), set(kind.phases(varied.model))
+    phases: dict[str, Any] = {phase: PhaseConfig() for phase in set(kind.configured_phases()) - after}
+    if added := (after - before) & set(kind.configured_phases()):
+        usual = RunConfig.from_dict(read_preset(config.preset)).training
+        phases |= {phase: usual.phase(phase) for phase in added}
+    return replace(varied, training=replace(varied.training, **phases))
 
 
 def spec_note(entry: str, system: str) -> str:

@@ -288,13 +288,13 @@ def without_idle_phases(config: RunConfig) -> RunConfig:
         return config
     kind, training = system_class(config.system), config.training
     usual = RunConfig.from_dict(read_preset(config.preset))
+    preset_has = f"preset {config.preset!r} has"
     idle: dict[str, Any] = {}
     for name in sorted(set(kind.configured_phases()) - set(kind.phases(config.model))):
         if training.phase(name) == PhaseConfig():
             continue
-        if name not in kind.phases(usual.model):
-            raise ImderError(f"training.{name} is set, but preset {config.preset!r} has no such phase")
         if training.phase(name) != usual.training.phase(name):
-            raise ImderError(f"training.{name} is set, but with these settings of the model there is no such phase")
+            where = "with these settings of the model there is" if name in kind.phases(usual.model) else preset_has
+            raise ImderError(f"training.{name} is set, but {where} no such phase")
         idle[name] = PhaseConfig()
     return replace(config, training=replace(training, **idle))

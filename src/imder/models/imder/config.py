@@ -94,6 +94,9 @@ class RecoveryConfig:
         inpaint: whether erased steps of an available modality are recovered too, given its remaining ones (condition
             ``tokens``; kinds ``conditional`` and ``mean``). They are learned in a training under a protocol that erases
             steps, such as ``frames``.
+        distilled: whether networks that draw in one evaluation take the place of those that ``solver`` evaluates: phase
+            ``distillation`` teaches them what ``solver`` makes of the same noise (condition ``tokens``; kinds
+            ``conditional`` and ``unconditional``; a solver without noise of its own).
     """
 
     condition: Literal["tokens", "channels"] = "tokens"
@@ -109,8 +112,11 @@ class RecoveryConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     kind: Kind = "conditional"
     inpaint: bool = False
+    distilled: bool = False
 
     def __post_init__(self) -> None:
+        if self.distilled:
+            self._check_distilled()
         if self.inpaint and (self.condition != "tokens" or self.kind not in ("conditional", "mean")):
             raise ImderError(
                 f"recovery.inpaint needs condition 'tokens' and kind 'conditional' or 'mean', not {self.condition!r} and "
@@ -128,6 +134,23 @@ class RecoveryConfig:
         solver_named(self.solver).check(self.evaluations)
         if self.training_evaluations is not None:
             solver_named(self.solver).check(self.training_evaluations)
+
+    def _check_distilled(self) -> None:
+        """Raise `ImderError` for settings that a student can't learn."""
+        if self.condition != "tokens" or not KINDS[self.kind].sampled:
+            raise ImderError(
+                "recovery.distilled needs condition 'tokens' and kind 'conditional' or 'unconditional', not "
+                f"{self.condition!r} and {self.kind!r}"
+            )
+        if self.inpaint:
+            raise ImderError("recovery.distilled and recovery.inpaint exclude each other; leave one out")
+        if solver_named(self.solver).grid == "times":
+            raise ImderError(
+                f"recovery.distilled: solver {self.solver!r} adds noise in every step, so that no network can learn what it "
+                "makes of the first; use 'dpmpp_2m' or 'heun'"
+            )
+        if self.training_evaluations is not None:
+            raise ImderError("recovery.distilled draws in one evaluation; leave training_evaluations out")
 
 
 @dataclass(frozen=True)
@@ -177,6 +200,8 @@ class IMDerConfig:
 
     def __post_init__(self) -> None:
         check_numbers(self, {"members": MEMBERS}, "model")
+        if self.recovery.distilled and not self.two_branches:
+            raise ImderError("recovery.distilled needs two_branches (preset fast): with one, everything learns at once")
         if (self.members > 1 or self.context.offsets) and not self.two_branches:
             raise ImderError("model.members and model.context need two_branches (preset fast)")
         if self.context.offsets and self.recovery.condition != "tokens":

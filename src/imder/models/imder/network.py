@@ -137,7 +137,7 @@ class IMDerNetwork(RecoveringSystem):
         """Draws x evaluations x weights of a modality's networks (see `Model`)."""
         weights = sum(p.numel() for p in self.recovery.parameters()) / len(self.steps)
         sampled = self.config.recovery_kind.sampled
-        return weights * (self.config.num_samples * self.config.recovery.evaluations if sampled else 1)
+        return weights * (self.config.num_samples * self.recovery.evaluations if sampled else 1)
 
     def recovery_weights(self) -> dict[str, float]:
         """The weight of the recovery branch for each pattern of availability (see `Model`)."""

@@ -59,8 +59,8 @@ class IMDerObjectives(IMDerNetwork):
             given = self.encode(batch, batch.present)
             truth = given if batch.erased is None else self.encode(batch.whole())
             remaining = self.remaining(batch)
-        if phase == "score":
-            return self._score_losses(self.shared(truth), given, remaining, batch.present, batch, seed)
+        if phase in ("score", "distillation"):
+            return self._score_losses(self.shared(truth), given, remaining, batch.present, batch, seed, phase)
         return self._recovery_losses(truth, given, remaining, batch, phase, seed)
 
     def _score_losses(
@@ -71,28 +71,29 @@ class IMDerObjectives(IMDerNetwork):
         targets: Tensor,
         batch: Batch,
         seed: int,
+        name: Phase = "score",
         weight: float = 1.0,
     ) -> dict[str, Loss]:
-        """Score matching for each modality over the rows marked in ``targets`` (B, K).
+        """The recovery's losses for each modality over the rows marked in ``targets`` (B, K).
 
-        ``truth`` holds the encodings of complete samples, ``given`` those of what remains.
+        ``truth`` holds the encodings of complete samples, ``given`` those of what remains; ``name`` begins their names.
         """
         losses = {}
         conditions = self.conditions(self.shared(given), remaining)
         near = self.neighbour_encodings(conditions, batch)
-        for i, name in enumerate(self.spec.names):
+        for i, target in enumerate(self.spec.names):
             rows = targets[:, i].nonzero().squeeze(1)
             if len(rows):
                 encodings = {k: e[rows] for k, e in conditions.items()}
                 available, keys = self.usable(i, batch.available[rows]), batch.keys[rows]
                 beside = None if near is None else near.take(rows)
-                own = None if remaining is None else remaining[name].take(rows)
+                own = None if remaining is None else remaining[target].take(rows)
                 each = self.recovery.losses(
-                    name, truth[name][rows], encodings, available, keys, seed * len(truth) + i, beside, own
+                    target, truth[target][rows], encodings, available, keys, seed * len(truth) + i, beside, own
                 )
-                losses[f"score/{name}"] = Loss(each.sum(), float(len(rows)), weight)
+                losses[f"{name}/{target}"] = Loss(each.sum(), float(len(rows)), weight)
             else:
-                losses[f"score/{name}"] = Loss(_zero_of(self.recovery), 0.0, weight)
+                losses[f"{name}/{target}"] = Loss(_zero_of(self.recovery), 0.0, weight)
         return losses
 
     def _recovery_losses(
@@ -135,7 +136,9 @@ class IMDerObjectives(IMDerNetwork):
         if phase == "joint" and self.config.recovery_kind.learned:
             # Where modalities are missing for good, each present one is learned from the others instead.
             targets = batch.present if self._permanently_missing else batch.present & ~batch.available
-            losses |= self._score_losses(truth, given, remaining, targets, batch, seed, self.config.auxiliary_weight)
+            losses |= self._score_losses(
+                truth, given, remaining, targets, batch, seed, weight=self.config.auxiliary_weight
+            )
         return losses
 
     def _sampled(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from imder.models.imder.config import Kind, RecoveryConfig
 from imder.models.imder.deterministic_recovery import RegressionRecovery, TrainMeanRecovery, ZeroRecovery
+from imder.models.imder.distilled_recovery import DistilledRecovery
 from imder.models.imder.paper import PaperRecovery
 from imder.models.imder.recovery import RecoveryModel
 from imder.models.imder.token_recovery import TokenRecovery
@@ -34,4 +35,5 @@ def build_recovery(
         config: see `RecoveryConfig`.
         offsets: of the neighbouring clips whose encodings enter the condition, such as (-1, 1).
     """
-    return RECOVERIES[config.kind][config.condition](steps, width, config, offsets)
+    kind = DistilledRecovery if config.distilled else RECOVERIES[config.kind][config.condition]
+    return kind(steps, width, config, offsets)

@@ -2,7 +2,8 @@
 
 Stage 1 trains encoders and fusion. Stage 2 of the paper's and the official presets trains everything else at once
 (``joint``), sampling in every step. Stage 2 of ``fast`` has three phases, since no gradient passes through the sampler: score
-networks learn without any sampling (``score``); refinement and the recovery branch learn from recoveries that are sampled
+networks learn without any sampling (``score``), and, with `RecoveryConfig.distilled`, networks that draw in one evaluation learn
+from them (``distillation``); refinement and the recovery branch learn from recoveries that are sampled
 once, with context in each epoch (``recovery``); the control branch learns in the same way from zeros (``control``). At the
 end, the weight of the recovery branch is chosen on validation for each pattern of availability, against the control.
 """
@@ -24,6 +25,7 @@ from imder.models.base import Phase
 from imder.models.imder.branch import without_recovery
 from imder.models.imder.branch_weights import BRANCH_WEIGHTS, BranchLosses
 from imder.models.imder.config import IMDerConfig
+from imder.models.imder.distilled_recovery import DistilledRecovery
 from imder.models.imder.linear_mean import FOLDS
 from imder.models.imder.objectives import IMDerObjectives
 from imder.models.imder.recovery import ErasedEncodings, MaskedEncodings
@@ -59,9 +61,9 @@ class IMDer(IMDerObjectives):
 
     system = "imder"
     config_type = IMDerConfig
-    phase_names = ("stage1", "score", "recovery", "control", "joint")
+    phase_names = ("stage1", "score", "distillation", "recovery", "control", "joint")
     phase_settings = MappingProxyType({"control": "recovery"})
-    label_free = frozenset({"score"})
+    label_free = frozenset({"score", "distillation"})
 
     @classmethod
     def from_preset(cls, name: str, spec: Spec) -> Self:
@@ -90,13 +92,14 @@ class IMDer(IMDerObjectives):
             return ("stage1", "joint")
         if not config.recovery_kind.learned:
             return ("stage1", "recovery")
-        return ("stage1", "score", "recovery", "control")
+        distillation = ("distillation",) if config.recovery.distilled else ()
+        return ("stage1", "score", *distillation, "recovery", "control")
 
     def trainable_modules(self, phase: Phase) -> list[nn.Module]:
         """The modules that a phase trains; encoders learn in stage 1 only."""
         if phase == "stage1":
             return [self.encoders, self.fusion, *([] if self.context is None else [self.context])]
-        if phase == "score":
+        if phase in ("score", "distillation"):
             return [self.recovery]
         if phase == "joint":
             return [self.recovery, self.refiners, self.fusion]
@@ -124,6 +127,9 @@ class IMDer(IMDerObjectives):
                 self.recovery.fit_means(self._masked_encodings(batches, seed))
                 if self.recovers_steps:
                     self.recovery.fit_inpainting(self._erased_encodings(batches, seed))
+        if phase == "distillation":
+            assert isinstance(self.recovery, DistilledRecovery)
+            self.recovery.start_distillation()
         if phase in ("recovery", "control"):
             assert isinstance(self.fusion, PooledFusion)
             self.branch_of(phase).start_from(self.fusion, self.context)
@@ -185,6 +191,8 @@ class IMDer(IMDerObjectives):
         """Choose the weight of the recovery branch for each pattern (`imder.models.imder.branch_weights`)."""
         self._pool.clear()
         self.recovery.in_training_phase = False
+        if isinstance(self.recovery, DistilledRecovery):
+            self.recovery.end_distillation()
         if phase != "control":
             return
         branch_losses = BranchLosses()
