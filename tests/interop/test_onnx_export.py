@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch
 
 from command_line import imder_
 from imder.diffusion import KeyedNoise
-from imder.diffusion.sample import sample
 from imder.interop.onnx_export import export_onnx
 from imder.models.baselines.late_fusion import LateFusion, LateFusionConfig
 from imder.models.baselines.mult import MulT, MulTConfig
@@ -21,7 +21,7 @@ from imder.models.baselines.zero_fill import ZeroFill
 from imder.models.parts.encoder import EncoderConfig
 from imder.models.parts.fusions.base import FusionConfig
 from imder.types import Batch, ImderError, Modality, Spec
-from small_imder import SPEC, make_batch, small_model
+from small_imder import SPEC, make_batch, small_config, small_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_inference.py"
 SETTINGS = LateFusionConfig(EncoderConfig(width=4, steps=3), FusionConfig(hidden=4), members=2)
@@ -93,11 +93,14 @@ def test_other_systems(grid: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_recovery(tmp_path: Path) -> None:
+@pytest.mark.parametrize("distilled", [False, True])
+def test_recovery(distilled: bool, tmp_path: Path) -> None:
     """One draw from the noise of the model is the model's draw; predictions from it are the model's."""
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    model = small_model("members", Spec(SPEC.modalities[:2]))
+    config = small_config("members")
+    config = replace(config, recovery=replace(config.recovery, distilled=distilled))
+    model = small_model("members", Spec(SPEC.modalities[:2]), config)
     export_onnx(model, out := tmp_path / "out")
     about, example = json.loads((out / "export.json").read_text()), runpy.run_path(str(EXAMPLE))
     batch, names = make_batch(model.spec, copies=1), model.spec.names
@@ -111,9 +114,7 @@ def test_recovery(tmp_path: Path) -> None:
         shape, noise = (len(batch), model.recovery.width, model.steps[k]), KeyedNoise(batch.keys, 1)
         denoise = model.recovery.denoiser(k, shared, model.usable(i, batch.available), noise)
         with torch.no_grad():
-            settings = model.config.recovery
-            x = sample(denoise, shape, noise, model.recovery.schedule, settings.solver, settings.evaluations)
-            expected = model.recovery.restore(k, x)
+            expected = model.recovery.restore(k, model.recovery.solve(denoise, shape, noise))
         start = KeyedNoise(batch.keys, 1).normal(shape).numpy()
         filled[f"sampled_{k}"] = example["sample"](sessions[f"denoise-{k}"], start, about["recovery"]["sigmas"], given)
         np.testing.assert_allclose(filled[f"sampled_{k}"], expected, rtol=1e-3, atol=1e-3)

@@ -38,7 +38,9 @@ from imder.models.baselines.mult import MulT
 from imder.models.baselines.regression import Regression
 from imder.models.baselines.zero_fill import ZeroFill
 from imder.models.fusion_system import FusionSystem
+from imder.models.imder.distilled_recovery import DistilledRecovery
 from imder.models.imder.network import IMDerNetwork
+from imder.models.imder.recovery import RecoveryModel
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.models.imder.training import IMDer
 from imder.nn.mode import evaluating
@@ -132,11 +134,15 @@ def samples(model: Model) -> bool:
     """Whether a system's recovery is exported: it samples with networks whose condition is made of tokens."""
     return (
         isinstance(model, IMDerNetwork)
-        and type(model.recovery) is TokenRecovery
         and model.recovery.kind.sampled
-        and model.config.recovery.solver == "dpmpp_2m"
-        and model.config.recovery.evaluations > 1
+        and (isinstance(model.recovery, DistilledRecovery) or _takes_steps(model.recovery))
     )
+
+
+def _takes_steps(recovery: RecoveryModel) -> bool:
+    """Whether a sampler of several steps, which a program needs besides the files, is the one that programs know."""
+    settings = recovery.config
+    return type(recovery) is TokenRecovery and settings.solver == "dpmpp_2m" and settings.evaluations > 1
 
 
 def graphs(model: FusionSystem) -> list[Graph]:
@@ -172,11 +178,12 @@ def about(model: FusionSystem) -> dict[str, Any]:
         assert isinstance(model, IMDerNetwork)
         config = model.config.recovery
         largest = model.recovery.schedule.std(torch.tensor(1.0)).item()
+        steps = log_uniform_sigmas(config.evaluations - 1, largest, SIGMA_MIN).tolist()
         recovery = {
             "weights": model.recovery_weights(),
             "draws": model.config.num_samples,
-            "solver": config.solver,
-            "sigmas": log_uniform_sigmas(config.evaluations - 1, largest, SIGMA_MIN).tolist(),
+            "solver": "distilled" if config.distilled else config.solver,
+            "sigmas": [largest] if config.distilled else steps,
             "width": model.config.encoder.width,
             "steps": model.steps,
         }
