@@ -76,6 +76,7 @@ def test_tables_end_with_both_conventions():
         last = {row[0][0]: row[1][0] for row in table.rows[-2:]}
         assert last == {"average, 0 to 0.9": "1.150", "AUILC, 0 to 1": "1.177"}
         assert "eff.\nMR" not in table.headers
+        assert any("leaves out rate 1" in note for note in table.notes)
 
 
 def test_published_rates_are_the_default():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from command_line import imder_
 from imder.data.corpus import Corpus
@@ -83,6 +84,16 @@ def test_every_part_of_a_system_that_recovers(system: tuple[IMDer, Corpus], tmp_
     assert all(
         f"{row.text}" not in render(run_report(tmp_path, model, corpus, SETTINGS, samples=False)) for row in moved[:1]
     )
+
+
+@pytest.mark.slow
+def test_the_frames_that_training_erased_are_erased_in_the_report(tmp_path: Path) -> None:
+    corpus = two_modalities("regression")
+    erased = load_config("fast", overrides={"training.protocol": "frames"})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(erased.to_dict()))
+    titles = [s.title for s in run_report(tmp_path, small_system(corpus), corpus, SETTINGS, samples=False).sections]
+    shown = [title.rpartition(" (")[2] for title in titles[:3]]
+    assert shown == ["random protocol)", "fixed protocol)", "frames protocol)"]
 
 
 @pytest.mark.slow

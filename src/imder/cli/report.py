@@ -34,7 +34,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--protocols",
         type=listed,
-        help=f"for a run, besides random and fixed: any of {', '.join(evaluation_protocols())}, with commas",
+        help=f"for a run, besides random and fixed: any of {', '.join(evaluation_protocols())}, with commas (default: frames "
+        "or mixed, where it was trained on them)",
     )
     parser.add_argument("--draws", type=whole(1), default=5, help="masks drawn for each rate")
     parser.add_argument("--resamples", type=whole(1), default=1000, help="number of bootstrap resamples")

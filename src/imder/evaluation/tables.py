@@ -132,6 +132,8 @@ def make_table(
     everywhere = ", in every row" if len(members) > 1 else ""
     notes = [f"{m}{everywhere}: {text}." for m, text in noted.items() if m not in models]
     notes += _same_conditions(members, protocol)
+    if any(name.startswith("average, ") for name in last) and any(row["rate"] == 1 for row in rows):
+        notes += ("The average leaves out rate 1, where nothing is left, as in the papers; AUILC counts it.",)
     if off:
         notes.append(_EFFECTIVE)
     if weighted:

@@ -42,7 +42,7 @@ class RunSettings:
         draws: of the masks of each rate.
         resamples: of the bootstrap.
         convention: of the metrics; None for the one that fits the corpus.
-        protocols: further ones than `PROTOCOLS`.
+        protocols: further ones than `PROTOCOLS`; for the report of a run trained on erased frames, none stands for its own.
     """
 
     options: PredictOptions = field(default_factory=PredictOptions)

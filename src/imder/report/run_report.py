@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from imder.data.corpus import Corpus
 from imder.evaluation.predicting import Progress
 from imder.missingness.patterns import pattern_name, patterns
+from imder.missingness.protocols import frame_protocols
 from imder.models.base import Model
 from imder.models.imder.network import IMDerNetwork
 from imder.report.content import Content, Exhibit, Section
@@ -59,7 +61,7 @@ def run_report(
             sections = [_recorded_recovery(run, model, short), run_settings_section(run, model, None)]
             summary = ("Made from the run's folder alone; results need a corpus: imder report RUN CORPUS.",)
             return Content(name, summary, tuple(s for s in sections if s))
-        settings = settings or RunSettings()
+        settings = _with_training_protocol(settings or RunSettings(), run)
         prepared = model.prepare(corpus, settings.split or corpus.default_split)
         baseline = run.trained_on()["constant_baseline"] if (run.path / "trained_on.json").exists() else None
         evaluation = RunEvaluation(model, prepared, settings, baseline, progress)
@@ -83,6 +85,14 @@ def run_report(
     first = f"{model.system} on {corpus.name}, {len(split)} samples of split {evaluation.name!r}."
     sentences = (first, *(text for p in results.protocols if (text := best_sentence(results, p))))
     return Content(f"{name} on {corpus.name}", sentences, tuple(part for part in parts if part))
+
+
+def _with_training_protocol(settings: RunSettings, run: RunDirectory) -> RunSettings:
+    """With the protocol that erased frames in training, where the settings name none."""
+    if settings.protocols or not (run.path / "config.yaml").exists():
+        return settings
+    protocol = run.open().training.protocol
+    return replace(settings, protocols=(protocol,) if protocol in frame_protocols() else ())
 
 
 def _promise(evaluation: RunEvaluation) -> tuple[Exhibit, ...]:
