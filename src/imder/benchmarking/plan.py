@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from imder.benchmarking.model_specs import file_name
+from imder.benchmarking.started_with import ADVICE, check_same_settings
 from imder.evaluation.protocol import EvaluationProtocol
 from imder.missingness.protocols import IndependentMissing, frame_protocols
 from imder.models.nested import differences
@@ -168,16 +169,10 @@ class Plan:
         Raises:
             ImderError: they differ in settings that must be the same.
         """
-        advice = "choose another out (--out), or repeat the settings that it was started with"
-        mine, theirs = asdict(self.shared), asdict(other.shared)
-        if mine["fingerprint"] != theirs["fingerprint"]:
-            raise ImderError(f"{where}: was started on another corpus ({self.shared.corpus}); {advice}")
-        for key in mine.keys() - {"corpus", "fingerprint"}:
-            if mine[key] != theirs[key]:
-                raise ImderError(f"{where}: was started with {key} {mine[key]}, not {theirs[key]}; {advice}")
+        check_same_settings(asdict(self.shared), asdict(other.shared), where)
         for name in self.models.keys() & other.models.keys():
             for key, old, new in differences(with_defaults(self.models[name]), other.models[name]):
-                raise ImderError(f"{where}: was started with {name}'s {key} {old}, not {new}; {advice}")
+                raise ImderError(f"{where}: was started with {name}'s {key} {old}, not {new}; {ADVICE}")
         return replace(
             self,
             models=dict(self.models) | dict(other.models),

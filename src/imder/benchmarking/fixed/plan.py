@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imder.benchmarking.fixed.pooling import pool_corpus
 from imder.benchmarking.folds import Order, fold_of, joined, rotation_groups
 from imder.benchmarking.resampled import clusters_of
+from imder.benchmarking.started_with import ADVICE, check_same_settings
 from imder.data.corpus import Corpus, Split
 from imder.data.split import without_empty
 from imder.missingness.patterns import pattern_name, patterns
@@ -162,16 +163,10 @@ class FixedPlan:
         Raises:
             ImderError: they differ in settings, or a model's file has changed.
         """
-        advice = "choose another out (--out), or repeat the settings that it was started with"
-        mine, theirs = asdict(self.settings), asdict(other.settings)
-        if mine["fingerprint"] != theirs["fingerprint"]:
-            raise ImderError(f"{where}: was started on another corpus ({self.settings.corpus}); {advice}")
-        for key in mine.keys() - {"corpus", "fingerprint"}:
-            if mine[key] != theirs[key]:
-                raise ImderError(f"{where}: was started with {key} {mine[key]}, not {theirs[key]}; {advice}")
+        check_same_settings(asdict(self.settings), asdict(other.settings), where)
         for name in self.models.keys() & other.models.keys():
             if self.models[name] != other.models[name]:
-                raise ImderError(f"{where}: the file of the fixed model {name} has changed since; {advice}")
+                raise ImderError(f"{where}: the file of the fixed model {name} has changed since; {ADVICE}")
         return replace(
             self,
             models=dict(self.models) | dict(other.models),
