@@ -36,7 +36,10 @@ def corpus():
     return Corpus("sims", Spec(modalities, "regression"), {name: split(name, count) for name, count in SIZES.items()})
 
 
-@pytest.mark.parametrize("name", default_models(tuple(SHAPE)))
+SYSTEMS = [pytest.param(n, marks=pytest.mark.slow) if ":" in n else n for n in default_models(tuple(SHAPE))]
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_trains_and_is_evaluated(name, corpus, tmp_path):
     config = model_specs([name], max_epochs=1)[0].config
     small = replace(config, training=replace(config.training, calibration_samples=8))
