@@ -1,7 +1,7 @@
 """Throughput and latency of feature requests, with nothing lost or mixed up.
 
     python benchmarks/service/load.py [--size preset] [--requests 2000] [--clients 32] [--samples 8] [--threads 2] [--clips 1]
-        [--body json] [--weight 0.5]
+        [--body json] [--weight 0.5] [--distilled]
 
 Each request has clips of 20 frames with two modalities; the third, in rotation, is recovered, unless ``--weight`` is 0. Each
 answer must carry its request's id and equal the offline prediction of the same clip to 1e-5. Client and service share the
@@ -141,15 +141,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--samples", type=int, default=8, help="recoveries per prediction")
     parser.add_argument("--weight", type=float, default=0.5, help="of the recovery branch; 0: nothing is recovered")
+    parser.add_argument("--distilled", action="store_true", help="recoveries take one evaluation")
     parser.add_argument("--threads", type=int, default=2, help="of the service: batches at once")
     parser.add_argument("--body", choices=["json", "safetensors"], default="json")
     parser.add_argument("--clips", type=int, default=1, help="in each request")
     options = parser.parse_args(arguments)
-    engine = Engine(predictor(options.size, options.weight), ServeConfig(samples=options.samples))
+    engine = Engine(
+        predictor(options.size, options.weight, distilled=options.distilled), ServeConfig(samples=options.samples)
+    )
     documents = clips(engine)
     expected = offline(engine, documents)
     service = ("--size", options.size, "--threads", str(options.threads), "--samples", str(options.samples))
-    service += ("--weight", str(options.weight))
+    service += ("--weight", str(options.weight), *(["--distilled"] if options.distilled else []))
     with started(*service) as (port, process):
         asyncio.run(load(port, documents, expected, argparse.Namespace(**{**vars(options), "requests": 64})))
         before = cpu_seconds(process.pid), time.process_time()

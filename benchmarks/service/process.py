@@ -1,10 +1,10 @@
 """A service in a process of its own, with untrained weights of a size: speed and robustness don't depend on what was learned.
 
-    python benchmarks/service/process.py --size small [--threads 1] [--samples 8] [--weight 0.5] [--short-timeouts]
+    python benchmarks/service/process.py --size small [--threads 1] [--samples 8] [--weight 0.5] [--distilled] [--short-timeouts]
 
-The weight of the recovery branch is the same for every pattern of modalities; above 0 each missing modality is sampled. ``small`` has
-the features of sound that ``imder extract --audio mel64`` makes, so that uploads are read; ``preset`` is `fast` as it is, with
-features as wide as those of CMU-MOSI.
+The weight of the recovery branch is the same for every pattern of modalities; above 0 each missing modality is sampled, with
+``--distilled`` in one evaluation. ``small`` has the features of sound that ``imder extract --audio mel64`` makes, so that uploads
+are read; ``preset`` is `fast` as it is, with features as wide as those of CMU-MOSI.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ SHORT: dict[str, Any] = {"receive_timeout": 3.0, "stream_idle": 3.0, "max_second
 """Limits that a campaign reaches in seconds."""
 
 
-def predictor(size: str, weight: float = 0.5) -> Predictor:
+def predictor(size: str, weight: float = 0.5, *, distilled: bool = False) -> Predictor:
     """A system with untrained weights that are the same each time, and a weight of the recovery branch."""
     config = read_preset("fast")["model"]
+    config["recovery"] |= {"distilled": distilled}
     if size == "small":
         config |= {"members": 1, "num_samples": 2}
         config["recovery"] |= {"network": config["recovery"]["network"] | {"widths": (8,), "heads": 2, "embedding": 8}}
@@ -77,13 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--samples", type=int)
     parser.add_argument("--weight", type=float, default=0.5)
+    parser.add_argument("--distilled", action="store_true")
     parser.add_argument("--short-timeouts", action="store_true")
     parser.add_argument("--temporary", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     more = SHORT if options.short_timeouts else {}
     config = ServeConfig(workers=options.threads, samples=options.samples, temporary=options.temporary, **more)
-    app = create_app(predictor(options.size, options.weight), config)
+    app = create_app(predictor(options.size, options.weight, distilled=options.distilled), config)
     listener = listen("127.0.0.1", 0)
     print(listener.getsockname()[1], flush=True)
     serve(app, config, listener)
