@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from imder.benchmarking.arrays import read_arrays, save_arrays
 from imder.benchmarking.plan import GridCell, Plan
 from imder.data.corpus import Corpus
 from imder.data.store import is_store, write_store
@@ -131,8 +131,7 @@ class BenchmarkFolder:
     ) -> None:
         """Write a cell's results; the file that marks it as finished comes last."""
         self.file(cell, "json").unlink(missing_ok=True)
-        with atomic_write(self.file(cell, "npz")) as part, part.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **predictions)
+        save_arrays(predictions, self.file(cell, "npz"))
         write_csv(rows, self.file(cell, "csv"))
         write_json(about, self.file(cell, "json"))
         self.file(cell, "failed.json").unlink(missing_ok=True)
@@ -147,14 +146,7 @@ class BenchmarkFolder:
         Raises:
             ImderError: the file is broken.
         """
-        path = self.file(cell, "npz")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ImderError(
-                f"{path}: cannot be read ({' '.join(str(error).split())}); remove it to make it again"
-            ) from None
+        return read_arrays(self.file(cell, "npz"))
 
 
 def store_once(corpus: Corpus, path: Path, lock: Path) -> None:

@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from imder.benchmarking.arrays import read_arrays, save_arrays
 from imder.benchmarking.fixed.plan import FixedPlan, Rotation
 from imder.benchmarking.folder import write_json
 from imder.benchmarking.model_specs import file_name
 from imder.jobs.documents import Entry, read_json
-from imder.jobs.files import atomic_write
 from imder.jobs.locks import Lock
 from imder.types import ImderError
 
@@ -128,8 +127,7 @@ class FixedFolder:
         arrays = kept | arrays
         fillings = sorted(int(name.removeprefix(PREDICTIONS)) for name in arrays if name.startswith(PREDICTIONS))
         self._file(cell, "json").unlink(missing_ok=True)
-        with atomic_write(self._file(cell, "npz")) as part, part.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+        save_arrays(arrays, self._file(cell, "npz"))
         write_json({"fillings": fillings} | about, self._file(cell, "json"))
 
     def fail(self, cell: Cell, reason: str, *, left_out: bool) -> None:
@@ -142,14 +140,7 @@ class FixedFolder:
         Raises:
             ImderError: the file is broken.
         """
-        path = self._file(cell, "npz")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ImderError(
-                f"{path}: cannot be read ({' '.join(str(error).split())}); remove it to make it again"
-            ) from None
+        return read_arrays(self._file(cell, "npz"))
 
     def _file(self, cell: Cell, ending: str) -> Path:
         return self.path / "cells" / f"{cell.name}.{ending}"
