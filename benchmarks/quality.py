@@ -1,6 +1,6 @@
 """Are recoveries right? Sampled encodings of trained models against exact conditional draws, on the known-truth corpus.
 
-    python benchmarks/quality.py [--out DIR] [--rows 8] [--draws 32] [--dialogues]
+    python benchmarks/quality.py [--out DIR] [--rows 8] [--draws 32] [--dialogues | --distilled]
 
 Trains `fast` as the demo does, and the network of `paper-mosi` with small widths on the same corpus for as many seconds,
 without sampling while its score networks learn (as published, sampling would take nearly all of its time). Then every
@@ -12,6 +12,9 @@ deviation. The label MAE is that of the recovery branch alone, which reads refin
 that all training has the same resources.
 
 Prints tables; writes ``quality.csv`` and ``quality.png``. Finished trainings in DIR are reused.
+
+``--distilled`` trains `fast` with `recovery.distilled` on the first phase of the `fast` in DIR and judges its draws as those of
+`fast` with 8 evaluations. Prints a table and writes ``quality-distilled.csv``.
 
 ``--dialogues`` trains `fast` on dialogues instead (`imder.synthetic.dialogue_truth`) and judges its draws for
 clips that lack a modality, at a missing rate of .5, against the exact distribution given the neighbours. Prints a table and
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8, help="samples; 12 or 24 times as many where nothing is slow")
     parser.add_argument("--draws", type=int, default=32)
     parser.add_argument("--dialogues", action="store_true", help="recoveries given neighbours, and nothing else")
+    parser.add_argument("--distilled", action="store_true", help="recoveries in one evaluation, and nothing else")
     options = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()
@@ -76,6 +80,11 @@ def main() -> None:
         title, table = _given_neighbours(out, 24 * options.rows, options.draws)
         print(f"{title}\n\n{markdown(table)}\n\n{time.monotonic() - began:.0f} s")
         write_csv(table, out / "quality-dialogues.csv")
+        return
+    if options.distilled:
+        table = _distilled(out, 12 * options.rows, options.draws)
+        print(f"Fast, distilled, {12 * options.rows} samples\n\n{markdown(table)}\n\n{time.monotonic() - began:.0f} s")
+        write_csv(table, out / "quality-distilled.csv")
         return
     _fast(_corpus(), out / "fast")
     print(f"fast is trained: {time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -145,15 +154,26 @@ def _given_neighbours(out: Path, count: int, draws: int) -> Table:
     return f"Given neighbours, {count} clips of dialogues, missing rate .5", rows
 
 
-def _fast(corpus: Corpus, out: Path) -> IMDer:
-    finished = RunDirectory(out).finished()
-    model = (
-        Model.from_pretrained(out)
-        if finished
-        else train(corpus, out, preset="fast", resume=(out / "config.yaml").exists())
-    )
+def _fast(corpus: Corpus, out: Path, **options: Any) -> IMDer:
+    if RunDirectory(out).finished():
+        model = Model.from_pretrained(out)
+    elif (out / "config.yaml").exists():
+        model = train(corpus, out, resume=True)
+    else:
+        model = train(corpus, out, preset="fast", **options)
     assert isinstance(model, IMDer)
     return model
+
+
+def _distilled(out: Path, count: int, draws: int) -> list[Row]:
+    """Draws in one evaluation, those of `fast` and exact draws, for each modality given each set of others."""
+    corpus = _corpus()
+    fast = _fast(corpus, out / "fast")
+    student = _fast(corpus, out / "distilled", overrides={"model.recovery.distilled": True}, stage1=out / "fast")
+    many = corpus["test"].take(np.arange(count))
+    rows = list(_all_patterns(Encoders(fast, corpus["train"]), many, draws))
+    students = _all_patterns(Encoders(student, corpus["train"]), many, draws)
+    return rows + [row | {"draws": "distilled"} for row in students if row["draws"] == "fast"]
 
 
 def _all_patterns(encoders: Encoders, samples: Split, draws: int) -> Iterable[Row]:
