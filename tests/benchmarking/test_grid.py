@@ -27,6 +27,8 @@ def test_default_models_and_variants(monkeypatch) -> None:
     assert [e.name for e in model_specs(DEFAULT_MODELS)] == list(DEFAULT_MODELS)
     (variant,) = model_specs(["imder:one-draw"])
     assert (variant.config.model.num_samples, variant.config.preset) == (1, "fast")
+    (student,) = model_specs(["imder:distilled"])
+    assert student.config.training.distillation.max_epochs == 12
     monkeypatch.setattr(entries_module, "VARIANTS", {"mmin": {"slow": {"training.joint.max_epochs": 7}}})
     assert model_specs(["mmin:slow"])[0].config.training.joint.max_epochs == 7
 

@@ -12,7 +12,7 @@ from benchmark_setup import TINY, benchmark
 from imder.benchmarking import report as report_module
 from imder.benchmarking.folder import BenchmarkFolder
 from imder.benchmarking.model_specs import RECOVERY_VARIANTS, model_specs, variants_of
-from imder.benchmarking.notes import changes_note, evaluations_note
+from imder.benchmarking.notes import _cut_short, changes_note, evaluations_note
 from imder.benchmarking.paper_tables import paper_table, recipe_of
 from imder.benchmarking.plan import GridSettings, Plan
 from imder.benchmarking.report import write_report
@@ -153,6 +153,19 @@ def test_captions_say_both_numbers_of_evaluations() -> None:
         "(in brackets the preset's): model.recovery.kind zero (conditional)."
     )
     assert note.endswith("each recovery of quick: 100 in evaluation, 20 in training; the recipe has 500.")
+
+
+def test_a_phase_that_a_variant_adds_is_the_presets() -> None:
+    specs = model_specs(["imder", "imder:distilled"])
+    plan = Plan(
+        GridSettings("c", "", 1, False, "mosi", 32), {s.name: s.config.to_dict() for s in specs}, 1, (0.0,), ("random",)
+    )
+    assert _cut_short(plan) == []
+    assert changes_note(plan, "imder:distilled")[0].endswith(": model.recovery.distilled True (False).")
+    assert (
+        "each recovery of imder:distilled: 1 in evaluation, 1 in training; the recipe has 8."
+        in evaluations_note(plan)[0]
+    )
 
 
 def test_a_report_in_the_layout_of_the_paper(done: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,16 @@ from small_training import CPU, TINY, Stop
 
 ENGINE = EngineConfig(accelerator=fake_device.NAME, checkpoint_seconds=0)
 LENGTHS = {"language": (1, 3), "vision": (1, 3), "audio": (1, 2)}
-PRESETS = {"imder": "fast"}
+PRESETS = {"imder": "fast", "distilled": "fast"}
 QUICK = {"max_epochs": 2, "batch_size": 64}
 OVERRIDES = {
     "imder": {
         "model": TINY["model"] | {"context": {"direction": "both", "window": 2}, "members": 2},
         "training": TINY["training"],
+    },
+    "distilled": {
+        "model": TINY["model"] | {"recovery": TINY["model"]["recovery"] | {"distilled": True}},
+        "training": TINY["training"] | {"distillation": QUICK},
     },
     "paper-mosi": {
         "model": {

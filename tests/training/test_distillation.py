@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from imder.models.base import Model
 from imder.models.imder.distilled_recovery import DistilledRecovery
@@ -34,5 +35,15 @@ def test_a_distilled_run_is_interrupted_resumed_saved_and_used(corpus, tmp_path)
 def test_the_settings_of_the_phase_are_the_presets():
     distilled = load_config("fast", overrides={"model.recovery.distilled": True})
     assert distilled.training.distillation.learning_rate == 8e-3
-    with pytest.raises(ImderError, match=r"training\.distillation is set, but preset 'fast' has no such phase"):
+    with pytest.raises(ImderError, match=r"training\.distillation is set, but with these settings of the model"):
         load_config("fast", overrides={"training.distillation.max_epochs": 3})
+
+
+def test_a_saved_configuration_that_is_distilled_takes_the_presets_phase(tmp_path):
+    """A run's file has defaults for phases that the run doesn't have."""
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(load_config("fast").to_dict()))
+    config = load_config("fast", file, {"model.recovery.distilled": True})
+    assert config == load_config("fast", overrides={"model.recovery.distilled": True})
+    own = load_config("fast", file, {"model.recovery.distilled": True, "training.distillation.max_epochs": 3})
+    assert own.training.distillation.max_epochs == 3

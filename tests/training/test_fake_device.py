@@ -33,5 +33,5 @@ def test_late_fusion(tmp_path):
 
 @pytest.mark.slow
 def test_every_system(tmp_path):
-    names = [*SYSTEMS, "paper-mosi"]
+    names = [*SYSTEMS, "paper-mosi", "distilled"]
     assert run(tmp_path, *names) == dict.fromkeys(names)

@@ -217,7 +217,16 @@ def objective(model, phase, batches, **more):
     return {name: float(total.detach()) for name, total in totals.items()}, counts, gradients
 
 
-CASES = [(FAST, "stage1"), (FAST, "score"), (FAST, "recovery"), (FAST, "control"), (PAPER, "stage1"), (PAPER, "joint")]
+DISTILLED = FAST | {"model": FAST["model"] | {"recovery": FAST["model"]["recovery"] | {"distilled": True}}}
+CASES = [
+    (DISTILLED, "distillation"),
+    (FAST, "stage1"),
+    (FAST, "score"),
+    (FAST, "recovery"),
+    (FAST, "control"),
+    (PAPER, "stage1"),
+    (PAPER, "joint"),
+]
 
 
 @pytest.mark.parametrize(("config", "phase"), CASES)

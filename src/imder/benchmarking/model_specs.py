@@ -13,9 +13,9 @@ from typing import Any
 
 from imder.evaluation.tables import REFERENCES
 from imder.models.nested import merged
-from imder.models.presets import preset_names, read_preset, tuned_names
+from imder.models.presets import preset_names, tuned_names
 from imder.models.registry import system_class, system_note
-from imder.training.config import RunConfig, load_config
+from imder.training.config import RunConfig, load_config, with_fitting_phases
 from imder.training.phase_config import PhaseConfig
 from imder.types import ImderError
 
@@ -45,8 +45,11 @@ _STAGE1_OF_FAST = {
     "training.stage1.self_distillation": "auto",
 }
 
+_SOLVED = {"model.recovery.distilled": False}
+
 RECOVERY_VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    kind: {"model.recovery.kind": kind} for kind in ("unconditional", "mean", "train-mean", "zero")
+    kind: {"model.recovery.kind": kind} | ({} if kind == "unconditional" else _SOLVED)
+    for kind in ("unconditional", "mean", "train-mean", "zero")
 }
 """Variants of every preset and file of IMDer."""
 
@@ -58,7 +61,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "past": {"model.context.direction": "past"},
         "one-member": {"model.members": 1},
         "distilled": {"model.recovery.distilled": True},
-        "inpaint": {"model.recovery.inpaint": True},
+        "inpaint": {"model.recovery.inpaint": True, **_SOLVED},
         "complete": {"training.missing_rate": 0.0},
     },
     "late-fusion": {
@@ -175,7 +178,10 @@ def _entry(name: str, tuned: str | None) -> ModelSpec:
     if variant not in variants:
         have = f"it has {', '.join(variants)}" if variants else "it has none"
         raise ImderError(f"models (--models): {base} has no variant {variant!r}; {have}")
-    return ModelSpec(f"{base}:{variant}", _varied(config, variants[variant]))
+    try:
+        return ModelSpec(f"{base}:{variant}", _varied(config, variants[variant]))
+    except ImderError as error:
+        raise ImderError(f"models (--models): {base}:{variant}: {error}") from None
 
 
 def _parts(name: str) -> tuple[str, str, str, str]:
@@ -206,12 +212,10 @@ def _varied(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
         data = merged(data, value)
     varied = RunConfig.from_dict(data)
     kind = system_class(varied.system)
-    before, after = set(kind.phases(config.model)), set(kind.phases(varied.model))
-    phases: dict[str, Any] = {phase: PhaseConfig() for phase in set(kind.configured_phases()) - after}
-    if added := (after - before) & set(kind.configured_phases()):
-        usual = RunConfig.from_dict(read_preset(config.preset)).training
-        phases |= {phase: usual.phase(phase) for phase in added}
-    return replace(varied, training=replace(varied.training, **phases))
+    gone: dict[str, Any] = {
+        phase: PhaseConfig() for phase in set(kind.configured_phases()) - set(kind.phases(varied.model))
+    }
+    return with_fitting_phases(replace(varied, training=replace(varied.training, **gone)))
 
 
 def spec_note(entry: str, system: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
@@ -18,7 +19,7 @@ from imder.models.imder.config import KINDS, RecoveryConfig
 from imder.models.nested import differences
 from imder.models.presets import read_preset
 from imder.models.registry import system_class, system_note
-from imder.training.config import load_config
+from imder.training.config import RunConfig
 from imder.training.explained import MOST_SAMPLES
 
 MOST_CHANGES = 12
@@ -98,6 +99,8 @@ def evaluations_note(plan: Plan) -> tuple[str, ...]:
 def _evaluations(model: Mapping[str, Any]) -> tuple[int, int]:
     """The evaluations of a recovery in evaluation and in training, from a configuration or preset."""
     recovery = model["model"].get("recovery", {})
+    if recovery.get("distilled"):
+        return 1, 1
     evaluating = int(recovery.get("evaluations", RecoveryConfig.evaluations))
     return evaluating, int(recovery.get("training_evaluations") or evaluating)
 
@@ -106,7 +109,7 @@ def changes_note(plan: Plan, name: str) -> tuple[str, ...]:
     """What a model changes in its preset, evaluations apart (`evaluations_note`); nothing where it is the preset."""
     model = plan.models[name]
     preset = str(model["preset"])
-    changed = differences(load_config(preset).to_dict(), model) if preset else ()
+    changed = differences(_usual(model).to_dict(), model) if preset else ()
     changes = [f"{key} {new} ({old})" for key, old, new in changed if "evaluations" not in key.rpartition(".")[2]]
     if not changes:
         return ()
@@ -114,6 +117,17 @@ def changes_note(plan: Plan, name: str) -> tuple[str, ...]:
     return (
         f"{name}: {preset} with other settings (in brackets the preset's): {', '.join(changes[:MOST_CHANGES])}{more}.",
     )
+
+
+def _usual(model: Mapping[str, Any]) -> RunConfig:
+    """The preset of a model, with the model's settings of phases that the model doesn't have."""
+    preset = str(model["preset"])
+    config, usual = RunConfig.from_dict(model), RunConfig.from_dict({**read_preset(preset), "preset": preset})
+    kind = system_class(config.system)
+    idle: dict[str, Any] = {
+        phase: config.training.phase(phase) for phase in set(kind.configured_phases()) - set(kind.phases(config.model))
+    }
+    return replace(usual, training=replace(usual.training, **idle))
 
 
 def system_notes(corpus: Corpus, plan: Plan, finished: Sequence[GridCell]) -> tuple[str, ...]:
@@ -208,10 +222,9 @@ def _cut_short(plan: Plan) -> list[str]:
     """Models that have a phase with fewer epochs than their preset."""
     short = []
     for name, model in plan.models.items():
-        usual = load_config(str(model["preset"])).training
-        phases = system_class(str(model["system"])).phases(plan.config(GridCell(name, None, 0)).model)
-        kind = system_class(str(model["system"]))
-        settings = {kind.settings_of(phase) for phase in phases}
-        if any(model["training"][phase]["max_epochs"] < getattr(usual, phase).max_epochs for phase in settings):
+        if not model["preset"]:
+            continue
+        usual, own = _usual(model).training, RunConfig.from_dict(model).training
+        if any(own.phase(phase).max_epochs < usual.phase(phase).max_epochs for phase in own.phase_names):
             short.append(name)
     return short

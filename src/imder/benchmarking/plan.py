@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from imder.benchmarking.model_specs import file_name
-from imder.benchmarking.started_with import ADVICE, check_same_settings
+from imder.benchmarking.same_settings import ADVICE, check_same_settings
 from imder.evaluation.protocol import EvaluationProtocol
 from imder.missingness.protocols import IndependentMissing, frame_protocols
 from imder.models.nested import differences

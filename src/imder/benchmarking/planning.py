@@ -76,7 +76,8 @@ def make_plan(
         )
     metrics.metrics_of(convention)
     training_protocol = _training_protocol(entries, tuple(dict.fromkeys(protocols)), per_rate)
-    samples = (fold_of(corpus, 0, folds) if folds else corpus)["test"]
+    first = fold_of(corpus, 0, folds) if folds else corpus
+    samples = first["test"]
     for protocol in protocols:  # before anything is trained: every cell would fail
         sample_cells(
             samples.present,
@@ -102,22 +103,23 @@ def make_plan(
     models = {entry.name: entry.config.to_dict() for entry in entries}
     distinct = tuple(dict.fromkeys(protocols))
     plan = Plan(shared, models, seeds, tuple(sorted(set(map(float, rates)))), distinct)
-    _check_training(plan, (fold_of(corpus, 0, folds) if folds else corpus)["train"])
+    _check_training(plan, first["train"])
     return plan
 
 
 def _check_training(plan: Plan, train: Split) -> None:
     """Raise `ImderError` for a model that can't be trained on its masks: each of its cells would fail."""
+    related = has_neighbours(train)
     for cell in plan.cells():
         if cell.seed > 0 or cell.fold:
             continue
         config = plan.config(cell)
         system = system_class(config.system)
-        context = system.reads_context(config.model) and has_neighbours(train)
+        context = system.reads_context(config.model) and related
         try:
             check_phases(system, config, train, context=context)
         except ImderError as error:
-            raise ImderError(f"models (--models): {cell.model}: {error}") from None
+            raise ImderError(f"model {cell.model}: {error}") from None
 
 
 def _has_own_rate(entry: ModelSpec) -> bool:

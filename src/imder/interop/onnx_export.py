@@ -178,12 +178,13 @@ def about(model: FusionSystem) -> dict[str, Any]:
         assert isinstance(model, IMDerNetwork)
         config = model.config.recovery
         largest = model.recovery.schedule.std(torch.tensor(1.0)).item()
-        steps = log_uniform_sigmas(config.evaluations - 1, largest, SIGMA_MIN).tolist()
         recovery = {
             "weights": model.recovery_weights(),
             "draws": model.config.num_samples,
             "solver": "distilled" if config.distilled else config.solver,
-            "sigmas": [largest] if config.distilled else steps,
+            "sigmas": [largest]
+            if config.distilled
+            else log_uniform_sigmas(config.evaluations - 1, largest, SIGMA_MIN).tolist(),
             "width": model.config.encoder.width,
             "steps": model.steps,
         }

@@ -234,7 +234,7 @@ def load_config(
     for part in ("model", "training"):
         if not isinstance(data[part], dict):
             raise ImderError(f"{part} is a mapping of settings, got {data[part]!r}")
-    return without_idle_phases(RunConfig.from_dict(data | {"preset": preset}))
+    return with_fitting_phases(RunConfig.from_dict(data | {"preset": preset}))
 
 
 def complete_config(file: str | Path) -> RunConfig:
@@ -276,10 +276,11 @@ def _read(file: str | Path) -> dict[str, Any]:
     return data
 
 
-def without_idle_phases(config: RunConfig) -> RunConfig:
-    """Reset the settings of phases that the model's configuration takes away to their defaults.
+def with_fitting_phases(config: RunConfig) -> RunConfig:
+    """The settings of phases that the model's configuration adds to those of the preset, or takes away.
 
-    What a preset says of such a phase is void. A file or an override that changes it is a mistake.
+    One that it takes away gets defaults: what a preset says of it is void, and a file or an override that changes it is a
+    mistake. One that it adds gets what the preset says of it, unless its settings were changed.
 
     Raises:
         ImderError: settings of a phase that training does not go through.
@@ -288,13 +289,20 @@ def without_idle_phases(config: RunConfig) -> RunConfig:
         return config
     kind, training = system_class(config.system), config.training
     usual = RunConfig.from_dict(read_preset(config.preset))
-    preset_has = f"preset {config.preset!r} has"
-    idle: dict[str, Any] = {}
-    for name in sorted(set(kind.configured_phases()) - set(kind.phases(config.model))):
-        if training.phase(name) == PhaseConfig():
-            continue
-        if training.phase(name) != usual.training.phase(name):
-            where = "with these settings of the model there is" if name in kind.phases(usual.model) else preset_has
-            raise ImderError(f"training.{name} is set, but {where} no such phase")
-        idle[name] = PhaseConfig()
-    return replace(config, training=replace(training, **idle))
+    usual_phases, phases = kind.phases(usual.model), kind.phases(config.model)
+    changed: dict[str, Any] = {}
+    for name in kind.configured_phases():
+        given, preset = training.phase(name), usual.training.phase(name)
+        if name in phases:
+            if name not in usual_phases and given == PhaseConfig():
+                changed[name] = preset
+        elif given != PhaseConfig():
+            if given != preset:
+                lacks = (
+                    f"preset {config.preset!r} has"
+                    if preset == PhaseConfig()
+                    else "with these settings of the model there is"
+                )
+                raise ImderError(f"training.{name} is set, but {lacks} no such phase")
+            changed[name] = PhaseConfig()
+    return replace(config, training=replace(training, **changed))

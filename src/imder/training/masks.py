@@ -120,11 +120,7 @@ def training_loader(
     rows = np.flatnonzero(wanted & (context | present.any(1)))
     served = present[rows].any(1)  # in dialogues, a clip of nothing keeps its position
     protocol = protocol_of(phase, training, dialogue_numbers(split)[rows[served]] if context else None)
-    if context and isinstance(protocol, MissingByBatch):
-        raise ImderError(
-            f"missing_rate {protocol.protocol!r} draws one pattern for a batch of single samples; "
-            "this system reads whole dialogues: use 'any' or a number"
-        )
+    _check_context(protocol, context)
     available, erasure = _sample(protocol, present[rows], seed)
     size = phase.batch_size * world
     loader = MaskedLoader(split, rows, available, size, visible, rank, world, erasure=erasure, complete=True)
@@ -132,6 +128,21 @@ def training_loader(
         return loader.take(protocol.order(len(rows), seed))
     loader = whole_dialogues(loader) if context else loader
     return loader.shuffled(training.seed, epoch)
+
+
+def check_masks(split: Split, phase: PhaseConfig, training: TrainingConfig, *, context: bool) -> None:
+    """Raise the `ImderError` that `training_loader` would raise, without making a loader."""
+    protocol = protocol_of(phase, training)
+    _check_context(protocol, context)
+    protocol.sample(split.present[split.present.any(1)], 0)
+
+
+def _check_context(protocol: Missing, context: bool) -> None:
+    if context and isinstance(protocol, MissingByBatch):
+        raise ImderError(
+            f"missing_rate {protocol.protocol!r} draws one pattern for a batch of single samples; "
+            "this system reads whole dialogues: use 'any' or a number"
+        )
 
 
 def _sample(protocol: Missing, present: Mask, seed: int) -> tuple[Mask, Erasure | None]:

@@ -23,10 +23,10 @@ from imder.data.split import Split
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
 from imder.models.registry import build, system_class
-from imder.training.config import EngineConfig, RunConfig, TrainingConfig, load_config, without_idle_phases
+from imder.training.config import EngineConfig, RunConfig, TrainingConfig, load_config, with_fitting_phases
 from imder.training.engine import device_of, is_main_process
 from imder.training.language import RunLanguage
-from imder.training.masks import hide_labels, mode_of, training_loader
+from imder.training.masks import check_masks, hide_labels, mode_of
 from imder.training.phases import TrainingJob
 from imder.training.run import RunDirectory
 from imder.training.shortcuts import Shortcuts, check_option
@@ -85,7 +85,7 @@ def new_settings(
         settings = load_config(preset, config, dict(overrides or {}) | shortcuts.overrides(preset, config))
     if task == "none":
         model = system_class(settings.system).without_labels(settings.model)
-        settings = without_idle_phases(replace(settings, model=model))
+        settings = with_fitting_phases(replace(settings, model=model))
     return settings if max_epochs is None else settings.with_max_epochs(max_epochs)
 
 
@@ -203,7 +203,7 @@ def start(job: TrainingJob, model: Model, source: str, corpus: Corpus, claimed: 
 
 
 def check_phases(system: Model | type[Model], settings: RunConfig, train: Split, *, context: bool) -> None:
-    """Check what every phase of a configuration learns from.
+    """Check the objective and the training masks of each phase.
 
     Args:
         system: the model, or its class before there is one.
@@ -216,9 +216,7 @@ def check_phases(system: Model | type[Model], settings: RunConfig, train: Split,
     """
     for phase in system.phases(settings.model):
         check_objective(system, phase, settings.training)
-        training_loader(
-            train, settings.training.phase(system.settings_of(phase)), settings.training, 0, context=context
-        )
+        check_masks(train, settings.training.phase(system.settings_of(phase)), settings.training, context=context)
 
 
 def check_objective(model: Model | type[Model], phase: Phase, training: TrainingConfig) -> None:

@@ -98,6 +98,8 @@ def test_only_the_student_learns_and_only_it_is_kept():
     loss_of(recovery).sum().backward()
     assert any(p.grad is not None and bool(p.grad.any()) for p in recovery.networks["target"].parameters())
     assert all(p.grad is None for p in recovery._teacher[0].parameters())
+    recovery.double()
+    assert {p.dtype for p in recovery._teacher[0].parameters()} == {torch.float64}  # it moves along
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,7 @@ def test_only_the_student_learns_and_only_it_is_kept():
         ({"condition": "channels", "preconditioning": "score"}, "not 'channels' and 'conditional'"),
         ({"inpaint": True}, "exclude each other"),
         ({"solver": "euler_maruyama", "evaluations": 50}, "adds noise in every step"),
+        ({"evaluations": 1}, "teaches nothing"),
         ({"training_evaluations": 2}, "leave training_evaluations out"),
     ],
 )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from imder.benchmarking.fixed.pooling import pool_corpus
 from imder.benchmarking.folds import Order, fold_of, joined, rotation_groups
 from imder.benchmarking.resampled import clusters_of
-from imder.benchmarking.started_with import ADVICE, check_same_settings
+from imder.benchmarking.same_settings import ADVICE, check_same_settings
 from imder.data.corpus import Corpus, Split
 from imder.data.split import without_empty
 from imder.missingness.patterns import pattern_name, patterns

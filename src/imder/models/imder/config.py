@@ -149,6 +149,10 @@ class RecoveryConfig:
                 f"recovery.distilled: solver {self.solver!r} adds noise in every step, so that no network can learn what it "
                 "makes of the first; use 'dpmpp_2m' or 'heun'"
             )
+        if self.evaluations < 2:
+            raise ImderError(
+                "recovery.distilled: a draw of one evaluation teaches nothing; set evaluations to 2 or more"
+            )
         if self.training_evaluations is not None:
             raise ImderError("recovery.distilled draws in one evaluation; leave training_evaluations out")
 

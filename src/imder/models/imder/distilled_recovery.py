@@ -12,7 +12,8 @@ F has the distribution of S's. Both see the conditions of training samples under
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -37,17 +38,24 @@ class DistilledRecovery(TokenRecovery):
 
     @property
     def evaluations(self) -> int:
-        """One."""
+        """A draw takes one evaluation."""
         return 1
 
     def start_distillation(self) -> None:
-        """Keep the networks as they are as the teacher of those that learn."""
+        """Keep a copy of the networks as the teacher."""
         self.end_distillation()
         self._teacher = (copy.deepcopy(self).eval().requires_grad_(False),)
 
     def end_distillation(self) -> None:
-        """Let the teacher go."""
+        """Drop the teacher."""
         self._teacher = ()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the parameters, as `to` and `cuda` do, with those of the teacher."""
+        for teacher in self._teacher:
+            teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return moved
 
     def losses(
         self,

@@ -1,4 +1,4 @@
-"""What every call on a folder has to agree with: the settings that the folder was started with."""
+"""Calls on one folder must have the settings that the folder was started with."""
 
 from __future__ import annotations
 
