@@ -92,8 +92,8 @@ def test_what_can_not_be_watched_is_one_line(media, talk, monkeypatch, capsys, t
     assert "say what to predict: --camera 0" in says()
     assert "say what to predict: --camera 0" in says("--camera", "0", "--replay", talk[0])
     assert "there is no such file" in says("--replay", tmp_path / "none.mp4")
-    assert "belong to a --replay" in says("--camera", "0", "--transcript", talk[1])
-    assert "belongs to a --replay" in says("--camera", "0", "--speed", "2")
+    assert "--transcript: timed words are read with --replay only" in says("--camera", "0", "--transcript", talk[1])
+    assert "--speed: devices run in real time; it applies to --replay only" in says("--camera", "0", "--speed", "2")
     camera = says("--camera", tmp_path / "video7")
     assert "can't be opened with" in camera
     assert "video7" in camera

@@ -15,6 +15,8 @@ SPEECH = Recipe(
     vision=FaceRecipe("face", 62, "gone", "f", 15, "longest"),
 )
 
+WORDS = replace(SOUND, language=LanguageRecipe("gone", "f", 50, 8))
+
 
 def reader(recipe=SOUND, **options):
     return MediaReader(recipe.to_dict(), "run", MediaOptions(**options))
@@ -37,14 +39,29 @@ def test_options_in_vain_are_refused_at_once(recipe, option, message, tmp_path):
         reader(recipe, **{option: str(tmp_path)})
 
 
+def test_transcription_without_words_is_refused_at_once():
+    with pytest.raises(ImderError, match="--transcribe: run reads no words; leave it out"):
+        reader(transcribe=True)
+    with pytest.raises(ImderError, match="--transcribe: run reads no words with --language none; leave it out"):
+        reader(WORDS, language="none", transcribe=True)
+    assert [*reader(WORDS, language="none", transcribe=False).recipe.dims] == ["vision", "audio"]
+
+
+@pytest.mark.parametrize(("option", "given"), [("language", "none"), ("face_model", "gone"), ("transcribe", True)])
+def test_options_of_a_run_without_a_recipe_are_named(option, given):
+    with pytest.raises(ImderError, match=f"^--{option.replace('_', '-')}: run was trained on features .* without this"):
+        MediaReader(None, "run", MediaOptions(**{option: given}))
+
+
 def test_options_of_ignored_modalities_are_no_mistake():
     some = reader(SPEECH, audio_model="moved")
     assert some.recipe.audio.model == "moved"
     assert [*some.ignoring({"audio"}).recipe.dims] == ["vision"]
     assert [*some.recipe.dims] == ["vision", "audio"]
-    spoken = reader(replace(SOUND, language=LanguageRecipe("gone", "f", 50, 8)), transcribe=True, asr_model="gone")
+    spoken = reader(WORDS, transcribe=True, asr_model="gone")
     for names in ({"language"}, {"audio"}):  # neither is transcribed, so that no model is loaded
         assert spoken.ignoring(names).recipe_for([SPOKEN]).transcription is None
+    assert [*spoken.ignoring({"audio"}).ignoring({"vision"}).recipe.dims] == ["language"]
 
 
 def test_a_table_of_openface_for_a_run_that_reads_pictures(tmp_path):

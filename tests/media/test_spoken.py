@@ -96,7 +96,7 @@ def test_mistakes(media, whisper, speech, tmp_path, capsys):
         (("--asr-model", tmp_path / "gone"), "gone: there is no such folder"),
         (("--asr-model", whisper, "--asr-language", "xx"), "--asr-language xx: "),
         (("--audio-model", whisper), "--audio-model: "),
-        (("--language", "none", "--transcribe"), "--transcribe: the words aren't read without language"),
+        (("--language", "none", "--transcribe"), "reads no words with --language none; leave it out"),
     ):
         assert imder_(*predict, *options) == 2
         error = capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Live streams over a WebSocket."""
 
 import io
+import math
 import struct
 
 import numpy as np
@@ -196,6 +197,7 @@ def test_parameters_in_the_address_are_refused(client):
     answer = client.post("/v1/predict?window=2", json={})
     assert answer.status_code == 422
     assert answer.json()["error"].startswith("parameters after '?' in the address aren't read")
+    assert [client.get(f"{path}?_=1").status_code for path in ("/metrics", "/v1/model")] == [200, 200]
 
 
 def test_too_many_of_them_end_it(client):
@@ -284,6 +286,11 @@ def test_what_is_pushed_is_what_was_sent():
         push_document(
             SwitchedStream(Recorder()), {"type": "words", "words": [words[0] | {"path": "x"}]}, SPEC, ServeConfig()
         )
+    for wrong in ("high", True, [0.5], math.inf, math.nan):
+        message = {"type": "words", "words": [words[0] | {"probability": wrong}]}
+        with pytest.raises(Refusal, match="words: probability: a number is needed"):
+            push_document(SwitchedStream(Recorder()), message, SPEC, ServeConfig())
+    words += [words[0] | {"probability": 1.0000001}, words[0] | {"probability": None}]
     assert push_document(SwitchedStream(Recorder()), {"type": "words", "words": words}, SPEC, ServeConfig())
     assert not push_document(SwitchedStream(Recorder()), {"type": "stop"}, SPEC, ServeConfig())
-    assert calls == [([-3, 7], 16000, 1.5), [{"text": "a", "start": 0, "end": 1}]]
+    assert calls == [([-3, 7], 16000, 1.5), words]

@@ -15,7 +15,7 @@ def arrays(seed, **frames):
 
 def test_an_answer_is_that_of_json(client):
     features = arrays(0, language=2, vision=5)
-    binary = client.post("/v1/predict", content=save(features, {"id": "a"}), headers=HEAD).json()
+    binary = client.post("/v1/predict", content=save(features, {"id": "a", "format": "pt"}), headers=HEAD).json()
     document = {"id": "a", "features": {name: values.tolist() for name, values in features.items()}}
     assert binary["predictions"] == client.post("/v1/predict", json=document).json()["predictions"]
 
@@ -23,7 +23,7 @@ def test_an_answer_is_that_of_json(client):
 def test_samples_are_numbered(client):
     given = [arrays(1, audio=1), arrays(2, language=3, audio=1), arrays(3, vision=2)]
     tensors = {f"{i}.{name}": values for i, sample in enumerate(given) for name, values in sample.items()}
-    body = save(tensors, {"1": "second"})
+    body = save(tensors, {"1": "second", "format": "np"})
     rows = client.post("/v1/predict/batch", content=body, headers=HEAD).json()["predictions"]
     assert [row["id"] for row in rows] == ["clip-0", "second", "clip-2"]
     documents = [{"features": {name: values.tolist() for name, values in sample.items()}} for sample in given]

@@ -67,9 +67,9 @@ def run(options: Namespace) -> int:
     if devices == (options.replay is not None):
         raise ImderError("say what to predict: --camera 0, --microphone default or both, or --replay FILE")
     if options.transcript is not None and options.replay is None:
-        raise ImderError("--transcript: words with times belong to a --replay")
+        raise ImderError("--transcript: timed words are read with --replay only")
     if options.speed is not None and options.replay is None:
-        raise ImderError("--speed: a camera and a microphone have none; it belongs to a --replay")
+        raise ImderError("--speed: devices run in real time; it applies to --replay only")
     if options.out is not None:
         check_output(options.out, COLUMNS, (options.run, options.replay, options.transcript), options.force)
     from imder.jobs.threads import set_threads

@@ -54,9 +54,11 @@ def media_recipe(recipe: Mapping[str, Any] | None, options: MediaOptions, run: s
         ImderError: the run has none, or an option is about something that it doesn't read.
     """
     if recipe is None or not extracted(recipe):
+        vain = next((f"{option}: " for option in given_options(options)), "")
         raise ImderError(
-            f"{run}: was trained on features that `imder extract` didn't make, so they can't be extracted from media; "
-            "predict a corpus of such features, or train on a store that `imder extract` made"
+            f"{vain}{run} was trained on features that `imder extract` didn't make, so they can't be extracted from media; "
+            f"predict a corpus of such features{' without this option' if vain else ''}, or train on a store that "
+            "`imder extract` made"
         )
     read = Recipe.from_dict(recipe, run)
     if options.language == NONE:
@@ -73,19 +75,39 @@ def media_recipe(recipe: Mapping[str, Any] | None, options: MediaOptions, run: s
     return read.only(read.dims.keys() - options.ignored)
 
 
+def given_options(options: MediaOptions) -> list[str]:
+    """The options of extraction that are given, as the command line names them.
+
+    >>> given_options(MediaOptions(language="none", transcribe=False))
+    ['--language']
+    """
+    values = {
+        "--language": options.language,
+        "--transcribe": options.transcribe or None,  # --no-transcribe holds for any run
+        "--asr-model": options.asr_model,
+        "--asr-language": options.asr_language,
+        "--audio-model": options.audio_model,
+        "--face-model": options.face_model,
+        "--openface-program": options.openface,
+    }
+    return [option for option, value in values.items() if value is not None]
+
+
 def _unread(recipe: Recipe, options: MediaOptions) -> Iterator[tuple[str, str]]:
     """Each option that is given in vain, and what the recipe would have to read for it."""
-    words = recipe.language is not None
+    ignores_texts, reads_words = options.language == NONE, recipe.language is not None
+    words = "words with --language none" if ignores_texts else "words"
     columns = recipe.vision is not None and extractor_of("vision", recipe.vision) is OPENFACE
-    table = (
-        ("--language", options.language if options.language != NONE else None, words, "texts"),
-        ("--asr-model", options.asr_model, words or _shares_weights(recipe), "words"),
-        ("--asr-language", options.asr_language, words, "words"),
-        ("--audio-model", options.audio_model, isinstance(recipe.audio, SpeechRecipe), "features of a speech model"),
-        ("--face-model", options.face_model, isinstance(recipe.vision, FaceRecipe), "faces by such models"),
-        ("--openface-program", options.openface, columns, "columns of OpenFace"),
-    )
-    return ((option, what) for option, given, is_read, what in table if given is not None and not is_read)
+    table = {
+        "--language": (ignores_texts or reads_words, "texts"),
+        "--transcribe": (reads_words, words),
+        "--asr-model": (reads_words or _shares_weights(recipe), words),
+        "--asr-language": (reads_words, words),
+        "--audio-model": (isinstance(recipe.audio, SpeechRecipe), "features of a speech model"),
+        "--face-model": (isinstance(recipe.vision, FaceRecipe), "faces by such models"),
+        "--openface-program": (columns, "columns of OpenFace"),
+    }
+    return ((option, table[option][1]) for option in given_options(options) if not table[option][0])
 
 
 def _shares_weights(recipe: Recipe) -> bool:
@@ -102,11 +124,7 @@ def with_transcription(recipe: Recipe, clips: Sequence[Clip], options: MediaOpti
     Raises:
         ImderError: what was asked for is missing.
     """
-    if "language" in options.ignored:
-        return recipe
     if recipe.language is None:
-        if options.transcribe:
-            raise ImderError("--transcribe: the words aren't read without language; leave it out")
         return recipe
     trained = recipe.transcription
     model = options.asr_model or (trained.model if trained is not None else None)

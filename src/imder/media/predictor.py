@@ -279,7 +279,7 @@ class Predictor:
         return Stream(self.model, recipe, options, predict_options, callback, block=block)
 
     def ignoring(self, names: Collection[str]) -> Predictor:
-        """The same system, to which some modalities of media are always missing; without audio, nothing is transcribed."""
+        """The same system with these modalities of media left out too; without audio, nothing is transcribed."""
         other = copy(self)
         other._media = self._media.ignoring(names)
         return other

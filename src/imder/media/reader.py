@@ -18,7 +18,7 @@ from imder.extract.manifest import Clip
 from imder.extract.recipe import Recipe
 from imder.extract.vision import find_openface
 from imder.media.clip_inputs import AudioInput, SelectedClips, clip_from, clips_from
-from imder.media.media_recipe import MediaOptions, media_recipe, with_transcription
+from imder.media.media_recipe import MediaOptions, given_options, media_recipe, with_transcription
 from imder.media.recording import Recording, read_recording
 from imder.media.transcript import read_transcript
 from imder.types import ImderError
@@ -47,13 +47,13 @@ class MediaReader:
     def __init__(self, recipe: Mapping[str, Any] | None, run: str, options: MediaOptions) -> None:
         self._recipe, self._run, self._options = recipe, run, options
         self.openface = find_openface(options.openface)
-        if replace(options, transcribe=None, notify=MediaOptions.notify) != MediaOptions():
+        if given_options(options):
             media_recipe(recipe, options, run)  # options in vain are refused now, not with the first clip
 
     def ignoring(self, names: Collection[str]) -> MediaReader:
-        """The same, to which these modalities are always missing. Without audio, nothing is transcribed either."""
+        """A reader that leaves these modalities out too, and transcribes nothing without audio."""
         other = copy(self)
-        other._options = replace(self._options, ignored=frozenset(names))
+        other._options = replace(self._options, ignored=self._options.ignored | frozenset(names))
         return other
 
     @property

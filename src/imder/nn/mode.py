@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""A module's evaluation mode, set for the length of a block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 class evaluating:
-    """Context manager: a module in evaluation mode, its former mode restored at the end."""
+    """Context manager that sets a module to evaluation mode and restores the mode of each submodule at the end."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module

@@ -127,7 +127,8 @@ class Guard:
             )
         if self._active > self._config.concurrency:
             raise busy(f"{self._config.concurrency} requests are in progress; try again in a moment", 503, close=True)
-        check_query(scope)
+        if scope["method"] == "POST":
+            check_query(scope)
 
     def _check_site(self, headers: Headers) -> None:
         """Raise a `Refusal` for a page of another site, or a name that isn't local where only this machine may call."""
@@ -153,7 +154,7 @@ def _failure(error: Exception) -> Refusal:
 
 
 def check_query(scope: Scope) -> None:
-    """Raise a `Refusal` for parameters in the address, which no route reads."""
+    """Raise a `Refusal` for parameters in the address of a prediction: its settings belong in the body or a message."""
     if scope.get("query_string"):
         raise Refusal(422, "parameters after '?' in the address aren't read; /docs says where each belongs", CLOSE)
 

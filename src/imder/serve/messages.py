@@ -4,7 +4,8 @@ A client sends ``{"type": "start", "window": 4, "hop": 1, "rate": 16000}`` first
 
 * binary messages: a byte (1 sound, 2 picture), the time in seconds of the stream as a little-endian float64, then 16-bit
   little-endian mono samples or a JPEG;
-* ``{"type": "words", "words": [{"text": ..., "start": ..., "end": ...}]}``;
+* ``{"type": "words", "words": [{"text": ..., "start": ..., "end": ...}]}``; a word may have the ``probability`` that speech
+  recognisers give, a number that isn't used;
 * ``{"type": "features", "start": 0, "end": 1, "features": {"audio": [[...], ...]}, "missing": ["vision"]}``: frames that lie
   evenly between two times in seconds of the stream, as in a request of one sample;
 * ``{"type": "ignore", "modalities": ["vision"]}``: modalities that count as missing from now on, all others are used
@@ -47,7 +48,7 @@ _KEYS = {
     "time": ("type", "time"),
     "stop": ("type",),
 }
-_WORD_KEYS = ("text", "start", "end")
+_WORD_KEYS = ("text", "start", "end", "probability")
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,13 @@ def _words(words: Any, config: ServeConfig) -> list[dict[str, Any]]:
         raise Refusal(422, f"words: a list of up to {MOST_WORDS} words is needed, each with text, start and end")
     for word in words:
         check_keys(word, _WORD_KEYS, "words: ", "a word")
-        text, start, end = (word.get(key) for key in _WORD_KEYS)
+        text, start, end, probability = (word.get(key) for key in _WORD_KEYS)
         if not isinstance(text, str) or not 0 < len(text) <= config.max_text:
             raise Refusal(422, "words: each has a text")
         if not all(isinstance(t, int | float) and 0 <= t < MOST_SECONDS for t in (start, end)) or start > end:
             raise Refusal(422, "words: each has start and end in seconds of the stream")
+        if probability is not None and not _is_finite(probability):
+            raise Refusal(422, "words: probability: a number is needed")
     return words
 
 
@@ -174,8 +177,12 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
         raise Refusal(422, "a picture is no JPEG that can be decoded") from None
 
 
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
 def _number(document: dict[str, Any], key: str, default: float, least: float, most: float) -> float:
     value = document.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+    if not _is_finite(value) or not least <= value <= most:
         raise Refusal(422, f"{key}: a number from {least:g} to {most:g} is needed")
     return value

@@ -2,7 +2,8 @@
 
 A sample has a tensor ``(T, D)`` or ``(D,)`` of 16, 32 or 64-bit floats for each available modality, under its name, and
 ``id`` in the metadata. In a request of several samples, tensors are named ``0.audio``, ``1.audio``, ``1.language``, ..., and
-the metadata's keys ``0``, ``1``, ... hold ids.
+the metadata's keys ``0``, ``1``, ... hold ids. The key ``format``, by which files name the library that wrote them, is accepted
+and not used.
 """
 
 from __future__ import annotations
@@ -65,13 +66,14 @@ def read_numbered_tensors(body: bytes, spec: Spec, config: ServeConfig) -> list[
 
 
 def _document(body: bytes) -> tuple[Arrays, Mapping[str, str]]:
-    """Arrays and metadata of a safetensors document."""
+    """Arrays and metadata of a safetensors document, without ``format``."""
     try:
         arrays = load(body)
     except (SafetensorError, KeyError, ValueError, TypeError, OverflowError):
         raise Refusal(400, "the body is no safetensors document of floats") from None
     header = parse_json(body[8 : 8 + int.from_bytes(body[:8], "little")])
-    return arrays, header.get("__metadata__") or {}
+    metadata = header.get("__metadata__") or {}
+    return arrays, {key: value for key, value in metadata.items() if key != "format"}
 
 
 def _sample(arrays: Arrays, name: str, spec: Spec, config: ServeConfig, where: str = "") -> FeatureSample:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +34,7 @@ from imder.models.language.pretrained import (
     states_of,
     transformers_for,
 )
-from imder.models.language.texts import states_of_texts
+from imder.models.language.texts import copied_to_cpu, states_of_texts
 from imder.nn.resample import frame_mask
 from imder.types import ImderError, Spec
 
@@ -128,31 +127,29 @@ class LanguageEncoder:
                     f"{ids.name} [{name}]: language: sample {split.ids[row]!r}: the token id {int(values.max())} is not in "
                     f"the vocabulary of {self.folder} ({self._vocabulary} ids); use the transformer that the ids were made for"
                 )
-            longest = int(tokens.lengths.max(initial=0))
-            try:
-                self._read_one_of(longest)
-            except (IndexError, RuntimeError) as error:
-                raise ImderError(
-                    f"{ids.name} [{name}]: language: {self.folder} can't read a text of {longest} tokens "
-                    f"({str(error).splitlines()[0]}); extract with a lower --max-tokens"
-                ) from None
+            self._check_length(int(tokens.lengths.max(initial=0)), f"{ids.name} [{name}]")
 
-    def _read_one_of(self, length: int) -> None:
+    def _check_length(self, length: int, where: str) -> None:
         """Read a text of some length, unless one as long was read before.
 
         It is read on the CPU: an index out of range on a GPU makes that GPU unusable for the rest of the process.
 
         Raises:
-            IndexError, RuntimeError: the transformer can't.
+            ImderError: the transformer can't.
         """
         if length <= self._readable:
             return
-        on_cpu = next(self.module.parameters()).device.type == "cpu"
-        module = self.module if on_cpu else deepcopy(self.module).to("cpu")
+        module = copied_to_cpu(self.module)  # not in the `try`: a lack of memory for the copy is no fault of the text
         ids = torch.zeros(1, length, dtype=torch.int64)
-        with torch.inference_mode():
-            module(input_ids=ids, attention_mask=torch.ones_like(ids))
-        self._readable = max(self._readable, length)
+        try:
+            with torch.inference_mode():
+                module(input_ids=ids, attention_mask=torch.ones_like(ids))
+        except (IndexError, RuntimeError) as error:
+            raise ImderError(
+                f"{where}: language: {self.folder} can't read a text of {length} tokens "
+                f"({str(error).splitlines()[0]}); extract with a lower --max-tokens"
+            ) from None
+        self._readable = length
 
     def matches_tokenizer(self, ids: Corpus) -> bool | None:
         """Whether its tokenizer gives the ids of a corpus for the corpus' texts; None without texts or tokenizer.
