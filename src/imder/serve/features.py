@@ -126,7 +126,7 @@ def read_missing(given: Any, spec: Spec, where: str = "") -> frozenset[str]:
 
 
 def check_keys(keys: Iterable[str], known: Sequence[str], where: str = "", what: str = "a sample") -> None:
-    """Raise a `Refusal` for an unknown key: a misspelt option would otherwise be ignored without a word."""
+    """Raise a `Refusal` for an unknown key: a misspelt one would otherwise have no effect and no message."""
     for key in keys:
         if key not in known:
             raise Refusal(422, f"{where}unknown key {_shortened(key)}; {what} has {', '.join(known)}")

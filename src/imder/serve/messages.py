@@ -20,7 +20,7 @@ import math
 import struct
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +140,7 @@ def _words(words: Any, config: ServeConfig) -> list[dict[str, Any]]:
         text, start, end, probability = (word.get(key) for key in _WORD_KEYS)
         if not isinstance(text, str) or not 0 < len(text) <= config.max_text:
             raise Refusal(422, "words: each has a text")
-        if not all(isinstance(t, int | float) and 0 <= t < MOST_SECONDS for t in (start, end)) or start > end:
+        if not all(_is_finite(t) and 0 <= t < MOST_SECONDS for t in (start, end)) or start > end:
             raise Refusal(422, "words: each has start and end in seconds of the stream")
         if probability is not None and not _is_finite(probability):
             raise Refusal(422, "words: probability: a number is needed")
@@ -177,7 +177,7 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
         raise Refusal(422, "a picture is no JPEG that can be decoded") from None
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 

@@ -34,7 +34,8 @@ from imder.models.language.pretrained import (
     states_of,
     transformers_for,
 )
-from imder.models.language.texts import copied_to_cpu, states_of_texts
+from imder.models.language.texts import states_of_texts
+from imder.nn.cpu_copy import copied_to_cpu
 from imder.nn.resample import frame_mask
 from imder.types import ImderError, Spec
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
-from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,17 +25,6 @@ def states_of_texts(module: nn.Module, tokens: Ragged) -> Iterator[tuple[int, ND
         with torch.inference_mode():
             states = module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float()
         yield from zip(rows, states.cpu().numpy(), strict=True)
-
-
-def copied_to_cpu(module: nn.Module) -> nn.Module:
-    """The module itself if it is on the CPU, else a copy there for inference; no tensor is copied on the module's device."""
-    if next(module.parameters()).device.type == "cpu":
-        return module
-    copies: dict[int, Any] = {}  # `deepcopy` takes these in place of the tensors with these ids
-    for tensor in chain(module.parameters(), module.buffers()):
-        copy = tensor.detach().to("cpu")
-        copies[id(tensor)] = nn.Parameter(copy, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
-    return deepcopy(module, copies)
 
 
 def _groups_of_equal_length(tokens: Ragged) -> Iterator[list[int]]:
