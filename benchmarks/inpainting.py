@@ -15,6 +15,7 @@ Prints a table and the weight of recovery in predictions; writes ``inpainting.cs
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +90,17 @@ def measure(model: IMDer, split: Split, rate: float, draws: int, truth: KnownTru
     with evaluating(model):
         clean, zeros = (model.shared(model.encode(b)) for b in (batch.whole(), batch))
         remaining = model.remaining(batch)
-        conditions = model.conditions(zeros, remaining)
+        observed = model.observe(zeros, batch, remaining)
         recovered = model.recover(batch, samples=draws, seed=1)
     assert remaining is not None
     assert isinstance(model.recovery, TokenRecovery)
     rows = []
-    for i, name in enumerate(model.spec.names):
+    for name in model.spec.names:
         recovery = recovered[name]
         own = remaining[name].take(recovery.rows)
         unknown = own.unknown[:, None] & own.partial[:, None, None]
-        given = {k: e[recovery.rows] for k, e in conditions.items()}
-        usable = model.usable(i, batch.available[recovery.rows])
-        linear = model.recovery.closed_form_mean(name, given, usable, None, own)
+        given = replace(model.usable(name, observed.take(recovery.rows)), neighbours=None)
+        linear = model.recovery.closed_form_mean(name, given)
 
         def scale(x: Tensor, name: str = name) -> Tensor:
             scaled: Tensor = model.recovery.scale(name, x)

@@ -88,17 +88,8 @@ class Encoders:
         recovery.antithetic = False  # type: ignore[misc]
         try:
             with torch.no_grad(), evaluating(model):
-                shared = model.shared(encodings)
-                near = model.neighbour_encodings(shared, batch)
-                sampled = recovery.sample(
-                    missing,
-                    {k: e[index] for k, e in shared.items()},
-                    model.usable(model.spec.names.index(missing), batch.available[index]),
-                    batch.keys[index],
-                    draws=draws,
-                    seed=seed,
-                    near=None if near is None else near.take(index),
-                )
+                observed = model.usable(missing, model.observe(encodings, batch).take(index))
+                sampled = recovery.sample(missing, observed, batch.keys[index], draws=draws, seed=seed)
         finally:
             recovery.config = kept
             del recovery.antithetic

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from imder.diffusion import KeyedNoise
 from imder.evaluation.results import write_csv
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.training import IMDer
 from imder.models.registry import build
 from imder.training.config import load_config
@@ -84,8 +85,7 @@ def systems() -> dict[str, System]:
 class Given:
     """The input of recovery: encodings, all but ``MISSING`` available, and keys of the noise."""
 
-    encodings: dict[str, Tensor]
-    available: Tensor
+    observed: ObservedEncodings
     keys: Tensor
 
     @classmethod
@@ -94,18 +94,18 @@ class Given:
         generator = torch.Generator().manual_seed(rows)
         encodings = {name: torch.randn(rows, WIDTH, STEPS, generator=generator).to(DEVICE) for name in SPEC.names}
         available = torch.tensor([[name != MISSING for name in SPEC.names]], device=DEVICE).repeat(rows, 1)
-        return cls(encodings, available, torch.arange(rows, device=DEVICE))
+        return cls(ObservedEncodings(encodings, available), torch.arange(rows, device=DEVICE))
 
 
 def sample(model: IMDer, given: Given, draws: int = 1, seed: int = 0) -> Tensor:
     """Sampled encodings ``(draws, rows, width, steps)``."""
-    return model.recovery.sample(MISSING, given.encodings, given.available, given.keys, draws=draws, seed=seed)
+    return model.recovery.sample(MISSING, given.observed, given.keys, draws=draws, seed=seed)
 
 
 @torch.no_grad()
 def refine(model: IMDer, given: Given, draws: int = 1) -> Tensor:
     """Refine encodings; the cost doesn't depend on their values."""
-    return model.refine(MISSING, given.encodings[MISSING].expand(draws, -1, -1, -1))
+    return model.refine(MISSING, given.observed.encodings[MISSING].expand(draws, -1, -1, -1))
 
 
 def recover(model: IMDer, given: Given, draws: int = 1, seed: int = 0) -> Tensor:
@@ -122,8 +122,8 @@ def recover_in_turn(model: IMDer, given: Given, draws: int) -> list[Tensor]:
 def evaluation_flops(model: IMDer, given: Given) -> int:
     """Floating-point operations of one evaluation of the denoiser for all rows."""
     with torch.no_grad():
-        denoise = model.recovery.denoiser(MISSING, given.encodings, given.available, KeyedNoise(given.keys, 0))
-        return flops(lambda: denoise(given.encodings[MISSING], torch.ones((), device=DEVICE)))
+        denoise = model.recovery.denoiser(MISSING, given.observed, KeyedNoise(given.keys, 0))
+        return flops(lambda: denoise(given.observed.encodings[MISSING], torch.ones((), device=DEVICE)))
 
 
 def compared(rows: int, peak: float, repetitions: int) -> tuple[Rows, Rows]:

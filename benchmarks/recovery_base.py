@@ -24,6 +24,7 @@ from imder.data.formats.load import load_corpus
 from imder.data.loader import collate
 from imder.jobs.files import atomic_write
 from imder.missingness.random_missing import RandomMissing
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.training import IMDer
 from imder.models.registry import build
 from imder.nn.mode import evaluating
@@ -137,16 +138,15 @@ def cost(model: IMDer, test: Split, repetitions: int = 7) -> Mapping[str, float]
         masks = np.ones((rows, len(model.spec.names)), dtype=bool)
         batch = collate(test, np.arange(rows), masks & test.present[:rows])
         with torch.no_grad(), evaluating(model):
-            encodings = model.shared(model.encode(batch))
-            available, keys = batch.available, batch.keys
+            observed = ObservedEncodings(model.shared(model.encode(batch)), batch.available)
             taken: list[float] = []
             for _ in range(repetitions if model.config.recovery.evaluations <= 8 else 1):
                 started = time.process_time()
-                _draw(model, encodings, available, keys)
+                _draw(model, observed, batch.keys)
                 taken.append(time.process_time() - started)
         out[f"ms, {rows} clip{'s' * (rows > 1)}"] = 1e3 * float(np.median(taken))
     return out
 
 
-def _draw(model: IMDer, encodings: Mapping[str, Tensor], available: Tensor, keys: Tensor) -> Tensor:
-    return model.recovery.sample(model.spec.names[0], encodings, available, keys, draws=SAMPLES, seed=0)
+def _draw(model: IMDer, observed: ObservedEncodings, keys: Tensor) -> Tensor:
+    return model.recovery.sample(model.spec.names[0], observed, keys, draws=SAMPLES, seed=0)

@@ -28,8 +28,8 @@ from imder.diffusion.denoiser import edm_coefficients, per_row
 from imder.diffusion.sample import SIGMA_MIN, TIME_MIN, sample
 from imder.models.imder.config import RecoveryConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.recovery import Encodings, MaskedEncodings
-from imder.models.imder.remaining import Remaining
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.nn.unet import Condition
 
@@ -139,19 +139,9 @@ class Variant(TokenRecovery):
 
         return denoise
 
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def losses(self, target: str, clean: Tensor, observed: ObservedEncodings, keys: Tensor, seed: int) -> Tensor:
         """(F - target)^2, averaged over coordinates (see the base class)."""
-        inputs = self._inputs(target, encodings, available, near)
+        inputs = self._inputs(target, observed)
         noise = KeyedNoise(keys, seed)
         sigma = self.noise_levels(noise, len(keys))
         rest = self.scale(target, clean) - self.means[target](*inputs)
@@ -160,17 +150,9 @@ class Variant(TokenRecovery):
         c_out = COEFFICIENTS[self.parametrisation.coefficients](sigma)[1]
         return ((denoised - rest) / per_row(c_out, rest)).square().flatten(1).mean(1)
 
-    def denoiser(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        noise: KeyedNoise,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Denoiser:
+    def denoiser(self, target: str, observed: ObservedEncodings, noise: KeyedNoise) -> Denoiser:
         """The denoiser (see the base class)."""
-        inputs = self._inputs(target, encodings, available, near)
+        inputs = self._inputs(target, observed)
         mean: Tensor = self.means[target](*inputs)
         rest = self.rest_denoiser(target, inputs, noise)
 
@@ -238,19 +220,9 @@ class Student(Variant):
     def fit_means(self, batches: Iterable[MaskedEncodings]) -> None:
         """Keep the teacher's linear means."""
 
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def losses(self, target: str, clean: Tensor, observed: ObservedEncodings, keys: Tensor, seed: int) -> Tensor:
         """The method's loss; in validation, that of regression (see the base class)."""
-        inputs = self._inputs(target, encodings, available, near)
+        inputs = self._inputs(target, observed)
         noise = KeyedNoise(keys, seed)
         with torch.no_grad():
             teacher = self._teacher[0].rest_denoiser(target, inputs, noise)
@@ -281,11 +253,10 @@ class Student(Variant):
 def _repeated(inputs: Inputs, draws: int) -> Inputs:
     """Each row ``draws`` times, adjacent."""
     scaled, masks, near = inputs
-    if near is not None:
-        means = {k: m.repeat_interleave(draws, dim=0) for k, m in near.means.items()}
-        near = NeighbourEncodings(means, near.available.repeat_interleave(draws, dim=0), near.columns)
-    repeated = ({k: v.repeat_interleave(draws, dim=0) for k, v in part.items()} for part in (scaled, masks))
-    return next(repeated), next(repeated), near
+    mask = next(iter(masks.values()))
+    rows = torch.arange(len(mask), device=mask.device).repeat_interleave(draws)
+    repeated = ({k: v[rows] for k, v in part.items()} for part in (scaled, masks))
+    return next(repeated), next(repeated), None if near is None else near.take(rows)
 
 
 def _noised(inputs: Inputs, sigma: Tensor, source: NoiseSource) -> Inputs:

@@ -23,6 +23,7 @@ from imder.missingness.subsets import pattern_bits
 from imder.models.baselines.zero_fill import ZeroFill
 from imder.models.fusion_system import FusionSystem
 from imder.models.imder.network import IMDerNetwork
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.models.parts.encoder import Encoder
 from imder.models.parts.fusions.base import AVAILABLE, MISSING, RECOVERED, Fusion
@@ -85,7 +86,8 @@ class Denoising(nn.Module):
             E[x0 | x], and the same as an encoding: undone is the standardisation in which diffusion works.
         """
         shared = {k: e[:, : self.width] for k, e in zip(self.names, encodings)}
-        condition, mean = self.recovery.condition(self.target, shared, available & self.usable)
+        observed = ObservedEncodings(shared, available & self.usable)
+        condition, mean = self.recovery.condition(self.target, observed)
         network = self.recovery.networks[self.target]
         denoised = mean + edm_denoiser(lambda y, c: network(y, c, condition))(x - mean, sigma)
         return denoised, self.recovery.restore(self.target, denoised)

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from imder.diffusion import Denoiser, KeyedNoise
 from imder.models.imder.config import RecoveryConfig
-from imder.models.imder.neighbour_condition import NeighbourEncodings
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.recovery import Encodings, RecoveryModel
-from imder.models.imder.remaining import Remaining
 from imder.models.imder.token_recovery import TokenRecovery
 from imder.nn.module_dict import ModuleDict
 from imder.nn.standardize import Standardizer, fit_together
@@ -34,29 +33,11 @@ class ZeroRecovery(RecoveryModel):
         super().__init__(steps, width, config, offsets)
         self.statistics = ModuleDict[Standardizer]({k: Standardizer(width * n) for k, n in steps.items()})
 
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def losses(self, target: str, clean: Tensor, observed: ObservedEncodings, keys: Tensor, seed: int) -> Tensor:
         """Zeros ``(R,)``: there is nothing to learn (see the base class)."""
         return clean.new_zeros(len(keys))
 
-    def denoiser(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        noise: KeyedNoise,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Denoiser:
+    def denoiser(self, target: str, observed: ObservedEncodings, noise: KeyedNoise) -> Denoiser:
         """The fitted mean, which stays 0 unless a subclass fits it."""
         mean = self.statistics[target].mean
         return lambda x, sigma: mean.reshape(x.shape[1:]).expand_as(x)
@@ -74,39 +55,19 @@ class TrainMeanRecovery(ZeroRecovery):
 class RegressionRecovery(TokenRecovery):
     """The networks of `TokenRecovery` as regressions: no noisy input, one evaluation is the result."""
 
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def losses(self, target: str, clean: Tensor, observed: ObservedEncodings, keys: Tensor, seed: int) -> Tensor:
         """Squared error of the standardised encoding, averaged over coordinates; no noise (see the base class)."""
-        predicted = self._predicted(target, encodings, available, near)
+        predicted = self._predicted(target, observed)
         return (predicted - self.scale(target, clean)).square().flatten(1).mean(1)
 
-    def denoiser(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        noise: KeyedNoise,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Denoiser:
+    def denoiser(self, target: str, observed: ObservedEncodings, noise: KeyedNoise) -> Denoiser:
         """The prediction, for any x and sigma."""
-        predicted = self._predicted(target, encodings, available, near)
+        predicted = self._predicted(target, observed)
         return lambda x, sigma: predicted
 
-    def _predicted(
-        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
-    ) -> Tensor:
+    def _predicted(self, target: str, observed: ObservedEncodings) -> Tensor:
         """``(R, width, steps)``, standardised; starts at the linear mean."""
-        condition, mean = self.condition(target, encodings, available, near)
-        zeros = condition.mask.new_zeros(len(available), self.width, self.steps[target], dtype=torch.float32)
+        condition, mean = self.condition(target, observed)
+        zeros = condition.mask.new_zeros(len(observed), self.width, self.steps[target], dtype=torch.float32)
         predicted: Tensor = self.networks[target](zeros, zeros.new_zeros(1), condition)
         return mean + predicted

@@ -21,9 +21,7 @@ from torch import Tensor
 from imder.diffusion import Denoiser, KeyedNoise
 from imder.diffusion.sample import sample
 from imder.models.imder.config import RecoveryConfig
-from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.recovery import Encodings
-from imder.models.imder.remaining import Remaining
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.token_recovery import TokenRecovery
 
 
@@ -57,27 +55,17 @@ class DistilledRecovery(TokenRecovery):
         moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return moved
 
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def losses(self, target: str, clean: Tensor, observed: ObservedEncodings, keys: Tensor, seed: int) -> Tensor:
         """With a teacher the squared distance to its draws, in standardised channels; before, EDM's loss (see the base class)."""
         if not self._teacher:
-            return super().losses(target, clean, encodings, available, keys, seed, near, own)
-        inputs, shape = (target, encodings, available), tuple(clean.shape)
+            return super().losses(target, clean, observed, keys, seed)
+        shape = tuple(clean.shape)
         with torch.no_grad():
             noise = KeyedNoise(keys, seed)
-            denoise = self._teacher[0].denoiser(*inputs, noise, near)
+            denoise = self._teacher[0].denoiser(target, observed, noise)
             goal = sample(denoise, shape, noise, self.schedule, self.config.solver, self.config.evaluations)
         noise = KeyedNoise(keys, seed)
-        answer = self.solve(self.denoiser(*inputs, noise, near), shape, noise)
+        answer = self.solve(self.denoiser(target, observed, noise), shape, noise)
         return (answer - goal).square().flatten(1).mean(1)
 
     def solve(self, denoise: Denoiser, shape: tuple[int, ...], noise: KeyedNoise) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from imder.models.base import Phase
 from imder.models.imder.branch import RecoveryBranch, without_recovery
 from imder.models.imder.config import IMDerConfig
-from imder.models.imder.neighbour_condition import NeighbourEncodings
 from imder.models.imder.network import IMDerNetwork
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.pool import Draws, RecoveryPool
 from imder.models.imder.recovering import Recovered
 from imder.models.imder.remaining import Remaining
@@ -60,37 +60,30 @@ class IMDerObjectives(IMDerNetwork):
             truth = given if batch.erased is None else self.encode(batch.whole())
             remaining = self.remaining(batch)
         if phase in ("score", "distillation"):
-            return self._score_losses(self.shared(truth), given, remaining, batch.present, batch, seed, phase)
+            observed = self.observe(given, batch, remaining)
+            return self._score_losses(self.shared(truth), observed, batch.present, batch.keys, seed, phase)
         return self._recovery_losses(truth, given, remaining, batch, phase, seed)
 
     def _score_losses(
         self,
         truth: Mapping[str, Tensor],
-        given: Mapping[str, Tensor],
-        remaining: Mapping[str, Remaining] | None,
+        observed: ObservedEncodings,
         targets: Tensor,
-        batch: Batch,
+        keys: Tensor,
         seed: int,
         name: Phase = "score",
         weight: float = 1.0,
     ) -> dict[str, Loss]:
         """The recovery's losses for each modality over the rows marked in ``targets`` (B, K).
 
-        ``truth`` holds the encodings of complete samples, ``given`` those of what remains; ``name`` begins their names.
+        ``truth`` holds the encodings of complete samples; ``name`` begins the names of the losses.
         """
         losses = {}
-        conditions = self.conditions(self.shared(given), remaining)
-        near = self.neighbour_encodings(conditions, batch)
         for i, target in enumerate(self.spec.names):
             rows = targets[:, i].nonzero().squeeze(1)
             if len(rows):
-                encodings = {k: e[rows] for k, e in conditions.items()}
-                available, keys = self.usable(i, batch.available[rows]), batch.keys[rows]
-                beside = None if near is None else near.take(rows)
-                own = None if remaining is None else remaining[target].take(rows)
-                each = self.recovery.losses(
-                    target, truth[target][rows], encodings, available, keys, seed * len(truth) + i, beside, own
-                )
+                given = self.usable(target, observed.take(rows))
+                each = self.recovery.losses(target, truth[target][rows], given, keys[rows], seed * len(truth) + i)
                 losses[f"{name}/{target}"] = Loss(each.sum(), float(len(rows)), weight)
             else:
                 losses[f"{name}/{target}"] = Loss(_zero_of(self.recovery), 0.0, weight)
@@ -118,8 +111,7 @@ class IMDerObjectives(IMDerNetwork):
         if phase == "control":
             recovered = self._zeros(whole)
         else:
-            conditions = self.conditions(self.shared(encodings), remaining)
-            sampled = self._sampled(conditions, whole, batch, phase, seed, remaining)
+            sampled = self._sampled(self.observe(encodings, batch, remaining), whole, batch, phase, seed)
             recovered, losses = self._refined(sampled, self.shared(truth), batch, remaining)
         if phase == "joint":
             output = self.filled_outputs(encodings, batch.available, recovered, 1)[0]
@@ -136,29 +128,21 @@ class IMDerObjectives(IMDerNetwork):
         if phase == "joint" and self.config.recovery_kind.learned:
             # Where modalities are missing for good, each present one is learned from the others instead.
             targets = batch.present if self._permanently_missing else batch.present & ~batch.available
+            observed = self.observe(given, batch, remaining)
             losses |= self._score_losses(
-                truth, given, remaining, targets, batch, seed, weight=self.config.auxiliary_weight
+                truth, observed, targets, batch.keys, seed, weight=self.config.auxiliary_weight
             )
         return losses
 
-    def _sampled(
-        self,
-        shared: Mapping[str, Tensor],
-        mask: Tensor,
-        batch: Batch,
-        phase: Phase,
-        seed: int,
-        remaining: Mapping[str, Remaining] | None,
-    ) -> Draws:
+    def _sampled(self, observed: ObservedEncodings, mask: Tensor, batch: Batch, phase: Phase, seed: int) -> Draws:
         """A pair of draws of every modality outside the mask (`_sample_once`).
 
         From the pool, which keeps what depends on the sample and its pattern alone: with context, under erased steps and in
         ``joint``, draws are new in every step.
         """
-        near = self.neighbour_encodings(shared, batch)
-        if phase == "joint" or near is not None or batch.erased is not None:
-            return self._sample_once(shared, mask, batch.keys, seed, batch.available, near, remaining)
-        return self._pool.get(shared, batch, seed, self._sample_once, training=self.refiners.training)
+        if phase == "joint" or observed.neighbours is not None or batch.erased is not None:
+            return self._sample_once(observed, batch.keys, seed, mask)
+        return self._pool.get(observed, batch.keys, seed, self._sample_once, training=self.refiners.training)
 
     def _refined(
         self,
@@ -199,23 +183,13 @@ class IMDerObjectives(IMDerNetwork):
         return out
 
     @torch.no_grad()
-    def _sample_once(
-        self,
-        shared: Mapping[str, Tensor],
-        mask: Tensor,
-        keys: Tensor,
-        seed: int,
-        available: Tensor | None = None,
-        near: NeighbourEncodings | None = None,
-        remaining: Mapping[str, Remaining] | None = None,
-    ) -> Draws:
-        """A pair of draws of every modality outside ``mask`` (B, K), which is what is available unless that is given too.
+    def _sample_once(self, observed: ObservedEncodings, keys: Tensor, seed: int, mask: Tensor | None = None) -> Draws:
+        """A pair of draws of every modality outside ``mask`` (B, K), by default of every unavailable one.
 
         The pair's encodings lie side by side, ``(R, 2 width, steps)``; a kind that has no pairs has one.
         """
         with evaluating(self.recovery):
-            available = mask if available is None else available
-            drawn = self.sample(shared, mask, available, keys, self._pair, seed, near, remaining)
+            drawn = self.sample(observed, observed.available if mask is None else mask, keys, self._pair, seed)
         return {name: (rows, x.transpose(0, 1).flatten(1, 2)) for name, (rows, x) in drawn.items()}
 
 

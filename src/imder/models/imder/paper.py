@@ -19,9 +19,8 @@ from torch import Tensor
 from imder.diffusion import Denoiser, KeyedNoise, NoiseSource, condition_noise, score_denoiser, score_matching_loss
 from imder.models.imder.conditions import SubsetCondition
 from imder.models.imder.config import RecoveryConfig
-from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.recovery import Encodings, RecoveryModel
-from imder.models.imder.remaining import Remaining
+from imder.models.imder.observed import ObservedEncodings
+from imder.models.imder.recovery import RecoveryModel
 from imder.nn.module_dict import ModuleDict
 from imder.nn.score import PaperScoreNetwork
 from imder.types import ImderError
@@ -56,13 +55,13 @@ class PaperRecovery(RecoveryModel):
             }
         )
 
-    def groups(self, target: str, encodings: Encodings, available: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+    def groups(self, target: str, observed: ObservedEncodings) -> list[tuple[Tensor, Tensor | None]]:
         """Rows with and without a condition: at most two pairs of row numbers ``(n,)`` and their condition.
 
         The condition is ``(n, width, steps)``, whatever patterns the rows have; it is None for rows of which nothing else is
         available.
         """
-        others = self.condition_mask(available).clone()
+        others = self.condition_mask(observed.available).clone()
         others[:, self.names.index(target)] = False
         parts: list[tuple[Tensor, Tensor]] = []
         groups: list[tuple[Tensor, Tensor | None]] = []
@@ -70,7 +69,7 @@ class PaperRecovery(RecoveryModel):
             rows = (others == pattern).all(1).nonzero().squeeze(1)
             used = [k for k, flag in zip(self.names, pattern.tolist(), strict=True) if flag]
             if used:
-                parts.append((rows, self.condition({k: encodings[k][rows] for k in used})))
+                parts.append((rows, self.condition({k: observed.encodings[k][rows] for k in used})))
             else:
                 groups.append((rows, None))
         if parts:
@@ -81,23 +80,13 @@ class PaperRecovery(RecoveryModel):
         score: Tensor = self.scores[target](x, t, self.schedule.std(t), condition)
         return score
 
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def losses(self, target: str, clean: Tensor, observed: ObservedEncodings, keys: Tensor, seed: int) -> Tensor:
         """The paper's loss: summed over channels and time (see the base class)."""
         noise = KeyedNoise(keys, seed)
         t = noise.uniform((len(keys),)) * (1 - LOSS_TIME) + LOSS_TIME
         z = noise.normal(tuple(clean.shape))
         fresh = KeyedNoise(keys, seed ^ 0x5EED)
-        return self.losses_at(target, clean, self.groups(target, encodings, available), t, z, fresh)
+        return self.losses_at(target, clean, self.groups(target, observed), t, z, fresh)
 
     def losses_at(
         self,
@@ -123,20 +112,12 @@ class PaperRecovery(RecoveryModel):
             out = out.index_copy(0, rows, score_matching_loss(score, z[rows], std[rows]).to(out.dtype))
         return out
 
-    def denoiser(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        noise: KeyedNoise,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Denoiser:
+    def denoiser(self, target: str, observed: ObservedEncodings, noise: KeyedNoise) -> Denoiser:
         """Tweedie's formula on the score; unless clean, the condition gets new noise at every evaluation."""
-        groups = self.groups(target, encodings, available)
+        groups = self.groups(target, observed)
 
         def score(x: Tensor, sigma: Tensor) -> Tensor:
-            draws = x.shape[0] // len(available)
+            draws = x.shape[0] // len(observed)
             t = self.schedule.time(sigma)
             out = torch.empty_like(x)
             fresh = noise.normal(tuple(x.shape)) if self.config.condition_noise != "clean" else torch.zeros_like(x)

@@ -7,21 +7,21 @@ no room is sampled again whenever it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from imder.missingness.subsets import pattern_bits
+from imder.models.imder.observed import ObservedEncodings
 from imder.types import Batch
 
 Draws = dict[str, tuple[Tensor, Tensor]]
 """For each modality that some row lacks: the rows ``(R,)`` and their sampled encodings, ``(R, width, steps)`` or, of a pair of
 antithetic draws side by side, ``(R, 2 width, steps)``."""
 
-Sampler = Callable[[dict[str, Tensor], Tensor, Tensor, int], Draws]
-"""Samples every missing modality once (or a pair of draws), from encodings ``(B, width, steps_k)``, availability ``(B, K)``, keys ``(B,)`` and a
-seed."""
+Sampler = Callable[[ObservedEncodings, Tensor, int], Draws]
+"""Samples every missing modality once (or a pair of draws), from what is observed of B rows, keys ``(B,)`` and a seed."""
 
 CacheKey = tuple[int, int, int]
 """Sample key, pattern of availability, slot."""
@@ -55,14 +55,12 @@ class RecoveryPool:
         """Drop all recoveries."""
         self._training, self._validation = RecoveryCache(), RecoveryCache()
 
-    def get(
-        self, encodings: Mapping[str, Tensor], batch: Batch, seed: int, sample: Sampler, *, training: bool
-    ) -> Draws:
+    def get(self, observed: ObservedEncodings, keys: Tensor, seed: int, sample: Sampler, *, training: bool) -> Draws:
         """Recoveries of a batch; those that aren't cached are sampled.
 
         Args:
-            encodings: of the available modalities, ``(B, width, steps_k)``.
-            batch: B rows.
+            observed: B rows.
+            keys: ``(B,)``.
             seed: of the batch; decides the slot.
             sample: samples what isn't cached.
             training: whether the batch is of the training or of the validation split, which may share sample ids.
@@ -72,21 +70,20 @@ class RecoveryPool:
             slot = -1 - slot
 
         def draw(rows: Tensor) -> Draws:
-            given = {k: e[rows] for k, e in encodings.items()}
-            return sample(given, batch.available[rows], batch.keys[rows], slot)
+            return sample(observed.take(rows), keys[rows], slot)
 
         cache = self._training if training else self._validation
-        return cache.get(batch.keys, batch.available, slot, draw, self.names)
+        return cache.get(keys, observed.available, slot, draw, self.names)
 
     def replay(
         self,
         batches: Iterable[tuple[Batch, int]],
-        encode: Callable[[Batch], Mapping[str, Tensor]],
+        observe: Callable[[Batch], ObservedEncodings],
         sample: Sampler,
     ) -> None:
         """Fill the training cache as the batches of earlier epochs, each with its seed, filled it: to the last bit."""
         for batch, seed in batches:
-            self.get(encode(batch), batch, seed, sample, training=True)
+            self.get(observe(batch), batch.keys, seed, sample, training=True)
 
 
 class RecoveryCache:

@@ -8,6 +8,7 @@ conditions, their erased frames are the mean of the remaining ones, so that they
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from imder.models.fusion_system import FusionSystem
 from imder.models.imder.config import IMDerConfig
 from imder.models.imder.neighbour_condition import NeighbourEncodings
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.recoveries import build_recovery
 from imder.models.imder.remaining import Remaining, remaining_of
 from imder.models.parts.context import neighbours
@@ -85,13 +87,24 @@ class RecoveringSystem(FusionSystem):
             return None
         return remaining_of(self.encoders, batch, self.config.encoder.width)
 
-    def conditions(self, shared: Mapping[str, Tensor], remaining: Mapping[str, Remaining] | None) -> dict[str, Tensor]:
-        """The `shared` encodings as recovery reads them: erased frames are the mean of the remaining ones, not zeros."""
-        if remaining is None:
-            return dict(shared)
-        return {
-            k: torch.where(remaining[k].partial[:, None, None], remaining[k].averaged, e) for k, e in shared.items()
-        }
+    def observe(
+        self, encodings: Mapping[str, Tensor], batch: Batch, remaining: Mapping[str, Remaining] | None = None
+    ) -> ObservedEncodings:
+        """What recovery reads of a batch, with its neighbours under their own availability.
+
+        Args:
+            encodings: of the available modalities, ``(B, members * width, steps_k)``.
+            batch: B rows.
+            remaining: of modalities with erased steps, whose erased frames are read as the mean of the remaining ones.
+        """
+        shared = self.shared(encodings)
+        if remaining is not None:
+            shared = {
+                k: torch.where(remaining[k].partial[:, None, None], remaining[k].averaged, e) for k, e in shared.items()
+            }
+        near = neighbours(batch, self.context_config)
+        beside = None if near is None else NeighbourEncodings.of(shared, batch.available, near)
+        return ObservedEncodings(shared, batch.available, beside, remaining)
 
     def whole(self, mask: Tensor, recovering: Tensor, remaining: Mapping[str, Remaining] | None) -> Tensor:
         """The cells of ``mask`` (B, K) that aren't there in part, in the rows ``recovering`` (B,)."""
@@ -101,27 +114,16 @@ class RecoveringSystem(FusionSystem):
         return mask & ~(partial & recovering[:, None])
 
     def sample(
-        self,
-        encodings: Mapping[str, Tensor],
-        mask: Tensor,
-        available: Tensor,
-        keys: Tensor,
-        draws: int,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        remaining: Mapping[str, Remaining] | None = None,
+        self, observed: ObservedEncodings, mask: Tensor, keys: Tensor, draws: int, seed: int
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Sample every modality that some row lacks, in whole or in part, and that isn't marked in ``mask`` (B, K).
 
         Args:
-            encodings: of the available modalities, ``(B, width, steps_k)`` (`conditions`).
+            observed: B rows (`observe`).
             mask: ``(B, K)`` bool.
-            available: ``(B, K)`` bool.
             keys: ``(B,)``.
             draws: S.
             seed: of the noise.
-            near: the neighbours of the B rows, with context.
-            remaining: of modalities with erased steps, in the B rows.
 
         Returns:
             For each of them the rows ``(R,)`` and the draws ``(S, R, width, steps)``.
@@ -130,25 +132,16 @@ class RecoveringSystem(FusionSystem):
         for i, name in enumerate(self.spec.names):
             rows = (~mask[:, i]).nonzero().squeeze(1)
             if len(rows):
-                given = {k: e[rows] for k, e in encodings.items()}
-                usable = self.usable(i, available[rows])
-                beside = None if near is None else near.take(rows)
-                own = None if remaining is None else remaining[name].take(rows)
-                more = {} if own is None else {"own": own}
-                drawn = self.recovery.sample(
-                    name, given, usable, keys[rows], draws=draws, seed=seed, near=beside, **more
-                )
+                given = self.usable(name, observed.take(rows))
+                drawn = self.recovery.sample(name, given, keys[rows], draws=draws, seed=seed)
+                own = given.remaining_of(name)
                 out[name] = (rows, drawn if own is None else torch.where(own.unknown[:, None], drawn, own.averaged))
         return out
 
-    def usable(self, target: int, available: Tensor) -> Tensor:
-        """``available`` (B, K) without the modalities that never occur together with the target in training."""
-        return available & self.cooccurrence[target]
-
-    def neighbour_encodings(self, shared: Mapping[str, Tensor], batch: Batch) -> NeighbourEncodings | None:
-        """The encodings of each row's neighbours, under their own availability; None without context."""
-        near = neighbours(batch, self.context_config)
-        return None if near is None else NeighbourEncodings.of(shared, batch.available, near)
+    def usable(self, target: str, observed: ObservedEncodings) -> ObservedEncodings:
+        """The rows without the modalities that never occur together with the target in training."""
+        cooccurring = self.cooccurrence[self.spec.names.index(target)]
+        return replace(observed, available=observed.available & cooccurring)
 
     def _recover(
         self,
@@ -160,9 +153,7 @@ class RecoveringSystem(FusionSystem):
         remaining: Mapping[str, Remaining] | None = None,
     ) -> Recovered:
         """The draws of `sample`, refined."""
-        shared = self.conditions(self.shared(encodings), remaining)
-        near = self.neighbour_encodings(shared, batch)
-        drawn = self.sample(shared, mask, batch.available, batch.keys, draws, seed, near, remaining)
+        drawn = self.sample(self.observe(encodings, batch, remaining), mask, batch.keys, draws, seed)
         recovered = {}
         for k, (rows, x) in drawn.items():
             unknown = None if remaining is None else remaining[k].take(rows).unknown

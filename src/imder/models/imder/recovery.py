@@ -31,8 +31,7 @@ from torch import Tensor, nn
 from imder.diffusion import Denoiser, KeyedNoise, VESchedule
 from imder.diffusion.sample import sample
 from imder.models.imder.config import KINDS, RecoveryConfig
-from imder.models.imder.neighbour_condition import NeighbourEncodings
-from imder.models.imder.remaining import Remaining
+from imder.models.imder.observed import ObservedEncodings
 
 DRAW_STEP = 0x1F123BB5159A55E5  # from the noise key of one (draw, modality) to the next; odd, so that none coincide
 CPU_ROWS = 512  # sequences that a CPU samples at once: with more, intermediate results no longer fit its caches
@@ -45,18 +44,14 @@ class MaskedEncodings:
     """B training samples under random masks.
 
     Attributes:
-        encodings: of all that is present, ``(B, width, steps_k)``.
+        observed: the encodings of all that is present, with masks as their availability and that of the neighbours.
         present: ``(B, K)`` bool.
-        available: ``(B, K)`` bool.
         fold: ``(B,)``, below `imder.models.imder.linear_mean.FOLDS`; equal within a dialogue.
-        near: the neighbours under their masks, with context.
     """
 
-    encodings: dict[str, Tensor]
+    observed: ObservedEncodings
     present: Tensor
-    available: Tensor
     fold: Tensor
-    near: NeighbourEncodings | None
 
 
 @dataclass(frozen=True)
@@ -65,19 +60,13 @@ class ErasedEncodings:
 
     Attributes:
         truth: the encodings of the complete samples, ``(B, width, steps_k)``.
-        encodings: of what remains, with erased frames averaged, ``(B, width, steps_k)``.
-        available: ``(B, K)`` bool.
-        remaining: of each modality.
+        observed: what remains of them, with erased frames averaged.
         fold: as in `MaskedEncodings`.
-        near: the neighbours, with context.
     """
 
     truth: dict[str, Tensor]
-    encodings: dict[str, Tensor]
-    available: Tensor
-    remaining: dict[str, Remaining]
+    observed: ObservedEncodings
     fold: Tensor
-    near: NeighbourEncodings | None
 
 
 class RecoveryModel(nn.Module, ABC):
@@ -131,43 +120,22 @@ class RecoveryModel(nn.Module, ABC):
         """Fit what is linear in the remaining steps to training encodings, if the kind recovers erased steps."""
 
     @abstractmethod
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def losses(self, target: str, clean: Tensor, observed: ObservedEncodings, keys: Tensor, seed: int) -> Tensor:
         """Denoising score matching.
 
         Args:
             target: the modality to learn.
             clean: its true encodings ``(R, width, steps)``.
-            encodings: of every modality, ``(R, width, steps_k)``.
-            available: ``(R, K)`` bool, what the condition may use (``target`` itself is never used).
+            observed: R rows (the encodings of ``target`` itself are never used).
             keys: ``(R,)``, for the noise.
             seed: of the noise.
-            near: the neighbours of the rows, if they are read.
-            own: what remains of the target itself, where steps of it are erased.
 
         Returns:
             ``(R,)``.
         """
 
     @abstractmethod
-    def denoiser(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        noise: KeyedNoise,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Denoiser:
+    def denoiser(self, target: str, observed: ObservedEncodings, noise: KeyedNoise) -> Denoiser:
         """The denoiser for ``R * S`` rows (draws of a row adjacent), in the space where diffusion works."""
 
     def solve(self, denoise: Denoiser, shape: tuple[int, ...], noise: KeyedNoise) -> Tensor:
@@ -178,62 +146,28 @@ class RecoveryModel(nn.Module, ABC):
         """From the space where diffusion works back to encodings."""
         return x
 
-    def closed_form_mean(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        near: NeighbourEncodings | None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def closed_form_mean(self, target: str, observed: ObservedEncodings) -> Tensor:
         """The part of the mean ``(R, width, steps)`` that needs no network, in the space where diffusion works: 0."""
-        del available, near, own
-        return encodings[target].new_zeros(len(encodings[target]), self.width, self.steps[target])
+        encodings = observed.encodings[target]
+        return encodings.new_zeros(len(encodings), self.width, self.steps[target])
 
     @torch.no_grad()
-    def sample(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        *,
-        draws: int,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def sample(self, target: str, observed: ObservedEncodings, keys: Tensor, *, draws: int, seed: int) -> Tensor:
         """Sample encodings of ``target`` given the available ones: ``(draws, R, width, steps)``.
 
         Args:
             target: the missing modality.
-            encodings: of every modality, ``(R, width, steps_k)``; anything where unavailable.
-            available: ``(R, K)`` bool.
+            observed: R rows; where steps of the target are erased, untouched steps are sampled as they are.
             keys: ``(R,)``.
             draws: for each row; all equal, for any seed, where the kind samples nothing.
             seed: of the noise.
-            near: the neighbours of the rows, if they are read.
-            own: what remains of the target itself, where steps of it are erased; untouched steps are sampled as they are.
         """
         if not self.kind.sampled:
-            return self._estimate(target, encodings, available, keys, near, own).expand(draws, -1, -1, -1)
+            return self._estimate(target, observed, keys).expand(draws, -1, -1, -1)
         rows, most = len(keys), max(1, CPU_ROWS // draws)
         if keys.device.type == "cpu" and rows > most:
-            chunks = [slice(i, i + most) for i in range(0, rows, most)]
-            parts = [
-                self.sample(
-                    target,
-                    {k: e[c] for k, e in encodings.items()},
-                    available[c],
-                    keys[c],
-                    draws=draws,
-                    seed=seed,
-                    near=None if near is None else near.take(c),
-                    own=None if own is None else own.take(c),
-                )
-                for c in chunks
-            ]
-            return torch.cat(parts, dim=1)
+            parts = zip(observed.split(most), keys.split(most), strict=True)
+            return torch.cat([self.sample(target, *part, draws=draws, seed=seed) for part in parts], dim=1)
         index = self.names.index(target)
         draw = torch.arange(draws, device=keys.device)
         odd = draw % 2 if self.antithetic else torch.zeros_like(draw)
@@ -241,25 +175,17 @@ class RecoveryModel(nn.Module, ABC):
         sign = (1.0 - 2.0 * odd).repeat(rows) if self.antithetic else None
         noise = KeyedNoise((keys[:, None] + stream * DRAW_STEP).flatten(), seed, sign=sign)
         shape = (rows * draws, self.width, self.steps[target])
-        denoise = self.denoiser(target, encodings, available, noise, near, own)
+        denoise = self.denoiser(target, observed, noise)
         restored = self.restore(target, self.solve(denoise, shape, noise))
         return restored.reshape(rows, draws, *restored.shape[1:]).transpose(0, 1)
 
-    def _estimate(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        near: NeighbourEncodings | None,
-        own: Remaining | None,
-    ) -> Tensor:
+    def _estimate(self, target: str, observed: ObservedEncodings, keys: Tensor) -> Tensor:
         """The denoised x at the largest noise level, ``(R, width, steps)``.
 
         There x carries almost no information, so that D(x) is the mean of p(x0 | condition); x is what is known of that mean
         in closed form. A condition that needs noise gets the same in every call.
         """
         noise = KeyedNoise(keys + self.names.index(target) * DRAW_STEP, 0)
-        x = self.closed_form_mean(target, encodings, available, near, own)
+        x = self.closed_form_mean(target, observed)
         sigma = self.schedule.std(x.new_tensor(1.0))
-        return self.restore(target, self.denoiser(target, encodings, available, noise, near, own)(x, sigma))
+        return self.restore(target, self.denoiser(target, observed, noise)(x, sigma))

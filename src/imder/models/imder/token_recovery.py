@@ -23,6 +23,7 @@ from imder.models.imder.config import RecoveryConfig
 from imder.models.imder.linear_inpainting import LinearInpainting
 from imder.models.imder.linear_mean import LinearMean
 from imder.models.imder.neighbour_condition import NeighbourEncodings, NeighbourTokens
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.recovery import Encodings, ErasedEncodings, MaskedEncodings, RecoveryModel
 from imder.models.imder.remaining import Remaining
 from imder.nn.module_dict import ModuleDict
@@ -87,10 +88,9 @@ class TokenRecovery(RecoveryModel):
         for batch in batches:
             for i, (target, mean) in enumerate(self.means.items()):
                 rows = batch.present[:, i].nonzero().squeeze(1)
-                given = {k: e[rows] for k, e in batch.encodings.items()}
-                near = None if batch.near is None else batch.near.take(rows)
-                inputs = self._inputs(target, given, batch.available[rows], near)
-                sums[target].add(mean.features(*inputs), self.scale(target, given[target]), batch.fold[rows])
+                observed = batch.observed.take(rows)
+                clean = self.scale(target, observed.encodings[target])
+                sums[target].add(mean.features(*self._inputs(target, observed)), clean, batch.fold[rows])
         for target, mean in self.means.items():
             mean.solve(sums[target])
 
@@ -100,9 +100,11 @@ class TokenRecovery(RecoveryModel):
         sums = {target: inpainting.sums() for target, inpainting in self.inpaintings.items()}
         for batch in batches:
             for target, inpainting in self.inpaintings.items():
-                mean = self.means[target](*self._inputs(target, batch.encodings, batch.available, batch.near))
-                own, clean = self._scaled(target, batch.remaining[target]), self.scale(target, batch.truth[target])
-                inpainting.add(sums[target], own, mean, clean, batch.fold)
+                own = batch.observed.remaining_of(target)
+                assert own is not None
+                mean = self.means[target](*self._inputs(target, batch.observed))
+                clean = self.scale(target, batch.truth[target])
+                inpainting.add(sums[target], self._scaled(target, own), mean, clean, batch.fold)
         for target, inpainting in self.inpaintings.items():
             inpainting.solve(sums[target])
 
@@ -113,27 +115,21 @@ class TokenRecovery(RecoveryModel):
         )
 
     def _inputs(
-        self, target: str, encodings: Encodings, available: Tensor, near: NeighbourEncodings | None
+        self, target: str, observed: ObservedEncodings
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], NeighbourEncodings | None]:
         """What a condition is made of: standardised encodings of the other modalities, which are available, neighbours."""
-        others, mask = [k for k in self.names if k != target], self.condition_mask(available)
-        scaled = {k: self.scale(k, encodings[k]) for k in others}
+        others, mask = [k for k in self.names if k != target], self.condition_mask(observed.available)
+        scaled = {k: self.scale(k, observed.encodings[k]) for k in others}
         masks = {k: mask[:, self.names.index(k)] for k in others}
+        near = observed.neighbours
         if near is not None:
             means = {k: self.standardize[k](m) for k, m in near.means.items()}
             near = NeighbourEncodings(means, self.condition_mask(near.available), near.columns)
         return scaled, masks, near
 
-    def condition(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> tuple[Condition, Tensor]:
+    def condition(self, target: str, observed: ObservedEncodings) -> tuple[Condition, Tensor]:
         """The condition for a target, with keys and values computed once for all evaluations, and the linear mean."""
-        inputs = self._inputs(target, encodings, available, near)
+        inputs, own = self._inputs(target, observed), observed.remaining_of(target)
         mean: Tensor = self.means[target](*inputs)
         given = None
         if own is not None:
@@ -145,16 +141,10 @@ class TokenRecovery(RecoveryModel):
         read = () if given is None else (given,)
         return self.networks[target].prepare(*self.conditions[target](*inputs), *read), mean
 
-    def closed_form_mean(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        near: NeighbourEncodings | None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def closed_form_mean(self, target: str, observed: ObservedEncodings) -> Tensor:
         """The linear mean (see the base class)."""
-        mean: Tensor = self.means[target](*self._inputs(target, encodings, available, near))
+        mean: Tensor = self.means[target](*self._inputs(target, observed))
+        own = observed.remaining_of(target)
         return mean if own is None else self.inpaintings[target](self._scaled(target, own), mean)
 
     def scale(self, name: str, x: Tensor) -> Tensor:
@@ -166,27 +156,18 @@ class TokenRecovery(RecoveryModel):
         """Undo the standardisation."""
         return self.standardize[target].inverse(x.transpose(1, 2)).transpose(1, 2)
 
-    def losses(
-        self,
-        target: str,
-        clean: Tensor,
-        encodings: Encodings,
-        available: Tensor,
-        keys: Tensor,
-        seed: int,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Tensor:
+    def losses(self, target: str, clean: Tensor, observed: ObservedEncodings, keys: Tensor, seed: int) -> Tensor:
         """EDM's loss with normally distributed ln sigma, on what the linear mean leaves (see the base class).
 
         Of a target that is there in part, the loss of its unknown steps.
         """
-        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near, own)
+        network, (condition, mean) = self.networks[target], self.condition(target, observed)
         rows, levels = len(keys), self.config.noise_levels_per_sample
         noise = KeyedNoise(keys, seed)
         log_sigma = self.config.log_sigma_mean + self.config.log_sigma_std * noise.normal((rows, levels)).flatten()
         ends = self.schedule.std(torch.tensor([TIME_MIN, 1.0])).log().tolist()
         clean, mask = self.scale(target, clean) - mean, None
+        own = observed.remaining_of(target)
         if own is not None:
             unit = self.inpaintings[target].unit(own)
             clean, mask = clean / unit, own.unknown.repeat_interleave(levels, dim=0)[:, None]
@@ -196,18 +177,11 @@ class TokenRecovery(RecoveryModel):
         z = noise.normal((rows, levels, *clean.shape[1:])).flatten(0, 1)
         return edm_loss(lambda x, c: network(x, c, condition), clean, sigma, z, mask).reshape(rows, levels).mean(1)
 
-    def denoiser(
-        self,
-        target: str,
-        encodings: Encodings,
-        available: Tensor,
-        noise: KeyedNoise,
-        near: NeighbourEncodings | None = None,
-        own: Remaining | None = None,
-    ) -> Denoiser:
+    def denoiser(self, target: str, observed: ObservedEncodings, noise: KeyedNoise) -> Denoiser:
         """EDM's denoiser of what the linear mean leaves; the condition is computed here, once."""
-        network, (condition, mean) = self.networks[target], self.condition(target, encodings, available, near, own)
+        network, (condition, mean) = self.networks[target], self.condition(target, observed)
         denoise_rest = edm_denoiser(lambda x, c: network(x, c, condition))
+        own = observed.remaining_of(target)
         if own is None:
 
             def denoise(x: Tensor, sigma: Tensor) -> Tensor:

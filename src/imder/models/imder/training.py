@@ -143,13 +143,12 @@ class IMDer(IMDerObjectives):
     def _masked_encodings(self, batches: Iterable[Batch], seed: int) -> Iterator[MaskedEncodings]:
         """Training encodings under `MASKS_EACH` random masks of everything."""
         for batch in batches:
-            encodings = self.shared(self.encode(batch))
-            fold = _fold_of(batch)
+            encodings, fold = self.encode(batch), _fold_of(batch)
             for i in range(MASKS_EACH):
                 kept = KeyedNoise(batch.keys, seed * MASKS_EACH + i).uniform(tuple(batch.available.shape)) < 0.5
                 available = batch.available & (kept | ~(batch.available & kept).any(1, keepdim=True))
-                near = self.neighbour_encodings(encodings, replace(batch, available=available))
-                yield MaskedEncodings(encodings, batch.available, available, fold, near)
+                observed = self.observe(encodings, replace(batch, available=available))
+                yield MaskedEncodings(observed, batch.available, fold)
 
     def _erased_encodings(self, batches: Iterable[Batch], seed: int) -> Iterator[ErasedEncodings]:
         """Training encodings of which each step is erased at a rate that is uniform in [0, 1] for each sample."""
@@ -157,10 +156,8 @@ class IMDer(IMDerObjectives):
             erased_batch = erase(batch, seed)
             remaining = self.remaining(erased_batch)
             if remaining is not None:
-                given = self.conditions(self.shared(self.encode(erased_batch)), remaining)
-                near = self.neighbour_encodings(given, batch)
-                truth = self.shared(self.encode(batch))
-                yield ErasedEncodings(truth, given, batch.available, remaining, _fold_of(batch), near)
+                observed = self.observe(self.encode(erased_batch), erased_batch, remaining)
+                yield ErasedEncodings(self.shared(self.encode(batch)), observed, _fold_of(batch))
 
     def _record_cooccurrence(self, batches: Iterable[Batch]) -> None:
         """Record which pairs of modalities occur together in training; others can't be conditioned on each other."""
@@ -184,7 +181,7 @@ class IMDer(IMDerObjectives):
             return
         with evaluating(self):
             alone = ((batch, seed) for batch, seed in batches if neighbours(batch, self.context_config) is None)
-            self._pool.replay(alone, lambda batch: self.shared(self.encode(batch)), self._sample_once)
+            self._pool.replay(alone, lambda batch: self.observe(self.encode(batch), batch), self._sample_once)
 
     @torch.no_grad()
     def on_phase_end(self, phase: Phase, batches: Iterable[Batch], seed: int) -> None:
