@@ -12,6 +12,7 @@ from imder.diffusion import KeyedNoise, VESchedule
 from imder.diffusion.denoiser import per_row
 from imder.diffusion.sample import SIGMA_MIN, sample
 from imder.models.imder.config import NetworkConfig, RecoveryConfig
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.token_recovery import TokenRecovery
 
 MEAN, VARIANCE, ROWS = 0.7, 0.49, 512
@@ -64,7 +65,8 @@ def level_of(name):
 def rows(seed=0):
     """Encodings of which the target is Gaussian; all of the other modality is available."""
     clean = MEAN + VARIANCE**0.5 * noise(seed).normal(SHAPE)
-    return clean, {"target": clean, "given": torch.zeros(ROWS, 2, 2)}, torch.tensor([[False, True]] * ROWS)
+    encodings = {"target": clean, "given": torch.zeros(ROWS, 2, 2)}
+    return clean, ObservedEncodings(encodings, torch.tensor([[False, True]] * ROWS))
 
 
 def variant(name, denoise=exact, **options):
@@ -80,11 +82,11 @@ def test_edm_is_the_recovery_of_fast():
         nn.init.normal_(parameter, std=0.2)
     fast.load_state_dict(recovery.state_dict())
     fast.config = recovery.config = RecoveryConfig(network=CONFIG.network, noise_levels_per_sample=1)
-    clean, encodings, available = (x[:16] if isinstance(x, torch.Tensor) else x for x in rows())
-    encodings, keys = {k: e[:16] for k, e in encodings.items()}, torch.arange(16)
-    arguments = ("target", clean, encodings, available, keys, 3)
+    clean, observed = rows()
+    clean, observed, keys = clean[:16], observed.take(slice(16)), torch.arange(16)
+    arguments = ("target", clean, observed, keys, 3)
     torch.testing.assert_close(recovery.losses(*arguments), fast.losses(*arguments))
-    drawn = [x.sample("target", encodings, available, keys, draws=2, seed=1) for x in (recovery, fast)]
+    drawn = [x.sample("target", observed, keys, draws=2, seed=1) for x in (recovery, fast)]
     torch.testing.assert_close(*drawn)
 
 
@@ -93,8 +95,8 @@ def test_edm_is_the_recovery_of_fast():
 def test_the_conditional_mean_has_the_least_loss(name, levels):
     """Its loss is the conditional variance over c_out^2; any other denoiser adds the squared difference."""
     recovery = variant(name, levels=levels)
-    clean, encodings, available = rows()
-    arguments = ("target", clean, encodings, available, torch.arange(ROWS), 3)
+    clean, observed = rows()
+    arguments = ("target", clean, observed, torch.arange(ROWS), 3)
     sigma = recovery.noise_levels(KeyedNoise(torch.arange(ROWS), 3), ROWS)
     weight = COEFFICIENTS[name](sigma)[1].square()
     least = recovery.losses(*arguments)
@@ -122,10 +124,9 @@ def test_euler_along_a_flow_is_the_velocitys(evaluations):
 
 def test_a_flow_and_the_other_coefficients_draw_the_same():
     """With exact networks a parametrisation changes nothing: the denoiser is the same function."""
-    clean, encodings, available = rows()
+    clean, observed = rows()
     drawn = {
-        name: variant(name).sample("target", encodings, available, torch.arange(ROWS), draws=1, seed=0)
-        for name in COEFFICIENTS
+        name: variant(name).sample("target", observed, torch.arange(ROWS), draws=1, seed=0) for name in COEFFICIENTS
     }
     torch.testing.assert_close(drawn["flow"], drawn["edm"], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(drawn["score"], drawn["edm"], atol=1e-3, rtol=1e-3)
@@ -149,8 +150,8 @@ def test_a_perfect_student_has_no_loss(method):
     teacher = Variant(STEPS, 2, CONFIG)
     student = Student(teacher, CONFIG, method).train()
     teacher.networks["target"] = Linear("edm", exact, level_of("edm"))
-    clean, encodings, available = rows()
-    arguments = ("target", clean, encodings, available, torch.arange(ROWS), 3)
+    clean, observed = rows()
+    arguments = ("target", clean, observed, torch.arange(ROWS), 3)
     student.networks["target"] = Linear("edm", exact, level_of("edm"))
     assert float(student.losses(*arguments).mean()) > 1e-3
 
@@ -173,8 +174,8 @@ def test_a_noised_condition_gets_new_noise_for_each_draw_and_evaluation():
     recovery.networks["target"] = network = Linear("edm", exact, level_of("edm"))
     network.prepare = spy
     recovery.conditions["target"].forward = lambda encodings, *rest: (encodings["given"], None)
-    _, encodings, available = rows()
-    recovery.sample("target", encodings, available, torch.arange(ROWS), draws=1, seed=0)
+    _, observed = rows()
+    recovery.sample("target", observed, torch.arange(ROWS), draws=1, seed=0)
     deviations = [float(x.std()) for x in seen]
     sigmas = [VESchedule(25.0).std(torch.tensor(1.0)).item()] * 2
     assert deviations[:2] == pytest.approx(sigmas, rel=0.05)

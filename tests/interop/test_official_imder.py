@@ -12,6 +12,7 @@ from imder import diffusion
 from imder.diffusion.sample import TIME_MIN
 from imder.interop import load_official_imder
 from imder.interop.official_imder import LETTERS, map_official_names, official_names, read_state_dict
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.paper import LOSS_TIME
 from imder.types import Batch, ImderError
 
@@ -72,7 +73,8 @@ def test_score_networks(golden, letter):
     x, std = recorded["score_x"], recorded["marginal_std"]
     given = {other: recorded["score_condition"]}
     for what, available in (("conditional", mask(other[0])), ("unconditional", mask(""))):
-        denoise = model.recovery.denoiser(target, given, available, Replay([torch.zeros_like(x)]))
+        observed = ObservedEncodings(given, available)
+        denoise = model.recovery.denoiser(target, observed, Replay([torch.zeros_like(x)]))
         score = (denoise(x, std) - x) / std[:, None, None].square()
         assert_parity(score, recorded[f"score_{letter}_{what}"], what)
 
@@ -94,7 +96,7 @@ def test_sampler(golden, what):
     if what == "unconditional":  # nothing was drawn for a condition that is not there
         conditions = Replay(repeat(torch.zeros_like(draws[0])))
     given, available = {"language": recorded["score_condition"]}, mask("l" if what == "conditional" else "")
-    denoise = model.recovery.denoiser("vision", given, available, conditions)
+    denoise = model.recovery.denoiser("vision", ObservedEncodings(given, available), conditions)
     schedule = model.recovery.schedule
     start = state.normal((3, 32, 48)) * schedule.std(torch.tensor(1.0))
     times = diffusion.uniform_times(6, TIME_MIN)
@@ -119,9 +121,9 @@ def test_incomplete_patterns(golden, subset, monkeypatch):
     recorded, model, batch = golden
     asked = {}
 
-    def sample(target, encodings, available, keys, *, draws, seed, near):
-        assert near is None
-        ((rows, condition),) = model.recovery.groups(target, encodings, available)
+    def sample(target, observed, keys, *, draws, seed):
+        assert observed.neighbours is None
+        ((rows, condition),) = model.recovery.groups(target, observed)
         assert rows.tolist() == [0, 1, 2]
         asked[target] = condition
         return recorded[f"sampled_{target[0]}"][None]

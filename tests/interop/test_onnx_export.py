@@ -109,10 +109,10 @@ def test_recovery(distilled: bool, tmp_path: Path) -> None:
     inputs = {f"features_{k}": features[k] for k in names} | {f"lengths_{k}": lengths[k] for k in names}
     encodings = sessions["predict"].run(None, {"available": available, **inputs})[1:]
     given = {"available": available} | {f"encoding_{k}": e for k, e in zip(names, encodings)}
-    shared, filled, recovered = model.shared(model.encode(batch)), {}, {}
+    observed, filled, recovered = model.observe(model.encode(batch), batch), {}, {}
     for i, k in enumerate(names):
         shape, noise = (len(batch), model.recovery.width, model.steps[k]), KeyedNoise(batch.keys, 1)
-        denoise = model.recovery.denoiser(k, shared, model.usable(i, batch.available), noise)
+        denoise = model.recovery.denoiser(k, model.usable(k, observed), noise)
         with torch.no_grad():
             expected = model.recovery.restore(k, model.recovery.solve(denoise, shape, noise))
         start = KeyedNoise(batch.keys, 1).normal(shape).numpy()

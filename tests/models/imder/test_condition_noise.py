@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from imder.models.imder.config import NetworkConfig, RecoveryConfig
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.paper import PaperRecovery
 from imder.models.imder.token_recovery import TokenRecovery
 
@@ -43,9 +44,9 @@ def drawn(recovery, draws):
     condition = condition - condition.mean(0)
     condition = (condition @ torch.linalg.inv(torch.linalg.cholesky(condition.T @ condition / ROWS)).T)[:, :, None]
     given = {"target": torch.full((ROWS, 2, 1), torch.nan), "given": condition}
-    available = torch.tensor([[False, True]] * ROWS)
+    observed = ObservedEncodings(given, torch.tensor([[False, True]] * ROWS))
     with torch.no_grad():
-        return recovery.sample("target", given, available, torch.arange(ROWS), draws=draws, seed=0), condition
+        return recovery.sample("target", observed, torch.arange(ROWS), draws=draws, seed=0), condition
 
 
 def correlations(x, condition):
@@ -72,12 +73,11 @@ def test_correlation_under_each_condition_noise(mode):
     # The loss indeed has its minimum there: no other mode's optimum does better.
     generator = torch.Generator().manual_seed(1)
     target = RHO * condition + math.sqrt(1 - RHO**2) * torch.randn(ROWS, 2, 1, generator=generator)
-    available = torch.tensor([[False, True]] * ROWS)
+    observed = ObservedEncodings({"target": target, "given": condition}, torch.tensor([[False, True]] * ROWS))
     losses = {}
     for other in ("clean", "independent", "shared"):
         recovery.scores["target"] = ExactScore(other)
-        encodings = {"target": target, "given": condition}
-        losses[other] = float(recovery.losses("target", target, encodings, available, torch.arange(ROWS), 3).mean())
+        losses[other] = float(recovery.losses("target", target, observed, torch.arange(ROWS), 3).mean())
     assert min(losses, key=losses.get) == mode
 
 

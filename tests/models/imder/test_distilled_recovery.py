@@ -10,6 +10,7 @@ from imder.diffusion.denoiser import edm_coefficients, per_row
 from imder.diffusion.sample import SIGMA_MIN
 from imder.models.imder.config import IMDerConfig, NetworkConfig, RecoveryConfig
 from imder.models.imder.distilled_recovery import DistilledRecovery
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.recoveries import build_recovery
 from imder.types import ImderError
 
@@ -57,14 +58,14 @@ def recovery_of(denoise, evaluations):
 def drawn(recovery):
     encodings = {"target": torch.zeros(ROWS, 2, 3), "given": torch.zeros(ROWS, 2, 2)}
     available = torch.tensor([[False, True]] * ROWS)
-    return recovery.sample("target", encodings, available, torch.arange(ROWS), draws=2, seed=0)
+    return recovery.sample("target", ObservedEncodings(encodings, available), torch.arange(ROWS), draws=2, seed=0)
 
 
 def loss_of(recovery):
     clean = torch.zeros(ROWS, 2, 3)
     encodings = {"target": clean, "given": torch.zeros(ROWS, 2, 2)}
     available = torch.tensor([[False, True]] * ROWS)
-    return recovery.losses("target", clean, encodings, available, torch.arange(ROWS), 3)
+    return recovery.losses("target", clean, ObservedEncodings(encodings, available), torch.arange(ROWS), 3)
 
 
 def test_a_perfect_student_draws_what_the_solver_draws_in_one_evaluation():

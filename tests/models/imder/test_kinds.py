@@ -16,6 +16,7 @@ from imder.models.baselines.regression import Regression
 from imder.models.imder.config import KINDS as KINDS_OF_RECOVERY
 from imder.models.imder.config import NetworkConfig, RecoveryConfig
 from imder.models.imder.deterministic_recovery import RegressionRecovery
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.training import IMDer
 from imder.synthetic.known_truth import KnownTruth
 from imder.training.config import EngineConfig, PhaseConfig, load_config
@@ -180,28 +181,28 @@ def test_the_training_mean_is_of_what_is_there():
 @pytest.mark.parametrize("preset", ["fast", "paper-mosi"])
 def test_mean_is_the_denoiser_where_only_noise_is_known(preset):
     model = untrained("mean", preset)
-    encodings, keys = encodings_of(model), torch.arange(6)
-    available = torch.tensor([[True, False, True]] * 6)
-    found = model.recovery.sample("vision", encodings, available, keys, draws=2, seed=5)
+    keys, available = torch.arange(6), torch.tensor([[True, False, True]] * 6)
+    observed, others = (ObservedEncodings(encodings_of(model, seed=seed), available) for seed in (0, 1))
+    found = model.recovery.sample("vision", observed, keys, draws=2, seed=5)
     if preset == "fast":
-        denoise = model.recovery.denoiser("vision", encodings, available, KeyedNoise(keys, 0))
-        x = model.recovery.condition("vision", encodings, available)[1]
+        denoise = model.recovery.denoiser("vision", observed, KeyedNoise(keys, 0))
+        x = model.recovery.condition("vision", observed)[1]
         answer = model.recovery.restore("vision", denoise(x, model.recovery.schedule.std(torch.tensor(1.0))))
         torch.testing.assert_close(found[0], answer)
     assert torch.equal(found[0], found[1])
-    assert torch.equal(found, model.recovery.sample("vision", encodings, available, keys, draws=2, seed=6))
-    other = model.recovery.sample("vision", encodings_of(model, seed=1), available, keys, draws=2, seed=5)
+    assert torch.equal(found, model.recovery.sample("vision", observed, keys, draws=2, seed=6))
+    other = model.recovery.sample("vision", others, keys, draws=2, seed=5)
     assert not torch.allclose(found, other)
 
 
 def test_mean_starts_at_the_linear_mean():
     """A network that answers 0, as a new one does, adds nothing to it."""
     model, keys = IMDer(CORPUS.spec, config_of("mean").model).eval(), torch.arange(6)
-    encodings, available = encodings_of(model), torch.tensor([[True, False, True]] * 6)
+    observed = ObservedEncodings(encodings_of(model), torch.tensor([[True, False, True]] * 6))
     linear = model.recovery.means["vision"]
     linear.weight.copy_(torch.randn(linear.weight.shape, generator=torch.Generator().manual_seed(1)))
-    found = model.recovery.sample("vision", encodings, available, keys, draws=1, seed=0)[0]
-    expected = model.recovery.restore("vision", model.recovery.condition("vision", encodings, available)[1])
+    found = model.recovery.sample("vision", observed, keys, draws=1, seed=0)[0]
+    expected = model.recovery.restore("vision", model.recovery.condition("vision", observed)[1])
     torch.testing.assert_close(found, expected)
     assert expected.abs().max() > 1
 
@@ -216,11 +217,11 @@ def test_unconditional_draws_know_no_condition(preset):
         first, second = encodings_of(model), encodings_of(model, seed=1)
         with torch.no_grad():
             draws = [
-                model.recovery.sample("vision", e, a, keys, draws=2, seed=0)
+                model.recovery.sample("vision", ObservedEncodings(e, a), keys, draws=2, seed=0)
                 for e, a in ((first, available), (second, available), (first, few))
             ]
             losses = [
-                model.recovery.losses("vision", first["vision"], e, a, keys, 0)
+                model.recovery.losses("vision", first["vision"], ObservedEncodings(e, a), keys, 0)
                 for e, a in ((first, available), (second | {"vision": first["vision"]}, available), (first, few))
             ]
         for found in (draws, losses):
@@ -258,17 +259,17 @@ def test_regression_approaches_the_conditional_mean():
     mix = torch.randn(4, 4, generator=generator) / 2
     language = torch.randn(4096, 4, 1, generator=generator)
     vision = mix @ language + 0.5 * torch.randn(4096, 4, 1, generator=generator) + 1.0
-    encodings, available = {"language": language, "vision": vision}, torch.tensor([[True, False]]).expand(4096, 2)
+    encodings = {"language": language, "vision": vision}
+    observed = ObservedEncodings(encodings, torch.tensor([[True, False]]).expand(4096, 2))
     recovery.fit([encodings])
     optimizer = torch.optim.Adam(recovery.parameters(), 3e-3)
     for step in range(150):
         rows = torch.randint(0, 4096, (256,), generator=generator)
-        part = {k: e[rows] for k, e in encodings.items()}
-        loss = recovery.losses("vision", part["vision"], part, available[rows], rows, step).mean()
+        loss = recovery.losses("vision", vision[rows], observed.take(rows), rows, step).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = recovery.sample("vision", encodings, available, torch.arange(4096), draws=1, seed=0)[0]
+    found = recovery.sample("vision", observed, torch.arange(4096), draws=1, seed=0)[0]
     exact = mix @ language + 1.0
     error, spread = (found - exact).square().mean(), exact.var()
     assert error < 0.03 * spread

@@ -8,6 +8,7 @@ from imder.diffusion import KeyedNoise
 from imder.models.imder.config import NetworkConfig, RecoveryConfig
 from imder.models.imder.linear_mean import FOLDS, PENALTIES, LinearMean
 from imder.models.imder.neighbour_condition import NeighbourEncodings
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.recovery import MaskedEncodings
 from imder.models.imder.token_recovery import TokenRecovery
 from small_dialogues import batch_of, random, system_of
@@ -127,8 +128,9 @@ def test_a_linear_mean_is_recovered_before_any_network_has_learned(kind):
     seen = present.clone()
     seen[:, 1] = False
     recovery.fit([encodings])
-    recovery.fit_means([MaskedEncodings(encodings, present, seen, torch.arange(600) % FOLDS, None)])
-    draws = recovery.sample("audio", encodings, seen, torch.arange(600), draws=8, seed=0)
+    observed = ObservedEncodings(encodings, seen)
+    recovery.fit_means([MaskedEncodings(observed, present, torch.arange(600) % FOLDS)])
+    draws = recovery.sample("audio", observed, torch.arange(600), draws=8, seed=0)
     explained = 1 - float((draws.mean(0) - audio).square().mean() / audio.var(0).mean())
     assert explained > 0.9 if kind == "conditional" else abs(explained) < 0.2
     assert recovery.means["audio"].weight.any() == (kind == "conditional")
@@ -142,7 +144,7 @@ def test_the_fit_reads_what_is_masked_nowhere():
     spoilt = {k: torch.where(present[:, i, None, None], e, torch.nan) for i, (k, e) in enumerate(encodings.items())}
     for each, given in ((recovery, encodings), (other, spoilt)):
         each.fit([{k: e[present[:, i]] for i, (k, e) in enumerate(encodings.items())}])
-        each.fit_means([MaskedEncodings(given, present, seen, torch.arange(60) % FOLDS, None)])
+        each.fit_means([MaskedEncodings(ObservedEncodings(given, seen), present, torch.arange(60) % FOLDS)])
         for mean in each.means.values():
             assert torch.isfinite(mean.weight).all()
     for ours, theirs in zip(recovery.means.values(), other.means.values(), strict=True):
@@ -161,8 +163,8 @@ def test_draws_of_a_pair_have_opposite_noise_and_pairs_are_independent(monkeypat
     model = system_of("fast")
     monkeypatch.setattr(model.recovery, "denoiser", lambda *args: lambda x, sigma: x)
     monkeypatch.setattr(model.recovery, "restore", lambda target, x: x)
-    mask = torch.zeros(300, 3, dtype=torch.bool)
-    draws = model.recovery.sample("audio", {}, mask, torch.arange(300), draws=5, seed=0)
+    nothing = ObservedEncodings({}, torch.zeros(300, 3, dtype=torch.bool))
+    draws = model.recovery.sample("audio", nothing, torch.arange(300), draws=5, seed=0)
     torch.testing.assert_close(draws[1], -draws[0])
     torch.testing.assert_close(draws[3], -draws[2])
     correlation = torch.corrcoef(draws[[0, 2, 4]].flatten(1))
@@ -176,10 +178,7 @@ def test_a_pair_is_refined_together_in_training():
     losses = model.losses(batch, "recovery", 3)
     truth = model.shared(model.encode(batch, batch.present))
     with torch.no_grad():
-        near = model.neighbour_encodings(model.shared(model.encode(batch)), batch)
-        drawn = model.sample(
-            model.shared(model.encode(batch)), batch.available, batch.available, batch.keys, 2, 3, near
-        )
+        drawn = model.sample(model.observe(model.encode(batch), batch), batch.available, batch.keys, 2, 3)
         for name, (rows, x) in drawn.items():
             error = (model.refine(name, x).mean(0) - truth[name][rows]).square().flatten(1).mean(1)
             torch.testing.assert_close(losses[f"reconstruction/{name}"].total, error.sum(), rtol=1e-4, atol=1e-5)

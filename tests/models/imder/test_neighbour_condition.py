@@ -12,6 +12,7 @@ from imder.data.loader import collate
 from imder.inference.recover import recover
 from imder.models.imder import recovery
 from imder.models.imder.neighbour_condition import NeighbourEncodings, NeighbourTokens
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.parts.context import Neighbours, neighbours
 from imder.models.registry import build
 from imder.synthetic.known_truth import KnownTruth
@@ -82,7 +83,8 @@ def test_tokens_are_their_formula():
 def sampled(model, near, rows=6, seed=0, target="audio"):
     encodings = {k: random(rows, 6, n, seed=i + 5) for i, (k, n) in enumerate(model.steps.items())}
     available = torch.tensor([[True, False, False], [False, False, True], [True, False, True]]).repeat(2, 1)
-    return model.recovery.sample(target, encodings, available, torch.arange(rows), draws=2, seed=seed, near=near)
+    observed = ObservedEncodings(encodings, available, near)
+    return model.recovery.sample(target, observed, torch.arange(rows), draws=2, seed=seed)
 
 
 @pytest.mark.parametrize("kind", LEARNED)
@@ -121,7 +123,8 @@ def test_score_losses_read_neighbours_as_sampling_does(kind):
     available, keys = torch.zeros(6, 3, dtype=torch.bool), torch.arange(6)
 
     def losses(near):
-        return model.recovery.losses("audio", encodings["audio"], encodings, available, keys, 1, near)
+        observed = ObservedEncodings(encodings, available, near)
+        return model.recovery.losses("audio", encodings["audio"], observed, keys, 1)
 
     before = losses(near)
     for i, name in enumerate(NAMES):

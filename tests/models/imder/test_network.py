@@ -8,6 +8,7 @@ import torch
 from batches import spoiled, take
 from golden_rule import assert_parity
 from imder.models.imder.conditions import TokenCondition
+from imder.models.imder.observed import ObservedEncodings
 from imder.types import ImderError, Modality, Spec
 from small_imder import KINDS, MEMBERS, SPEC, assert_same, make_batch, small_model
 
@@ -88,8 +89,8 @@ def test_every_modality_and_draw_has_noise_of_its_own(model, monkeypatch):
     monkeypatch.setattr(model.recovery, "denoiser", lambda *args: lambda x, sigma: x)
     monkeypatch.setattr(model.recovery, "restore", lambda target, x: x[:, :, :1])
     keys = torch.arange(200)
-    shown = torch.zeros(200, 3, dtype=torch.bool)
-    draws = [model.recovery.sample(name, {}, shown, keys, draws=2, seed=seed) for name in SPEC.names for seed in (0, 1)]
+    nothing = ObservedEncodings({}, torch.zeros(200, 3, dtype=torch.bool))
+    draws = [model.recovery.sample(name, nothing, keys, draws=2, seed=seed) for name in SPEC.names for seed in (0, 1)]
     found = torch.corrcoef(torch.cat([draw.flatten(1) for draw in draws])).fill_diagonal_(0)  # 12 sequences of 1600
     if model.recovery.antithetic:
         pairs = torch.arange(0, 12, 2)
@@ -104,17 +105,14 @@ def test_recovery_reads_nothing_of_the_unavailable(model):
     encodings = model.shared(model.encode(batch, batch.present))
     for i, name in enumerate(SPEC.names):
         rows = (~batch.available[:, i]).nonzero().squeeze(1)
-        given = {k: e[rows] for k, e in encodings.items()}
-        there = batch.available[rows]
-        planted = {k: torch.where(there[:, j, None, None], given[k], torch.nan) for j, k in enumerate(SPEC.names)}
-        ours, theirs = (
-            model.recovery.sample(name, e, there, batch.keys[rows], draws=1, seed=0) for e in (given, planted)
-        )
+        keys, given = batch.keys[rows], ObservedEncodings(encodings, batch.available).take(rows)
+        masks, clean = given.available[:, :, None, None], given.encodings[name]
+        planted = {k: torch.where(masks[:, j], given.encodings[k], torch.nan) for j, k in enumerate(SPEC.names)}
+        both = given, replace(given, encodings=planted)
+        ours, theirs = (model.recovery.sample(name, observed, keys, draws=1, seed=0) for observed in both)
         assert_parity(theirs, ours, name)
         with torch.no_grad():
-            ours, theirs = (
-                model.recovery.losses(name, given[name], e, there, batch.keys[rows], 0) for e in (given, planted)
-            )
+            ours, theirs = (model.recovery.losses(name, clean, observed, keys, 0) for observed in both)
         torch.testing.assert_close(theirs, ours)
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from batches import take
 from imder.missingness.subsets import every_subset
 from imder.models.imder import recovery
+from imder.models.imder.observed import ObservedEncodings
 from imder.models.imder.recovery import DRAW_STEP
 from imder.models.parts.fusions.base import AVAILABLE, MISSING, RECOVERED, FusionConfig
 from imder.models.parts.fusions.pooled import PooledFusion, pool
@@ -199,12 +200,13 @@ def test_all_draws_in_one_batch(model):
     """Against one call for each draw, with the noise that belongs to it."""
     batch, draws = all_patterns(), 3
     encodings = {name: e.detach() for name, e in model.encode(batch).items()}
+    observed = ObservedEncodings(encodings, batch.available)
     for name in SPEC.names:
-        together = model.recovery.sample(name, encodings, batch.available, batch.keys, draws=draws, seed=2)
+        together = model.recovery.sample(name, observed, batch.keys, draws=draws, seed=2)
         for s in range(draws):
             odd = s % 2 if model.recovery.antithetic else 0  # the second of a pair comes with the first only
             keys = batch.keys + (s - odd) * len(SPEC.names) * DRAW_STEP
-            alone = model.recovery.sample(name, encodings, batch.available, keys, draws=1 + odd, seed=2)[-1]
+            alone = model.recovery.sample(name, observed, keys, draws=1 + odd, seed=2)[-1]
             scale = float(alone.std())  # an untrained score's samples may be large
             torch.testing.assert_close(together[s] / scale, alone / scale, rtol=1e-4, atol=1e-4)
 
@@ -217,7 +219,7 @@ def test_large_batches_are_drawn_in_parts(model, monkeypatch):
     for name, found in model.recover(batch, samples=2).items():
         scale = float(found.sampled.std())
         torch.testing.assert_close(found.sampled / scale, whole[name].sampled / scale, rtol=1e-4, atol=1e-4)
-    assert [len(available) for _, _, available, *_ in calls] == 3 * [4, 2]  # six lack each modality
+    assert [len(observed) for _, observed, _ in calls] == 3 * [4, 2]  # six lack each modality
 
 
 @pytest.mark.parametrize("samples", [1, 3])

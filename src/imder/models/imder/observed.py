@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -39,11 +39,6 @@ class ObservedEncodings:
             None if self.neighbours is None else self.neighbours.take(rows),
             None if self.remaining is None else {k: r.take(rows) for k, r in self.remaining.items()},
         )
-
-    def split(self, size: int) -> Iterator[ObservedEncodings]:
-        """Consecutive parts of ``size`` rows, of which the last may have fewer."""
-        for start in range(0, len(self), size):
-            yield self.take(slice(start, start + size))
 
     def remaining_of(self, target: str) -> Remaining | None:
         """What remains of a modality itself; None where no step is erased."""

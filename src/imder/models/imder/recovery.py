@@ -166,8 +166,9 @@ class RecoveryModel(nn.Module, ABC):
             return self._estimate(target, observed, keys).expand(draws, -1, -1, -1)
         rows, most = len(keys), max(1, CPU_ROWS // draws)
         if keys.device.type == "cpu" and rows > most:
-            parts = zip(observed.split(most), keys.split(most), strict=True)
-            return torch.cat([self.sample(target, *part, draws=draws, seed=seed) for part in parts], dim=1)
+            chunks = [slice(i, i + most) for i in range(0, rows, most)]
+            parts = [self.sample(target, observed.take(c), keys[c], draws=draws, seed=seed) for c in chunks]
+            return torch.cat(parts, dim=1)
         index = self.names.index(target)
         draw = torch.arange(draws, device=keys.device)
         odd = draw % 2 if self.antithetic else torch.zeros_like(draw)
