@@ -28,7 +28,7 @@ class ObservedEncodings:
     remaining: Mapping[str, Remaining] | None = None
 
     def __len__(self) -> int:
-        """R."""
+        """R, the number of rows."""
         return len(self.available)
 
     def take(self, rows: Tensor | slice) -> ObservedEncodings:

@@ -139,7 +139,7 @@ class RecoveringSystem(FusionSystem):
         return out
 
     def usable(self, target: str, observed: ObservedEncodings) -> ObservedEncodings:
-        """The rows without the modalities that never occur together with the target in training."""
+        """The same without the modalities that never occur together with the target in training."""
         cooccurring = self.cooccurrence[self.spec.names.index(target)]
         return replace(observed, available=observed.available & cooccurring)
 
