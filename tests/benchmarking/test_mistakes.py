@@ -68,7 +68,7 @@ def test_what_a_protocol_refuses_is_not_trained_for(place: Path, tmp_path: Path,
         (["--models", "zero-fill", "--protocols", "random,official"], "error: official protocol: defined for three"),
         (
             ["--models", "zero-fill,official-mosi"],
-            "model official-mosi: official protocol: defined for three",
+            "model official-mosi: training.missing_rate 'official' (--missing-rate): official protocol: defined",
         ),
     ):
         assert benchmark(tmp_path, tmp_path / "out", *words, corpus="two") == 2

@@ -102,7 +102,15 @@ MISTAKES = {
     "evaluate: other dims": (["evaluate", "{folder}/run", "{folder}/narrow", "--out", "{out}/r.csv"], "expects"),
     "evaluate: no labels": (["evaluate", "{folder}/run", "{folder}/unlabelled", "--out", "{out}/r.csv"], "label"),
     "evaluate: no such run": (["evaluate", "{out}/none", "{folder}/corpus"], "no such folder"),
-    "evaluate: not a run": (["evaluate", "{folder}/corpus", "{folder}/corpus"], "config.json"),
+    "evaluate: not a run": (["evaluate", "{folder}/corpus", "{folder}/corpus"], "is no run and no model"),
+    "evaluate: schedule of another protocol": (
+        [*EVALUATE, "--official-batch-size", "16"],
+        "is for --protocol official",
+    ),
+    "train: steps of a closed form": (
+        [*TRAIN, "--preset", "ridge", "--training.stage1.learning_rate", "0.1"],
+        "fitted in closed form",
+    ),
     "predict: other dims": (["predict", "{folder}/run", "{folder}/narrow", "--out", "{out}/p.csv"], "expects"),
     "predict: no samples": ([*PREDICT, "--samples", "0"], "--samples: expected a whole number, at least 1"),
     "predict: negative seed": ([*PREDICT, "--seed", "-1"], "seed"),

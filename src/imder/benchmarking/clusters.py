@@ -94,5 +94,5 @@ def _text(metric: str, values: Array) -> str:
         return "–"
     scale, digits = scale_of(metric)
     better = int((values > 0).sum() if metric_info(metric).higher_is_better else (values < 0).sum())
-    deviation = scale * values.std(ddof=1) if len(values) > 1 else float("nan")
-    return f"{scale * values.mean():+.{digits}f} ± {deviation:.{digits}f}, better on {better} of {len(values)}"
+    deviation = f" ± {scale * values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{scale * values.mean():+.{digits}f}{deviation}, better on {better} of {len(values)}"

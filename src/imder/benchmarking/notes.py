@@ -15,6 +15,7 @@ from imder.data.corpus import Corpus
 from imder.data.dialogues import has_neighbours
 from imder.data.speaker_norm import speaker_norm_note
 from imder.missingness.protocols import frame_protocols
+from imder.models.baselines.closed_form import ClosedForm
 from imder.models.imder.config import KINDS, RecoveryConfig
 from imder.models.nested import differences
 from imder.models.presets import read_preset
@@ -82,14 +83,16 @@ def _fixed_rates(plan: Plan) -> str:
 def evaluations_note(plan: Plan) -> tuple[str, ...]:
     """Models that sample recoveries with other numbers of evaluations than their preset, and both numbers."""
     models: dict[tuple[int, int, int], list[str]] = {}
+    distilled = [name for name, model in plan.models.items() if model["model"].get("recovery", {}).get("distilled")]
     for name, model in plan.models.items():
-        preset = str(model["preset"])
+        preset = str(model["preset"]) if name not in distilled else ""
         if model["system"] != "imder" or not preset or not KINDS[model["model"]["recovery"]["kind"]].sampled:
             continue
         numbers, usual = _evaluations(model), _evaluations(read_preset(preset))
         if numbers != usual:
             models.setdefault((*numbers, usual[0]), []).append(name)
-    return tuple(
+    student = f"Recoveries of {', '.join(distilled)} are drawn in one evaluation, learned from draws of a solver."
+    return (student,) * bool(distilled) + tuple(
         f"Evaluations of the score network for each recovery of {', '.join(names)}: {evaluating} in evaluation, {training} in "
         f"training; the recipe has {usual}."
         for (evaluating, training, usual), names in models.items()
@@ -99,8 +102,6 @@ def evaluations_note(plan: Plan) -> tuple[str, ...]:
 def _evaluations(model: Mapping[str, Any]) -> tuple[int, int]:
     """The evaluations of a recovery in evaluation and in training, from a configuration or preset."""
     recovery = model["model"].get("recovery", {})
-    if recovery.get("distilled"):
-        return 1, 1
     evaluating = int(recovery.get("evaluations", RecoveryConfig.evaluations))
     return evaluating, int(recovery.get("training_evaluations") or evaluating)
 
@@ -222,7 +223,7 @@ def _cut_short(plan: Plan) -> list[str]:
     """Models that have a phase with fewer epochs than their preset."""
     short = []
     for name, model in plan.models.items():
-        if not model["preset"]:
+        if not model["preset"] or issubclass(system_class(str(model["system"])), ClosedForm):
             continue
         usual, own = _usual(model).training, RunConfig.from_dict(model).training
         if any(own.phase(phase).max_epochs < usual.phase(phase).max_epochs for phase in own.phase_names):

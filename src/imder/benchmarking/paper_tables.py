@@ -113,7 +113,7 @@ def paper_table(number: int, corpus: Corpus, recipe: str | None = None) -> Paper
             (
                 *about,
                 f"Columns :unconditional are the same networks, whose recoveries ignore what is available. imder is the preset "
-                f"fast, beside the published {entry.name}.",
+                f"fast, beside {entry.name}.",
             ),
             remark,
         )
@@ -124,7 +124,7 @@ def paper_table(number: int, corpus: Corpus, recipe: str | None = None) -> Paper
         ("imder",),
         (
             *about,
-            f"mmin and gcnet are trained by their released recipes. imder is the preset fast, beside the published {entry.name}.",
+            f"mmin and gcnet are the presets with the released recipes, imder is the preset fast, beside {entry.name}.",
         ),
         remark,
     )

@@ -163,7 +163,7 @@ def run(options: Namespace) -> int:
 def resume_advice(options: Namespace) -> str:
     """How to continue an interrupted benchmark."""
     del options
-    return "the same command continues with the finished cells"
+    return "the same command continues, also in the middle of a training"
 
 
 def _note(status: Status) -> str:

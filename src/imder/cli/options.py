@@ -169,11 +169,13 @@ def available(options: Namespace, names: Sequence[str]) -> Sequence[str] | Missi
 
 
 def check_has_rates(options: Namespace) -> None:
-    """Raise `ImderError` for ``--rates`` of a protocol that has none."""
+    """Raise `ImderError` for ``--rates`` or ``--official-batch-size`` of a protocol that has none."""
     from imder.missingness.protocols import protocol_named
 
     if options.rates is not None and not protocol_named(options.protocol).has_rates:
         raise ImderError(f"--protocol {options.protocol} has no missing rates; leave out --rates")
+    if options.get("official_batch_size", 32) != 32 and options.protocol != "official":
+        raise ImderError(f"--official-batch-size is for --protocol official, not {options.protocol}; leave it out")
 
 
 def independent(protocol: str, named: Mapping[str, float], names: Sequence[str]) -> Missing:

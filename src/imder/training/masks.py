@@ -134,7 +134,11 @@ def check_masks(split: Split, phase: PhaseConfig, training: TrainingConfig, *, c
     """Raise the `ImderError` that `training_loader` would raise, without making a loader."""
     protocol = protocol_of(phase, training)
     _check_context(protocol, context)
-    protocol.sample(split.present[split.present.any(1)], 0)
+    try:
+        protocol.sample(split.present[split.present.any(1)], 0)
+    except ImderError as error:
+        name = f"training.missing_rate {training.missing_rate!r} (--missing-rate)"
+        raise ImderError(f"{name}: {error}; any trains on random subsets") from None
 
 
 def _check_context(protocol: Missing, context: bool) -> None:

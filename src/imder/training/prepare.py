@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from imder.data.fingerprint import fingerprint, split_fingerprint
 from imder.data.split import Split
 from imder.data.token_ids import as_ids, with_token_ids
 from imder.models.base import Model, Phase
+from imder.models.baselines.closed_form import ClosedForm
 from imder.models.registry import build, system_class
 from imder.training.config import EngineConfig, RunConfig, TrainingConfig, load_config, with_fitting_phases
 from imder.training.engine import device_of, is_main_process
@@ -83,10 +84,25 @@ def new_settings(
     else:
         check_option("config", config, str | Path | None, "a YAML file or a RunConfig")
         settings = load_config(preset, config, dict(overrides or {}) | shortcuts.overrides(preset, config))
+    _check_closed_form(settings)
     if task == "none":
         model = system_class(settings.system).without_labels(settings.model)
         settings = with_fitting_phases(replace(settings, model=model))
     return settings if max_epochs is None else settings.with_max_epochs(max_epochs)
+
+
+def _check_closed_form(settings: RunConfig) -> None:
+    """Raise `ImderError` for settings of gradient descent where a system has none."""
+    if not issubclass(system_class(settings.system), ClosedForm):
+        return
+    usual = load_config(settings.preset).training if settings.preset else settings.training
+    for phase in settings.training.phase_names:
+        given, known = settings.training.phase(phase), usual.phase(phase)
+        for field in fields(given):
+            if field.name not in ("batch_size", "missing") and getattr(given, field.name) != getattr(known, field.name):
+                raise ImderError(
+                    f"training.{phase}.{field.name}: {settings.system} is fitted in closed form; leave it out"
+                )
 
 
 def reopen(run: RunDirectory, corpus: Corpus) -> tuple[RunConfig, RunDirectory | None]:

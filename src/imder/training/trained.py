@@ -60,6 +60,10 @@ class TrainedModel:
                     f"{model}: training has not finished; go on with imder.train(corpus, {str(model)!r}, resume=True) "
                     f"or: imder train CORPUS --resume {model}"
                 )
+            if (run.path / "benchmark.json").is_file():
+                raise ImderError(f"{model}: is a benchmark; its trained models are the folders in {run.path / 'runs'}")
+            if run.path.is_dir() and not (run.path / "config.json").exists():
+                raise ImderError(f"{model}: is no run and no model: it has no config.yaml and no config.json")
             resolved, name, recipe = Model.from_pretrained(model), name or str(model), run.recipe()
         else:
             raise ImderError(f"a model or the folder of a run is needed, got {type(model).__name__}")

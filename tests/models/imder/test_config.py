@@ -38,6 +38,8 @@ def test_a_wrong_configuration_is_one_line(tmp_path):
         build("imder", {"two_branches": False}, SPEC)
     with pytest.raises(ImderError, match=r"condition 'tokens' goes with 'edm'"):
         build("imder", {"recovery": {"preconditioning": "score"}}, SPEC)
+    with pytest.raises(ImderError, match=r"recovery\.network\.causal has no effect with recovery\.condition 'tokens'"):
+        build("imder", {"recovery": {"network": {"causal": True}}}, SPEC)
     channels = {
         "recovery": {"condition": "channels", "preconditioning": "score"},
         "encoder": {"time_grid": "resampled"},

@@ -73,6 +73,10 @@ class NetworkConfig:
     causal: bool = False
 
 
+_USELESS = {"tokens": ("causal",), "channels": ("condition_width", "tokens", "dropout", "patch")}
+"""Settings of the network that a kind of condition doesn't read."""
+
+
 @dataclass(frozen=True)
 class RecoveryConfig:
     """Settings of the recovery.
@@ -115,6 +119,7 @@ class RecoveryConfig:
     distilled: bool = False
 
     def __post_init__(self) -> None:
+        self._check_network()
         if self.distilled:
             self._check_distilled()
         if self.inpaint and (self.condition != "tokens" or self.kind not in ("conditional", "mean")):
@@ -134,6 +139,15 @@ class RecoveryConfig:
         solver_named(self.solver).check(self.evaluations)
         if self.training_evaluations is not None:
             solver_named(self.solver).check(self.training_evaluations)
+
+    def _check_network(self) -> None:
+        """Raise `ImderError` for settings of the network that the condition has no use for."""
+        usual, useless = NetworkConfig(), _USELESS[self.condition]
+        for name in useless:
+            if getattr(self.network, name) != getattr(usual, name):
+                raise ImderError(
+                    f"recovery.network.{name} has no effect with recovery.condition {self.condition!r}; leave it out"
+                )
 
     def _check_distilled(self) -> None:
         """Raise `ImderError` for settings that a student can't learn."""
