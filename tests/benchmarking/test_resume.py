@@ -131,7 +131,9 @@ def test_signals(signal_: signal.Signals, place: Path, tmp_path: Path) -> None:
     else:
         assert process.returncode == 130, errors.decode()
         assert (
-            errors.decode().rstrip().endswith("imder: interrupted; the same command continues with the finished cells")
+            errors.decode()
+            .rstrip()
+            .endswith("interrupted; the same command continues, also in the middle of a training")
         )
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert list((out / "cells").glob("*.lock")) == []

@@ -30,7 +30,7 @@ class BranchLosses:
             losses: ``(B, len(BRANCH_WEIGHTS))`` of the recovery branch.
             control: ``(B, len(BRANCH_WEIGHTS))`` of the control branch.
         """
-        both = torch.stack([losses, control], dim=1)
+        both = torch.stack([losses, control], dim=1).cpu()  # one copy, rather than many small operations on a device
         for pattern, key, row in zip(patterns.tolist(), keys.tolist(), both, strict=True):
             self._losses.setdefault(pattern, {}).setdefault(key, []).append(row)
 
