@@ -134,6 +134,8 @@ def check_masks(split: Split, phase: PhaseConfig, training: TrainingConfig, *, c
     """Raise the `ImderError` that `training_loader` would raise, without making a loader."""
     protocol = protocol_of(phase, training)
     _check_context(protocol, context)
+    if context:
+        dialogue_numbers(split)
     try:
         protocol.sample(split.present[split.present.any(1)], 0)
     except ImderError as error:

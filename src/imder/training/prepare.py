@@ -84,7 +84,7 @@ def new_settings(
     else:
         check_option("config", config, str | Path | None, "a YAML file or a RunConfig")
         settings = load_config(preset, config, dict(overrides or {}) | shortcuts.overrides(preset, config))
-    _check_closed_form(settings)
+        _check_closed_form(settings)
     if task == "none":
         model = system_class(settings.system).without_labels(settings.model)
         settings = with_fitting_phases(replace(settings, model=model))
@@ -92,14 +92,16 @@ def new_settings(
 
 
 def _check_closed_form(settings: RunConfig) -> None:
-    """Raise `ImderError` for settings of gradient descent where a system has none."""
+    """Raise `ImderError` for settings of gradient descent where a system has none; a limit of epochs does no harm."""
     if not issubclass(system_class(settings.system), ClosedForm):
         return
     usual = load_config(settings.preset).training if settings.preset else settings.training
     for phase in settings.training.phase_names:
         given, known = settings.training.phase(phase), usual.phase(phase)
         for field in fields(given):
-            if field.name not in ("batch_size", "missing") and getattr(given, field.name) != getattr(known, field.name):
+            if field.name not in ("max_epochs", "batch_size", "missing") and getattr(given, field.name) != getattr(
+                known, field.name
+            ):
                 raise ImderError(
                     f"training.{phase}.{field.name}: {settings.system} is fitted in closed form; leave it out"
                 )

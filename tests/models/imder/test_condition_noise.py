@@ -14,6 +14,7 @@ from imder.models.imder.token_recovery import TokenRecovery
 RHO, ROWS = 0.8, 3000
 ONE = {"target": 1, "given": 1}
 NETWORK = NetworkConfig(widths=(2,), heads=1, attention_layers=1, embedding=2, condition_width=2)
+PAPER_NETWORK = NetworkConfig(widths=(2,), heads=1, attention_layers=1, embedding=2)
 
 
 def linear_optimum(mode, std):
@@ -56,7 +57,7 @@ def correlations(x, condition):
 @pytest.mark.parametrize("mode", ["clean", "independent", "shared"])
 def test_correlation_under_each_condition_noise(mode):
     """With each loss's own optimum as the network: true, weaker, and turned around."""
-    config = RecoveryConfig("channels", mode, "score", solver="euler_maruyama", evaluations=200, network=NETWORK)
+    config = RecoveryConfig("channels", mode, "score", solver="euler_maruyama", evaluations=200, network=PAPER_NETWORK)
     recovery = PaperRecovery(ONE, 2, config)
     recovery.scores["target"] = ExactScore(mode)
     (x,), condition = drawn(recovery, 1)
