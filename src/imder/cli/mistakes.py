@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from imder.models.configuration import plain_message
 
@@ -12,7 +12,8 @@ from imder.models.configuration import plain_message
 def nearest(word: str, choices: Iterable[str]) -> str:
     """``; did you mean ...?`` with the most similar choice, or nothing where none is similar.
 
-    The only choice that ends in ``.word``, or else that begins with it, comes first.
+    The only choice that ends in ``.word``, or else that begins with it, comes first. Of options with dots the last parts must be
+    similar, since most begin alike.
 
     >>> nearest("--protoc", ["--protocol", "--draws"])
     '; did you mean --protocol?'
@@ -20,12 +21,19 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     '; did you mean --training.score.epochs?'
     >>> nearest("--loss", ["--protocol", "--draws"])
     ''
+    >>> nearest("--model.recovery.distilled", ["--model.encoder.steps"]), nearest("--model.encoder.step", ["--model.encoder.steps"])
+    ('', '; did you mean --model.encoder.steps?')
     """
-    names = list(choices)
+    names = [name for name in choices if "." not in word or _last_alike(word, name)]
     nested = [name for name in names if name.endswith(f".{word.removeprefix('--')}")]
     longer = [name for name in names if name.startswith(word)]
     matches = next((m for m in (nested, longer) if len(m) == 1), get_close_matches(word, longer or names, 1, 0.7))
     return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def _last_alike(word: str, name: str) -> bool:
+    """Whether the parts after the last dots are similar."""
+    return SequenceMatcher(None, word.rpartition(".")[2], name.rpartition(".")[2]).ratio() >= 0.6
 
 
 def explain(message: str, prog: str, options: Sequence[str]) -> str:
