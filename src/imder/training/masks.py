@@ -131,16 +131,22 @@ def training_loader(
 
 
 def check_masks(split: Split, phase: PhaseConfig, training: TrainingConfig, *, context: bool) -> None:
-    """Raise the `ImderError` that `training_loader` would raise, without making a loader."""
+    """Raise `ImderError` where `training_loader` would, for its rows, without making a loader."""
     protocol = protocol_of(phase, training)
     _check_context(protocol, context)
     if context:
         dialogue_numbers(split)
     try:
-        protocol.sample(split.present[split.present.any(1)], 0)
+        present = _usable(split, training)[_training_rows(split, context)]
+        protocol.sample(present[present.any(1)], 0)
     except ImderError as error:
         name = f"training.missing_rate {training.missing_rate!r} (--missing-rate)"
         raise ImderError(f"{name}: {error}; any trains on random subsets") from None
+
+
+def _usable(split: Split, training: TrainingConfig) -> Mask:
+    """``(N, K)`` bool: what is present and not permanently missing."""
+    return permanent_mask(split, training) if training.permanently_missing else split.present
 
 
 def _check_context(protocol: Missing, context: bool) -> None:
@@ -230,7 +236,7 @@ def natural_loader(
     split: Split, training: TrainingConfig, batch_size: int = 256, *, context: bool = False
 ) -> MaskedLoader:
     """Everything visible is available; samples in file order, or dialogue by dialogue with ``context``."""
-    visible = permanent_mask(split, training) if training.permanently_missing else split.present
+    visible = _usable(split, training)
     if context:
         loader = MaskedLoader(split, np.arange(len(split)), visible, batch_size, visible)
         return whole_dialogues(loader, at_once=batch_size)
